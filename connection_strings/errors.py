@@ -19,7 +19,10 @@ No message holds a secret, and none shows a value from a connection string.
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
+
+from connection_strings.hints import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +44,17 @@ __all__ = [
 
 
 class LightningError(Exception):
-    """Base of every error that a driver raises on purpose."""
+    """Base of every error that a driver raises on purpose; each can be pickled, to cross from process to process."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[LightningError], args: tuple[object, ...], facts: dict[str, object]) -> LightningError:
+    """Make an error anew from what it knows, without calling its constructor."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(facts)
+    return error
 
 
 class ConnectionStringError(LightningError, ValueError):
@@ -78,7 +91,8 @@ class UnknownConnectionType(ConnectionStringError):
         self.type = type
         self.installed = tuple(sorted(installed))
         known = ", ".join(self.installed) or "none"
-        super().__init__(f"type={type} has no driver installed; installed: {known}", key="type")
+        hint = did_you_mean(type, self.installed)
+        super().__init__(f"type={type} has no driver installed; installed: {known}{hint}", key="type")
 
 
 class InvalidRequest(LightningError, ValueError):
@@ -128,8 +142,11 @@ class RateLimited(RequestRefused):
     """
 
     def __init__(self, words: str, *, retry_after: timedelta, code: str | None = None) -> None:
-        super().__init__(f"{words}; retry after {retry_after.total_seconds():.0f} s", code=code)
+        super().__init__(words, code=code)
         self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; retry after {ceil(self.retry_after.total_seconds())} s"
 
 
 class AmountMismatch(LightningError):
