@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
+from math import isnan
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
 from connection_strings.errors import InvalidRequest
@@ -16,10 +18,11 @@ from connection_strings.money import LightMoney
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from decimal import Decimal
     from types import TracebackType
 
 __all__ = [
+    "DEFAULT_EXPIRY",
+    "DEFAULT_SEND_TIMEOUT",
     "BalanceEstimate",
     "CreateInvoiceParams",
     "LightningClient",
@@ -82,7 +85,7 @@ class CreateInvoiceParams:
         private_route_hints: Ask for hints to private channels; a custodial backend ignores it.
 
     Raises:
-        InvalidRequest: A negative amount, or an expiry of zero or less.
+        InvalidRequest: A value of another type, a negative amount, or an expiry of zero or less.
 
     """
 
@@ -93,8 +96,9 @@ class CreateInvoiceParams:
     private_route_hints: bool = False
 
     def __post_init__(self) -> None:
-        if self.amount is not None and not isinstance(self.amount, LightMoney):
-            raise InvalidRequest("amount", f"must be a LightMoney, not {type(self.amount).__name__}")
+        _check_type("amount", self.amount, LightMoney, None)
+        _check_type("description", self.description, str)
+        _check_type("expiry", self.expiry, timedelta)
         if self.amount is not None and self.amount.msat < 0:
             raise InvalidRequest("amount", "must not be negative; use zero for an amountless invoice")
         if self.expiry <= timedelta(0):
@@ -169,7 +173,8 @@ class PayInvoiceParams:
         send_timeout: How long to wait for the outcome before answering UNKNOWN.
 
     Raises:
-        InvalidRequest: A negative amount or fee, or a time-out of zero or less.
+        InvalidRequest: A value of another type, an amount of zero or less, a fee that is negative or no number, or a
+            time-out of zero or less.
 
     """
 
@@ -179,10 +184,14 @@ class PayInvoiceParams:
     send_timeout: timedelta = DEFAULT_SEND_TIMEOUT
 
     def __post_init__(self) -> None:
+        _check_type("amount", self.amount, LightMoney, None)
+        _check_type("max_fee_percent", self.max_fee_percent, Decimal, float, int, None)
+        _check_type("max_fee_flat", self.max_fee_flat, LightMoney, None)
+        _check_type("send_timeout", self.send_timeout, timedelta)
         if self.amount is not None and self.amount.msat <= 0:
             raise InvalidRequest("amount", "must be more than zero; leave it out to pay the BOLT11's own amount")
-        if self.max_fee_percent is not None and not self.max_fee_percent >= 0:
-            raise InvalidRequest("max_fee_percent", "must not be negative")
+        if self.max_fee_percent is not None and (isnan(self.max_fee_percent) or self.max_fee_percent < 0):
+            raise InvalidRequest("max_fee_percent", "must be a number, and not negative")
         if self.max_fee_flat is not None and self.max_fee_flat.msat < 0:
             raise InvalidRequest("max_fee_flat", "must not be negative")
         if self.send_timeout <= timedelta(0):
@@ -435,5 +444,16 @@ class LightningClient(Protocol):
 
 
 def _check_offset(offset_index: int) -> None:
+    _check_type("offset_index", offset_index, int)
     if offset_index < 0:
         raise InvalidRequest("offset_index", "must be zero or more")
+
+
+def _check_type(name: str, value: object, *allowed: type | None) -> None:
+    """Refuse a value that is none of these types; a `bool` is no number here."""
+    if value is None and None in allowed:
+        return
+    kinds = tuple(kind for kind in allowed if kind is not None)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise InvalidRequest(name, f"must be a {names}, not {type(value).__name__}")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from decimal import Decimal, Inexact, InvalidOperation, localcontext
+from decimal import Context, Decimal, Inexact
 from typing import ClassVar, Final, Self, final
 
-__all__ = ["LightMoney"]
+__all__ = ["MSAT_PER_BTC", "MSAT_PER_SAT", "LightMoney"]
 
 MSAT_PER_SAT: Final = 1_000
 MSAT_PER_BTC: Final = 100_000_000_000
+_MAX_MSAT: Final = 21_000_000 * MSAT_PER_BTC
+_BEYOND: Final = "an amount can't exceed 21 million bitcoin"
+_FRACTION: Final = "an amount has no fraction below one millisatoshi"
 _UNITS: Final = {"msat": 1, "sat": MSAT_PER_SAT, "btc": MSAT_PER_BTC}
+_AMOUNT: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_EXACT: Final = Context(prec=40, traps=[Inexact])
+"""More digits than any amount has, whatever the host's own decimal context says."""
 
 
 @final
@@ -37,8 +44,8 @@ class LightMoney:
     def __post_init__(self) -> None:
         if type(self.msat) is not int:
             raise TypeError(f"msat is a whole number (int), not {type(self.msat).__name__}")
-        if abs(self.msat) > 21_000_000 * MSAT_PER_BTC:
-            raise ValueError("an amount can't exceed 21 million bitcoin")
+        if abs(self.msat) > _MAX_MSAT:
+            raise ValueError(_BEYOND)
 
     @classmethod
     def from_msat(cls, msat: int) -> Self:
@@ -73,25 +80,24 @@ class LightMoney:
             ValueError: The text is not a number with one of these units, or not whole millisatoshi.
 
         """
-        number, _, unit = text.strip().partition(" ")
-        factor = _UNITS.get(unit.strip().lower() or "msat")
+        amount = _AMOUNT.fullmatch(text.strip())
+        if amount is None:
+            raise ValueError("an amount is a plain decimal number with a unit, such as `1000 sat`")
+        number, unit = amount.groups()
+        factor = _UNITS.get(unit.lower() or "msat")
         if factor is None:
             raise ValueError("the unit of an amount is msat, sat or BTC")
-        try:
-            value = Decimal(number)
-        except InvalidOperation:
-            raise ValueError("an amount is a plain decimal number with a unit, such as `1000 sat`") from None
-        return cls(_whole_msat(value, factor))
+        return cls(_whole_msat(Decimal(number), factor))
 
     @property
     def sat(self) -> Decimal:
         """The amount in satoshi, exact."""
-        return Decimal(self.msat) / MSAT_PER_SAT
+        return _EXACT.divide(self.msat, MSAT_PER_SAT)
 
     @property
     def btc(self) -> Decimal:
         """The amount in bitcoin, exact."""
-        return Decimal(self.msat) / MSAT_PER_BTC
+        return _EXACT.divide(self.msat, MSAT_PER_BTC)
 
     def __str__(self) -> str:
         whole, rest = divmod(self.msat, MSAT_PER_SAT)
@@ -124,7 +130,15 @@ class LightMoney:
     __rmul__ = __mul__
 
     def split(self, parts: int) -> list[Self]:
-        """Divide into `parts` amounts that differ by one millisatoshi at most and add up to this one."""
+        """Divide into `parts` amounts that differ by one millisatoshi at most and add up to this one.
+
+        Raises:
+            TypeError: `parts` is not an `int`.
+            ValueError: `parts` is less than one.
+
+        """
+        if type(parts) is not int:
+            raise TypeError(f"the number of parts is an int, not {type(parts).__name__}")
         if parts < 1:
             raise ValueError("an amount is split into one part or more")
         share, rest = divmod(self.msat, parts)
@@ -132,7 +146,7 @@ class LightMoney:
 
 
 LightMoney.ZERO = LightMoney(0)
-LightMoney.MAX = LightMoney(21_000_000 * MSAT_PER_BTC)
+LightMoney.MAX = LightMoney(_MAX_MSAT)
 
 
 def _whole_msat(value: int | Decimal, factor: int) -> int:
@@ -143,14 +157,12 @@ def _whole_msat(value: int | Decimal, factor: int) -> int:
         return value * factor
     if not value.is_finite():
         raise ValueError("an amount is a finite number")
-    with localcontext(prec=80) as context:
-        context.traps[Inexact] = True
-        try:
-            msat = value * factor
-        except Inexact:
-            raise ValueError("an amount has no fraction below one millisatoshi") from None
-        if msat != msat.to_integral_value():
-            raise ValueError("an amount has no fraction below one millisatoshi")
-        if abs(msat) > LightMoney.MAX.msat:
-            raise ValueError("an amount can't exceed 21 million bitcoin")
-        return int(msat)
+    if value.copy_abs() > _MAX_MSAT // factor:
+        raise ValueError(_BEYOND)
+    try:
+        msat = _EXACT.multiply(value, factor)
+    except Inexact:
+        raise ValueError(_FRACTION) from None
+    if msat != _EXACT.to_integral_value(msat):
+        raise ValueError(_FRACTION)
+    return int(msat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import Final, Never, final
+from typing import Final, Never, Self, final
 
 __all__ = ["Secret"]
 
@@ -14,13 +14,20 @@ _MASK: Final = "**********"
 class Secret:
     """A token, key or password that can't slip into a log line.
 
-    `repr`, `str`, `format` and every text made of them show a mask; pickling and copying to JSON are refused.
-    `reveal` is the one way out, so that a reader finds every use of the value by searching for that word.
+    `repr`, `str`, `format` and every text made of them show a mask; pickling and writing as JSON are refused; a copy is
+    the secret itself. `reveal` is the one way out, so that a reader finds every use of the value by searching for that
+    word.
+
+    Raises:
+        TypeError: The value is not a `str`.
+
     """
 
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        if not isinstance(value, str):
+            raise TypeError(f"a Secret holds text (str), not {type(value).__name__}")
         self._value = value
 
     def reveal(self) -> str:
@@ -42,10 +49,18 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self._value.encode(), other._value.encode())
+        return hmac.compare_digest(
+            self._value.encode(errors="surrogatepass"), other._value.encode(errors="surrogatepass")
+        )
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> Never:
         raise TypeError("a Secret can't be pickled; reveal() it where it is needed")
