@@ -1,0 +1,81 @@
+"""Where Flash's server is: the rules for `server` and `websocket`, without any I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING, Final
+from urllib.parse import SplitResult, urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+__all__ = ["DEFAULT_SERVER", "check_url", "derive_websocket_url", "is_loopback", "shown_host"]
+
+DEFAULT_SERVER: Final = "https://api.flashapp.me/graphql"
+_DEFAULT_PATH: Final = "/graphql"
+_PLAIN_SCHEMES: Final = frozenset({"http", "ws"})
+
+
+def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> str:
+    """Return a URL in canonical form: lower-case scheme and host, a path, nothing else.
+
+    Args:
+        text: What the merchant wrote.
+        schemes: The schemes that make sense here, lower case.
+        allow_insecure: Whether a connection without TLS is wanted; a `.onion` host needs none.
+
+    Raises:
+        ValueError: With the reason, in words that do not repeat the URL.
+
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is not a URL; write it like https://api.flashapp.me/graphql") from None
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in sorted(schemes))}")
+    _refuse_extras(parts)
+    if parts.scheme in _PLAIN_SCHEMES and not allow_insecure and not parts.hostname.endswith(".onion"):
+        raise ValueError("is not encrypted; use https (wss), or add allowinsecure=true for a server on your own machine")
+    if port == 0 or any(char.isspace() for char in text):
+        raise ValueError("is not a URL that can be connected to")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{_path(parts)}"
+
+
+def derive_websocket_url(server: str) -> str:
+    """Return the WebSocket URL that belongs to a checked `server` URL.
+
+    Flash keeps its socket on a host of its own: `api.X` -> `ws.X`; any other name, localhost and IP addresses keep their
+    host. Scheme, port and path follow the server's. Source: flash-api.md 1.1.
+    """
+    parts = urlsplit(server)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    netloc = f"ws.{parts.netloc[4:]}" if parts.netloc.startswith("api.") else parts.netloc
+    return f"{scheme}://{netloc}{parts.path}"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a checked URL points at this machine, by its look alone."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def shown_host(url: str) -> str:
+    """Return the host and port of a URL, for logs and tables."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _refuse_extras(parts: SplitResult) -> None:
+    if "@" in parts.netloc:
+        raise ValueError("must not carry a user name or password; the credential goes into the key 'token'")
+    if parts.query or parts.fragment:
+        raise ValueError("must not carry a query or a fragment")
+
+
+def _path(parts: SplitResult) -> str:
+    return parts.path if parts.path not in ("", "/") else _DEFAULT_PATH

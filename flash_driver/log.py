@@ -1,0 +1,64 @@
+"""Logging as a library should: into the host's structlog if it has configured one, else into `logging`.
+
+Nothing is configured here. A host that called `structlog.configure` gets events with key-value pairs; any other host
+finds the same events, rendered, under the standard logger `flash_driver` (which stays silent below WARNING unless the
+host asks for more).
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+import structlog
+
+__all__ = ["Log", "get_logger"]
+
+_standard: Final = logging.getLogger("flash_driver")
+
+
+class Log:
+    """A logger with values bound to it; decides at each event where it goes."""
+
+    __slots__ = ("_bound",)
+
+    def __init__(self, **bound: object) -> None:
+        self._bound = bound
+
+    def bind(self, **values: object) -> Log:
+        """Return a logger that adds these values to each event."""
+        return Log(**{**self._bound, **values})
+
+    def debug(self, event: str, **values: object) -> None:
+        """Log a detail of use to developers of the driver."""
+        self._log(logging.DEBUG, event, values)
+
+    def info(self, event: str, **values: object) -> None:
+        """Log a step that an operator may want to follow."""
+        self._log(logging.INFO, event, values)
+
+    def warning(self, event: str, **values: object) -> None:
+        """Log something that an operator should look at."""
+        self._log(logging.WARNING, event, values)
+
+    def error(self, event: str, **values: object) -> None:
+        """Log something that an operator has to mend."""
+        self._log(logging.ERROR, event, values)
+
+    def _log(self, level: int, event: str, values: dict[str, object]) -> None:
+        pairs: dict[str, Any] = {**self._bound, **values}
+        if structlog.is_configured():
+            structlog.get_logger("flash_driver").log(level, event, **pairs)
+        elif _standard.isEnabledFor(level):
+            rendered = " ".join(f"{key}={_readable(value)}" for key, value in pairs.items())
+            _standard.log(level, "%s", f"{event} {rendered}".rstrip(), stacklevel=3)
+
+
+def get_logger(**bound: object) -> Log:
+    """Return a logger that adds these values to each event."""
+    return Log(**bound)
+
+
+def _readable(value: object) -> str:
+    text = str(value)
+    return repr(text) if not text or " " in text else text

@@ -1,0 +1,239 @@
+"""What Flash answered, read into values; pure.
+
+The server is not trusted to keep to its schema: anything of the wrong shape raises `InvalidReply`, which names the
+field and shows no value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from connection_strings.errors import InvalidReply
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "AccountReply",
+    "BalanceReply",
+    "CreatedReply",
+    "Currency",
+    "InvoiceStatus",
+    "PriceTick",
+    "SettledUpdate",
+    "Wallet",
+    "read_account",
+    "read_balances",
+    "read_created",
+    "read_fee_cents",
+    "read_invoice_status",
+    "read_price",
+    "read_received",
+    "read_receive_ids",
+    "read_update",
+]
+
+T = TypeVar("T")
+
+
+class Currency(StrEnum):
+    """What a Flash wallet holds; USD and USDT are counted in (fractional) US cents, BTC in satoshi."""
+
+    USD = "USD"
+    USDT = "USDT"
+    BTC = "BTC"
+
+    @property
+    def in_cents(self) -> bool:
+        """Whether the wallet is asked in US cents."""
+        return self is not Currency.BTC
+
+
+class InvoiceStatus(StrEnum):
+    """What `lnInvoicePaymentStatus` says; a word that is not known is UNKNOWN, never a verdict."""
+
+    PENDING = "PENDING"
+    PAID = "PAID"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A wallet of the account."""
+
+    id: str
+    currency: str
+    is_external: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PriceTick:
+    """The server's price: US cents per satoshi, and when it was struck. An indication, not the rate of an invoice."""
+
+    cents_per_sat: Decimal
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReply:
+    """Who we are to the server."""
+
+    account_id: str
+    default_wallet_id: str
+    wallets: tuple[Wallet, ...]
+    network: str | None
+    price: PriceTick | None
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceReply:
+    """A wallet with its balance in cents (satoshi for BTC); None for an external wallet."""
+
+    wallet: Wallet
+    minor_units: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedReply:
+    """An invoice that the server says it made; its BOLT11 has yet to be checked."""
+
+    bolt11: str
+    payment_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledUpdate:
+    """The server says on `myUpdates` that an invoice with this payment hash was paid."""
+
+    payment_hash: str
+
+
+def read_account(data: Mapping[str, Any]) -> AccountReply:
+    """Read the answer to `ACCOUNT` or `ME`."""
+    account = _dig(data, "me", "defaultAccount", kind=dict)
+    wallets = tuple(_read_wallet(row) for row in _dig(account, "wallets", kind=list))
+    network = _optional(data, "globals", "network")
+    price = read_price(data) if data.get("realtimePrice") else None
+    return AccountReply(
+        account_id=_dig(account, "id", kind=str),
+        default_wallet_id=_dig(account, "defaultWalletId", kind=str),
+        wallets=wallets,
+        network=network if isinstance(network, str) else None,
+        price=price,
+    )
+
+
+def read_balances(data: Mapping[str, Any]) -> list[BalanceReply]:
+    """Read the answer to `BALANCE`."""
+    rows = _dig(data, "me", "defaultAccount", "wallets", kind=list)
+    return [BalanceReply(_read_wallet(row), _maybe_decimal(row, "balance")) for row in rows]
+
+
+def read_price(data: Mapping[str, Any]) -> PriceTick | None:
+    """Read `realtimePrice`; None when the server's number can't be a price.
+
+    Source: flash-api.md 3.3: minor units per satoshi = base / 10^offset.
+    """
+    return _read_tick(_dig(data, "realtimePrice", kind=dict))
+
+
+def read_created(data: Mapping[str, Any], field: str) -> CreatedReply:
+    """Read the payload of an invoice mutation."""
+    invoice = _dig(data, field, "invoice", kind=dict)
+    return CreatedReply(
+        bolt11=_dig(invoice, "paymentRequest", kind=str), payment_hash=_dig(invoice, "paymentHash", kind=str).lower()
+    )
+
+
+def read_invoice_status(data: Mapping[str, Any]) -> InvoiceStatus:
+    """Read the answer to `INVOICE_STATUS`."""
+    word = _optional(data, "lnInvoicePaymentStatus", "status")
+    return InvoiceStatus(word) if word in ("PENDING", "PAID", "EXPIRED") else InvoiceStatus.UNKNOWN
+
+
+def read_fee_cents(data: Mapping[str, Any], field: str) -> Decimal | None:
+    """Read the fee, in cents, from a fee probe; None when the server gives none."""
+    payload = _dig(data, field, kind=dict)
+    return _maybe_decimal(payload, "amount")
+
+
+def read_update(data: Mapping[str, Any] | None) -> SettledUpdate | PriceTick | None:
+    """Read one event of `myUpdates`; None for anything that is not ours to act upon (flash-api.md 3.6)."""
+    update = _optional(data or {}, "myUpdates", "update")
+    if not isinstance(update, dict):
+        return None
+    if update.get("__typename") == "LnUpdate":
+        payment_hash = update.get("paymentHash")
+        paid = update.get("status") == "PAID" and isinstance(payment_hash, str)
+        return SettledUpdate(str(payment_hash).lower()) if paid else None
+    if update.get("__typename") == "RealtimePrice" and update.get("denominatorCurrency") == "USD":
+        try:
+            return _read_tick(update)
+        except InvalidReply:
+            return None
+    return None
+
+
+def read_receive_ids(data: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the account's latest receiving transactions, newest first."""
+    edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
+    nodes = [_dig(edge, "node", kind=dict) for edge in edges]
+    return [_dig(node, "id", kind=str) for node in nodes if node.get("direction") == "RECEIVE"]
+
+
+def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequence[str]) -> Decimal | None:
+    """Return the US cents that a transaction brought, if it is the one that settled this payment hash.
+
+    Matched by the hash alone, never by amount or time; and only in a wallet of this account, because the server's
+    resolver does not check whose transaction it shows (flash-api.md 3.9).
+    """
+    details = _optional(data, "transactionDetails", "transactionDetails")
+    if not isinstance(details, dict) or details.get("accountId") not in wallet_ids:
+        return None
+    if str(details.get("paymentHash") or "").lower() != payment_hash:
+        return None
+    amount = _maybe_decimal(details, "amount")
+    return None if amount is None else amount * 100
+
+
+def _read_wallet(row: Mapping[str, Any]) -> Wallet:
+    return Wallet(
+        id=_dig(row, "id", kind=str),
+        currency=_dig(row, "walletCurrency", kind=str),
+        is_external=bool(row.get("isExternal", False)),
+    )
+
+
+def _read_tick(price: Mapping[str, Any]) -> PriceTick | None:
+    base, offset = _maybe_decimal(price.get("btcSatPrice") or {}, "base"), _optional(price, "btcSatPrice", "offset")
+    seconds = price.get("timestamp")
+    if base is None or base <= 0 or not isinstance(offset, int) or not 0 <= offset <= 30:
+        return None
+    struck = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) and 0 < seconds < 2**40 else None
+    return PriceTick(base.scaleb(-offset), struck or datetime.now(UTC))
+
+
+def _maybe_decimal(row: Mapping[str, Any], key: str) -> Decimal | None:
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return None
+    number = Decimal(value)
+    return number if number.is_finite() else None
+
+
+def _optional(value: Any, *path: str) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _dig(value: Any, *path: str, kind: type[T]) -> T:
+    found = _optional(value, *path)
+    if not isinstance(found, kind):
+        raise InvalidReply(f"the server's answer has no usable {'.'.join(path)}")
+    return found

@@ -1,0 +1,1 @@
+"""The ways to the server: one socket and two HTTP routes, and the router that chooses between them."""

@@ -1,0 +1,85 @@
+"""What a server can't do for a token, remembered for a limited time, so that the next request goes to what works."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Capabilities", "Inability"]
+
+_REMEMBERED_SECONDS: Final = {
+    Cause.DECLINED: 3600.0,  # changes with a release of the server
+    Cause.CREDENTIAL: 300.0,  # a token that HTTP refuses today is refused in a minute, too; a session may be renewed
+    Cause.SLOW: 30.0,  # a network that swallows packets
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Inability:
+    """Why a transport is passed over for now.
+
+    Attributes:
+        cause: What kind of trouble it is.
+        reason: The same for a person.
+        until: When it is forgotten, on the clock of the memory.
+
+    """
+
+    cause: Cause
+    reason: str
+    until: float
+
+
+class Capabilities:
+    """The memory of one endpoint and token; knows nothing of transports but their names."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._unable: dict[str, Inability] = {}
+        self._executes: set[str] = set()
+
+    def learn(self, transport: str, outcome: Outcome) -> None:
+        """Take in what became of a request on this transport."""
+        match outcome:
+            case Completed() | Refused():
+                self._unable.pop(transport, None)
+                self._executes.add(transport)
+            case NotExecuted(reason, cause) if cause in _REMEMBERED_SECONDS:
+                self._remember(transport, cause, reason)
+            case Unknown(reason, silent=True):
+                self._remember(transport, Cause.SLOW, reason)
+            case Unknown(answered=False):
+                self._executes.discard(transport)
+            case _:
+                pass
+
+    def unable(self, transport: str) -> Inability | None:
+        """Return why to pass this transport over, or None when it is worth trying."""
+        inability = self._unable.get(transport)
+        if inability is not None and inability.until <= self._clock():
+            del self._unable[transport]
+            return None
+        return inability
+
+    def executes(self, transport: str) -> bool | None:
+        """Whether this transport is known to carry operations out; None when that was never found out."""
+        inability = self.unable(transport)
+        if inability is not None and inability.cause is Cause.DECLINED:
+            return False
+        return True if transport in self._executes else None
+
+    def summary(self) -> dict[str, str]:
+        """Return what is known, for health reports: transport -> `works`, or why it is passed over."""
+        known = dict.fromkeys(sorted(self._executes), "works")
+        known.update({name: unable.reason for name in list(self._unable) if (unable := self.unable(name))})
+        return known
+
+    def _remember(self, transport: str, cause: Cause, reason: str) -> None:
+        self._executes.discard(transport)
+        self._unable[transport] = Inability(cause, reason, self._clock() + _REMEMBERED_SECONDS[cause])

@@ -1,0 +1,199 @@
+"""The full GraphQL client: `gql.Client` over its httpx transport, the last way to be tried."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gql import Client, GraphQLRequest
+from gql.transport import httpx as gql_httpx
+from gql.transport.exceptions import (
+    TransportConnectionFailed,
+    TransportError,
+    TransportQueryError,
+    TransportServerError,
+)
+
+from flash_driver import wire
+from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, TimedOut
+from flash_driver.transports.http import read_retry_after
+from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
+    from datetime import timedelta
+
+    from gql.client import AsyncClientSession
+
+    from flash_driver.deadline import Deadline
+    from flash_driver.operations import Operation
+
+__all__ = ["GraphQLTransport", "PrintedRequest"]
+
+_httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined] - httpx2 where that is installed: what gql itself uses
+
+
+class PrintedRequest(GraphQLRequest):
+    """A gql request whose document was printed before: printing costs more than all the rest (gql.md A4)."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation.document.node, variable_values=dict(operation.variables))
+        self.operation_name = operation.document.name
+        self._payload = operation.payload
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The request, ready to be written as JSON."""
+        return self._payload
+
+
+class GraphQLTransport:
+    """GraphQL over HTTP by `gql.Client`.
+
+    Args:
+        url: The GraphQL endpoint.
+        headers: The credential and what else goes with each request.
+        tls: TLS settings for https.
+
+    """
+
+    name: Final = "graphql"
+
+    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
+        self._url = url
+        # Identity: a compressed reply could unfold to any size.
+        self._headers = {**headers, "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._tls = tls
+        self._client: Client | None = None
+        self._session: AsyncClientSession | None = None
+        self._connecting = asyncio.Lock()
+
+    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
+        """Execute an operation through the client's session."""
+        seen = _Seen()
+        token = _seen.set(seen)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                session = await self._connected_session()
+                result = await session.execute(
+                    operation.request,
+                    get_execution_result=True,
+                    # Ends a little before the deadline, so that httpx says in which phase it stood.
+                    extra_args={"timeout": max(0.001, deadline.remaining * 0.95)},
+                )
+        except TimeoutError:
+            return TimedOut()
+        except TransportError as error:
+            return _evidence_of(error, seen)
+        finally:
+            _seen.reset(token)
+        if seen.status not in (None, 200):
+            return HttpStatus(seen.status or 0, seen.retry_after)
+        return Answer(result.data) if isinstance(result.data, dict) else Garbage("a reply without data")
+
+    async def aclose(self) -> None:
+        """Close the connections; the next `perform` opens new ones."""
+        async with self._connecting:
+            client, self._client, self._session = self._client, None, None
+            if client is not None:
+                await client.close_async()
+
+    async def _connected_session(self) -> AsyncClientSession:
+        async with self._connecting:
+            if self._session is None:
+                transport = gql_httpx.HTTPXAsyncTransport(
+                    self._url,
+                    json_serialize=wire.encode,
+                    json_deserialize=wire.decode,
+                    headers=self._headers,
+                    follow_redirects=False,
+                    trust_env=False,
+                    transport=_watched_transport(self._tls),
+                )
+                self._client = Client(transport=transport, execute_timeout=None, fetch_schema_from_transport=False)
+                self._session = await self._client.connect_async()
+            return self._session
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What passed below gql while one request was under way: gql keeps no HTTP status (gql.md B9)."""
+
+    status: int | None = None
+    retry_after: timedelta | None = None
+
+
+_seen: Final[ContextVar[_Seen]] = ContextVar("_seen")
+
+
+def _evidence_of(error: TransportError, seen: _Seen) -> Evidence:
+    errors = error.errors if isinstance(error, TransportQueryError) else None
+    rows = [row for row in errors or [] if isinstance(row, dict)]
+    if isinstance(error, TransportServerError) and error.code is not None:
+        return HttpStatus(error.code, seen.retry_after)
+    if seen.status not in (None, 200):
+        return HttpStatus(seen.status or 0, seen.retry_after, rows)
+    if isinstance(error, TransportQueryError):
+        data = error.data if isinstance(error.data, dict) else None
+        return Answer(data, rows or [{"message": "an error without a message"}])
+    if isinstance(error, TransportConnectionFailed):
+        cause = error.__cause__
+        if isinstance(cause, _httpx.ConnectTimeout | _httpx.PoolTimeout):
+            return NotConnected("not connected in time", Cause.SLOW)
+        if isinstance(cause, _httpx.ConnectError):
+            return NotConnected(why_not_connected(_root_cause(cause)))
+        if isinstance(cause, _httpx.TimeoutException):
+            return TimedOut()
+        return Garbage(f"the connection was lost ({type(cause).__name__})")
+    return Garbage("HTTP 200 with a body that is no GraphQL response")
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the operating system's error below httpx's, which has a type and no words of its own."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return error
+
+
+def _watched_transport(tls: ssl.SSLContext | None) -> Any:
+    """Return an httpx transport that notes each status and stops reading a reply that grows too large."""
+    below = _httpx.AsyncHTTPTransport(verify=tls if tls is not None else True, retries=0, trust_env=False)
+
+    class LimitedStream(_httpx.AsyncByteStream):  # type: ignore[misc] - the base class is httpx's or httpx2's
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for chunk in self._stream:
+                size += len(chunk)
+                if size > MAX_REPLY_BYTES:
+                    raise _httpx.ReadError("a reply larger than the limit")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class WatchedTransport(_httpx.AsyncBaseTransport):  # type: ignore[misc] - as above
+        async def handle_async_request(self, request: Any) -> Any:
+            response = await below.handle_async_request(request)
+            seen = _seen.get()
+            seen.status = response.status_code
+            seen.retry_after = read_retry_after(response.headers)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                await response.aclose()
+                raise _httpx.ReadError("a compressed reply that was not asked for")
+            return _httpx.Response(
+                response.status_code,
+                headers=response.headers,
+                stream=LimitedStream(response.stream),
+                extensions=response.extensions,
+            )
+
+        async def aclose(self) -> None:
+            await below.aclose()
+
+    return WatchedTransport()

@@ -1,0 +1,137 @@
+"""The plain HTTP transport: one JSON POST with aiohttp."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from flash_driver import wire
+from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, TimedOut
+from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from flash_driver.deadline import Deadline
+    from flash_driver.operations import Operation
+
+__all__ = ["HttpTransport", "read_reply", "read_retry_after"]
+
+_LINGER: Final = 0.0
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Whether a request got as far as a connection, from where on it may have been written."""
+
+    connected: bool = False
+
+
+class HttpTransport:
+    """GraphQL as one POST per operation.
+
+    Args:
+        url: The GraphQL endpoint.
+        headers: The credential and what else goes with each request.
+        tls: TLS settings for https.
+
+    """
+
+    name: Final = "http"
+
+    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
+        self._url = url
+        self._headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
+        """Post an operation once; redirects are not followed and replies have a size limit."""
+        progress = _Progress()
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                return await self._post(wire.encode(operation.payload).encode(), progress)
+        except TimeoutError:
+            return TimedOut() if progress.connected else NotConnected("not connected in time", Cause.SLOW)
+        except aiohttp.ClientConnectorError as error:
+            return NotConnected(why_not_connected(error.os_error))
+        except (aiohttp.ClientError, OSError) as error:
+            if not progress.connected:
+                return NotConnected(why_not_connected(error))
+            return Garbage(f"the connection was lost ({type(error).__name__})")
+
+    async def aclose(self) -> None:
+        """Close the connections; the next `perform` opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            await asyncio.sleep(_LINGER)
+
+    async def _post(self, body: bytes, progress: _Progress) -> Evidence:
+        session = self._session = self._session or self._open()
+        async with session.post(self._url, data=body, allow_redirects=False, trace_request_ctx=progress) as response:
+            text = await _read_limited(response)
+            if text is None:
+                return Garbage("a reply larger than the limit")
+            return read_reply(response.status, response.headers, text)
+
+    def _open(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            headers=self._headers,
+            connector=aiohttp.TCPConnector(limit=64, ssl=self._tls if self._tls is not None else True),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            trace_configs=[_trace()],
+        )
+
+
+def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence:
+    """Turn an HTTP reply into evidence; a GraphQL body under another status than 200 keeps its errors."""
+    try:
+        body = wire.decode(text)
+    except wire.MalformedJSON:
+        body = None
+    errors = body.get("errors") if isinstance(body, dict) else None
+    errors = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    if status != 200:
+        return HttpStatus(status, read_retry_after(headers), errors)
+    data = body.get("data") if isinstance(body, dict) else None
+    if isinstance(data, dict) or (data is None and errors):
+        return Answer(data, errors)
+    return Garbage("HTTP 200 with a body that is no GraphQL response")
+
+
+def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
+    """Read `Retry-After` in its form of whole seconds (RFC 9110 10.2.3)."""
+    value = headers.get("Retry-After", "")
+    return timedelta(seconds=int(value)) if value.isascii() and value.isdigit() and len(value) < 8 else None
+
+
+async def _read_limited(response: aiohttp.ClientResponse) -> bytes | None:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_REPLY_BYTES:
+            response.close()
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _trace() -> aiohttp.TraceConfig:
+    """Note when a request has got a connection: before that nothing of it was written."""
+    config = aiohttp.TraceConfig()
+
+    async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+        context.trace_request_ctx.connected = True
+
+    config.on_connection_create_end.append(connected)
+    config.on_connection_reuseconn.append(connected)
+    return config
