@@ -456,4 +456,4 @@ def _check_type(name: str, value: object, *allowed: type | None) -> None:
     kinds = tuple(kind for kind in allowed if kind is not None)
     if isinstance(value, bool) or not isinstance(value, kinds):
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise InvalidRequest(name, f"must be a {names}, not {type(value).__name__}")
+        raise InvalidRequest(name, f"must be {names}, not {type(value).__name__}")
