@@ -1,0 +1,59 @@
+"""Flash's limit on what one document may ask for: two Lightning mutations are too much (flash-api.md 1.4)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from graphql import (
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    OperationType,
+    SelectionSetNode,
+    ValidationRule,
+)
+
+__all__ = ["MAX_COMPLEXITY", "ComplexityRule"]
+
+MAX_COMPLEXITY: Final = 200
+_EXPENSIVE: Final = 120
+
+
+class ComplexityRule(ValidationRule):
+    """Refuses a document whose fields cost more than Flash allows."""
+
+    def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
+        """Add up an operation's cost."""
+        expensive = node.operation is OperationType.MUTATION
+        cost = self._cost(node.selection_set, root=True, mutation=expensive)
+        if cost > MAX_COMPLEXITY:
+            self.report_error(
+                GraphQLError(f"Query complexity of {cost} exceeds maximum allowed complexity of {MAX_COMPLEXITY}", node)
+            )
+
+    def _cost(
+        self,
+        selections: SelectionSetNode | None,
+        *,
+        root: bool,
+        mutation: bool,
+        within: tuple[str, ...] = (),
+    ) -> int:
+        """Cost a selection: 1 for a field and what it contains, 120 flat for an expensive one."""
+        cost = 0
+        for node in selections.selections if selections else ():
+            if isinstance(node, FieldNode):
+                name = node.name.value
+                if root and ((mutation and name.startswith("ln")) or name == "transactionDetails"):
+                    cost += _EXPENSIVE
+                else:
+                    cost += 1 + self._cost(node.selection_set, root=False, mutation=mutation, within=within)
+            elif isinstance(node, InlineFragmentNode):
+                cost += self._cost(node.selection_set, root=root, mutation=mutation, within=within)
+            elif isinstance(node, FragmentSpreadNode) and (name := node.name.value) not in within:
+                fragment = self.context.get_fragment(name)
+                inner = fragment.selection_set if fragment else None
+                cost += self._cost(inner, root=root, mutation=mutation, within=(*within, name))
+        return cost

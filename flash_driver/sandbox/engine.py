@@ -1,0 +1,172 @@
+"""Reads and executes GraphQL operations, whichever transport brought them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    OperationType,
+    SelectionSetNode,
+    get_operation_ast,
+    parse,
+)
+from strawberry.types.execution import ExecutionResult, PreExecutionError
+
+from flash_driver.sandbox.context import Context
+from flash_driver.sandbox.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from flash_driver.sandbox.auth import Credentials
+    from flash_driver.sandbox.bank import Bank
+    from flash_driver.sandbox.faults import Fault, Moment
+    from flash_driver.sandbox.invoicing import Invoices
+    from flash_driver.sandbox.ledger import Account
+    from flash_driver.sandbox.schema import FlashSchema
+    from flash_driver.sandbox.sending import Sends
+    from flash_driver.sandbox.traffic import Transport
+    from flash_driver.sandbox.websocket import Connection
+
+__all__ = ["Engine", "Operation", "UnidentifiedOperationError"]
+
+
+class UnidentifiedOperationError(ValueError):
+    """A document has no operation, or several and no name to choose by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that arrived.
+
+    Attributes:
+        roots: Its root fields' names, by the keys they are answered under.
+
+    """
+
+    query: str
+    variables: dict[str, Any] | None
+    name: str | None
+    kind: OperationType
+    roots: Mapping[str, str]
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Operation:
+        """Read what a client sent.
+
+        Raises:
+            GraphQLSyntaxError: It is not GraphQL.
+            UnidentifiedOperationError: It doesn't say which operation is meant.
+
+        """
+        query, name = payload["query"], payload.get("operationName")
+        document = parse(query)
+        definition = get_operation_ast(document, name)
+        if definition is None:
+            raise UnidentifiedOperationError("Unable to identify operation")
+        return cls(
+            query=query,
+            variables=payload.get("variables"),
+            name=name,
+            kind=definition.operation,
+            roots=_roots(document, definition.selection_set),
+        )
+
+
+@dataclass(slots=True)
+class Engine:
+    """Executes operations for the transports and keeps count of them.
+
+    Attributes:
+        sockets: The open WebSockets.
+        closing: Set when the sandbox goes down.
+
+    """
+
+    bank: Bank
+    invoices: Invoices
+    sends: Sends
+    credentials: Credentials
+    schema: FlashSchema
+    sockets: set[Connection] = field(default_factory=set)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def context(self, transport: Transport, account: Account | None, *, capable: bool) -> Context:
+        """Set the scene for an operation."""
+        return Context(self.bank, self.invoices, self.sends, transport, account, capable)
+
+    def take_fault(self, operation: Operation, transport: Transport, when: Moment) -> Fault | None:
+        """Find the fault that strikes an operation at this moment."""
+        return self.bank.faults.take_for(
+            operation.roots.values(),
+            mutation=operation.kind is OperationType.MUTATION,
+            transport=transport,
+            when=when,
+        )
+
+    async def execute(self, operation: Operation, context: Context, fault: Fault | None = None) -> ExecutionResult:
+        """Carry out a query or mutation to its end, even if whoever asked has gone."""
+        work = self.bank.tasks.start(self._execute(operation, context, fault), "operation")
+        return await asyncio.shield(work)
+
+    async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[ExecutionResult, None]:
+        """Start a subscription."""
+        stream = await self.schema.subscribe(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+        )
+        started = False
+        try:
+            async for result in stream:
+                if not started and not result.errors:
+                    started = True
+                    self.bank.traffic.carried_out(operation.roots.values(), context.transport)
+                yield result
+        finally:
+            await stream.aclose()
+
+    async def _execute(self, operation: Operation, context: Context, fault: Fault | None) -> ExecutionResult:
+        if fault is not None and fault.kind == "error":
+            message, code = fault.details["message"], fault.details["code"]
+            if fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
+                error = GraphQLError(message, path=[*operation.roots][:1], extensions={"code": code} if code else {})
+                return ExecutionResult(data=None, errors=[error])
+            context.refusal = Refused(message, code)
+        result = await self.schema.execute(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+        )
+        if not isinstance(result, PreExecutionError) and context.refusal is None:
+            failed = {error.path[0] for error in result.errors or () if error.path}
+            done = [name for key, name in operation.roots.items() if key not in failed]
+            self.bank.traffic.carried_out(done, context.transport)
+        return result
+
+
+def _roots(document: DocumentNode, selections: SelectionSetNode) -> dict[str, str]:
+    """Collect root fields, also those in fragments."""
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    roots: dict[str, str] = {}
+    pending, seen = [selections], set[str]()
+    while pending:
+        for node in pending.pop().selections:
+            if isinstance(node, FieldNode):
+                roots[(node.alias or node.name).value] = node.name.value
+            elif isinstance(node, InlineFragmentNode):
+                pending.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and (name := node.name.value) not in seen and name in fragments:
+                seen.add(name)
+                pending.append(fragments[name].selection_set)
+    return roots

@@ -1,0 +1,45 @@
+"""The part of Flash's GraphQL schema that a Lightning driver can meet, put together."""
+
+from functools import cache
+
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import AddValidationRules
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from flash_driver.sandbox.accounts import BTCWallet, ConsumerAccount, UsdtWallet, UsdWallet
+from flash_driver.sandbox.complexity import ComplexityRule
+from flash_driver.sandbox.paying import PayingMutations
+from flash_driver.sandbox.queries import Query
+from flash_driver.sandbox.receiving import ReceivingMutations
+from flash_driver.sandbox.scalars import SCALARS
+from flash_driver.sandbox.subscriptions import Subscription
+from flash_driver.sandbox.types import GraphQLApplicationError
+
+__all__ = ["FlashSchema", "flash_schema"]
+
+
+@strawberry.type
+class Mutation(ReceivingMutations, PayingMutations):
+    """What can be done."""
+
+
+class FlashSchema(strawberry.Schema):
+    """A schema that keeps errors between itself and the client who caused them."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Log nothing: refusals are the sandbox's daily work."""
+
+
+@cache
+def flash_schema() -> FlashSchema:
+    """Build the schema when it is first needed; it is constant, so all sandboxes share it."""
+    return FlashSchema(
+        query=Query,
+        mutation=Mutation,
+        subscription=Subscription,
+        types=[BTCWallet, UsdWallet, UsdtWallet, ConsumerAccount, GraphQLApplicationError],
+        extensions=[lambda: AddValidationRules([ComplexityRule])],
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
