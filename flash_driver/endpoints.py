@@ -37,7 +37,9 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
         raise ValueError(f"must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in sorted(schemes))}")
     _refuse_extras(parts)
     if parts.scheme in _PLAIN_SCHEMES and not allow_insecure and not parts.hostname.endswith(".onion"):
-        raise ValueError("is not encrypted; use https (wss), or add allowinsecure=true for a server on your own machine")
+        raise ValueError(
+            "is not encrypted; use https (wss), or add allowinsecure=true for a server on your own machine"
+        )
     if port == 0 or any(char.isspace() for char in text):
         raise ValueError("is not a URL that can be connected to")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -47,8 +49,8 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
 def derive_websocket_url(server: str) -> str:
     """Return the WebSocket URL that belongs to a checked `server` URL.
 
-    Flash keeps its socket on a host of its own: `api.X` -> `ws.X`; any other name, localhost and IP addresses keep their
-    host. Scheme, port and path follow the server's. Source: flash-api.md 1.1.
+    Flash keeps its socket on a host of its own: `api.X` -> `ws.X`; any other name, localhost and IP addresses
+    keep their host. Scheme, port and path follow the server's. Source: flash-api.md 1.1.
     """
     parts = urlsplit(server)
     scheme = "wss" if parts.scheme == "https" else "ws"

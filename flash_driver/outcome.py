@@ -211,7 +211,10 @@ _CODE_BY_WORDS: Final = (
     (re.compile(r"^not authorized$", re.IGNORECASE), "NOT_AUTHORIZED"),
     (re.compile(r"^not authenticated", re.IGNORECASE), "NOT_AUTHENTICATED"),
     (re.compile(r"^too many |rate limit exceeded", re.IGNORECASE), "TOO_MANY_REQUEST"),
-    (re.compile(r'^(cannot query field|unknown argument|unknown type|variable "\$)', re.IGNORECASE), "GRAPHQL_VALIDATION_FAILED"),
+    (
+        re.compile(r'^(cannot query field|unknown argument|unknown type|variable "\$)', re.IGNORECASE),
+        "GRAPHQL_VALIDATION_FAILED",
+    ),
 )
 _NEVER_RAN_STATUSES: Final = {
     401: Cause.CREDENTIAL,

@@ -6,6 +6,7 @@ field and shows no value.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,16 +25,18 @@ __all__ = [
     "Currency",
     "InvoiceStatus",
     "PriceTick",
+    "Received",
     "SettledUpdate",
     "Wallet",
+    "preimage_of",
     "read_account",
     "read_balances",
     "read_created",
     "read_fee_cents",
     "read_invoice_status",
     "read_price",
-    "read_received",
     "read_receive_ids",
+    "read_received",
     "read_update",
 ]
 
@@ -104,6 +107,14 @@ class CreatedReply:
 
     bolt11: str
     payment_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a transaction brought: US cents, and the preimage if the server told it."""
+
+    cents: Decimal
+    preimage: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +197,8 @@ def read_receive_ids(data: Mapping[str, Any]) -> list[str]:
     return [_dig(node, "id", kind=str) for node in nodes if node.get("direction") == "RECEIVE"]
 
 
-def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequence[str]) -> Decimal | None:
-    """Return the US cents that a transaction brought, if it is the one that settled this payment hash.
+def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequence[str]) -> Received | None:
+    """Return what a transaction brought, if it is the one that settled this payment hash.
 
     Matched by the hash alone, never by amount or time; and only in a wallet of this account, because the server's
     resolver does not check whose transaction it shows (flash-api.md 3.9).
@@ -197,8 +208,19 @@ def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequen
         return None
     if str(details.get("paymentHash") or "").lower() != payment_hash:
         return None
-    amount = _maybe_decimal(details, "amount")
-    return None if amount is None else amount * 100
+    dollars = _maybe_decimal(details, "amount")
+    return (
+        None if dollars is None else Received(dollars * 100, preimage_of(payment_hash, details.get("paymentPreimage")))
+    )
+
+
+def preimage_of(payment_hash: str, value: object) -> str | None:
+    """Return a preimage in lower-case hex if it is one of this payment hash, else None (BOLT 11: SHA-256)."""
+    try:
+        preimage = bytes.fromhex(value) if isinstance(value, str) else b""
+    except ValueError:
+        return None
+    return preimage.hex() if hashlib.sha256(preimage).hexdigest() == payment_hash else None
 
 
 def _read_wallet(row: Mapping[str, Any]) -> Wallet:

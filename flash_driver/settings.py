@@ -166,7 +166,9 @@ class FlashSettings(BaseModel):
     description_hash: Annotated[DescriptionHashPolicy, BeforeValidator(_policy)] = Field(
         default=DescriptionHashPolicy.PREFER, alias="description-hash"
     )
-    amount_tolerance: Annotated[Decimal, BeforeValidator(_percent)] = Field(default=Decimal(1), alias="amount-tolerance")
+    amount_tolerance: Annotated[Decimal, BeforeValidator(_percent)] = Field(
+        default=Decimal(1), alias="amount-tolerance"
+    )
 
     @classmethod
     def from_connection_string(cls, connection_string: ConnectionString) -> Self:
@@ -183,7 +185,7 @@ class FlashSettings(BaseModel):
                 key="token",
             )
         try:
-            return cls(**values)
+            return cls.model_validate(values)
         except ValidationError as error:
             raise _explain(error) from None
 

@@ -1,7 +1,7 @@
 """One WebSocket connection from handshake to close: many operations in flight, each knowing its own fate.
 
 What gql's own transport gets wrong is the reason this exists (gql.md B2, B7): an operation is registered *before* its
-frame is written, so no answer can be missed, and it is known of each whether its frame was written when the socket went.
+frame is written, so no answer can be missed, and each knows whether its frame was written when the socket went.
 """
 
 from __future__ import annotations
@@ -15,9 +15,20 @@ from typing import TYPE_CHECKING, Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.protocol import State as SocketState
+from websockets.typing import Subprotocol
 
 from flash_driver.log import get_logger
-from flash_driver.outcome import Answer, Cause, Closed, ErrorFrame, Evidence, Garbage, NotConnected, NotWritten, TimedOut
+from flash_driver.outcome import (
+    Answer,
+    Cause,
+    Closed,
+    ErrorFrame,
+    Evidence,
+    Garbage,
+    NotConnected,
+    NotWritten,
+    TimedOut,
+)
 from flash_driver.transports.network import why_not_connected
 from flash_driver.transports.protocol import (
     SUBPROTOCOL,
@@ -36,9 +47,20 @@ if TYPE_CHECKING:
 
     from flash_driver.deadline import Deadline
 
-__all__ = ["Connection", "ConnectionFailed", "Endpoint", "Limits", "Subscription", "SubscriptionEnded"]
+__all__ = [
+    "COMPLETED_BY_SERVER",
+    "Connection",
+    "ConnectionFailed",
+    "Endpoint",
+    "Limits",
+    "Subscription",
+    "SubscriptionEnded",
+]
 
 _log: Final = get_logger(transport="websocket")
+
+COMPLETED_BY_SERVER: Final = "the server completed it"
+"""Why a subscription ended that the server ended in good order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,22 +362,28 @@ class Connection:
             case Next(operation_id, data, errors):
                 if subscription := self._subscriptions.get(operation_id):
                     subscription.deliver(event)
-                elif call := self._calls.pop(operation_id, None):
-                    call.settle(Answer(data, errors))
+                else:
+                    self._settle(operation_id, Answer(data, errors))
             case Failed(operation_id, errors):
-                if subscription := self._subscriptions.pop(operation_id, None):
-                    subscription.end(f"the server refused it: {errors[0].get('message', '')}")
-                elif call := self._calls.pop(operation_id, None):
-                    call.settle(ErrorFrame(errors))
+                words = errors[0].get("message", "")
+                self._over(operation_id, f"the server refused it: {words}", ErrorFrame(errors))
             case Completed(operation_id):
-                if subscription := self._subscriptions.pop(operation_id, None):
-                    subscription.end("the server completed it")
-                elif call := self._calls.pop(operation_id, None):
-                    call.settle(Garbage("the operation was completed without an answer"))
+                words = "the operation was completed without an answer"
+                self._over(operation_id, COMPLETED_BY_SERVER, Garbage(words))
             case Ping(answer):
                 await self._socket.send(answer)
             case _:
                 pass
+
+    def _over(self, operation_id: str, why: str, evidence: Evidence) -> None:
+        if subscription := self._subscriptions.pop(operation_id, None):
+            subscription.end(why)
+        else:
+            self._settle(operation_id, evidence)
+
+    def _settle(self, operation_id: str, evidence: Evidence) -> None:
+        if call := self._calls.pop(operation_id, None):
+            call.settle(evidence)
 
     def _end_all(self, why: Evidence) -> None:
         calls, self._calls = self._calls, {}
@@ -372,7 +400,7 @@ async def _handshake(endpoint: Endpoint, limits: Limits) -> ClientConnection:
     try:
         return await _NoRedirects(
             endpoint.url,
-            subprotocols=[SUBPROTOCOL],
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
             additional_headers=dict(endpoint.headers),
             user_agent_header=None,
             compression=None,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphQLTransport", "PrintedRequest"]
 
-_httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined] - httpx2 where that is installed: what gql itself uses
+_httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
 
 
 class PrintedRequest(GraphQLRequest):
@@ -99,7 +99,7 @@ class GraphQLTransport:
         async with self._connecting:
             client, self._client, self._session = self._client, None, None
             if client is not None:
-                await client.close_async()
+                await client.close_async()  # type: ignore[no-untyped-call]  # gql leaves it so
 
     async def _connected_session(self) -> AsyncClientSession:
         async with self._connecting:
@@ -114,7 +114,7 @@ class GraphQLTransport:
                     transport=_watched_transport(self._tls),
                 )
                 self._client = Client(transport=transport, execute_timeout=None, fetch_schema_from_transport=False)
-                self._session = await self._client.connect_async()
+                self._session = await self._client.connect_async()  # type: ignore[no-untyped-call]  # as above
             return self._session
 
 
@@ -162,7 +162,7 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
     """Return an httpx transport that notes each status and stops reading a reply that grows too large."""
     below = _httpx.AsyncHTTPTransport(verify=tls if tls is not None else True, retries=0, trust_env=False)
 
-    class LimitedStream(_httpx.AsyncByteStream):  # type: ignore[misc] - the base class is httpx's or httpx2's
+    class LimitedStream(_httpx.AsyncByteStream):  # type: ignore[misc]  # the base class is httpx's or httpx2's
         def __init__(self, stream: Any) -> None:
             self._stream = stream
 
@@ -177,7 +177,7 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    class WatchedTransport(_httpx.AsyncBaseTransport):  # type: ignore[misc] - as above
+    class WatchedTransport(_httpx.AsyncBaseTransport):  # type: ignore[misc]  # as above
         async def handle_async_request(self, request: Any) -> Any:
             response = await below.handle_async_request(request)
             seen = _seen.get()

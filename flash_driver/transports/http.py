@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
@@ -17,13 +16,12 @@ from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
+    from types import SimpleNamespace
 
     from flash_driver.deadline import Deadline
     from flash_driver.operations import Operation
 
 __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
-
-_LINGER: Final = 0.0
 
 
 @dataclass(slots=True)
@@ -71,7 +69,6 @@ class HttpTransport:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-            await asyncio.sleep(_LINGER)
 
     async def _post(self, body: bytes, progress: _Progress) -> Evidence:
         session = self._session = self._session or self._open()
@@ -129,7 +126,7 @@ def _trace() -> aiohttp.TraceConfig:
     """Note when a request has got a connection: before that nothing of it was written."""
     config = aiohttp.TraceConfig()
 
-    async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+    async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.connected = True
 
     config.on_connection_create_end.append(connected)

@@ -14,8 +14,6 @@ from flash_driver import wire
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from websockets.typing import Subprotocol as _Subprotocol
-
 __all__ = [
     "SUBPROTOCOL",
     "Acknowledged",
@@ -30,7 +28,7 @@ __all__ = [
     "State",
 ]
 
-SUBPROTOCOL: Final[_Subprotocol] = "graphql-transport-ws"  # type: ignore[assignment] - a NewType of str, typing only
+SUBPROTOCOL: Final = "graphql-transport-ws"
 
 
 class State(Enum):

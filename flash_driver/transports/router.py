@@ -166,7 +166,8 @@ class Router:
     ) -> NotExecuted | None:
         """Before the first mutation on a socket make sure that the server executes mutations there at all.
 
-        A question needs no proof, it is one; unless subscriptions live on the socket, which an older server would close.
+        A question needs no proof, it is one; unless subscriptions live on the socket, which an older server would
+        close.
         """
         if self._capabilities.executes(socket.name) is not None:
             return None

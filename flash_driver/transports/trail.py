@@ -1,4 +1,4 @@
-"""The log lines of one public call: which transport is attempted, what is done on it, where it falls back to, and why."""
+"""The log lines of one public call: which transport is attempted, what is done on it, and why it falls back."""
 
 from __future__ import annotations
 

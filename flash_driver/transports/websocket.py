@@ -17,7 +17,14 @@ from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
 from flash_driver.operations import PROBE
 from flash_driver.outcome import Answer, Cause, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut
-from flash_driver.transports.connection import Connection, ConnectionFailed, Endpoint, Limits, SubscriptionEnded
+from flash_driver.transports.connection import (
+    COMPLETED_BY_SERVER,
+    Connection,
+    ConnectionFailed,
+    Endpoint,
+    Limits,
+    SubscriptionEnded,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -240,7 +247,7 @@ class WebSocketTransport(AsyncTransport):
                 event = await subscription.receive()
                 yield _result(event.data, event.errors)
         except SubscriptionEnded as ended:
-            if str(ended) != "the server completed it":
+            if str(ended) != COMPLETED_BY_SERVER:
                 raise TransportConnectionFailed(str(ended)) from None
         finally:
             await subscription.aclose()

@@ -1,0 +1,213 @@
+"""Everything that the clients of one account share in this process: connections, memory, journal, watcher."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
+
+from connection_strings.errors import ConnectionStringError
+from flash_driver import __version__
+from flash_driver.budget import Budget
+from flash_driver.health import Health
+from flash_driver.invoices import Invoices
+from flash_driver.journal.memory import MemoryJournal
+from flash_driver.listener import FlashInvoiceListener, parse_cursor
+from flash_driver.payments import Payments
+from flash_driver.rates import RateBook
+from flash_driver.receipts import Receipts
+from flash_driver.replies import Currency
+from flash_driver.settings import TokenKind
+from flash_driver.transports.capabilities import Capabilities
+from flash_driver.transports.connection import Endpoint
+from flash_driver.transports.graphql import GraphQLTransport
+from flash_driver.transports.http import HttpTransport
+from flash_driver.transports.network import make_tls_context
+from flash_driver.transports.router import Router
+from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.wallets import WalletDirectory
+from flash_driver.watcher import Watcher
+
+if TYPE_CHECKING:
+    from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.replies import AccountReply, PriceTick
+    from flash_driver.settings import FlashSettings, ProcessSettings
+    from flash_driver.transports.base import Transport
+
+__all__ = ["Account", "AccountMemory", "open_journal"]
+
+CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
+CAPABILITIES: Final = "cash-wallet-usdt-v1"
+"""Shows an account's USDT wallet after the server's move away from USD wallets (flash-api.md 1.5, 3.2)."""
+
+_DECIMALS: Final = {Currency.USD: 6, Currency.USDT: 4, Currency.BTC: 0}
+_POLL_SPACING: Final = timedelta(milliseconds=50)
+_API_KEY_POLL_SPACING: Final = timedelta(milliseconds=600)
+"""Keeps below the 120 requests a minute of an API key (flash-api.md 1.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMemory:
+    """What is remembered of an account between clients, bound to no event loop."""
+
+    journal: Journal
+    budget: Budget
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    rates: dict[Currency, RateBook] = field(
+        default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
+    )
+
+    @classmethod
+    def make(cls, process: ProcessSettings) -> AccountMemory:
+        """Make an empty memory as the process is set up.
+
+        Raises:
+            ConnectionStringError: There is no such kind of journal.
+
+        """
+        return cls(open_journal(process.journal_url), Budget(process.invoice_budget))
+
+    def see_tick(self, tick: PriceTick | None) -> None:
+        """Tell every rate the server's price."""
+        for currency, rates in self.rates.items():
+            if currency.in_cents:
+                rates.see_tick(tick)
+
+
+def open_journal(url: str) -> Journal:
+    """Return the journal that a URL names.
+
+    Raises:
+        ConnectionStringError: There is no such kind of journal.
+
+    """
+    if url.strip().lower() in ("memory", "memory:"):
+        return MemoryJournal()
+    raise ConnectionStringError("the environment variable FLASH_JOURNAL_URL must be memory: in this version")
+
+
+class Account:
+    """One account on one event loop: everything its clients share.
+
+    Args:
+        settings: The account's connection string.
+        process: What is set for the process.
+        memory: What is remembered of the account.
+
+    """
+
+    def __init__(self, settings: FlashSettings, process: ProcessSettings, memory: AccountMemory) -> None:
+        self.settings = settings
+        self.memory = memory
+        self.journal = memory.journal
+        self.users: WeakSet[object] = WeakSet()
+        self._listeners: WeakSet[FlashInvoiceListener] = WeakSet()
+        self._starting = asyncio.Lock()
+        transports = _transports(settings)
+        self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
+        self._transports = transports
+        self.router = Router(transports, memory.capabilities)
+        self.wallets = WalletDirectory(settings, self.router, self._see_account)
+        self.receipts = Receipts(self.router, self.wallets, self.rates)
+        self.invoices = Invoices(
+            settings=settings,
+            process=process,
+            router=self.router,
+            wallets=self.wallets,
+            rates=self.rates,
+            receipts=self.receipts,
+            journal=self.journal,
+            budget=memory.budget,
+        )
+        self.payments = Payments(
+            process=process, router=self.router, wallets=self.wallets, rates=self.rates, journal=self.journal
+        )
+        by_api_key = settings.token_kind is TokenKind.API_KEY
+        self.watcher = Watcher(
+            socket=self.socket,
+            router=self.router,
+            invoices=self.invoices,
+            journal=self.journal,
+            on_tick=memory.see_tick,
+            poll_spacing=_API_KEY_POLL_SPACING if by_api_key else _POLL_SPACING,
+        )
+
+    def rates(self, currency: Currency) -> RateBook:
+        """Return what is known of the rate of a currency."""
+        return self.memory.rates[currency]
+
+    @property
+    def health(self) -> Health:
+        """How things stand."""
+        return Health(
+            listening=self.watcher.listening,
+            reason=self.watcher.reason,
+            connected=self.socket is not None and self.socket.connected,
+            connections=0 if self.socket is None else self.socket.times_connected,
+            last_event_at=self.watcher.last_event_at,
+            watched=self.watcher.watched,
+            transports=self.memory.capabilities.summary(),
+        )
+
+    async def listen(self, after: str | None) -> FlashInvoiceListener:
+        """Start a listener, and the watcher if it is the first.
+
+        Raises:
+            InvalidRequest: `after` is no cursor of this journal.
+
+        """
+        index = await self.journal.last_settle_index()
+        if after is not None:
+            index = parse_cursor(after, self.journal.id, index)
+        listener = FlashInvoiceListener(self.journal, index, lambda: self.watcher.failure, self._stop_listening)
+        self._listeners.add(listener)
+        async with self._starting:
+            if self.watcher.failure is not None:
+                await self.watcher.stop()
+            await self.watcher.start()
+        return listener
+
+    def watch(self, record: InvoiceRecord) -> None:
+        """Watch a new invoice, if anybody listens."""
+        self.watcher.watch(record)
+
+    async def aclose(self) -> None:
+        """End every task and close every connection; what is remembered stays."""
+        for listener in list(self._listeners):
+            await listener.aclose()
+        await self.watcher.stop()
+        await self.payments.aclose()
+        for transport in self._transports:
+            await transport.aclose()
+
+    async def _stop_listening(self, listener: FlashInvoiceListener) -> None:
+        self._listeners.discard(listener)
+        async with self._starting:
+            if not self._listeners:
+                await self.watcher.stop()
+
+    def _see_account(self, account: AccountReply) -> None:
+        self.memory.see_tick(account.price)
+
+
+def _transports(settings: FlashSettings) -> list[Transport]:
+    """Make the transports in the order in which they are tried; none connects before it is used."""
+    token = settings.token.reveal()
+    api_key = settings.token_kind is TokenKind.API_KEY
+    credential = {"X-API-KEY": token} if api_key else {"Authorization": f"Bearer {token}"}
+    headers = {**credential, CAPABILITY_HEADER: CAPABILITIES, "User-Agent": f"flash-driver/{__version__}"}
+    tls = make_tls_context() if "https:" in settings.server or "wss:" in settings.websocket else None
+    made: list[Transport] = []
+    for name in settings.transports:
+        if name == "http":
+            made.append(HttpTransport(settings.server, headers, tls))
+        elif name == "graphql":
+            made.append(GraphQLTransport(settings.server, headers, tls))
+        elif not api_key:
+            # The server reads neither on a socket with an API key; it would be anonymous there (flash-api.md 1.3).
+            init = {"Authorization": f"Bearer {token}", CAPABILITY_HEADER: CAPABILITIES}
+            socket_tls = tls if settings.websocket.startswith("wss:") else None
+            made.append(WebSocketTransport(Endpoint(settings.websocket, headers, init, socket_tls)))
+    return made

@@ -1,0 +1,308 @@
+"""The Flash Lightning client: thin, each method reads as a sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Never, Self, overload
+
+from connection_strings.errors import LightningError, NotSupported
+from connection_strings.lightning import (
+    DEFAULT_EXPIRY,
+    BalanceEstimate,
+    CreateInvoiceParams,
+    LightningInvoice,
+    LightningNodeBalance,
+    LightningNodeInformation,
+    LightningPayment,
+    ListInvoicesParams,
+    ListPaymentsParams,
+    OffchainBalance,
+    PayInvoiceParams,
+    PayResponse,
+)
+from connection_strings.money import LightMoney
+from flash_driver.deadline import Deadline
+from flash_driver.invoices import CREATE_SECONDS
+from flash_driver.operations import BALANCE, PRICE
+from flash_driver.pool import Pool, shared_pool
+from flash_driver.replies import read_balances, read_price
+from flash_driver.verdict import data_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+    from decimal import Decimal
+    from types import TracebackType
+
+    from flash_driver.account import Account
+    from flash_driver.health import Health
+    from flash_driver.listener import FlashInvoiceListener
+    from flash_driver.settings import FlashSettings, ProcessSettings
+    from flash_driver.wallets import ChosenWallet
+
+__all__ = ["FlashLightningClient"]
+
+_ASK_SECONDS: Final = 10.0
+
+
+class FlashLightningClient:
+    """A `LightningClient` for one Flash account; made by `LightningClientFactory` from a connection string.
+
+    Cheap to make and to close: everything that lasts is shared with the account's other clients.
+
+    Args:
+        settings: The account.
+        process: What is set for the process.
+        pool: Where to share; the process's own unless given.
+
+    """
+
+    def __init__(self, settings: FlashSettings, process: ProcessSettings, pool: Pool = shared_pool) -> None:
+        self._settings = settings
+        self._process = process
+        self._pool = pool
+        self._held: Account | None = None
+
+    def __repr__(self) -> str:
+        return f"<FlashLightningClient server={self._settings.server!r}>"
+
+    # --- invoices ---------------------------------------------------------------------------------------------------
+
+    @overload
+    async def create_invoice(self, params: CreateInvoiceParams, /) -> LightningInvoice: ...
+
+    @overload
+    async def create_invoice(
+        self, amount: LightMoney, description: str = "", expiry: timedelta = DEFAULT_EXPIRY
+    ) -> LightningInvoice: ...
+
+    async def create_invoice(
+        self,
+        amount: LightMoney | CreateInvoiceParams,
+        description: str = "",
+        expiry: timedelta = DEFAULT_EXPIRY,
+    ) -> LightningInvoice:
+        """Create an invoice, within 5 s in all.
+
+        Flash counts in dollars: the amount of the returned invoice is what its BOLT11 says, at least the one asked for
+        and at most `amount-tolerance` percent more; exactly the one asked for with `description_hash_only`. Flash lets
+        invoices live 60 s (flash-api.md 3.4): see `expires_at`.
+
+        Raises:
+            InvalidRequest: The terms are malformed.
+            AmountMismatch: The server makes no invoice over this amount.
+            RateLimited: The account's limit of new invoices is reached.
+            NotSupported: A description hash is required and the server does not make any.
+            CredentialRejected: The server refuses the token.
+            BackendUnavailable: No transport worked; each is named with its reason.
+            LightningError: Base of these and of what else the server may answer.
+
+        """
+        params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
+        account = self._account()
+        record = await account.invoices.create(params)
+        account.watch(record)
+        return record.invoice
+
+    async def create_invoices(self, params: Sequence[CreateInvoiceParams]) -> list[LightningInvoice]:
+        """Create invoices side by side; the answer has the order of the question.
+
+        Raises:
+            LightningError: As `create_invoice`; those that were created are listed by `list_invoices`.
+
+        """
+        account = self._account()
+        records = await account.invoices.create_many(params)
+        for record in records:
+            account.watch(record)
+        return [record.invoice for record in records]
+
+    async def get_invoice(self, invoice_id: str) -> LightningInvoice | None:
+        """Look an invoice up by id, which is its payment hash; None only when this driver certainly never made it.
+
+        Raises:
+            LightningError: It can't be found out now how it stands.
+
+        """
+        record = await self._account().invoices.find(invoice_id, Deadline.after(_ASK_SECONDS))
+        return None if record is None else record.invoice
+
+    async def list_invoices(self, params: ListInvoicesParams | None = None) -> list[LightningInvoice]:
+        """List the invoices made through this driver as its journal knows them, oldest first."""
+        params = params or ListInvoicesParams()
+        rows = await self._account().journal.list_invoices(pending_only=params.pending_only, offset=params.offset_index)
+        return [row.invoice for row in rows]
+
+    async def cancel_invoice(self, invoice_id: str) -> Never:
+        """Refuse: Flash can't cancel an invoice; it expires within 60 s.
+
+        Raises:
+            NotSupported: Always.
+
+        """
+        raise NotSupported("Flash can't cancel an invoice; it expires by itself within a minute")
+
+    async def listen(self, *, after: str | None = None) -> FlashInvoiceListener:
+        """Start hearing of settled invoices: from now, or from a listener's `cursor` on.
+
+        Raises:
+            InvalidRequest: `after` is no cursor of this journal.
+
+        """
+        return await self._account().listen(after)
+
+    # --- payments ---------------------------------------------------------------------------------------------------
+
+    async def pay(self, bolt11: str, params: PayInvoiceParams | None = None) -> PayResponse:
+        """Pay a BOLT11 out of the wallet.
+
+        An outcome that can't be known is `PayResult.UNKNOWN`: ask `get_payment`, never pay again. Flash tells neither
+        preimage nor fee of a payment (flash-api.md 3.7).
+
+        Raises:
+            InvalidRequest: The BOLT11 or the amount makes no sense; nothing was sent.
+            LightningError: Something before the payment failed; nothing was sent.
+
+        """
+        return await self._account().payments.pay(bolt11, params or PayInvoiceParams())
+
+    async def get_payment(self, payment_hash: str) -> LightningPayment | None:
+        """Look a payment up in the journal; None only when none was ever attempted for this hash."""
+        record = await self._account().payments.find(payment_hash)
+        return None if record is None else record.payment
+
+    async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
+        """List the payments made through this driver, oldest first."""
+        params = params or ListPaymentsParams()
+        rows = await self._account().journal.list_payments(
+            include_pending=params.include_pending, offset=params.offset_index
+        )
+        return [row.payment for row in rows]
+
+    # --- the account ------------------------------------------------------------------------------------------------
+
+    async def get_balance(self) -> LightningNodeBalance:
+        """Read the wallet's balance: an estimate in bitcoin, `estimate` says what of.
+
+        Raises:
+            LightningError: The balance or the price can't be read.
+
+        """
+        account, deadline = self._account(), Deadline.after(_ASK_SECONDS)
+        wallet = await account.wallets.choose(deadline)
+        rows = read_balances(data_of(await account.router.perform(BALANCE(), deadline), "reading the balance"))
+        held = next((row.minor_units for row in rows if row.wallet.id == wallet.id), None)
+        if held is None:
+            raise LightningError("the server does not tell the balance of this wallet")
+        if not wallet.currency.in_cents:
+            return LightningNodeBalance(offchain=OffchainBalance(local=LightMoney.from_sat(int(held))))
+        return await self._estimate(account, wallet, held, deadline)
+
+    async def get_info(self) -> LightningNodeInformation:
+        """Say what is known of the node, within 5 s, and prove that server and token work.
+
+        Flash tells nothing of its custodian's node (flash-api.md 3.11), so there are no heights, channels or peers.
+
+        Raises:
+            LightningError: Server or token do not work.
+
+        """
+        account = self._account()
+        await account.wallets.choose(Deadline.after(CREATE_SECONDS))
+        return LightningNodeInformation(alias="Flash")
+
+    async def validate(self) -> None:
+        """Check that server, token and wallet of the connection string work together.
+
+        Raises:
+            ConnectionStringError: `wallet-id` or `currency` fit no wallet of the account.
+            CredentialRejected: The server refuses the token.
+            LightningError: The server can't be reached, or answers something unusable.
+
+        """
+        await self._account().wallets.choose(Deadline.after(_ASK_SECONDS))
+
+    async def warm_up(self) -> None:
+        """Connect and look the account up ahead of the first invoice.
+
+        Raises:
+            LightningError: As `validate`.
+
+        """
+        await self.validate()
+
+    @property
+    def health(self) -> Health:
+        """How connection and listening stand now."""
+        return self._account().health
+
+    # --- what a custodian can't do ----------------------------------------------------------------------------------
+
+    async def open_channel(self, node_uri: str, amount: LightMoney) -> Never:
+        """Refuse: channels are the custodian's.
+
+        Raises:
+            NotSupported: Always.
+
+        """
+        raise NotSupported("Flash is a custodial wallet: it opens no channels for its users")
+
+    async def connect_to(self, node_uri: str) -> Never:
+        """Refuse: peers are the custodian's.
+
+        Raises:
+            NotSupported: Always.
+
+        """
+        raise NotSupported("Flash is a custodial wallet: it connects to no peers for its users")
+
+    async def get_deposit_address(self) -> Never:
+        """Refuse: the driver speaks Lightning only.
+
+        Raises:
+            NotSupported: Always.
+
+        """
+        raise NotSupported("this driver has no on-chain address; receive over Lightning")
+
+    async def list_channels(self) -> Never:
+        """Refuse: channels are the custodian's.
+
+        Raises:
+            NotSupported: Always.
+
+        """
+        raise NotSupported("Flash is a custodial wallet: its users have no channels")
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Let go of everything; the next call takes it up again."""
+        account, self._held = self._held, None
+        if account is not None:
+            await self._pool.release(self, account)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _account(self) -> Account:
+        self._held = self._pool.acquire(self, self._settings, self._process)
+        return self._held
+
+    async def _estimate(
+        self, account: Account, wallet: ChosenWallet, cents: Decimal, deadline: Deadline
+    ) -> LightningNodeBalance:
+        rates = account.rates(wallet.currency)
+        account.memory.see_tick(
+            read_price(data_of(await account.router.perform(PRICE(), deadline), "reading the price"))
+        )
+        cents_per_sat, time = rates.cents_per_sat
+        local = LightMoney.from_msat(rates.to_msat(cents))
+        estimate = BalanceEstimate(
+            currency=wallet.currency, minor_units=cents, minor_units_per_sat=cents_per_sat, rate_time=time
+        )
+        return LightningNodeBalance(offchain=OffchainBalance(local=local), estimate=estimate)

@@ -1,0 +1,42 @@
+"""A bell that wakes whoever waits, on whatever event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Bell"]
+
+
+class Bell:
+    """Wakes all who wait at once; one who starts waiting before he looks can miss nothing."""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        """Wake everybody; may be called from any thread."""
+        for future in list(self._waiting):
+            # The loop of a waiter that is gone may be closed.
+            with contextlib.suppress(RuntimeError):
+                future.get_loop().call_soon_threadsafe(_wake, future)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[asyncio.Future[None]]:
+        """Yield a future that is done at the next ring; look at what may have changed before awaiting it."""
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            yield future
+        finally:
+            self._waiting.discard(future)
+            future.cancel()
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,0 +1,61 @@
+"""Memos, cut to what Flash's custodian takes."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Final
+
+__all__ = ["LONGEST_MEMO", "cut_memo", "readable_text"]
+
+LONGEST_MEMO: Final = 50
+"""Characters; a longer memo is answered with IBEX_ERROR (flash-api.md 4)."""
+
+_ZERO_WIDTH_JOINER: Final = "\u200d"
+
+
+def cut_memo(memo: str, longest: int = LONGEST_MEMO) -> str:
+    """Cut a memo where no character that a reader sees as one is torn apart (emoji, combining marks, flags)."""
+    if len(memo) <= longest:
+        return memo
+    end = longest
+    while end > 0 and _joined(memo, end):
+        end -= 1
+    return memo[:end].rstrip()
+
+
+def readable_text(description: str) -> str:
+    """Return what a person reads of a description: the `text/plain` entry where it is LNURL-pay metadata (LUD-06)."""
+    if not description.startswith("["):
+        return description
+    try:
+        entries = json.loads(description)
+    except (ValueError, RecursionError):
+        return description
+    texts = [entry[1] for entry in entries if isinstance(entry, list) and len(entry) == 2 and entry[0] == "text/plain"]
+    return texts[0] if texts and isinstance(texts[0], str) else description
+
+
+def _joined(memo: str, at: int) -> bool:
+    """Whether the characters on both sides of this place belong together."""
+    before, after = memo[at - 1], memo[at]
+    if _ZERO_WIDTH_JOINER in (before, after):
+        return True
+    if unicodedata.combining(after) or unicodedata.category(after) in ("Mn", "Me", "Mc") or _is_skin_tone(after):
+        return True
+    return _is_flag_half(before) and _is_flag_half(after) and _flag_halves_before(memo, at) % 2 == 1
+
+
+def _flag_halves_before(memo: str, at: int) -> int:
+    start = at
+    while start > 0 and _is_flag_half(memo[start - 1]):
+        start -= 1
+    return at - start
+
+
+def _is_flag_half(char: str) -> bool:
+    return "\U0001f1e6" <= char <= "\U0001f1ff"
+
+
+def _is_skin_tone(char: str) -> bool:
+    return "\U0001f3fb" <= char <= "\U0001f3ff"

@@ -1,0 +1,61 @@
+"""What an amountless invoice brought: the one thing that neither its BOLT11 nor its settlement tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import LightningError
+from flash_driver.operations import TRANSACTION_DETAILS, TRANSACTIONS
+from flash_driver.replies import Currency, Received, read_receive_ids, read_received
+from flash_driver.verdict import data_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash_driver.deadline import Deadline
+    from flash_driver.journal.base import InvoiceRecord
+    from flash_driver.rates import RateBook
+    from flash_driver.transports.router import Router
+    from flash_driver.wallets import WalletDirectory
+
+__all__ = ["Receipt", "Receipts"]
+
+_LATEST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What came in for an invoice: millisatoshi (converted where the wallet holds dollars), preimage if told."""
+
+    msat: int
+    preimage: str | None
+
+
+class Receipts:
+    """Finds the transaction that settled an invoice, by payment hash alone (flash-api.md 3.9)."""
+
+    def __init__(self, router: Router, wallets: WalletDirectory, rates: Callable[[Currency], RateBook]) -> None:
+        self._router = router
+        self._wallets = wallets
+        self._rates = rates
+
+    async def find(self, record: InvoiceRecord, deadline: Deadline) -> Receipt:
+        """Look through the account's latest receipts.
+
+        Raises:
+            LightningError: It is not among them, or they can't be read now.
+
+        """
+        wallet = await self._wallets.choose(deadline)
+        listing = data_of(await self._router.perform(TRANSACTIONS(first=_LATEST), deadline), "listing receipts")
+        for transaction_id in read_receive_ids(listing):
+            details = TRANSACTION_DETAILS(input={"transactionId": transaction_id})
+            data = data_of(await self._router.perform(details, deadline), "reading a receipt")
+            received = read_received(data, record.payment_hash, wallet.account_wallet_ids)
+            if received is not None:
+                return Receipt(self._msat(record, received), received.preimage)
+        raise LightningError("the invoice is paid, but the server does not say yet how much; ask again")
+
+    def _msat(self, record: InvoiceRecord, received: Received) -> int:
+        return self._rates(Currency(record.currency)).to_msat(received.cents)

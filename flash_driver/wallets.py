@@ -1,0 +1,145 @@
+"""Which wallet of the account to use, and in which currency it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
+from flash_driver.operations import ACCOUNT, ME
+from flash_driver.replies import AccountReply, Currency, Wallet, read_account
+from flash_driver.verdict import data_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash_driver.deadline import Deadline
+    from flash_driver.settings import FlashSettings
+    from flash_driver.transports.router import Router
+    from flash_driver.transports.trail import Trail
+
+__all__ = ["ChosenWallet", "WalletDirectory", "choose_wallet"]
+
+_REMEMBERED_SECONDS: Final = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenWallet:
+    """The wallet that invoices credit and payments debit.
+
+    Attributes:
+        id: Its UUID.
+        currency: What it counts in.
+        network: The Lightning network that the server says it is on.
+        account_wallet_ids: The ids of all wallets of the account.
+
+    """
+
+    id: str
+    currency: Currency
+    network: str | None
+    account_wallet_ids: tuple[str, ...]
+
+
+class WalletDirectory:
+    """Looks the account up once for all who ask at the same time, and again when that is old.
+
+    The server moves accounts from a USD to a USDT wallet (flash-api.md 3.2), so an id is not kept for ever.
+    """
+
+    def __init__(
+        self,
+        settings: FlashSettings,
+        router: Router,
+        on_account: Callable[[AccountReply], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._router = router
+        self._on_account = on_account
+        self._clock = clock
+        self._chosen: ChosenWallet | None = None
+        self._looked_up_at = 0.0
+        self._looking_up = asyncio.Lock()
+
+    async def choose(self, deadline: Deadline, trail: Trail | None = None) -> ChosenWallet:
+        """Return the wallet to use, from memory where that is fresh.
+
+        Raises:
+            ConnectionStringError: The wallet or currency of the connection string is not one of this account's.
+            LightningError: The account can't be looked up.
+
+        """
+        async with self._looking_up:
+            if self._chosen is None or self._clock() - self._looked_up_at > _REMEMBERED_SECONDS:
+                account = await self._look_up(deadline, trail)
+                self._chosen = choose_wallet(account, self._settings)
+                self._looked_up_at = self._clock()
+            return self._chosen
+
+    async def moved_from(self, wallet: ChosenWallet, deadline: Deadline) -> ChosenWallet | None:
+        """After a refusal look the account up again; return its wallet if that is another one now."""
+        if self._chosen == wallet:
+            self._chosen = None
+        fresh = await self.choose(deadline)
+        return None if fresh.id == wallet.id else fresh
+
+    async def _look_up(self, deadline: Deadline, trail: Trail | None) -> AccountReply:
+        doing = "looking up the account"
+        try:
+            data = data_of(await self._router.perform(ACCOUNT(), deadline, trail), doing)
+        except (RequestRefused, BackendUnavailable):
+            # The price is part of the same answer and non-null: when it fails, everything is null.
+            if deadline.passed:
+                raise
+            data = data_of(await self._router.perform(ME(), deadline, trail), doing)
+        account = read_account(data)
+        self._on_account(account)
+        return account
+
+
+def choose_wallet(account: AccountReply, settings: FlashSettings) -> ChosenWallet:
+    """Pick the wallet that the connection string asks for, else the account's default wallet.
+
+    Raises:
+        ConnectionStringError: There is none such.
+
+    """
+    usable = [
+        wallet for wallet in account.wallets if not wallet.is_external and wallet.currency in Currency.__members__
+    ]
+    held = ", ".join(dict.fromkeys(wallet.currency for wallet in usable)) or "nothing that this driver knows"
+    if settings.wallet_id is not None:
+        wallet = _with_id(account.wallets, settings.wallet_id)
+        if wallet is None:
+            raise ConnectionStringError("the key 'wallet-id' names no wallet of this account", key="wallet-id")
+        if wallet not in usable:
+            raise ConnectionStringError("the key 'wallet-id' names an external wallet", key="wallet-id")
+        if settings.currency is not None and wallet.currency != settings.currency:
+            raise ConnectionStringError(
+                f"the key 'currency' asks for {settings.currency}, the wallet of 'wallet-id' holds {wallet.currency}",
+                key="currency",
+            )
+    elif settings.currency is not None:
+        wallet = next((wallet for wallet in usable if wallet.currency == settings.currency), None)
+        if wallet is None:
+            raise ConnectionStringError(
+                f"the key 'currency' asks for {settings.currency}, but the account's wallets hold: {held}",
+                key="currency",
+            )
+    else:
+        wallet = _with_id(usable, account.default_wallet_id) or next(iter(usable), None)
+        if wallet is None:
+            raise RequestRefused("the account has no wallet that can receive Lightning payments")
+    return ChosenWallet(
+        id=wallet.id,
+        currency=Currency(wallet.currency),
+        network=account.network,
+        account_wallet_ids=tuple(wallet.id for wallet in account.wallets),
+    )
+
+
+def _with_id(wallets: tuple[Wallet, ...] | list[Wallet], wallet_id: str) -> Wallet | None:
+    return next((wallet for wallet in wallets if wallet.id.lower() == wallet_id.lower()), None)
