@@ -1,0 +1,29 @@
+"""Fixtures for every test: a clean environment, a sandbox on demand, clients that share nothing between tests."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.driver import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own settings out, and what tests do out of the developer's files."""
+    for name in [name for name in os.environ if name.startswith(("FLASH_", "LIGHTNING_HOST_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("FLASH_JOURNAL_URL", "memory:")
+
+
+@pytest.fixture
+async def bench() -> AsyncIterator[Bench]:
+    """Give a workbench that starts sandboxes and makes clients, and clears everything away afterwards."""
+    async with AsyncExitStack() as stack:
+        yield Bench(stack)

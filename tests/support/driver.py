@@ -1,0 +1,45 @@
+"""A workbench for tests of the driver: sandboxes and clients, each with a pool of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from connection_strings import ConnectionString
+from flash_driver.client import FlashLightningClient
+from flash_driver.pool import Pool
+from flash_driver.sandbox import Sandbox, SandboxOptions
+from flash_driver.settings import FlashSettings, ProcessSettings
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+__all__ = ["Bench", "operations"]
+
+
+class Bench:
+    """Starts what a test needs; all of it ends with the test."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+
+    async def sandbox(self, **options: Any) -> Sandbox:
+        """Start a sandbox; the invoice rate limit is off unless asked for."""
+        return await self._stack.enter_async_context(Sandbox(SandboxOptions(**{"rate_limit": "off", **options})))
+
+    async def client(
+        self, sandbox: Sandbox | str, pool: Pool | None = None, process: ProcessSettings | None = None, **keys: str
+    ) -> FlashLightningClient:
+        """Make a client for a sandbox or connection string, with further keys (`_` for `-`)."""
+        text = sandbox if isinstance(sandbox, str) else sandbox.connection_string
+        parsed = ConnectionString.parse(text)
+        values = {**parsed.values, **{key.replace("_", "-"): value for key, value in keys.items()}}
+        string = ConnectionString(parsed.type, values)
+        settings = FlashSettings.from_connection_string(string)
+        made = FlashLightningClient(settings, process or ProcessSettings.from_environment(), pool or Pool())
+        return await self._stack.enter_async_context(made)
+
+
+def operations(sandbox: Sandbox, field: str) -> dict[str, int]:
+    """Return how often a root field reached the server, by transport (zero is left out)."""
+    counts = sandbox.ledger_snapshot()["operations"].get(field, {})
+    return {transport: count for transport, count in counts.items() if transport in ("websocket", "http") and count}
