@@ -1,11 +1,12 @@
 """The control endpoint: JSON over HTTP under `/control`, on the sandbox's own port.
 
 It needs no token, so while the sandbox is bound to loopback it answers loopback peers only. Whatever is wrong with a
-request is told in one sentence: `{"error": "..."}` with status 400 (bad request), 404 (unknown) or 409 (not possible now).
+request is told in one sentence, `{"error": "..."}`, with status 400 (bad request), 404 (unknown) or 409 (not now).
 
     POST /control/pay              {"payment_request", "msat"?, "force"?}
-        Pays an invoice of the sandbox from outside; answers {"preimage", "payment_hash"}. `msat` is for invoices without an
-        amount (default 100000). 404 for a foreign invoice, 409 if it is paid or expired; `force` pays an expired one.
+        Pays an invoice of the sandbox from outside; answers {"preimage", "payment_hash"}. `msat` is for invoices
+        without an amount (default 100000). 404 for a foreign invoice, 409 if it is paid or expired; `force` pays an
+        expired one.
     POST /control/foreign_invoice  {"msat"?, "description"?, "expiry_seconds"?}
         Mints a regtest BOLT11 of some other node, for payments out of the sandbox; answers {"payment_request",
         "payment_hash", "preimage"}. Without `msat` its payer chooses the amount.
@@ -13,26 +14,31 @@ request is told in one sentence: `{"error": "..."}` with status 400 (bad request
         Decides what became of the payments of this hash that are PENDING; answers {"resolved": n}.
     GET  /control/ledger
         {"invoices": [...], "payments": [...], "wallets": [...], "operations": {field: {"websocket": n, "http": n}},
-        "executed": {the same}, "connections": {"open", "opened", "acknowledged", "refused_handshakes", "http_requests",
-        "http_unauthorized"}, "faults_armed": n}. `operations` counts what reached the server, whatever became of it;
-        `executed` what was carried out. A payment's `times_executed` above 1 is a double payment.
+        "executed": {the same}, "connections": {"open", "opened", "acknowledged", "refused_handshakes",
+        "http_requests", "http_unauthorized"}, "faults_armed": n}. `operations` counts what reached the server,
+        whatever became of it; `executed` what was carried out. A payment's `times_executed` above 1 is a double
+        payment. Amounts named `cents` are satoshis in a BTC wallet.
     POST /control/price            {"usd_per_btc"?, "spread"?, "drift_percent_per_minute"?}
         Moves the price and tells whoever listens. Numbers may be texts, to be exact.
+    POST /control/announce         {"payment_hash", "status"?: PENDING, PAID (default) or EXPIRED, "wallet_id"?}
+        Sends an LnUpdate to the account, true or not; the ledger is not touched.
     POST /control/expire_session   {"expired"?: true}
-        Ends the session of the token: HTTP answers 401, new sockets are anonymous, open ones live on. false undoes it.
+        Ends the session of the token: HTTP answers 401, new sockets are anonymous, open ones live on until a socket
+        opens with the same header. false undoes it.
     POST /control/reset
         Forgets invoices, payments, counts and faults; wallets are refilled, the price starts anew, credentials stay.
     POST /control/fault            {"kind", ...}
-        Arms a fault; see below. DELETE /control/fault, or the kind `clear`, disarms all.
+        Arms a fault; see below. DELETE /control/fault, or the kind `clear`, disarms all. Answers {"faults_armed": n}.
 
-Faults. Each takes `count`, how often it strikes (default 1). Those that strike an operation also take `operation`, the root
-field to wait for (default: any mutation; `*`: any operation), `when` and, where both are possible, `transport`
-(`websocket` or `http`; default: either). One fault strikes per moment and operation. `now` strikes all open sockets at once.
+Faults. Each takes `count`, how often it strikes (default 1). Those that strike an operation also take `operation`, the
+root field to wait for (default: any mutation; `*`: any operation), `when` and, where both are possible, `transport`
+(`websocket` or `http`; default: either). One fault strikes per moment and operation, the one armed first; subscriptions
+know only `before_execute`. `now` strikes all open sockets at once.
 
     kind              when (first is the default)         more
     close             before_execute after_execute now    code (default 1011; over HTTP the connection just ends)
     reset             before_execute after_execute now    (a TCP RST)
-    silent            before_execute after_execute now    (the socket is never read aloud again, not even for pings)
+    silent            before_execute after_execute now    (TCP stays up, nothing is answered any more, not even pings)
     delay             before_execute after_execute        seconds
     garbage           after_execute before_execute now    (a frame that is no JSON; over HTTP a page of HTML)
     truncate          after_execute before_execute        (the first half of the reply)
@@ -43,8 +49,8 @@ field to wait for (default: any mutation; `*`: any operation), `when` and, where
     no_ack                                                (the next connection_init stays without an answer)
     drop_settlement                                       (the next settlement is entered, but no event tells of it)
     wrong_invoice                                         what: network, amount, payment_hash or description_hash
-    payment                                               outcome: SUCCESS, FAILURE, PENDING, ERROR (no code; the money
-                                                          moved if `executed` is true) or INSUFFICIENT_BALANCE;
+    payment                                               outcome: SUCCESS, FAILURE, PENDING, INSUFFICIENT_BALANCE, or
+                                                          ERROR (no code; `executed`: whether the money left);
                                                           seconds: how long it takes
 """
 
@@ -52,7 +58,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from aiohttp import web
 
@@ -60,6 +66,7 @@ from flash_driver.sandbox.bolt11 import NotAnInvoiceError, read_invoice
 from flash_driver.sandbox.faults import BadFaultError
 from flash_driver.sandbox.http import json_response
 from flash_driver.sandbox.invoicing import NotPayableError
+from flash_driver.sandbox.ledger import InvoiceStatus
 from flash_driver.sandbox.options import is_loopback
 from flash_driver.sandbox.wire import read_json
 
@@ -150,7 +157,8 @@ def _fault(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("kind") == "clear":
         _Body(body, "kind")
         return _clear(sandbox, {})
-    sandbox.arm(**body) if "kind" in body else sandbox.arm("", **body)
+    details = {name: value for name, value in body.items() if name != "kind"}
+    sandbox.arm(body.get("kind", ""), **details)
     return _armed(sandbox)
 
 
@@ -176,6 +184,16 @@ def _price(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _announce(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+    fields = _Body(body, "payment_hash", "status", "wallet_id")
+    status = body.get("status", "PAID")
+    if status not in get_args(InvoiceStatus):
+        raise BadControlRequestError("'status' must be PENDING, PAID or EXPIRED")
+    wallet_id = fields.text("wallet_id") if "wallet_id" in body else None
+    sandbox.announce(fields.text("payment_hash"), status=status, wallet_id=wallet_id)
+    return {}
+
+
 def _expire_session(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     sandbox.expire_session(expired=_Body(body, "expired").flag("expired", default=True))
     return {}
@@ -193,6 +211,7 @@ _ACTIONS: Final[dict[tuple[str, str], _Action]] = {
     ("POST", "resolve_payment"): _resolve_payment,
     ("GET", "ledger"): _ledger,
     ("POST", "price"): _price,
+    ("POST", "announce"): _announce,
     ("POST", "expire_session"): _expire_session,
     ("POST", "reset"): _reset,
     ("POST", "fault"): _fault,

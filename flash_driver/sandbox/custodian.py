@@ -1,7 +1,7 @@
 """The custodian behind Flash, as far as it turns cents into millisatoshis (flash-api.md 3.3, 3.4 and 6).
 
-Two rates are at work. The *price service* tells everybody what a bitcoin costs; the *custodian* values it by its spread
-lower when it makes an invoice, rounds in its own way, and never says at which rate it did so.
+Two rates are at work. The *price service* tells everybody what a bitcoin costs; the *custodian* takes its spread off
+that when bitcoins come in and adds it when they go out, rounds in its own way, and never says at which rate it did so.
 """
 
 from __future__ import annotations
@@ -77,9 +77,14 @@ class Custodian:
         return max(self._usd_per_btc * (1 + self._drift * minutes), Decimal("0.01"))
 
     @property
-    def own_rate(self) -> Decimal:
-        """Dollars for a bitcoin in the custodian's own view, now."""
+    def bid(self) -> Decimal:
+        """Dollars that the custodian gives for a bitcoin that comes in, now."""
         return self.usd_per_btc * (1 - self._spread)
+
+    @property
+    def ask(self) -> Decimal:
+        """Dollars that it takes for a bitcoin that goes out, now."""
+        return self.usd_per_btc * (1 + self._spread)
 
     def set_price(
         self,
@@ -102,12 +107,20 @@ class Custodian:
 
     def msat_for(self, cents: Decimal) -> int:
         """What the payer must send so that so many cents arrive."""
-        exact = cents / 100 / self.own_rate * _MSAT_PER_BTC
+        exact = cents / 100 / self.bid * _MSAT_PER_BTC
         return int((exact / self._step).quantize(Decimal(1), self._rounding) * self._step)
 
     def cents_for(self, msat: int) -> Decimal:
-        """What so many millisatoshis are worth, in fractional cents."""
-        return (Decimal(msat) * self.own_rate * 100 / _MSAT_PER_BTC).quantize(Decimal("0.000001"), ROUND_HALF_EVEN)
+        """What so many millisatoshis bring when they come in, in fractional cents."""
+        return _fractional_cents(msat, self.bid)
+
+    def msat_bought(self, cents: Decimal) -> int:
+        """What so many cents send out."""
+        return int(cents / 100 / self.ask * _MSAT_PER_BTC)
+
+    def cost_of(self, msat: int) -> Decimal:
+        """What it costs to send so many millisatoshis, in fractional cents."""
+        return _fractional_cents(msat, self.ask)
 
     def quote(self, currency: str = "USD") -> PriceQuote:
         """Ask the price service, which knows nothing of the custodian's spread."""
@@ -122,3 +135,7 @@ class Custodian:
             sat_base=round(self.usd_per_btc * minor_per_usd / _SAT_PER_BTC * 10**12),
             cent_base=round(minor_per_usd / 100 * 10**6),
         )
+
+
+def _fractional_cents(msat: int, usd_per_btc: Decimal) -> Decimal:
+    return (Decimal(msat) * usd_per_btc * 100 / _MSAT_PER_BTC).quantize(Decimal("0.000001"), ROUND_HALF_EVEN)

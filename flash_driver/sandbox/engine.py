@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from graphql import (
     DocumentNode,
@@ -36,7 +37,19 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.traffic import Transport
     from flash_driver.sandbox.websocket import Connection
 
-__all__ = ["Engine", "Operation", "UnidentifiedOperationError"]
+__all__ = ["Engine", "Operation", "UnidentifiedOperationError", "is_request"]
+
+_MAX_TOKENS: Final = 10_000
+
+
+def is_request(payload: object) -> TypeGuard[dict[str, Any]]:
+    """Whether something has the shape of a GraphQL request."""
+    return (
+        isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), (dict, NoneType))
+        and isinstance(payload.get("operationName"), (str, NoneType))
+    )
 
 
 class UnidentifiedOperationError(ValueError):
@@ -68,7 +81,7 @@ class Operation:
 
         """
         query, name = payload["query"], payload.get("operationName")
-        document = parse(query)
+        document = parse(query, max_tokens=_MAX_TOKENS)
         definition = get_operation_ast(document, name)
         if definition is None:
             raise UnidentifiedOperationError("Unable to identify operation")
@@ -140,7 +153,8 @@ class Engine:
             message, code = fault.details["message"], fault.details["code"]
             if fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
                 error = GraphQLError(message, path=[*operation.roots][:1], extensions={"code": code} if code else {})
-                return ExecutionResult(data=None, errors=[error])
+                subscription = operation.kind is OperationType.SUBSCRIPTION
+                return (PreExecutionError if subscription else ExecutionResult)(data=None, errors=[error])
             context.refusal = Refused(message, code)
         result = await self.schema.execute(
             operation.query,

@@ -10,7 +10,7 @@ from graphql import GraphQLError, GraphQLSyntaxError, OperationType
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from flash_driver.sandbox.auth import CAPABILITY_HEADER, UNAUTHORIZED_BODY, BadCredentialError, is_capable
-from flash_driver.sandbox.engine import Engine, Operation, UnidentifiedOperationError
+from flash_driver.sandbox.engine import Engine, Operation, UnidentifiedOperationError, is_request
 from flash_driver.sandbox.wire import GARBAGE, close_connection, read_json, reset_connection, write_json
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def json_response(body: object, status: int = 200) -> web.Response:
 def _read(body: bytes) -> tuple[Operation | None, GraphQLError]:
     """Read the operation, or say what is wrong with it."""
     payload = read_json(body)
-    if not isinstance(payload, dict) or not isinstance(payload.get("query"), str):
+    if not is_request(payload):
         return None, GraphQLError(_NO_BODY, extensions={"code": "BAD_REQUEST"})
     try:
         return Operation.read(payload), GraphQLError("")

@@ -176,4 +176,4 @@ class RealtimePriceInput:
 class TransactionDetailsInput:
     """A question for all about one transaction."""
 
-    transaction_id: strawberry.ID
+    transaction_id: str

@@ -48,10 +48,11 @@ class InvoiceOrder:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An event: an invoice of an account was paid."""
+    """An event: an invoice of an account was paid (Flash tells of nothing else, but a test may)."""
 
     payment_hash: str
     wallet_id: str
+    status: InvoiceStatus = "PAID"
 
 
 class Invoices:

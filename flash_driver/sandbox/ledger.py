@@ -1,7 +1,7 @@
 """What really happened: accounts, wallets, invoices, payments and transactions.
 
-The ledger does no I/O, knows no rates and no protocol, and trusts nobody's account of events: a fault may keep a reply or
-an event from a client, but never an entry from here. Tests of a driver judge it by this.
+The ledger does no I/O, knows no rates and no protocol, and trusts nobody's account of events: a fault may keep a reply
+or an event from a client, but never an entry from here. Tests of a driver judge it by this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bolt11 import MintedInvoice
     from flash_driver.sandbox.options import Currency
 
-__all__ = ["Account", "AlreadySettled", "Invoice", "Ledger", "Payment", "Transaction", "Wallet"]
+__all__ = [
+    "IN_CIRCULATION",
+    "Account",
+    "AlreadySettled",
+    "Invoice",
+    "InvoiceStatus",
+    "Ledger",
+    "Payment",
+    "Transaction",
+    "Wallet",
+]
 
 InvoiceStatus: TypeAlias = Literal["PENDING", "PAID", "EXPIRED"]
 PaymentStatus: TypeAlias = Literal["NONE", "PENDING", "SUCCESS", "FAILURE"]

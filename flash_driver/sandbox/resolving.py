@@ -53,7 +53,7 @@ def told(refusal: Refused) -> list[Error]:
 
 def not_implemented() -> NoReturn:
     """Answer as Flash does for what only its Bitcoin wallets could: at the top level."""
-    raise thrown(Refused("Flash does not support BTC wallets.", "NOT_IMPLEMENTED"))
+    raise thrown(Refused("Flash does not support BTC wallets."))
 
 
 def lightning_node_offline() -> Refused:

@@ -90,7 +90,7 @@ class Sends:
         key = (order.key or "").strip()
         if len(key) > MAX_KEY:
             raise InvalidInput("Idempotency key must be a valid UUID v4")
-        invoice = _decode(order.payment_request)
+        invoice = _decode(order)
         payment = self._bank.ledger.payment(
             order.wallet, invoice.payment_hash, order.payment_request, self._bank.clock()
         )
@@ -111,7 +111,7 @@ class Sends:
 
     def probe(self, order: SendOrder) -> FeeEstimate:
         """Estimate a fee; paying an invoice of this sandbox is free."""
-        invoice = _decode(order.payment_request)
+        invoice = _read(order.payment_request)
         _, cost, fee = self._price(order, invoice)
         step = Decimal("0.01") if order.wallet.currency == "USD" else Decimal(1)
         return FeeEstimate(*(value.quantize(step, ROUND_HALF_EVEN) for value in (fee, cost)))
@@ -204,22 +204,30 @@ class Sends:
         custodian, in_satoshis = self._bank.custodian, order.wallet.currency == "BTC"
         if invoice.msat is not None:
             msat = invoice.msat
-            cost = Decimal(msat) / 1000 if in_satoshis else custodian.cents_for(msat)
+            cost = Decimal(msat) / 1000 if in_satoshis else custodian.cost_of(msat)
         elif order.amount is not None and order.amount > 0:
             cost = custodian.accept(order.amount, order.wallet.currency)
-            msat = int(cost * 1000) if in_satoshis else custodian.msat_for(cost)
+            msat = int(cost * 1000) if in_satoshis else custodian.msat_bought(cost)
         else:
-            raise InvalidInput("The invoice has no amount, and none was given")
+            raise _ambiguous(order)
         own = invoice.payment_hash in self._bank.ledger.invoices
         percent = Decimal(0) if own else self._bank.options.send_fee_percent
         return msat, cost, (cost * percent / 100).quantize(Decimal("0.000001"), ROUND_HALF_EVEN)
 
 
-def _decode(payment_request: str) -> ReadInvoice:
+def _read(payment_request: str) -> ReadInvoice:
     try:
         return read_invoice(payment_request)
     except NotAnInvoiceError as error:
         raise DecodeError(str(error)) from error
+
+
+def _decode(order: SendOrder) -> ReadInvoice:
+    """Decode what is to be paid; the keyed mutation leaves that to the custodian and passes on no reason."""
+    try:
+        return _read(order.payment_request)
+    except DecodeError as error:
+        raise (unexpected_error() if order.amount is None else error) from error
 
 
 def _ambiguous(order: SendOrder) -> Refused:

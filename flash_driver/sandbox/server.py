@@ -12,11 +12,13 @@ from aiohttp import web
 
 from flash_driver.sandbox.auth import Credentials
 from flash_driver.sandbox.bank import open_bank
+from flash_driver.sandbox.bolt11 import read_invoice
+from flash_driver.sandbox.broker import account_topic
 from flash_driver.sandbox.control import control_routes
 from flash_driver.sandbox.engine import Engine
 from flash_driver.sandbox.faults import parse_fault
 from flash_driver.sandbox.http import serve_http
-from flash_driver.sandbox.invoicing import Invoices
+from flash_driver.sandbox.invoicing import Invoices, Settled
 from flash_driver.sandbox.options import SandboxOptions
 from flash_driver.sandbox.schema import flash_schema
 from flash_driver.sandbox.sending import Sends
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from flash_driver.sandbox.bolt11 import MintedInvoice
     from flash_driver.sandbox.custodian import Clock
+    from flash_driver.sandbox.ledger import InvoiceStatus
 
 __all__ = ["Sandbox", "run_sandbox"]
 
@@ -88,7 +91,7 @@ class Sandbox:
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self.options.host, self.options.port).start()
+            await web.TCPSite(runner, self._address, self.options.port).start()
         except OSError:
             await runner.cleanup()
             raise
@@ -157,6 +160,11 @@ class Sandbox:
         return f"type=flash;server={self.server};token={self.token};allowinsecure=true"
 
     @property
+    def _address(self) -> str:
+        """Where to bind: a free port would not be the same one on each address of `localhost`."""
+        return "127.0.0.1" if self.options.host == "localhost" else self.options.host
+
+    @property
     def _authority(self) -> str:
         host = self.options.advertised_host
         return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
@@ -175,14 +183,16 @@ class Sandbox:
             msat: What to pay where the invoice doesn't say.
 
         Raises:
+            NotAnInvoiceError: It is no BOLT11.
             LookupError: The sandbox did not issue it.
             NotPayableError: It is paid already, or expired.
 
         """
-        invoice = self._invoices.find(payment_request)
+        asked = read_invoice(payment_request)
+        invoice = self._bank.ledger.invoices.get(asked.payment_hash)
         if invoice is None:
             raise LookupError("the sandbox did not issue this invoice")
-        self._invoices.settle(invoice, msat=invoice.minted.msat or msat or _DEFAULT_MSAT, late=force)
+        self._invoices.settle(invoice, msat=asked.msat or msat or _DEFAULT_MSAT, late=force)
         return invoice.minted.preimage
 
     def foreign_invoice(
@@ -196,6 +206,11 @@ class Sandbox:
             expiry=timedelta(seconds=expiry_seconds),
         )
 
+    def announce(self, payment_hash: str, *, status: InvoiceStatus = "PAID", wallet_id: str | None = None) -> None:
+        """Send an `LnUpdate` to the account that the ledger knows nothing of: a lie, a stranger's, or a repetition."""
+        event = Settled(payment_hash, wallet_id or self.wallet_id, status)
+        self._bank.broker.publish(account_topic(self._bank.owner.id), event)
+
     def resolve_payment(self, payment_hash: str, *, arrived: bool) -> int:
         """Decide what became of the payments of a hash that are pending; give back how many there were."""
         return len(self._sends.resolve(payment_hash, arrived=arrived))
@@ -208,7 +223,7 @@ class Sandbox:
             "faults_armed": self._bank.faults.armed,
         }
 
-    def arm(self, kind: str, **details: Any) -> None:
+    def arm(self, kind: str, /, **details: Any) -> None:
         """Arm a fault, as `POST /control/fault` does.
 
         Raises:

@@ -84,9 +84,9 @@ async def _my_updates(info: Info, account: Account) -> AsyncGenerator[MyUpdatesP
             event = await events.get()
             for update in _updates(event, account):
                 if update is None:
-                    yield MyUpdatesPayload(errors=[_PRICE_IS_DEPRECATED], me=me)
+                    yield MyUpdatesPayload(errors=[_PRICE_IS_DEPRECATED])
                 else:
-                    yield MyUpdatesPayload(errors=[], update=update, me=me)
+                    yield MyUpdatesPayload(errors=[], update=update, me=None if isinstance(update, Price) else me)
 
 
 def _updates(event: Settled | PriceQuote, account: Account) -> list[UserUpdate | None]:
@@ -95,11 +95,11 @@ def _updates(event: Settled | PriceQuote, account: Account) -> list[UserUpdate |
         return [
             LnUpdate(
                 payment_hash=PaymentHash(event.payment_hash),
-                status=InvoicePaymentStatus.PAID,
+                status=InvoicePaymentStatus(event.status),
                 wallet_id=WalletId(event.wallet_id),
             )
         ]
-    return [RealtimePrice.of(event), Price.of(event) if account.display_currency == "USD" else None]
+    return [Price.of(event) if account.display_currency == "USD" else None, RealtimePrice.of(event)]
 
 
 async def _invoice_status(info: Info, payment_request: str) -> AsyncGenerator[LnInvoicePaymentStatusPayload, None]:

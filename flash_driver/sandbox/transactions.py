@@ -180,7 +180,7 @@ class TransactionConnection:
 class TransactionDetails:
     """All that Flash tells of one transaction: of a receive everything, of a send neither hash nor preimage."""
 
-    id: strawberry.ID
+    id: str
     account_id: str | None
     amount: float | None
     currency: str | None
@@ -203,7 +203,7 @@ class TransactionDetails:
         """Tell of a movement; the wire really carries dollars as a float here."""
         invoice, happened = movement.invoice, movement.created_at.isoformat()
         return cls(
-            id=strawberry.ID(movement.id),
+            id=movement.id,
             account_id=movement.wallet.id,
             amount=float(_dollars(movement, movement.amount)),
             currency=movement.wallet.currency,

@@ -1,5 +1,6 @@
 """What Flash's operations answer with: invoices, payments, prices and events."""
 
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated
 
@@ -170,7 +171,7 @@ class Price:
             base=cents,
             offset=quote.sat_offset,
             currency_unit="USDCENT",
-            formatted_amount=f"{cents / 10**quote.sat_offset:.6f}",
+            formatted_amount=f"{Decimal(cents).scaleb(-quote.sat_offset):.6f}",
         )
 
 

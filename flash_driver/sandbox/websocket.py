@@ -11,7 +11,7 @@ from graphql import GraphQLSyntaxError, OperationType
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from flash_driver.sandbox.auth import CAPABILITY_HEADER, is_capable
-from flash_driver.sandbox.engine import Engine, Operation, UnidentifiedOperationError
+from flash_driver.sandbox.engine import Engine, Operation, UnidentifiedOperationError, is_request
 from flash_driver.sandbox.wire import GARBAGE, read_json, reset_connection, write_json
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Connection:
                 await self._send({"type": "pong"})
             case {"type": "pong"}:
                 pass
-            case {"type": "subscribe", "id": str(operation_id), "payload": {"query": str()} as payload}:
+            case {"type": "subscribe", "id": str(operation_id), "payload": payload} if is_request(payload):
                 await self._on_subscribe(operation_id, payload)
             case {"type": "complete", "id": str(operation_id)}:
                 self._on_complete(operation_id)
@@ -185,7 +185,15 @@ class Connection:
             task.cancel()
 
     async def _operate(self, operation_id: str, payload: Mapping[str, Any]) -> None:
-        """Answer one `subscribe` message: first the hook that declines, then validation, then execution."""
+        """Answer one `subscribe` message, and forget it."""
+        try:
+            await self._judge(operation_id, payload)
+        finally:
+            if self._operations.get(operation_id) is asyncio.current_task():
+                del self._operations[operation_id]
+
+    async def _judge(self, operation_id: str, payload: Mapping[str, Any]) -> None:
+        """Decide what becomes of an operation: first the hook that declines, then validation, then execution."""
         try:
             operation = Operation.read(payload)
         except GraphQLSyntaxError as error:
@@ -200,9 +208,10 @@ class Connection:
         if fault is not None and await self.strike(fault, operation_id):
             return
         context = engine.context("websocket", engine.credentials.of_session(self._session), capable=self._capable)
-        if operation.kind is OperationType.SUBSCRIPTION:
+        subscription = operation.kind is OperationType.SUBSCRIPTION
+        if subscription and not (fault and fault.kind == "error"):
             await self._stream(operation_id, operation, context)
-        elif self._options.ws_mutations == "accept":
+        elif subscription or self._options.ws_mutations == "accept":
             await self._answer(operation_id, operation, context, fault)
         elif self._options.ws_mutations == "close":
             await self.close(4500, SUBSCRIPTIONS_ONLY)
