@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
+from connection_strings.errors import ConnectionStringError, RateLimited, RequestRefused
 from flash_driver.operations import ACCOUNT, ME
 from flash_driver.replies import AccountReply, Currency, Wallet, read_account
 from flash_driver.verdict import data_of
@@ -90,10 +90,10 @@ class WalletDirectory:
         doing = "looking up the account"
         try:
             data = data_of(await self._router.perform(ACCOUNT(), deadline, trail), doing)
-        except (RequestRefused, BackendUnavailable):
+        except RateLimited:
+            raise
+        except RequestRefused:
             # The price is part of the same answer and non-null: when it fails, everything is null.
-            if deadline.passed:
-                raise
             data = data_of(await self._router.perform(ME(), deadline, trail), doing)
         account = read_account(data)
         self._on_account(account)

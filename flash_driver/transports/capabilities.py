@@ -17,6 +17,7 @@ _REMEMBERED_SECONDS: Final = {
     Cause.DECLINED: 3600.0,  # changes with a release of the server
     Cause.CREDENTIAL: 300.0,  # a token that HTTP refuses today is refused in a minute, too; a session may be renewed
     Cause.SLOW: 30.0,  # a network that swallows packets
+    Cause.UNREACHABLE: 1.0,  # long enough that the requests of one call do not all knock at the same closed door
 }
 
 

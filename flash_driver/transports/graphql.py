@@ -65,7 +65,12 @@ class GraphQLTransport:
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
         # Identity: a compressed reply could unfold to any size.
-        self._headers = {**headers, "Accept": "application/json", "Accept-Encoding": "identity"}
+        self._headers = {
+            **headers,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
         self._tls = tls
         self._client: Client | None = None
         self._session: AsyncClientSession | None = None
@@ -81,8 +86,12 @@ class GraphQLTransport:
                 result = await session.execute(
                     operation.request,
                     get_execution_result=True,
-                    # Ends a little before the deadline, so that httpx says in which phase it stood.
-                    extra_args={"timeout": max(0.001, deadline.remaining * 0.95)},
+                    extra_args={
+                        # gql would have httpx write the JSON, which knows no Decimal.
+                        "content": wire.encode(operation.payload),
+                        # Ends a little before the deadline, so that httpx says in which phase it stood.
+                        "timeout": max(0.001, deadline.remaining * 0.95),
+                    },
                 )
         except TimeoutError:
             return TimedOut()

@@ -83,7 +83,7 @@ class Router:
         reasons: dict[str, str] = {}
         causes: set[Cause] = set()
         lost: tuple[str, Unknown] | None = None
-        candidates = list(self._candidates(reasons, trail))
+        candidates = list(self._candidates(reasons, causes, trail))
         for place, transport in enumerate(candidates):
             share = 1.0 if place == len(candidates) - 1 else _SHARE_OF_TIME
             if trail is not None:
@@ -124,7 +124,7 @@ class Router:
                 self._capabilities.learn(socket.name, probe.classify(await socket.probe(deadline)))
         return self._capabilities.executes(socket.name)
 
-    def _candidates(self, reasons: dict[str, str], trail: Trail | None) -> Iterator[Transport]:
+    def _candidates(self, reasons: dict[str, str], causes: set[Cause], trail: Trail | None) -> Iterator[Transport]:
         """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed."""
         second_chance: list[Transport] = []
         for transport in self._transports:
@@ -133,6 +133,7 @@ class Router:
                 yield transport
                 continue
             reasons[transport.name] = f"{inability.reason} (remembered)"
+            causes.add(inability.cause)
             if trail is not None:
                 trail.skipping(transport.name, inability.reason)
             if inability.cause is not Cause.DECLINED:

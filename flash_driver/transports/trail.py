@@ -32,6 +32,7 @@ class Trail:
         self._done = done
         self._log = log
         self._attempted: set[str] = set()
+        self._fallbacks: set[tuple[str, str, str]] = set()
 
     def attempting(self, transport: str) -> None:
         """A transport is tried; told once per call."""
@@ -48,7 +49,11 @@ class Trail:
         self._log.debug(f"passing over {shown(transport)}", transport=transport, why=why)
 
     def falling_back(self, from_transport: str, to_transport: str, why: str) -> None:
-        """A transport did not do; the next one is tried."""
+        """A transport did not do; the next one is tried. Told once per call for the same reason."""
+        told = (from_transport, to_transport, why)
+        if told in self._fallbacks:
+            return
+        self._fallbacks.add(told)
         self._log.info(
             f"fell back to {shown(to_transport)} because {shown(from_transport)} failed",
             transport=to_transport,

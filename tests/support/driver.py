@@ -29,13 +29,13 @@ class Bench:
     async def client(
         self, sandbox: Sandbox | str, pool: Pool | None = None, process: ProcessSettings | None = None, **keys: str
     ) -> FlashLightningClient:
-        """Make a client for a sandbox or connection string, with further keys (`_` for `-`)."""
+        """Make a client for a sandbox or connection string, with further keys (`_` for `-`), and no invoice budget."""
         text = sandbox if isinstance(sandbox, str) else sandbox.connection_string
         parsed = ConnectionString.parse(text)
         values = {**parsed.values, **{key.replace("_", "-"): value for key, value in keys.items()}}
         string = ConnectionString(parsed.type, values)
         settings = FlashSettings.from_connection_string(string)
-        made = FlashLightningClient(settings, process or ProcessSettings.from_environment(), pool or Pool())
+        made = FlashLightningClient(settings, process or ProcessSettings(invoice_budget=None), pool or Pool())
         return await self._stack.enter_async_context(made)
 
 

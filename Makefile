@@ -1,0 +1,61 @@
+# Two commands do all the set-up on a fresh machine that has Python 3.11+ and make:
+#   make run     the main job, on the embedded sandbox: from a connection string to a paid invoice
+#   make test    everything that must hold: format, lint, types, tests, coverage
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types tests format soak bench clean
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(VENV)/ready-to-run ## Run the main job on the embedded sandbox; needs no account
+	@$(BIN)/flash-driver demo
+
+test: lint types tests ## Pass every check
+
+lint: $(VENV)/ready-to-test ## Check format and lint rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/ready-to-test ## Check types, strictly
+	$(BIN)/mypy
+
+tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest --cov --cov-report=
+
+	$(BIN)/coverage report
+
+format: $(VENV)/ready-to-test ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+soak: $(VENV)/ready-to-test ## Prove over 10,000 random fault schedules that no payment is lost, invented or made twice
+	$(BIN)/python -m tests.faults.soak --schedules 10000
+
+bench: $(VENV)/ready-to-test ## Measure
+	$(BIN)/python -m tests.benchmarks.money
+	$(BIN)/python -m tests.benchmarks.pending
+
+clean: ## Remove what was set up
+	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/peers/server/node_modules
+
+# --- set-up ---------------------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready-to-run: pyproject.toml constraints.txt $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable '.[cli,sandbox]'
+	@touch $@
+
+$(VENV)/ready-to-test: pyproject.toml constraints.txt $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@

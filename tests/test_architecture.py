@@ -1,0 +1,111 @@
+"""The shape of the house: who may import whom, what the packages show, how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import connection_strings
+import flash_driver
+import lightning_host
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = (connection_strings, flash_driver, lightning_host)
+MAY_IMPORT = {
+    "connection_strings": {"connection_strings"},
+    "flash_driver": {"flash_driver", "connection_strings"},
+    "lightning_host": {"lightning_host", "connection_strings"},
+}
+SOURCES = sorted(path for house in MAY_IMPORT for path in (ROOT / house).rglob("*.py"))
+MODULES = sorted(
+    name
+    for package in PACKAGES
+    for name in (
+        package.__name__,
+        *(found.name for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")),
+    )
+    if not name.endswith("__main__")
+)
+
+
+def imported_roots(path: Path) -> set[str]:
+    """Return the top-level names that a file imports, wherever in it."""
+    roots: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            roots.add((node.module or "").partition(".")[0])
+    return roots
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    """A driver and a host know the contract and not each other; the contract knows neither."""
+    house = path.relative_to(ROOT).parts[0]
+    assert imported_roots(path) & set(MAY_IMPORT) <= MAY_IMPORT[house]
+
+
+def test_contract_needs_nothing_from_outside() -> None:
+    """The contract imports the standard library only."""
+    roots = set().union(*(imported_roots(path) for path in SOURCES if "connection_strings" in path.parts))
+    assert roots - set(sys.stdlib_module_names) == {"connection_strings"}
+
+
+def test_host_names_no_driver() -> None:
+    """The host finds drivers by entry point; none of its files names Flash."""
+    assert [
+        path for path in (ROOT / "lightning_host").rglob("*.*") if "flash_driver" in path.read_text(errors="ignore")
+    ] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_tells_the_truth(name: str) -> None:
+    """What a module lists exists, and what it defines without an underscore is listed."""
+    module = importlib.import_module(name)
+    listed = getattr(module, "__all__", None)
+    if listed is None:
+        public = {key for key, value in vars(module).items() if is_public(key, value, name)}
+        assert public == set()
+        return
+    assert len(listed) == len(set(listed))
+    assert [key for key in listed if not hasattr(module, key)] == []
+    assert {key for key, value in vars(module).items() if is_public(key, value, name)} <= set(listed)
+
+
+def is_public(key: str, value: object, module: str) -> bool:
+    """Whether a module defines this class or function for others."""
+    defined = (isinstance(value, type) or inspect.isfunction(value)) and value.__module__ == module
+    return defined and not key.startswith("_")
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_stay_small(path: Path) -> None:
+    """No module is longer than a reader takes in: 500 lines at most."""
+    assert len(path.read_text().splitlines()) <= 500
+
+
+@pytest.mark.parametrize("package", ["connection_strings", "flash_driver"])
+def test_import_is_light(package: str) -> None:
+    """Importing a package loads no third-party module: a host lists its drivers without paying for them."""
+    code = f"import sys; before = set(sys.modules); import {package}; print(*(set(sys.modules) - before))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    roots = {name.partition(".")[0] for name in run.stdout.split()}
+    assert roots - set(sys.stdlib_module_names) <= {package, "connection_strings", "__editable__"}
+
+
+def test_import_configures_no_logging() -> None:
+    """Importing the whole driver leaves structlog and logging as the host set them."""
+    code = (
+        "import logging, structlog, flash_driver.client; "
+        "print(structlog.is_configured(), len(logging.getLogger('flash_driver').handlers), logging.root.handlers)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout.split() == ["False", "0", "[]"]
