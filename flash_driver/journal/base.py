@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from decimal import Decimal  # noqa: TC003 - as above
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from connection_strings.lightning import (
     LightningInvoice,
@@ -16,9 +16,16 @@ from connection_strings.lightning import (
 from connection_strings.money import LightMoney
 
 if TYPE_CHECKING:
-    from flash_driver.journal.bell import Bell
+    from collections.abc import AsyncIterator
+    from datetime import timedelta
 
-__all__ = ["InvoiceRecord", "Journal", "PaymentRecord"]
+    from flash_driver.journal.bell import Bell
+    from flash_driver.settings import InvoiceBudget
+
+__all__ = ["PAGE", "InvoiceRecord", "Journal", "PaymentRecord"]
+
+PAGE: Final = 500
+"""How many rows are read at once where there may be very many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +37,7 @@ class InvoiceRecord:
         cents: What was asked for of the server, in cents (satoshi for a BTC wallet); None when amountless.
         description: The full text, also where the BOLT11 carries a cut one or a hash.
         settle_index: The place among the settled invoices, counted from one; None while not settled.
+        orphan: Whether the server made it and the host never got it, such as one over another amount than asked.
 
     """
 
@@ -47,6 +55,7 @@ class InvoiceRecord:
     paid_at: datetime | None = None
     amount_received_msat: int | None = None
     preimage: str | None = None
+    orphan: bool = False
 
     @property
     def invoice(self) -> LightningInvoice:
@@ -131,12 +140,30 @@ class Journal(Protocol):
         """Keep a new invoice, before anybody sees it."""
         ...
 
+    async def add_orphan(self, record: InvoiceRecord) -> None:
+        """Keep an invoice that the server made and the host will not get: it is no invoice of the host's.
+
+        It is never found, listed, settled or expired as one; `list_orphans` alone tells of it.
+        """
+        ...
+
+    async def list_orphans(self) -> list[InvoiceRecord]:
+        """Return the orphans in the order they were made."""
+        ...
+
     async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
         ...
 
     async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
         """Return invoices in the order they were made."""
+        ...
+
+    def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:
+        """Yield unpaid invoices, the next to expire first, reading so many at once.
+
+        One that is settled or made meanwhile may or may not be among them.
+        """
         ...
 
     async def settle_invoice(
@@ -165,11 +192,25 @@ class Journal(Protocol):
         """Return the highest settle index given so far, zero for none."""
         ...
 
+    async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
+        """Take one invoice out of the account's budget: a sliding window shared by all processes on this journal.
+
+        Returns:
+            None when it was taken; else nothing was, and the next can be taken after this time.
+
+        """
+        ...
+
+    async def block_invoices(self, until: datetime) -> None:
+        """Let nobody take anything out of the budget until then: the server itself has blocked the account."""
+        ...
+
     async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
         """Keep an attempt to pay before a byte of it is sent, and return the attempt that counts.
 
-        That is the one given, or the one already kept for this payment hash if it has not definitely failed: then
-        nothing was kept and nothing may be sent anew.
+        When that is the very object given (`is`), it was kept, and this caller alone may send it. When it is another,
+        nothing was kept and nothing may be sent anew: an attempt of this payment hash has not definitely failed, or
+        another process has used this attempt number meanwhile, and that is the attempt returned.
         """
         ...
 
@@ -178,11 +219,22 @@ class Journal(Protocol):
         ...
 
     async def find_payment(self, payment_hash: str) -> PaymentRecord | None:
-        """Return the latest attempt for this payment hash."""
+        """Return the attempt for this payment hash that tells most.
+
+        That is a complete one, else one that may still be under way, else the latest.
+        """
+        ...
+
+    async def payment_attempts(self, payment_hash: str) -> list[PaymentRecord]:
+        """Return every attempt for this payment hash, the first one first."""
+        ...
+
+    async def unresolved_payments(self) -> list[PaymentRecord]:
+        """Return the payments of which it is not known how they ended, in the order they were first attempted."""
         ...
 
     async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
-        """Return payments in the order they were first attempted."""
+        """Return each payment once, as `find_payment` does, in the order they were first attempted."""
         ...
 
     async def aclose(self) -> None:

@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.journal.base import PAGE
 from flash_driver.journal.bell import Bell
+from flash_driver.journal.rules import DEFINITE, budget_wait, counting_attempt, still_spent, telling_attempt
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import AsyncIterator
+    from datetime import datetime, timedelta
 
     from flash_driver.journal.base import InvoiceRecord, PaymentRecord
+    from flash_driver.settings import InvoiceBudget
 
 __all__ = ["MemoryJournal"]
 
@@ -24,8 +28,11 @@ class MemoryJournal:
         self._id = uuid.uuid4().hex[:12]
         self._bell = Bell()
         self._invoices: dict[str, InvoiceRecord] = {}
+        self._orphans: dict[str, InvoiceRecord] = {}
         self._settled: list[str] = []
-        self._payments: dict[str, PaymentRecord] = {}
+        self._spent: list[datetime] = []
+        self._blocked_until: datetime | None = None
+        self._payments: dict[str, list[PaymentRecord]] = {}
 
     @property
     def id(self) -> str:
@@ -37,9 +44,21 @@ class MemoryJournal:
         """Rings when an invoice was settled."""
         return self._bell
 
+    # --- invoices ---------------------------------------------------------------------------------------------------
+
     async def add_invoice(self, record: InvoiceRecord) -> None:
         """Keep a new invoice."""
+        self._orphans.pop(record.payment_hash, None)
         self._invoices.setdefault(record.payment_hash, record)
+
+    async def add_orphan(self, record: InvoiceRecord) -> None:
+        """Keep an invoice that the host will not get."""
+        if record.payment_hash not in self._invoices:
+            self._orphans.setdefault(record.payment_hash, replace(record, orphan=True))
+
+    async def list_orphans(self) -> list[InvoiceRecord]:
+        """Return the orphans in the order they were made."""
+        return list(self._orphans.values())
 
     async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
@@ -47,9 +66,13 @@ class MemoryJournal:
 
     async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
         """Return invoices in the order they were made."""
-        rows = self._invoices.values()
-        chosen = [row for row in rows if not pending_only or row.status is LightningInvoiceStatus.UNPAID]
-        return chosen[offset:]
+        rows = self._pending() if pending_only else list(self._invoices.values())
+        return rows[offset:]
+
+    async def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:  # noqa: ARG002 - all is here
+        """Yield unpaid invoices, the next to expire first."""
+        for row in sorted(self._pending(), key=lambda row: row.expires_at):
+            yield row
 
     async def settle_invoice(
         self,
@@ -91,28 +114,60 @@ class MemoryJournal:
         """Return the highest settle index given so far."""
         return len(self._settled)
 
+    # --- the budget of new invoices ---------------------------------------------------------------------------------
+
+    async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
+        """Take one invoice out of the account's budget."""
+        if limit is not None:
+            self._spent = still_spent(self._spent, limit, now)
+        wait = budget_wait(self._spent, self._blocked_until, limit, now)
+        if wait is None and limit is not None:
+            self._spent.append(now)
+        return wait
+
+    async def block_invoices(self, until: datetime) -> None:
+        """Let nobody take anything out of the budget until then."""
+        self._blocked_until = until
+
+    # --- payments ---------------------------------------------------------------------------------------------------
+
     async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
-        """Keep an attempt to pay, unless one that has not failed is kept already."""
-        known = self._payments.get(record.payment_hash)
-        if known is not None and known.status is not LightningPaymentStatus.FAILED:
-            return known
-        self._payments[record.payment_hash] = record
-        return record
+        """Keep an attempt to pay, unless one counts already."""
+        attempts = self._payments.setdefault(record.payment_hash, [])
+        counted = counting_attempt(attempts, record)
+        if counted is record:
+            attempts.append(record)
+        return counted
 
     async def update_payment(self, record: PaymentRecord) -> None:
         """Keep what became of an attempt."""
-        known = self._payments.get(record.payment_hash)
-        if known is None or known.status is not LightningPaymentStatus.COMPLETE:
-            self._payments[record.payment_hash] = record
+        attempts = self._payments.get(record.payment_hash, [])
+        for place, known in enumerate(attempts):
+            if known.attempt == record.attempt and known.status is not LightningPaymentStatus.COMPLETE:
+                attempts[place] = record
 
     async def find_payment(self, payment_hash: str) -> PaymentRecord | None:
-        """Return the latest attempt for this payment hash."""
-        return self._payments.get(payment_hash)
+        """Return the attempt that tells most."""
+        return telling_attempt(self._payments.get(payment_hash, []))
+
+    async def payment_attempts(self, payment_hash: str) -> list[PaymentRecord]:
+        """Return every attempt for this payment hash."""
+        return list(self._payments.get(payment_hash, []))
+
+    async def unresolved_payments(self) -> list[PaymentRecord]:
+        """Return the payments of which it is not known how they ended."""
+        return [row for row in self._telling() if row.status not in DEFINITE]
 
     async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
         """Return payments in the order they were first attempted."""
-        done = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
-        return [row for row in self._payments.values() if include_pending or row.status in done][offset:]
+        return [row for row in self._telling() if include_pending or row.status in DEFINITE][offset:]
 
     async def aclose(self) -> None:
         """Keep everything: the next client of this account goes on with it."""
+
+    def _pending(self) -> list[InvoiceRecord]:
+        return [row for row in self._invoices.values() if row.status is LightningInvoiceStatus.UNPAID]
+
+    def _telling(self) -> list[PaymentRecord]:
+        rows = (telling_attempt(attempts) for attempts in self._payments.values())
+        return [row for row in rows if row is not None]

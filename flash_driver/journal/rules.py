@@ -1,0 +1,82 @@
+"""The rules that every kind of journal keeps, as functions of what it holds."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.lightning import LightningPaymentStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flash_driver.journal.base import PaymentRecord
+    from flash_driver.settings import InvoiceBudget
+
+__all__ = ["DEFINITE", "budget_wait", "counting_attempt", "still_spent", "telling_attempt"]
+
+DEFINITE: Final = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
+"""How a payment can have ended for good."""
+
+_LONGEST_BLOCK: Final = timedelta(hours=1)
+"""Flash blocks for five minutes (flash-api.md 4); a block far beyond that means that the clock was set back."""
+
+
+def still_spent(spent: Sequence[datetime], limit: InvoiceBudget, now: datetime) -> list[datetime]:
+    """Return what still counts against the budget, oldest first.
+
+    A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
+    """
+    begin = now - timedelta(seconds=limit.seconds)
+    return sorted(min(time, now) for time in spent if time > begin)
+
+
+def budget_wait(
+    spent: Sequence[datetime], blocked_until: datetime | None, limit: InvoiceBudget | None, now: datetime
+) -> timedelta | None:
+    """Return how long to wait before the next invoice, None when it can be made now.
+
+    Args:
+        spent: What still counts, oldest first.
+        blocked_until: Until when the server itself refuses, where that is known.
+        limit: The budget, None for none.
+        now: The time.
+
+    """
+    free_at = [now]
+    if blocked_until is not None and blocked_until - now <= _LONGEST_BLOCK:
+        free_at.append(blocked_until)
+    if limit is not None and len(spent) >= limit.invoices:
+        free_at.append(spent[-limit.invoices] + timedelta(seconds=limit.seconds))
+    wait = max(free_at) - now
+    return wait or None
+
+
+def counting_attempt(attempts: Sequence[PaymentRecord], record: PaymentRecord) -> PaymentRecord:
+    """Return the attempt that stands in the way of a new one, else the new one itself.
+
+    Args:
+        attempts: Every attempt kept for this payment hash.
+        record: The new one.
+
+    """
+    known = telling_attempt(attempts)
+    if known is None or (known.status is LightningPaymentStatus.FAILED and known.attempt < record.attempt):
+        return record
+    return known
+
+
+def telling_attempt(attempts: Sequence[PaymentRecord]) -> PaymentRecord | None:
+    """Return the attempt that tells most of a payment; None when there is none.
+
+    A complete one, else one that may still be under way, whatever came after it; else the latest.
+    """
+    return max(attempts, key=lambda attempt: (_WEIGHT[attempt.status], attempt.attempt), default=None)
+
+
+_WEIGHT: Final = {
+    LightningPaymentStatus.COMPLETE: 2,
+    LightningPaymentStatus.UNKNOWN: 1,
+    LightningPaymentStatus.PENDING: 1,
+    LightningPaymentStatus.FAILED: 0,
+}
