@@ -15,7 +15,6 @@ from flash_driver.outcome import Evidence, Kind, Outcome, classify
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gql import GraphQLRequest
     from graphql import DocumentNode
 
 __all__ = [
@@ -101,13 +100,6 @@ class Operation:
             "operationName": self.document.name,
             "variables": self.variables,
         }
-
-    @property
-    def request(self) -> GraphQLRequest:
-        """The request as gql takes it."""
-        from flash_driver.transports.graphql import PrintedRequest  # noqa: PLC0415 - loads gql, see `Document.text`
-
-        return PrintedRequest(self)
 
     def classify(self, evidence: Evidence) -> Outcome:
         """Decide what became of this operation."""

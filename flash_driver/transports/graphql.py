@@ -84,7 +84,7 @@ class GraphQLTransport:
             async with asyncio.timeout_at(deadline.at):
                 session = await self._connected_session()
                 result = await session.execute(
-                    operation.request,
+                    PrintedRequest(operation),
                     get_execution_result=True,
                     extra_args={
                         # gql would have httpx write the JSON, which knows no Decimal.
