@@ -138,9 +138,9 @@ class Transaction:
             memo=None,
             settlement_amount=SignedAmount(amount),
             settlement_currency=WalletCurrency(movement.wallet.currency),
-            settlement_display_amount=SignedDisplayMajorAmount(f"{_dollars(movement, movement.amount):f}"),
+            settlement_display_amount=SignedDisplayMajorAmount(_text(_dollars(movement, movement.amount))),
             settlement_display_currency=DisplayCurrency("USD"),
-            settlement_display_fee=SignedDisplayMajorAmount(f"{_dollars(movement, movement.fee):f}"),
+            settlement_display_fee=SignedDisplayMajorAmount(_text(_dollars(movement, movement.fee))),
             settlement_fee=SignedAmount(fee),
             settlement_price=PriceOfOneSettlementMinorUnitInDisplayMinorUnit(
                 base=SafeInt(1_000_000), offset=6, currency_unit="MINOR", formatted_amount="1"
@@ -254,6 +254,11 @@ def page(movements: list[Movement], first: int | None, last: int | None) -> Tran
 def _dollars(movement: Movement, amount: Decimal) -> Decimal:
     """Turn a wallet's unit into the custodian's: dollars, or bitcoins."""
     return amount / (100_000_000 if movement.wallet.currency == "BTC" else 100)
+
+
+def _text(amount: Decimal) -> str:
+    """Write a number as JavaScript does, without needless zeros."""
+    return f"{amount.normalize():f}"
 
 
 def _listed(movement: Movement, amount: Decimal) -> Decimal:

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from graphql import build_schema, parse, validate
+
+from flash_driver.sandbox.schema import flash_schema
+from tests.flash_driver.sandbox.clients import CREATE, CREATE_AMOUNTLESS, ME, SEND, STATUS, UPDATES, WATCH
+
+if TYPE_CHECKING:
+    from tests.flash_driver.sandbox.clients import Lab
+
+SCHEMA = build_schema(flash_schema().as_str())
+
+FLASH = [
+    CREATE,
+    CREATE_AMOUNTLESS,
+    ME,
+    SEND,
+    STATUS,
+    UPDATES,
+    WATCH,
+    "{ cashWalletCutover { state } }",
+    '{ realtimePrice(currency: "JMD") { id timestamp denominatorCurrency usdCentPrice { base offset currencyUnit } } }',
+    "{ me { defaultAccount { ... on ConsumerAccount { displayCurrency realtimePrice { timestamp } } } } }",
+    """
+    mutation($input: LnUsdInvoiceCreateOnBehalfOfRecipientInput!) {
+      lnUsdInvoiceCreateOnBehalfOfRecipient(input: $input) { errors { code } invoice { paymentHash } }
+    }
+    """,
+    "mutation($i: LnUsdInvoiceFeeProbeInput!) { lnUsdInvoiceFeeProbe(input: $i) { amount invoiceAmount } }",
+    """
+    mutation($i: LnNoAmountUsdInvoicePaymentInput!) {
+      lnNoAmountUsdInvoicePaymentSend(input: $i) { errors { message path code } status }
+    }
+    """,
+    """
+    {
+      me { defaultAccount { transactions(first: 10) { pageInfo { hasNextPage } edges { cursor node {
+        id createdAt direction settlementAmount settlementFee
+        initiationVia { ... on InitiationViaLn { paymentHash } }
+        settlementVia { ... on SettlementViaLn { preImage } }
+      } } } } }
+    }
+    """,
+    "query($i: TransactionDetailsInput!) { transactionDetails(input: $i) { transactionDetails { paymentHash } } }",
+]
+NOT_FLASH = [
+    "{ me { defaultAccount { walletById(walletId: 1) { id } } } }",
+    "{ me { defaultAccount { invoices(first: 1) { edges { cursor } } } } }",
+    "{ me { defaultAccount { wallets { invoiceByPaymentHash(paymentHash: 1) { paymentHash } } } } }",
+    "{ me { defaultAccount { wallets { transactionsByPaymentHash(paymentHash: 1) { id } } } } }",
+    "{ transactions(first: 1) { edges { cursor } } }",
+    '{ btcToCurrency(amount: 1, currency: "USD") }',
+    "{ decodeInvoice(paymentRequest: 1) { amount } }",
+    "subscription { myUpdates { update { ... on LnUpdate { transaction { id } } } } }",
+    "mutation($i: LnInvoicePaymentInput!) { lnInvoicePaymentSend(input: $i) { status transaction { id } } }",
+    "mutation($i: LnUsdInvoiceCreateInput!) { lnUsdInvoiceCreate(input: $i) { invoice { amount } } }",
+]
+
+
+@pytest.mark.parametrize("document", FLASH)
+def test_documents_for_flash_are_valid(document: str) -> None:
+    """What a driver for Flash may ask validates here."""
+    assert validate(SCHEMA, parse(document)) == []
+
+
+@pytest.mark.parametrize("document", NOT_FLASH)
+def test_documents_for_its_relatives_are_not(document: str) -> None:
+    """Fields that only Blink has, or that exist nowhere, fail validation as they do at Flash."""
+    assert validate(SCHEMA, parse(document))
+
+
+def test_the_schema_is_built_once() -> None:
+    """It is constant, so sandboxes share it."""
+    assert flash_schema() is flash_schema()
+
+
+async def test_two_lightning_mutations_are_too_complex(lab: Lab) -> None:
+    """Each costs 120 of 200; the document is refused before anything is executed."""
+    fields = " ".join(
+        f'{alias}: lnUsdInvoiceCreate(input: {{walletId: "{lab.sandbox.wallet_id}", amount: 1}}) {{ __typename }}'
+        for alias in "ab"
+    )
+    reply = await lab.http(f"mutation {{ {fields} }}")
+    assert reply.status == 400
+    assert "complexity of 240 exceeds" in reply.error["message"]
+    assert lab.sandbox.ledger_snapshot()["invoices"] == []
+
+
+async def test_fragments_do_not_hide_complexity(lab: Lab) -> None:
+    """What hides in fragments is counted as well, and a fragment that contains itself ends."""
+    details = 'transactionDetails(input: {transactionId: "x"}) { errors { message } }'
+    query = f"{{ a: {details} ...F ... on Query {{ c: {details} }} }} fragment F on Query {{ ...F b: {details} }}"
+    reply = await lab.http(query)
+    assert reply.status == 400
+    assert any("complexity of 360 exceeds" in error["message"] for error in reply.body["errors"])
+
+
+async def test_a_fragment_that_is_missing_costs_nothing(lab: Lab) -> None:
+    """Validation tells what is wrong; counting doesn't stumble over it."""
+    assert (await lab.http("{ ...Missing }")).error["message"].startswith("Unknown fragment")
