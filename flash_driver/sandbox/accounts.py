@@ -147,7 +147,7 @@ class Account:
     @strawberry.field
     def realtime_price(self) -> RealtimePrice:
         """The price in the account's display currency."""
-        return RealtimePrice.of(self.bank.custodian.quote(self.entry.display_currency))
+        return RealtimePrice.of(self.bank.quote(self.entry.display_currency))
 
     @strawberry.field
     def transactions(

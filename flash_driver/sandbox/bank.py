@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from flash_driver.sandbox.bolt11 import Mint
 from flash_driver.sandbox.broker import Broker
-from flash_driver.sandbox.custodian import Clock, Custodian
+from flash_driver.sandbox.custodian import Clock, Custodian, PriceQuote
 from flash_driver.sandbox.faults import Faults
 from flash_driver.sandbox.ledger import Account, Ledger, Wallet
 from flash_driver.sandbox.rate_limit import RateLimit, RateLimiter
@@ -50,6 +50,12 @@ class Bank:
         if self.options.cutover == "COMPLETE" and wallet.currency == "USD":
             return account.wallet_of("USDT") or wallet
         return wallet
+
+    def quote(self, currency: str) -> PriceQuote:
+        """Ask the price service, unless a fault has an answer of its own."""
+        quote = self.custodian.quote(currency)
+        fault = self.faults.take("wrong_price")
+        return quote if fault is None else replace(quote, sat_base=fault.details["base"])
 
     def reset(self) -> None:
         """Forget invoices, payments, counts, faults and rate limits, and refill the wallets; credentials stay."""

@@ -45,6 +45,6 @@ class Broker:
         for queue in self._queues.get(topic, ()):
             queue.put_nowait(event)
 
-    def topics(self, prefix: str) -> list[str]:
-        """List the topics that somebody listens to."""
-        return [topic for topic in self._queues if topic.startswith(prefix)]
+    def is_heard(self, topic: str) -> bool:
+        """Whether anybody listens."""
+        return topic in self._queues

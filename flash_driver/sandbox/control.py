@@ -39,7 +39,8 @@ know only `before_execute`. `now` strikes all open sockets at once.
     close             before_execute after_execute now    code (default 1011; over HTTP the connection just ends)
     reset             before_execute after_execute now    (a TCP RST)
     silent            before_execute after_execute now    (TCP stays up, nothing is answered any more, not even pings)
-    delay             before_execute after_execute        seconds
+    delay             before_execute after_execute        seconds (a delayed mutation is executed even if its client
+                                                          has hung up by then)
     garbage           after_execute before_execute now    (a frame that is no JSON; over HTTP a page of HTML)
     truncate          after_execute before_execute        (the first half of the reply)
     http_status       before_execute after_execute        status, retry_after?    (HTTP only)
@@ -49,6 +50,7 @@ know only `before_execute`. `now` strikes all open sockets at once.
     no_ack                                                (the next connection_init stays without an answer)
     drop_settlement                                       (the next settlement is entered, but no event tells of it)
     wrong_invoice                                         what: network, amount, payment_hash or description_hash
+    wrong_price                                           base: what realtimePrice says a satoshi costs, times 10^12
     payment                                               outcome: SUCCESS, FAILURE, PENDING, INSUFFICIENT_BALANCE, or
                                                           ERROR (no code; `executed`: whether the money left);
                                                           seconds: how long it takes

@@ -130,8 +130,13 @@ class Engine:
         work = self.bank.tasks.start(self._execute(operation, context, fault), "operation")
         return await asyncio.shield(work)
 
-    async def subscribe(self, operation: Operation, context: Context) -> AsyncGenerator[ExecutionResult, None]:
+    async def subscribe(
+        self, operation: Operation, context: Context, fault: Fault | None = None
+    ) -> AsyncGenerator[ExecutionResult, None]:
         """Start a subscription."""
+        if error := await _suffer(operation, fault):
+            yield PreExecutionError(data=None, errors=[error])
+            return
         stream = await self.schema.subscribe(
             operation.query,
             variable_values=operation.variables,
@@ -149,13 +154,10 @@ class Engine:
             await stream.aclose()
 
     async def _execute(self, operation: Operation, context: Context, fault: Fault | None) -> ExecutionResult:
-        if fault is not None and fault.kind == "error":
-            message, code = fault.details["message"], fault.details["code"]
-            if fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
-                error = GraphQLError(message, path=[*operation.roots][:1], extensions={"code": code} if code else {})
-                subscription = operation.kind is OperationType.SUBSCRIPTION
-                return (PreExecutionError if subscription else ExecutionResult)(data=None, errors=[error])
-            context.refusal = Refused(message, code)
+        if error := await _suffer(operation, fault):
+            if fault is None or fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
+                return ExecutionResult(data=None, errors=[error])
+            context.refusal = Refused(fault.details["message"], fault.details["code"])
         result = await self.schema.execute(
             operation.query,
             variable_values=operation.variables,
@@ -167,6 +169,19 @@ class Engine:
             done = [name for key, name in operation.roots.items() if key not in failed]
             self.bank.traffic.carried_out(done, context.transport)
         return result
+
+
+async def _suffer(operation: Operation, fault: Fault | None) -> GraphQLError | None:
+    """Let a fault strike inside the server: wait, or make the error that the operation ends in."""
+    if fault is None or not fault.inside:
+        return None
+    if fault.kind == "delay":
+        await asyncio.sleep(fault.details["seconds"])
+        return None
+    code = fault.details["code"]
+    return GraphQLError(
+        fault.details["message"], path=[*operation.roots][:1], extensions={"code": code} if code else {}
+    )
 
 
 def _roots(document: DocumentNode, selections: SelectionSetNode) -> dict[str, str]:

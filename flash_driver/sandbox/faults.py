@@ -42,6 +42,11 @@ class Fault:
     transport: Transport | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def inside(self) -> bool:
+        """Whether it strikes the operation, not the connection: it takes its course even if the client hangs up."""
+        return self.kind in {"delay", "error"} and self.when == "before_execute"
+
     def meets(self, fields: Iterable[str], *, mutation: bool, transport: Transport | None) -> bool:
         """Whether an operation is what this fault waits for."""
         if transport is not None and self.transport not in {None, transport}:
@@ -87,6 +92,7 @@ _BEFORE_OR_AFTER: Final[tuple[Moment, ...]] = ("before_execute", "after_execute"
 _BROKEN_REPLY: Final[tuple[Moment, ...]] = ("after_execute", "before_execute", "now")
 _BOTH: Final[tuple[Transport, ...]] = ("websocket", "http")
 _REQUIRED: Final = object()
+_SAFE: Final = 2**53 - 1
 
 KINDS: Final[dict[str, _Kind]] = {
     "close": _Kind({"code": (_integer(1000, 4999), 1011)}, ("before_execute", "after_execute", "now"), _BOTH),
@@ -116,6 +122,7 @@ KINDS: Final[dict[str, _Kind]] = {
     "wrong_invoice": _Kind(
         {"what": (_one_of("network", "amount", "payment_hash", "description_hash"), _REQUIRED)},
     ),
+    "wrong_price": _Kind({"base": (_integer(-_SAFE, _SAFE), _REQUIRED)}),
     "payment": _Kind(
         {
             "outcome": (_one_of("SUCCESS", "FAILURE", "PENDING", "ERROR", "INSUFFICIENT_BALANCE"), _REQUIRED),

@@ -32,7 +32,7 @@ async def serve_http(engine: Engine, request: web.Request) -> web.StreamResponse
         return _authenticated(engine, request, json_response(_pre_execution_body(engine, complaint), status=400))
     engine.bank.traffic.arrived(operation.roots.values(), "http")
     fault = engine.take_fault(operation, "http", "before_execute")
-    if fault is not None and (broken := await _strike(engine, request, fault, b"")):
+    if fault is not None and not fault.inside and (broken := await _strike(engine, request, fault, b"")):
         return broken
     try:
         account = engine.credentials.of_request(request.headers)
@@ -127,11 +127,9 @@ async def _strike(engine: Engine, request: web.Request, fault: Fault, reply: obj
         case "truncate":
             text = reply if isinstance(reply, bytes) and reply else b'{"data":{}}'
             return web.Response(body=text[: len(text) // 2], content_type="application/json")
-        case "http_status":
+        case _:
             retry_after = fault.details["retry_after"]
             headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
             status = fault.details["status"]
             return web.Response(status=status, headers=headers, text=GARBAGE, content_type="text/html")
-        case _:
-            return None
     return web.Response()

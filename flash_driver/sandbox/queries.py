@@ -33,7 +33,7 @@ def quote(info: Info, currency: DisplayCurrency | None) -> RealtimePrice:
     if complaint := malformed(currency):
         raise thrown(InvalidInput(complaint.message))
     try:
-        return RealtimePrice.of(info.context.bank.custodian.quote((currency or "USD").upper()))
+        return RealtimePrice.of(info.context.bank.quote((currency or "USD").upper()))
     except UnknownCurrencyError as error:
         raise thrown(InvalidInput(str(error))) from error
 

@@ -45,7 +45,9 @@ def publish_price(bank: Bank) -> None:
 
 
 def _publish_price_to(bank: Bank, account: Account) -> None:
-    bank.broker.publish(account_topic(account.id), bank.custodian.quote(account.display_currency))
+    topic = account_topic(account.id)
+    if bank.broker.is_heard(topic):
+        bank.broker.publish(topic, bank.quote(account.display_currency))
 
 
 @strawberry.type

@@ -107,8 +107,6 @@ class Connection:
                 await self._send_text(text[: len(text) // 2])
             case "decline":
                 await self._decline(operation_id, SUBSCRIPTIONS_ONLY)
-            case _:
-                return False
         return True
 
     async def _expect_init(self) -> None:
@@ -205,15 +203,21 @@ class Connection:
         engine = self._engine
         engine.bank.traffic.arrived(operation.roots.values(), "websocket")
         fault = engine.take_fault(operation, "websocket", "before_execute")
-        if fault is not None and await self.strike(fault, operation_id):
+        if fault is not None and not fault.inside and await self.strike(fault, operation_id):
             return
         context = engine.context("websocket", engine.credentials.of_session(self._session), capable=self._capable)
-        subscription = operation.kind is OperationType.SUBSCRIPTION
-        if subscription and not (fault and fault.kind == "error"):
-            await self._stream(operation_id, operation, context)
-        elif subscription or self._options.ws_mutations == "accept":
+        if operation.kind is OperationType.SUBSCRIPTION:
+            await self._stream(operation_id, operation, context, fault)
+        elif self._options.ws_mutations == "accept":
             await self._answer(operation_id, operation, context, fault)
-        elif self._options.ws_mutations == "close":
+        else:
+            await self._turn_away(operation_id, fault)
+
+    async def _turn_away(self, operation_id: str, fault: Fault | None) -> None:
+        """Refuse a query or mutation as today's server does, or as the one before it."""
+        if fault is not None and fault.kind == "delay":
+            await self.strike(fault)
+        if self._options.ws_mutations == "close":
             await self.close(4500, SUBSCRIPTIONS_ONLY)
         else:
             await self._decline(operation_id, SUBSCRIPTIONS_ONLY)
@@ -226,9 +230,9 @@ class Connection:
         if lost is None or not await self.strike(lost, operation_id, reply):
             await self._finish(operation_id, reply)
 
-    async def _stream(self, operation_id: str, operation: Operation, context: Context) -> None:
+    async def _stream(self, operation_id: str, operation: Operation, context: Context, fault: Fault | None) -> None:
         """Send a subscription's events as they come."""
-        async with aclosing(self._engine.subscribe(operation, context)) as results:
+        async with aclosing(self._engine.subscribe(operation, context, fault)) as results:
             async for result in results:
                 reply = self._reply(operation_id, result)
                 if isinstance(result, PreExecutionError):

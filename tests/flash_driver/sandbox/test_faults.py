@@ -99,6 +99,35 @@ async def test_delay_only_delays(lab: Lab, when: str, executed: int) -> None:
     await _executed(lab, 1)
 
 
+async def test_a_delayed_mutation_outlives_its_client(lab: Lab) -> None:
+    """Whoever gives up while it waits finds it executed afterwards, on either transport."""
+    lab.sandbox.arm("delay", seconds=0.05)
+    socket = await lab.socket()
+    await _create(lab, socket)
+    await lab.struck()
+    await socket.connection.close()
+    await _executed(lab, 1)
+    lab.sandbox.reset()
+    lab.sandbox.arm("delay", seconds=0.05)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(lab.create(), 0.02)
+    await _executed(lab, 1)
+
+
+@pytest.mark.parametrize("mode", ["decline", "close"])
+async def test_a_refusal_can_be_delayed(start_lab: StartLab, mode: str) -> None:
+    """A server that executes nothing takes its time over saying so."""
+    lab = await start_lab(ws_mutations=mode)
+    lab.sandbox.arm("delay", seconds=0.01)
+    socket = await lab.socket()
+    await _create(lab, socket)
+    if mode == "close":
+        assert (await socket.closed())[0] == 4500
+    else:
+        assert (await socket.receive())["type"] == "error"
+    await _executed(lab, 0)
+
+
 @BOTH_MOMENTS
 @pytest.mark.parametrize("kind", ["garbage", "truncate"])
 async def test_a_broken_reply_is_no_json(lab: Lab, kind: str, when: str, executed: int) -> None:
@@ -294,6 +323,15 @@ async def test_a_payload_can_be_made_to_refuse(lab: Lab) -> None:
     assert lab.counted("lnUsdInvoiceCreate", "http") == (1, 0)
 
 
+@pytest.mark.parametrize("base", [0, -1, 2**53 - 1])
+async def test_a_price_can_be_absurd(lab: Lab, base: int) -> None:
+    """The next reading of the price is nonsense, wherever it is read; the one after is right."""
+    query = "{ realtimePrice { btcSatPrice { base } } }"
+    lab.sandbox.arm("wrong_price", base=base)
+    bases = [(await lab.http(query)).data["realtimePrice"]["btcSatPrice"]["base"] for _ in range(2)]
+    assert bases == [base, 97531860000]
+
+
 async def test_an_error_can_stand_at_the_top(lab: Lab) -> None:
     """The data is null, and the code is where the transport puts it; a query knows no other place."""
     lab.sandbox.arm("error", code="INTERNAL_SERVER_ERROR", channel="top")
@@ -345,7 +383,7 @@ def test_every_kind_has_defaults_that_it_takes_itself(kind: str) -> None:
         "http_status": {"status": 500},
         "wrong_invoice": {"what": "amount"},
     }
-    needed["payment"] = {"outcome": "ERROR"}
+    needed["payment"], needed["wrong_price"] = {"outcome": "ERROR"}, {"base": 0}
     fault = parse_fault({"kind": kind, **needed.get(kind, {})})
     given = {name: value for name, value in fault.details.items() if value is not None}
     assert parse_fault({"kind": kind, **given}) == fault

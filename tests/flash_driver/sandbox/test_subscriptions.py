@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from flash_driver.sandbox.broker import account_topic
 from tests.flash_driver.sandbox.clients import STATUS, TIMEOUT, UPDATES, WATCH, until
 
 if TYPE_CHECKING:
@@ -263,10 +264,10 @@ async def test_a_closed_socket_leaves_no_subscription_behind(lab: Lab) -> None:
     socket = await lab.socket()
     await socket.subscribe("1", UPDATES)
     await socket.event("RealtimePrice")
-    broker = lab.sandbox._bank.broker
-    assert broker.topics("account:")
+    broker, topic = lab.sandbox._bank.broker, account_topic(lab.sandbox._bank.owner.id)
+    assert broker.is_heard(topic)
     await socket.connection.close()
-    await until(lambda: broker.topics("account:") == [])
+    await until(lambda: not broker.is_heard(topic))
 
 
 async def test_expiry_announcements_end_with_the_sandbox(start_lab: StartLab) -> None:
