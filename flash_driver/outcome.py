@@ -42,6 +42,7 @@ __all__ = [
     "TimedOut",
     "Unknown",
     "classify",
+    "describe",
 ]
 
 
@@ -54,12 +55,23 @@ class Kind(Enum):
 
 
 class Cause(Enum):
-    """Why a request was not executed, as far as the router can learn from it."""
+    """Why a request was not executed, as far as the router can learn from it.
+
+    Attributes:
+        UNREACHABLE: No connection, or one that was gone before anything was written.
+        SLOW: The same, because time ran out.
+        CREDENTIAL: The token was refused.
+        DECLINED: The server executes nothing but subscriptions here, and said so.
+        CLOSED: The server closed the socket on a question, as an older one does to decline; or just had an accident.
+        INVALID: The request itself was not accepted, such as a field that this server does not have.
+
+    """
 
     UNREACHABLE = "unreachable"
     SLOW = "slow"
     CREDENTIAL = "credential"
     DECLINED = "declined"
+    CLOSED = "closed"
     INVALID = "invalid"
 
 
@@ -75,11 +87,22 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The server considered the request and said no; its words and code are kept."""
+    """The server considered the request and said no; its words and code are kept.
+
+    Attributes:
+        words: The server's own message.
+        code: The server's error code, None when it gave none.
+        retry_after: How long to wait, when the server takes no more for now.
+        definite: Whether this is the fate of the payment itself, and so of every earlier sending under the same key.
+            Any other refusal is about one sending only: after one that was lost, `insufficient balance` may just mean
+            that the lost one was carried out.
+
+    """
 
     words: str
     code: str | None = None
     retry_after: timedelta | None = None
+    definite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +121,15 @@ class Unknown:
         reason: What was seen, for a person.
         answered: Whether the server itself said that it does not know; another transport then knows no better.
         silent: Whether nothing came at all, so that this way is best left alone for a while.
+        kept: Whether the server has, or is about to have, an answer under the idempotency key (flash-api.md 3.7): then
+            to ask again is a question. It keeps no errors: then to ask again is to pay again.
 
     """
 
     reason: str
     answered: bool = False
     silent: bool = False
+    kept: bool = False
 
 
 Outcome = Completed | Refused | NotExecuted | Unknown
@@ -177,6 +203,9 @@ Evidence = Answer | ErrorFrame | Closed | HttpStatus | NotConnected | NotWritten
 
 SUBSCRIPTIONS_ONLY: Final = "only subscription operations are supported"
 RATE_LIMIT_BLOCK: Final = timedelta(seconds=300)
+_LONGEST_BLOCK: Final = timedelta(days=1)
+_LONGEST_WORDS: Final = 500
+_LONGEST_CODE: Final = 64
 
 _NOT_EXECUTED_CODES: Final = {
     "NOT_AUTHORIZED": Cause.CREDENTIAL,
@@ -204,8 +233,13 @@ _FINAL_SEND_CODES: Final = frozenset(
         "DEALER_OFFLINE",
     }
 )
-_LOCK_BUSY: Final = "ResourceAttemptsLockServiceError"
+# Names of the errors of the server's lock on an idempotency key; under a lock that is busy or was lost a payment runs.
+_LOCK_TROUBLE: Final = "LockServiceError"
 _SCOPE_WORDS: Final = re.compile(r"^API keys? (missing required scope|cannot access)", re.IGNORECASE)
+# A server may repeat in its message what it was sent.
+_CREDENTIAL: Final = re.compile(r"\b(?:ory_st_|fk_)[\w-]+|(?<=\bbearer )\S+", re.IGNORECASE)
+# What the server says of a payment that it lost sight of (flash-api.md 3.7).
+_GENERIC_WORDS: Final = re.compile(r"unexpected error", re.IGNORECASE)
 # Apollo Router drops the code of an error on its way (flash-api.md 5.1); these words identify it all the same.
 _CODE_BY_WORDS: Final = (
     (re.compile(r"^not authorized$", re.IGNORECASE), "NOT_AUTHORIZED"),
@@ -224,6 +258,7 @@ _NEVER_RAN_STATUSES: Final = {
     413: Cause.INVALID,
     415: Cause.INVALID,
 }
+_ELSEWHERE_STATUSES: Final = frozenset({301, 302, 307, 308})  # 303 is how a server sends on after it has executed
 # Close codes that a graphql-transport-ws server sends before it runs anything (flash-api.md 5.4).
 _NEVER_RAN_CLOSES: Final = frozenset({4401, 4403, 4406, 4408, 4409, 4429})
 
@@ -251,39 +286,44 @@ def classify(kind: Kind, field: str | None, evidence: Evidence) -> Outcome:
         case ErrorFrame(errors):
             return _classify_error_frame(kind, errors)
         case HttpStatus():
-            return _classify_status(evidence)
+            return _classify_status(kind, evidence)
         case Answer():
             return _classify_answer(kind, field, evidence)
 
 
 def _classify_close(kind: Kind, code: int | None) -> Outcome:
+    said = "socket dropped" if code is None else f"socket closed with code {code}"
+    if kind is Kind.SEND:
+        # Of the codes below a server of this protocol sends none after its acknowledgement; one that does may do so
+        # in the middle of a payment, as when a session ends. Nothing is proved about money.
+        return Unknown(said)
     if code in _NEVER_RAN_CLOSES:
-        cause = Cause.CREDENTIAL if code in (4401, 4403) else Cause.UNREACHABLE
-        return NotExecuted(f"socket closed with code {code}", cause)
+        return NotExecuted(said, Cause.CREDENTIAL if code in (4401, 4403) else Cause.UNREACHABLE)
     if code == 4500 and kind is Kind.ASK:
-        # How an older server declines (flash-api.md 2). Believed of a harmless question only: the reason text is hidden
-        # in production, and another server may die half-way through a mutation.
-        return NotExecuted("socket closed with code 4500: it takes subscriptions only", Cause.DECLINED)
-    return Unknown("socket dropped" if code is None else f"socket closed with code {code}")
+        # How an older server declines (flash-api.md 2); the reason text is hidden in production, so this is believed of
+        # harmless questions only, and by the router only of a server that never executed anything.
+        return NotExecuted(f"{said}: it takes subscriptions only", Cause.CLOSED)
+    return Unknown(said)
 
 
 def _classify_error_frame(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome:
     words, code = describe(errors)
     if SUBSCRIPTIONS_ONLY in words.lower():
         return NotExecuted(words, Cause.DECLINED)
-    # An error with a path comes from a resolver that ran; graphql-ws sends none, other servers may.
-    if kind is Kind.SEND and any(error.get("path") for error in errors):
-        return Unknown(words, answered=True)
+    # Validation gives neither path nor code; an error that has either may come from a resolver that ran.
+    if any(error.get("path") for error in errors) or (code is not None and code not in _NOT_EXECUTED_CODES):
+        return _classify_errors(kind, errors)
     return NotExecuted(words, _NOT_EXECUTED_CODES.get(code or "", Cause.INVALID))
 
 
-def _classify_status(seen: HttpStatus) -> Outcome:
+def _classify_status(kind: Kind, seen: HttpStatus) -> Outcome:
     status = seen.status
     words = describe(seen.errors)[0] if seen.errors else ""
     reason = f"HTTP {status}: {words}" if words else f"HTTP {status}"
     if status == 429:
-        return Refused(reason, "TOO_MANY_REQUESTS", seen.retry_after or RATE_LIMIT_BLOCK)
-    if 300 <= status < 400:
+        wait = RATE_LIMIT_BLOCK if seen.retry_after is None else seen.retry_after
+        return Refused(reason, "TOO_MANY_REQUESTS", wait)
+    if status in _ELSEWHERE_STATUSES or (300 <= status < 400 and kind is not Kind.SEND):
         return NotExecuted(f"{reason}: a redirect is not followed with a credential")
     if status == 400:
         return NotExecuted(reason, Cause.INVALID)
@@ -298,33 +338,39 @@ def _classify_answer(kind: Kind, field: str | None, answer: Answer) -> Outcome:
         return _classify_errors(kind, answer.errors)
     if answer.data is None:
         return Unknown("an answer without data and without errors")
-    if field is None or not isinstance(payload, dict):
-        return Completed(answer.data)
     if kind is Kind.SEND:
-        return _classify_send(answer.data, payload)
-    if payload.get("errors"):
-        return _classify_errors(kind, payload["errors"])
+        return _classify_send(answer.data, payload if isinstance(payload, dict) else {})
+    if isinstance(payload, dict) and (errors := _rows(payload.get("errors"))):
+        return _classify_errors(kind, errors)
     return Completed(answer.data)
 
 
 def _classify_send(data: Mapping[str, Any], payload: Mapping[str, Any]) -> Outcome:
     """Read a payment payload (flash-api.md 3.7): only a clear word is believed."""
-    errors = payload.get("errors") or ()
-    status = payload.get("status")
-    if status == "SUCCESS":
-        return Completed(data)
-    if status == "FAILURE" and not errors:
-        return Refused("the payment failed")
-    if status in ("FAILURE", None) and errors:
-        words, code = describe(errors)
-        if status is None and code is None:
-            return Refused(words)
-        return _classify_errors(Kind.SEND, errors)
-    if status == "ALREADY_PAID":
-        return Unknown("the invoice is already paid", answered=True)
-    if status == "PENDING":
-        return Unknown("the payment is in flight", answered=True)
-    return Unknown("a payment status that is not known", answered=True)
+    errors = _rows(payload.get("errors"))
+    match payload.get("status"), bool(errors):
+        case "SUCCESS", False:
+            return Completed(data)
+        case "SUCCESS", True:
+            return Unknown("the payment is called both a success and an error", answered=True)
+        case "FAILURE", False:
+            return Refused("the payment failed", definite=True)
+        case None, True if _validation(errors):
+            return Refused(describe(errors)[0])
+        case (("FAILURE" | None), True):
+            return _classify_errors(Kind.SEND, errors)
+        case "ALREADY_PAID", _:
+            return Unknown("the invoice is already paid", answered=True, kept=True)
+        case "PENDING", _:
+            return Unknown("the payment is in flight", answered=True, kept=True)
+        case _:
+            return Unknown("a payment status that is not known", answered=True, kept=True)
+
+
+def _validation(errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether this is how the server refuses a scalar or somebody else's wallet: words and no code."""
+    message = _message(errors)
+    return describe(errors)[1] is None and message != "" and not _GENERIC_WORDS.search(message)
 
 
 def _classify_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome:
@@ -337,29 +383,53 @@ def _classify_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome
         return NotExecuted(words, _NOT_EXECUTED_CODES[code])
     if code in _LOST_CODES:
         return Unknown(f"{words} ({code})")
-    if kind is Kind.SEND and not _final_refusal_of_send(words, code):
-        return Unknown(words if code is None else f"{words} ({code})", answered=True)
+    if kind is Kind.SEND and not _final_refusal_of_send(_message(errors), code):
+        busy = _LOCK_TROUBLE in _message(errors)
+        return Unknown(words if code is None else f"{words} ({code})", answered=True, kept=busy)
     return Refused(words, code)
 
 
-def _final_refusal_of_send(words: str, code: str | None) -> bool:
+def _final_refusal_of_send(message: str, code: str | None) -> bool:
     if code == "UNEXPECTED_CLIENT_ERROR":
-        return _LOCK_BUSY not in words
-    return code in _FINAL_SEND_CODES or bool(_SCOPE_WORDS.match(words))
+        return _LOCK_TROUBLE not in message
+    return code in _FINAL_SEND_CODES or bool(_SCOPE_WORDS.match(message))
 
 
 def describe(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
-    """Return the words and the code of the first error, wherever the server put the code."""
-    first = next((error for error in errors if isinstance(error, dict)), {})
-    words = str(first.get("message") or "an error without a message")
+    """Return the words and the code of the first error, wherever the server put the code.
+
+    The words are one line of limited length, and what looks like a credential in them is masked.
+    """
+    first = _first(errors)
+    message = " ".join(_message(errors).split())
+    words = _CREDENTIAL.sub("***", message)[:_LONGEST_WORDS] or "an error without a message"
     extensions = first.get("extensions")
     code = (extensions.get("code") if isinstance(extensions, dict) else None) or first.get("code")
     if not code:
-        code = next((name for pattern, name in _CODE_BY_WORDS if pattern.search(words)), None)
-    return words, None if code is None else str(code)
+        code = next((name for pattern, name in _CODE_BY_WORDS if pattern.search(message)), None)
+    return words, _CREDENTIAL.sub("***", str(code))[:_LONGEST_CODE] if code else None
+
+
+def _message(errors: Sequence[Mapping[str, Any]]) -> str:
+    message = _first(errors).get("message")
+    return message if isinstance(message, str) else ""
+
+
+def _first(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return next((error for error in errors if isinstance(error, dict)), {})
+
+
+def _rows(errors: object) -> list[Mapping[str, Any]]:
+    """Read a payload's `errors`; anything but an empty list or null means that something failed, however odd."""
+    if not errors:
+        return []
+    rows = errors if isinstance(errors, list) else [errors]
+    return [row for row in rows if isinstance(row, dict)] or [{}]
 
 
 def _retry_after(errors: Sequence[Mapping[str, Any]]) -> timedelta:
-    extensions = errors[0].get("extensions") if errors else None
+    extensions = _first(errors).get("extensions")
     seconds = extensions.get("retryAfterSeconds") if isinstance(extensions, dict) else None
-    return timedelta(seconds=int(seconds)) if isinstance(seconds, int) and seconds >= 0 else RATE_LIMIT_BLOCK
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
+        return RATE_LIMIT_BLOCK
+    return timedelta(seconds=min(seconds, _LONGEST_BLOCK.total_seconds()))
