@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -13,6 +14,7 @@ __all__ = ["DEFAULT_SERVER", "check_url", "derive_websocket_url", "is_loopback",
 
 DEFAULT_SERVER: Final = "https://api.flashapp.me/graphql"
 _DEFAULT_PATH: Final = "/graphql"
+_HOST: Final = re.compile(r"[\w.:-]+")
 _PLAIN_SCHEMES: Final = frozenset({"http", "ws"})
 
 
@@ -40,7 +42,7 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
         raise ValueError(
             "is not encrypted; use https (wss), or add allowinsecure=true for a server on your own machine"
         )
-    if port == 0 or any(char.isspace() for char in text):
+    if port == 0 or not text.isprintable() or " " in text or not _resolvable(parts.hostname):
         raise ValueError("is not a URL that can be connected to")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{_path(parts)}"
@@ -70,6 +72,15 @@ def is_loopback(url: str) -> bool:
 def shown_host(url: str) -> str:
     """Return the host and port of a URL, for logs and tables."""
     return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _resolvable(host: str) -> bool:
+    """Whether a name could be looked up at all: no odd characters, no empty or overlong label."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return _HOST.fullmatch(host) is not None
 
 
 def _refuse_extras(parts: SplitResult) -> None:

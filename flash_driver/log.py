@@ -8,12 +8,20 @@ host asks for more).
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
 __all__ = ["Log", "get_logger"]
 
+Level = Literal["debug", "info", "warning", "error"]
+
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
 _standard: Final = logging.getLogger("flash_driver")
 
 
@@ -31,27 +39,28 @@ class Log:
 
     def debug(self, event: str, **values: object) -> None:
         """Log a detail of use to developers of the driver."""
-        self._log(logging.DEBUG, event, values)
+        self._log("debug", event, values)
 
     def info(self, event: str, **values: object) -> None:
         """Log a step that an operator may want to follow."""
-        self._log(logging.INFO, event, values)
+        self._log("info", event, values)
 
     def warning(self, event: str, **values: object) -> None:
         """Log something that an operator should look at."""
-        self._log(logging.WARNING, event, values)
+        self._log("warning", event, values)
 
     def error(self, event: str, **values: object) -> None:
         """Log something that an operator has to mend."""
-        self._log(logging.ERROR, event, values)
+        self._log("error", event, values)
 
-    def _log(self, level: int, event: str, values: dict[str, object]) -> None:
+    def _log(self, level: Level, event: str, values: dict[str, object]) -> None:
         pairs: dict[str, Any] = {**self._bound, **values}
         if structlog.is_configured():
-            structlog.get_logger("flash_driver").log(level, event, **pairs)
-        elif _standard.isEnabledFor(level):
+            getattr(structlog.get_logger("flash_driver"), level)(event, **pairs)
+        elif _standard.isEnabledFor(_LEVELS[level]):
             rendered = " ".join(f"{key}={_readable(value)}" for key, value in pairs.items())
-            _standard.log(level, "%s", f"{event} {rendered}".rstrip(), stacklevel=3)
+            # The third frame from here is the one that logs.
+            _standard.log(_LEVELS[level], "%s", f"{event} {rendered}".rstrip(), stacklevel=3)
 
 
 def get_logger(**bound: object) -> Log:
@@ -61,4 +70,4 @@ def get_logger(**bound: object) -> Log:
 
 def _readable(value: object) -> str:
     text = str(value)
-    return repr(text) if not text or " " in text else text
+    return text if text.isprintable() and text and not set(text) & set(" =\"'") else repr(text)

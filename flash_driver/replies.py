@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from connection_strings.errors import InvalidReply
 
@@ -41,6 +41,11 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_MOST_DIGITS: Final = 30
+"""A number of more digits than this, before or after the point, is no money and no price."""
+_LATEST_SECOND: Final = 253_402_300_799
+"""The last second of the year 9999, the latest that a datetime can tell."""
 
 
 class Currency(StrEnum):
@@ -125,17 +130,17 @@ class SettledUpdate:
 
 
 def read_account(data: Mapping[str, Any]) -> AccountReply:
-    """Read the answer to `ACCOUNT` or `ME`."""
+    """Read the answer to `ACCOUNT` or `ME`; a price that makes no sense does no harm to the rest."""
     account = _dig(data, "me", "defaultAccount", kind=dict)
     wallets = tuple(_read_wallet(row) for row in _dig(account, "wallets", kind=list))
     network = _optional(data, "globals", "network")
-    price = read_price(data) if data.get("realtimePrice") else None
+    price = data.get("realtimePrice")
     return AccountReply(
         account_id=_dig(account, "id", kind=str),
         default_wallet_id=_dig(account, "defaultWalletId", kind=str),
         wallets=wallets,
         network=network if isinstance(network, str) else None,
-        price=price,
+        price=_read_tick(price) if isinstance(price, dict) else None,
     )
 
 
@@ -183,10 +188,7 @@ def read_update(data: Mapping[str, Any] | None) -> SettledUpdate | PriceTick | N
         paid = update.get("status") == "PAID" and isinstance(payment_hash, str)
         return SettledUpdate(str(payment_hash).lower()) if paid else None
     if update.get("__typename") == "RealtimePrice" and update.get("denominatorCurrency") == "USD":
-        try:
-            return _read_tick(update)
-        except InvalidReply:
-            return None
+        return _read_tick(update)
     return None
 
 
@@ -209,9 +211,9 @@ def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequen
     if str(details.get("paymentHash") or "").lower() != payment_hash:
         return None
     dollars = _maybe_decimal(details, "amount")
-    return (
-        None if dollars is None else Received(dollars * 100, preimage_of(payment_hash, details.get("paymentPreimage")))
-    )
+    if dollars is None or dollars <= 0:
+        return None
+    return Received(dollars * 100, preimage_of(payment_hash, details.get("paymentPreimage")))
 
 
 def preimage_of(payment_hash: str, value: object) -> str | None:
@@ -227,25 +229,32 @@ def _read_wallet(row: Mapping[str, Any]) -> Wallet:
     return Wallet(
         id=_dig(row, "id", kind=str),
         currency=_dig(row, "walletCurrency", kind=str),
-        is_external=bool(row.get("isExternal", False)),
+        is_external=row.get("isExternal") is True,
     )
 
 
 def _read_tick(price: Mapping[str, Any]) -> PriceTick | None:
-    base, offset = _maybe_decimal(price.get("btcSatPrice") or {}, "base"), _optional(price, "btcSatPrice", "offset")
-    seconds = price.get("timestamp")
-    if base is None or base <= 0 or not isinstance(offset, int) or not 0 <= offset <= 30:
+    base = _maybe_decimal(_optional(price, "btcSatPrice"), "base")
+    offset = _maybe_int(price, "btcSatPrice", "offset")
+    if base is None or base <= 0 or offset is None or not 0 <= offset <= _MOST_DIGITS:
         return None
-    struck = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) and 0 < seconds < 2**40 else None
-    return PriceTick(base.scaleb(-offset), struck or datetime.now(UTC))
+    seconds = _maybe_int(price, "timestamp")
+    known = seconds is not None and 0 < seconds <= _LATEST_SECOND
+    struck = datetime.fromtimestamp(seconds, UTC) if seconds is not None and known else datetime.now(UTC)
+    return PriceTick(base.scaleb(-offset), struck)
 
 
-def _maybe_decimal(row: Mapping[str, Any], key: str) -> Decimal | None:
-    value = row.get(key)
+def _maybe_decimal(row: object, key: str) -> Decimal | None:
+    value = _optional(row, key)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     number = Decimal(value)
-    return number if number.is_finite() else None
+    return number if number.is_finite() and abs(number.adjusted()) <= _MOST_DIGITS else None
+
+
+def _maybe_int(row: object, *path: str) -> int | None:
+    value = _optional(row, *path)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _optional(value: Any, *path: str) -> Any:

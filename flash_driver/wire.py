@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 import msgspec
 
 __all__ = ["MalformedJSON", "decode", "encode"]
 
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 
@@ -18,20 +18,44 @@ class MalformedJSON(ValueError):
 
 
 def encode(value: object) -> str:
-    """Write JSON; a `Decimal` becomes a plain number, so give it a fixed number of decimals first."""
-    return _encoder.encode(value).decode()
+    """Write JSON; a `Decimal` becomes a number without an exponent, which the server would not read (flash-api.md 4).
+
+    Raises:
+        ValueError: A number is not finite, or a text is not Unicode.
+
+    """
+    return _encoder.encode(_plain(value)).decode()
 
 
 def decode(text: str | bytes) -> Any:
     """Read JSON.
 
     Raises:
-        MalformedJSON: It is not JSON, or nests too deep.
+        MalformedJSON: It is not JSON, nests too deep, or has a number beyond all bounds.
 
     """
     try:
         return _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except msgspec.DecodeError as error:
         raise MalformedJSON(str(error)) from None
+    except UnicodeError:
+        raise MalformedJSON("it is not UTF-8") from None
     except RecursionError:
-        raise MalformedJSON("JSON nests too deep") from None
+        raise MalformedJSON("it nests too deep") from None
+    except InvalidOperation:
+        raise MalformedJSON("a number is beyond all bounds") from None
+
+
+def _plain(value: object) -> object:
+    """Return the same value with each `Decimal` written out."""
+    match value:
+        case Decimal():
+            if not value.is_finite():
+                raise ValueError("a number that is not finite can't be written as JSON")
+            return msgspec.Raw(format(value, "f").encode())
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case _:
+            return value
