@@ -15,6 +15,7 @@ __all__ = ["Capabilities", "Inability"]
 
 _REMEMBERED_SECONDS: Final = {
     Cause.DECLINED: 3600.0,  # changes with a release of the server
+    Cause.CLOSED: 600.0,  # most likely the same, said by closing the socket
     Cause.CREDENTIAL: 300.0,  # a token that HTTP refuses today is refused in a minute, too; a session may be renewed
     Cause.SLOW: 30.0,  # a network that swallows packets
     Cause.UNREACHABLE: 1.0,  # long enough that the requests of one call do not all knock at the same closed door
@@ -36,6 +37,11 @@ class Inability:
     reason: str
     until: float
 
+    @property
+    def final(self) -> bool:
+        """Whether it is no use to try all the same when nothing else works."""
+        return self.cause in (Cause.DECLINED, Cause.CLOSED)
+
 
 class Capabilities:
     """The memory of one endpoint and token; knows nothing of transports but their names."""
@@ -51,6 +57,9 @@ class Capabilities:
             case Completed() | Refused():
                 self._unable.pop(transport, None)
                 self._executes.add(transport)
+            case NotExecuted(cause=Cause.CLOSED) if transport in self._executes:
+                # A server that executed before had an accident, until it does the same to the next proof.
+                self._executes.discard(transport)
             case NotExecuted(reason, cause) if cause in _REMEMBERED_SECONDS:
                 self._remember(transport, cause, reason)
             case Unknown(reason, silent=True):
@@ -71,7 +80,7 @@ class Capabilities:
     def executes(self, transport: str) -> bool | None:
         """Whether this transport is known to carry operations out; None when that was never found out."""
         inability = self.unable(transport)
-        if inability is not None and inability.cause is Cause.DECLINED:
+        if inability is not None and inability.final:
             return False
         return True if transport in self._executes else None
 

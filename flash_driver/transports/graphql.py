@@ -13,17 +13,16 @@ from gql.transport.exceptions import (
     TransportConnectionFailed,
     TransportError,
     TransportQueryError,
-    TransportServerError,
 )
 
 from flash_driver import wire
-from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, TimedOut
+from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, NotWritten, TimedOut
 from flash_driver.transports.http import read_retry_after
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import timedelta
 
     from gql.client import AsyncClientSession
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphQLTransport", "PrintedRequest"]
 
+_NO_RESPONSE: Final = "HTTP 200 with a body that is no GraphQL response"
 _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
 
 
@@ -78,6 +78,8 @@ class GraphQLTransport:
 
     async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
         """Execute an operation through the client's session."""
+        if deadline.passed:
+            return NotWritten("no time was left to write the request")
         seen = _Seen()
         token = _seen.set(seen)
         try:
@@ -94,14 +96,14 @@ class GraphQLTransport:
                     },
                 )
         except TimeoutError:
-            return TimedOut()
+            return seen.refused([]) or TimedOut()
         except TransportError as error:
             return _evidence_of(error, seen)
+        except Exception as error:  # noqa: BLE001 - on odd replies gql raises whatever its parts raise (gql.md B4)
+            return seen.refused([]) or Garbage(f"{_NO_RESPONSE} ({type(error).__name__})")
         finally:
             _seen.reset(token)
-        if seen.status not in (None, 200):
-            return HttpStatus(seen.status or 0, seen.retry_after)
-        return Answer(result.data) if isinstance(result.data, dict) else Garbage("a reply without data")
+        return seen.refused([]) or (Answer(result.data) if isinstance(result.data, dict) else Garbage(_NO_RESPONSE))
 
     async def aclose(self) -> None:
         """Close the connections; the next `perform` opens new ones."""
@@ -133,6 +135,11 @@ class _Seen:
 
     status: int | None = None
     retry_after: timedelta | None = None
+    trouble: str | None = None
+
+    def refused(self, errors: Sequence[Mapping[str, Any]]) -> HttpStatus | None:
+        """What an HTTP status other than 200 says, whatever became of the body."""
+        return None if self.status in (None, 200) else HttpStatus(self.status or 0, self.retry_after, errors)
 
 
 _seen: Final[ContextVar[_Seen]] = ContextVar("_seen")
@@ -140,24 +147,27 @@ _seen: Final[ContextVar[_Seen]] = ContextVar("_seen")
 
 def _evidence_of(error: TransportError, seen: _Seen) -> Evidence:
     errors = error.errors if isinstance(error, TransportQueryError) else None
-    rows = [row for row in errors or [] if isinstance(row, dict)]
-    if isinstance(error, TransportServerError) and error.code is not None:
-        return HttpStatus(error.code, seen.retry_after)
-    if seen.status not in (None, 200):
-        return HttpStatus(seen.status or 0, seen.retry_after, rows)
+    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    if (refused := seen.refused(rows)) is not None:
+        return refused
     if isinstance(error, TransportQueryError):
         data = error.data if isinstance(error.data, dict) else None
         return Answer(data, rows or [{"message": "an error without a message"}])
     if isinstance(error, TransportConnectionFailed):
-        cause = error.__cause__
-        if isinstance(cause, _httpx.ConnectTimeout | _httpx.PoolTimeout):
-            return NotConnected("not connected in time", Cause.SLOW)
-        if isinstance(cause, _httpx.ConnectError):
-            return NotConnected(why_not_connected(_root_cause(cause)))
-        if isinstance(cause, _httpx.TimeoutException):
-            return TimedOut()
-        return Garbage(f"the connection was lost ({type(cause).__name__})")
-    return Garbage("HTTP 200 with a body that is no GraphQL response")
+        return _evidence_of_loss(error.__cause__, seen)
+    return Garbage(_NO_RESPONSE)
+
+
+def _evidence_of_loss(cause: BaseException | None, seen: _Seen) -> Evidence:
+    if seen.trouble is not None:
+        return Garbage(seen.trouble)
+    if isinstance(cause, _httpx.ConnectTimeout | _httpx.PoolTimeout):
+        return NotConnected("not connected in time", Cause.SLOW)
+    if isinstance(cause, _httpx.ConnectError):
+        return NotConnected(why_not_connected(_root_cause(cause)))
+    if isinstance(cause, _httpx.TimeoutException):
+        return TimedOut()
+    return Garbage(f"the connection was lost ({type(cause).__name__})")
 
 
 def _root_cause(error: BaseException) -> BaseException:
@@ -180,6 +190,7 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
             async for chunk in self._stream:
                 size += len(chunk)
                 if size > MAX_REPLY_BYTES:
+                    _seen.get().trouble = "a reply larger than the limit"
                     raise _httpx.ReadError("a reply larger than the limit")
                 yield chunk
 
@@ -194,7 +205,8 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
             seen.retry_after = read_retry_after(response.headers)
             if response.headers.get("content-encoding", "identity") != "identity":
                 await response.aclose()
-                raise _httpx.ReadError("a compressed reply that was not asked for")
+                seen.trouble = "a compressed reply that was not asked for"
+                raise _httpx.ReadError(seen.trouble)
             return _httpx.Response(
                 response.status_code,
                 headers=response.headers,

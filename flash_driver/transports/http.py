@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from flash_driver import wire
-from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, TimedOut
+from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, NotWritten, TimedOut
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
@@ -26,9 +26,16 @@ __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
 
 @dataclass(slots=True)
 class _Progress:
-    """Whether a request got as far as a connection, from where on it may have been written."""
+    """How far a request got.
+
+    Attributes:
+        connected: It has a connection: from here on it may have been written.
+        refused: The status of a reply that is decided without its body.
+
+    """
 
     connected: bool = False
+    refused: HttpStatus | None = None
 
 
 class HttpTransport:
@@ -45,24 +52,33 @@ class HttpTransport:
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
-        self._headers = {**headers, "Content-Type": "application/json", "Accept": "application/json"}
+        self._headers = {
+            **headers,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # a compressed reply could unfold to any size
+        }
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
         """Post an operation once; redirects are not followed and replies have a size limit."""
+        if deadline.passed:
+            return NotWritten("no time was left to write the request")
         progress = _Progress()
         try:
             async with asyncio.timeout_at(deadline.at):
                 return await self._post(wire.encode(operation.payload).encode(), progress)
         except TimeoutError:
-            return TimedOut() if progress.connected else NotConnected("not connected in time", Cause.SLOW)
+            return progress.refused or (
+                TimedOut() if progress.connected else NotConnected("not connected in time", Cause.SLOW)
+            )
         except aiohttp.ClientConnectorError as error:
             return NotConnected(why_not_connected(error.os_error))
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             if not progress.connected:
                 return NotConnected(why_not_connected(error))
-            return Garbage(f"the connection was lost ({type(error).__name__})")
+            return progress.refused or Garbage(f"the connection was lost ({type(error).__name__})")
 
     async def aclose(self) -> None:
         """Close the connections; the next `perform` opens new ones."""
@@ -73,9 +89,11 @@ class HttpTransport:
     async def _post(self, body: bytes, progress: _Progress) -> Evidence:
         session = self._session = self._session or self._open()
         async with session.post(self._url, data=body, allow_redirects=False, trace_request_ctx=progress) as response:
+            if response.status != 200:
+                progress.refused = HttpStatus(response.status, read_retry_after(response.headers))
             text = await _read_limited(response)
             if text is None:
-                return Garbage("a reply larger than the limit")
+                return progress.refused or Garbage("a reply larger than the limit")
             return read_reply(response.status, response.headers, text)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -85,6 +103,7 @@ class HttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             trace_configs=[_trace()],
+            auto_decompress=False,
         )
 
 

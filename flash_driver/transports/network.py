@@ -20,6 +20,8 @@ def make_tls_context() -> ssl.SSLContext:
 
 def why_not_connected(error: BaseException) -> str:
     """Say in words why no connection came about; shows neither address nor credential."""
+    if isinstance(error, BaseExceptionGroup):
+        return why_not_connected(error.exceptions[0])  # one for each address of the host
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate was not accepted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):

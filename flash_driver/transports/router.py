@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from flash_driver.log import get_logger
 from flash_driver.operations import PROBE
 from flash_driver.outcome import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.transports.handshake import ConnectionFailed
 from flash_driver.transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from flash_driver.operations import Operation
     from flash_driver.outcome import Evidence
     from flash_driver.transports.base import Transport
-    from flash_driver.transports.capabilities import Capabilities
+    from flash_driver.transports.capabilities import Capabilities, Inability
     from flash_driver.transports.trail import Trail
 
 __all__ = ["Delivery", "Router"]
@@ -45,6 +46,52 @@ class Delivery:
     transport: str
     reasons: Mapping[str, str] = field(default_factory=dict)
     causes: frozenset[Cause] = frozenset()
+
+
+class _Tried:
+    """The tale of one operation: what each transport came to, and what that means all together."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.reasons: dict[str, str] = {}
+        self._operation = operation
+        self._causes: set[Cause] = set()
+        self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
+
+    @property
+    def delivery(self) -> Delivery:
+        """The verdict so far."""
+        outcome, transport = self._verdict
+        return Delivery(outcome, transport, self.reasons, frozenset(self._causes))
+
+    def passed_over(self, transport: str, inability: Inability) -> None:
+        """Note a transport that is not tried, or not yet."""
+        self.reasons[transport] = f"{inability.reason} (remembered)"
+        self._causes.add(inability.cause)
+
+    def settles(self, transport: str, outcome: Outcome) -> bool:
+        """Take in what a transport came to; returns whether no other one may be tried after it."""
+        match outcome:
+            case Refused(words) if self._leaves_doubt(outcome):
+                self.reasons[transport] = words
+                return True
+            case Completed() | Refused():
+                self._verdict = (outcome, transport)
+                return True
+            case Unknown(reason, answered):
+                self._verdict = (outcome, transport)
+                self.reasons[transport] = reason
+                if self._operation.document.kind is Kind.CREATE:
+                    _log.warning("an invoice may exist that nobody will use", transport=transport)
+                return answered or not self._operation.repeatable
+            case NotExecuted(reason, cause):
+                self.reasons[transport] = reason
+                self._causes.add(cause)
+                return False
+
+    def _leaves_doubt(self, refusal: Refused) -> bool:
+        """Whether this refuses only the repetition of a payment that was lost before, and says nothing of that one."""
+        lost = isinstance(self._verdict[0], Unknown)
+        return lost and self._operation.document.kind is Kind.SEND and not refusal.definite
 
 
 class Router:
@@ -80,32 +127,19 @@ class Router:
             late: Called with an answer that comes over the socket after its time.
 
         """
-        reasons: dict[str, str] = {}
-        causes: set[Cause] = set()
-        lost: tuple[str, Unknown] | None = None
-        candidates = list(self._candidates(reasons, causes, trail))
+        tried = _Tried(operation)
+        candidates = list(self._candidates(tried, trail))
         for place, transport in enumerate(candidates):
-            share = 1.0 if place == len(candidates) - 1 else _SHARE_OF_TIME
+            following = candidates[place + 1 :]
+            share = _SHARE_OF_TIME if following else 1.0
             if trail is not None:
                 trail.attempting(transport.name)
             outcome = await self._attempt(transport, operation, deadline.share(share), trail, late)
-            match outcome:
-                case Completed() | Refused():
-                    return Delivery(outcome, transport.name, reasons, frozenset(causes))
-                case Unknown():
-                    lost = (transport.name, outcome)
-                    if not operation.repeatable or outcome.answered:
-                        return Delivery(outcome, transport.name, {**reasons, transport.name: outcome.reason})
-                    if operation.document.kind is Kind.CREATE:
-                        _log.warning("an invoice may exist that nobody will use", transport=transport.name)
-                case NotExecuted():
-                    causes.add(outcome.cause)
-            reasons[transport.name] = outcome.reason
-            if trail is not None and place + 1 < len(candidates):
-                trail.falling_back(transport.name, candidates[place + 1].name, outcome.reason)
-        if lost is not None:
-            return Delivery(lost[1], lost[0], reasons, frozenset(causes))
-        return Delivery(NotExecuted("no transport worked"), "", reasons, frozenset(causes))
+            if tried.settles(transport.name, outcome):
+                break
+            if trail is not None and following:
+                trail.falling_back(transport.name, following[0].name, tried.reasons[transport.name])
+        return tried.delivery
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
         """Find out, harmlessly and once for all who ask, whether the server executes operations on its socket.
@@ -117,14 +151,10 @@ class Router:
         socket = next((way for way in self._transports if isinstance(way, WebSocketTransport)), None)
         if socket is None:
             return False
-        async with self._probing:
-            known = self._capabilities.executes(socket.name)
-            if known is None:
-                probe = PROBE()
-                self._capabilities.learn(socket.name, probe.classify(await socket.probe(deadline)))
+        await self._prove(socket, deadline)
         return self._capabilities.executes(socket.name)
 
-    def _candidates(self, reasons: dict[str, str], causes: set[Cause], trail: Trail | None) -> Iterator[Transport]:
+    def _candidates(self, tried: _Tried, trail: Trail | None) -> Iterator[Transport]:
         """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed."""
         second_chance: list[Transport] = []
         for transport in self._transports:
@@ -132,11 +162,10 @@ class Router:
             if inability is None:
                 yield transport
                 continue
-            reasons[transport.name] = f"{inability.reason} (remembered)"
-            causes.add(inability.cause)
+            tried.passed_over(transport.name, inability)
             if trail is not None:
                 trail.skipping(transport.name, inability.reason)
-            if inability.cause is not Cause.DECLINED:
+            if not inability.final:
                 second_chance.append(transport)
         yield from second_chance
 
@@ -149,9 +178,9 @@ class Router:
         late: Callable[[Evidence], None] | None,
     ) -> Outcome:
         if isinstance(transport, WebSocketTransport):
-            unproven = await self._unproven(transport, operation, deadline)
-            if unproven is not None:
-                return unproven
+            obstacle = await self._make_ready(transport, operation, deadline)
+            if obstacle is not None:
+                return obstacle
         if trail is not None and operation.document.kind is not Kind.ASK:
             trail.sending(transport.name)
         if isinstance(transport, WebSocketTransport):
@@ -162,22 +191,42 @@ class Router:
         self._capabilities.learn(transport.name, outcome)
         return outcome
 
-    async def _unproven(
+    async def _make_ready(
         self, socket: WebSocketTransport, operation: Operation, deadline: Deadline
     ) -> NotExecuted | None:
-        """Before the first mutation on a socket make sure that the server executes mutations there at all.
+        """Connect, and before the first mutation make sure that the server executes mutations on a socket at all.
 
         A question needs no proof, it is one; unless subscriptions live on the socket, which an older server would
-        close.
+        close. Returns what stands in the way, if anything does.
         """
-        if self._capabilities.executes(socket.name) is not None:
-            return None
-        if operation.document.kind is Kind.ASK and not socket.subscribed:
-            return None
-        executes = await self.learn_whether_socket_executes(deadline)
-        if executes:
-            return None
-        inability = self._capabilities.unable(socket.name)
-        if inability is not None:
-            return NotExecuted(inability.reason, inability.cause)
-        return NotExecuted("could not find out whether the socket executes operations")
+        harmless = operation.document.kind is Kind.ASK and not socket.subscribed
+        if not harmless and (unproven := await self._prove(socket, deadline)) is not None:
+            return unproven
+        try:
+            await socket.connection(deadline)
+        except ConnectionFailed as failure:
+            obstacle = NotExecuted(failure.why, failure.cause)
+            self._capabilities.learn(socket.name, obstacle)
+            return obstacle
+        return None
+
+    async def _prove(self, socket: WebSocketTransport, deadline: Deadline) -> NotExecuted | None:
+        """Make sure that the server executes operations on its socket; returns why not, or why that stays unknown."""
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._probing.acquire()
+        except TimeoutError:
+            return NotExecuted("no time was left to ask whether the socket executes operations", Cause.SLOW)
+        try:
+            if self._capabilities.executes(socket.name) is None:
+                outcome = PROBE().classify(await socket.probe(deadline))
+                self._capabilities.learn(socket.name, outcome)
+                if isinstance(outcome, NotExecuted):
+                    return outcome
+                if isinstance(outcome, Unknown):
+                    cause = Cause.SLOW if outcome.silent else Cause.UNREACHABLE
+                    return NotExecuted(f"a harmless question came to nothing: {outcome.reason}", cause)
+        finally:
+            self._probing.release()
+        known = self._capabilities.unable(socket.name)
+        return None if known is None or not known.final else NotExecuted(known.reason, known.cause)

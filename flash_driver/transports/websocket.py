@@ -7,6 +7,7 @@ when first needed, again after a loss, and closes when nobody used it for a whil
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from gql.transport import AsyncTransport
@@ -16,7 +17,7 @@ from graphql import ExecutionResult, GraphQLError
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
 from flash_driver.operations import PROBE
-from flash_driver.outcome import Answer, Cause, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut
+from flash_driver.outcome import Answer, Cause, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut, describe
 from flash_driver.transports.connection import (
     COMPLETED_BY_SERVER,
     Connection,
@@ -117,7 +118,9 @@ class WebSocketTransport(AsyncTransport):
         try:
             return await connection.execute(PROBE().payload, deadline)
         finally:
-            await connection.aclose()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline.at):  # cuts the goodbye short, not what it cleans up
+                    await connection.aclose()
 
     async def connection(self, deadline: Deadline) -> Connection:
         """Return the open connection; all who ask while it is being opened share the attempt.
@@ -132,6 +135,8 @@ class WebSocketTransport(AsyncTransport):
         if self._opening is None or self._opening.done():
             _log.info("WebSocket not connected, connecting")
             self._opening = asyncio.create_task(self._open(), name="flash-driver websocket connect")
+            # Whoever asked may have gone by the time it fails; asyncio complains of errors that nobody looked at.
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         opening = self._opening
         try:
             async with asyncio.timeout_at(deadline.at):
@@ -139,7 +144,7 @@ class WebSocketTransport(AsyncTransport):
         except TimeoutError:
             raise ConnectionFailed("not connected in time", Cause.SLOW) from None
         except asyncio.CancelledError:
-            if opening.cancelled():
+            if opening.cancelled() and not _being_cancelled():
                 raise ConnectionFailed("the transport was closed") from None
             raise
 
@@ -159,10 +164,12 @@ class WebSocketTransport(AsyncTransport):
         self._opening = self._idle_watch = None
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.aclose()
 
     async def _open(self) -> Connection:
         stale, self._connection = self._connection, None
@@ -186,8 +193,8 @@ class WebSocketTransport(AsyncTransport):
                 self._connection = None
                 await connection.aclose()
                 _log.debug("WebSocket idle, closed")
-                return
-            await asyncio.sleep(left)
+            else:
+                await asyncio.sleep(left)
 
     # --- what gql uses ----------------------------------------------------------------------------------------------
 
@@ -220,7 +227,7 @@ class WebSocketTransport(AsyncTransport):
             case Answer(data, errors):
                 return _result(data, errors)
             case ErrorFrame(errors):
-                raise TransportQueryError(str(errors[0].get("message")), errors=list(errors))
+                raise TransportQueryError(describe(errors)[0], errors=list(errors))
             case TimedOut():
                 raise TimeoutError("no answer in time")
             case NotWritten(why) | NotConnected(why):
@@ -257,6 +264,11 @@ class WebSocketTransport(AsyncTransport):
             return await self.connection(Deadline.after(self._connect_timeout))
         except ConnectionFailed as failure:
             raise TransportConnectionFailed(failure.why) from None
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _result(data: Mapping[str, Any] | None, errors: Sequence[Mapping[str, Any]]) -> ExecutionResult:
