@@ -74,7 +74,8 @@ class SandboxOptions:
         drift_percent_per_minute: How fast both rates move.
         invoice_unit: Whether the custodian's invoices are whole satoshis or whole millisatoshis.
         invoice_rounding: How it gets there.
-        invoice_expiry_seconds: The longest life of an invoice, whatever is asked.
+        invoice_expiry_seconds: The longest life of an invoice, whatever is asked. BOLT11 counts whole seconds from the
+            last full one, so an invoice lives up to a second less: 1 may be over at once.
         description_hash: Whether a description hash is silently dropped, as Flash does, or committed to.
         send_fee_percent: What a payment out of the sandbox costs.
         repeated_send: Whether the custodian refuses to pay a BOLT11 twice, or the worst case: pays again.
