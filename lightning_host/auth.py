@@ -1,0 +1,48 @@
+"""Comparing what a caller shows with what is configured, without telling by the time it takes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from connection_strings import Secret
+
+__all__ = ["basic_password", "matches", "matches_any", "token_of"]
+
+
+def matches(shown: str, secret: Secret) -> bool:
+    """Whether a text is the secret; takes the same time wherever they differ."""
+    return hmac.compare_digest(_bytes(shown), _bytes(secret.reveal()))
+
+
+def matches_any(shown: str, secrets: Iterable[Secret]) -> bool:
+    """Whether a text is one of the secrets; looks at all of them whichever it is."""
+    return any([matches(shown, secret) for secret in secrets])  # noqa: C419 - a generator would stop at the first
+
+
+def token_of(header: str) -> str | None:
+    """Read `Authorization: token KEY`, as BTCPay's Greenfield API has it; None when it is something else."""
+    scheme, _, key = header.strip().partition(" ")
+    return key.strip() or None if scheme.lower() == "token" else None
+
+
+def basic_password(header: str) -> str | None:
+    """Read the password of `Authorization: Basic ...` (RFC 7617), whatever the user's name; None without one."""
+    scheme, _, encoded = header.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    _, colon, password = pair.partition(":")
+    return password if colon and password else None
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")

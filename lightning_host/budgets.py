@@ -1,0 +1,52 @@
+"""How often something may be done, counted in the database so that replicas share one budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, delete, func, insert, select
+
+from lightning_host.database import metadata, now_ms
+
+if TYPE_CHECKING:
+    from lightning_host.database import Database
+    from lightning_host.settings import Allowance
+
+__all__ = ["Budgets"]
+
+_spends: Final = Table(
+    "host_spends",
+    metadata,
+    # SQLite counts up only a column whose type is exactly INTEGER.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("name", String(128), nullable=False),
+    Column("spent_at", BigInteger, nullable=False),
+    Index("host_spends_by_name", "name", "spent_at"),
+)
+
+
+class Budgets:
+    """Sliding windows by name: at most so many times within so many seconds, looking back from now."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def spend(self, name: str, allowance: Allowance | None) -> int:
+        """Take one out of a budget.
+
+        Returns:
+            0 when it was taken; else nothing was, and the next can be taken after so many seconds.
+
+        """
+        if allowance is None:
+            return 0
+        now, window = now_ms(), allowance.seconds * 1_000
+        async with self._database.begin() as connection:
+            await self._database.next_number(connection, f"budget {name}")  # a lock: replicas take turns
+            await connection.execute(delete(_spends).where(_spends.c.name == name, _spends.c.spent_at <= now - window))
+            spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
+            count, oldest = (await connection.execute(spent)).one()
+            if count >= allowance.times:
+                return max(1, -(-(int(oldest) + window - now) // 1_000))
+            await connection.execute(insert(_spends).values(name=name, spent_at=now))
+            return 0

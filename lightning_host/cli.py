@@ -1,0 +1,74 @@
+"""The command `lightning-host`: reads the environment, serves, and says where."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+from connection_strings import ConnectionStringError
+from lightning_host.database import SchemaError
+from lightning_host.serve import run_host
+from lightning_host.settings import HostSettings, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_EPILOG: Final = """\
+set by LIGHTNING_HOST_... in the environment:
+  CONNECTION_STRING  the wallet, such as type=...;server=...;token=...    (needed; or STORES)
+  API_KEY            opens the Greenfield API
+  PHOENIXD_PASSWORD  opens the phoenixd-compatible API
+  PUBLIC_URL         where payers reach this host, such as https://pay.example.com
+  DATABASE_URL       sqlite+aiosqlite:///file (default) or postgresql://...
+  STORES             many stores, as JSON
+each also as ..._FILE, naming a file that holds the value"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the host; returns what the process exits with."""
+    parser = argparse.ArgumentParser(
+        prog="lightning-host",
+        description="Serve a Lightning wallet to shops, wallets and other servers.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--bind", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default 8080)")
+    parser.add_argument("--json", action="store_true", help="say in one line of JSON when ready")
+    parser.add_argument("--verbose", action="store_true", help="log each step")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if chosen.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        settings = HostSettings.from_environment()
+        given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}
+        asyncio.run(run_host(settings.model_copy(update=given), _ready_line if chosen.json else _ready_words))
+    except (SettingsError, ConnectionStringError, SchemaError) as error:
+        sys.stderr.write(f"lightning-host: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"lightning-host: can't start: {error.strerror or type(error).__name__}\n")
+        return 1
+    return 0
+
+
+def _ready_line(settings: HostSettings) -> None:
+    _say(json.dumps({"url": settings.base_url, "port": settings.port, "stores": sorted(settings.all_stores)}))
+
+
+def _ready_words(settings: HostSettings) -> None:
+    _say(f"serving {', '.join(sorted(settings.all_stores))} at {settings.base_url}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,15 @@
+"""The faces of this host; a new one is added here, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from lightning_host.health import HEALTH
+
+if TYPE_CHECKING:
+    from lightning_host.face import Face
+
+__all__ = ["FACES"]
+
+FACES: Final[tuple[Face, ...]] = (HEALTH,)
+"""Each shows the same stores to another kind of client."""

@@ -1,0 +1,150 @@
+"""Every invoice that this host has made, and what it was made for.
+
+The wallet knows the invoices, too; this table adds the purpose, so that a settlement finds its card, its checkout or
+its LNURL request again. A row is written before the BOLT11 is handed out: nobody can pay an invoice that has none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, select
+
+from connection_strings import LightMoney
+from lightning_host.database import from_ms, metadata, now_ms, to_ms
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from connection_strings import CreateInvoiceParams, LightningInvoice
+    from lightning_host.database import Database
+    from lightning_host.stores import Store
+
+__all__ = ["HostInvoice", "HostInvoices", "host_invoices"]
+
+host_invoices: Final = Table(
+    "host_invoices",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("payment_hash", String(64), primary_key=True),
+    Column("purpose", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("external_id", Text),
+    Column("bolt11", Text, nullable=False),
+    Column("amount_msat", BigInteger),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("host_invoices_by_subject", "store", "purpose", "subject"),
+    Index("host_invoices_by_time", "store", "created_at"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInvoice:
+    """An invoice and what it was made for.
+
+    Attributes:
+        purpose: Which face made it: `greenfield`, `lnurl`, `phoenixd`, `checkout`, `flashcard`.
+        subject: What within that face it is for, such as a card's or a checkout's id; may be empty.
+        description: The text of the BOLT11, or the text whose hash it carries.
+        comment: What the payer said (LUD-12); untrusted, escape it where it is shown.
+        external_id: What the caller wants to find it by.
+
+    """
+
+    store: str
+    payment_hash: str
+    purpose: str
+    subject: str
+    description: str
+    comment: str
+    external_id: str | None
+    bolt11: str
+    amount: LightMoney | None
+    created_at: datetime
+    expires_at: datetime
+
+
+class HostInvoices:
+    """Makes invoices for faces and finds them again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self,
+        store: Store,
+        params: CreateInvoiceParams,
+        *,
+        purpose: str,
+        subject: str = "",
+        comment: str = "",
+        external_id: str | None = None,
+    ) -> LightningInvoice:
+        """Have the store's wallet make an invoice, and remember what for.
+
+        Raises:
+            LightningError: The wallet makes none.
+
+        """
+        invoice = await store.client.create_invoice(params)
+        row = {
+            "store": store.id,
+            "payment_hash": invoice.payment_hash,
+            "purpose": purpose,
+            "subject": subject,
+            "description": params.description,
+            "comment": comment,
+            "external_id": external_id,
+            "bolt11": invoice.bolt11,
+            "amount_msat": None if invoice.amount is None else invoice.amount.msat,
+            "created_at": now_ms(),
+            "expires_at": to_ms(invoice.expires_at),
+        }
+        async with self._database.begin() as connection:
+            await connection.execute(insert(host_invoices).values(row))
+        return invoice
+
+    async def find(
+        self, store_id: str, payment_hash: str, *, connection: AsyncConnection | None = None
+    ) -> HostInvoice | None:
+        """Return the invoice of a store, None when this host made none with this payment hash."""
+        query = select(host_invoices).where(
+            host_invoices.c.store == store_id, host_invoices.c.payment_hash == payment_hash
+        )
+        async with self._database.within(connection) as reading:
+            row = (await reading.execute(query)).one_or_none()
+        return None if row is None else _read(row)
+
+    async def list(
+        self,
+        store_id: str,
+        *,
+        purpose: str | None = None,
+        subject: str | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> list[HostInvoice]:
+        """List the invoices of a store, newest first."""
+        query = select(host_invoices).where(host_invoices.c.store == store_id)
+        if purpose is not None:
+            query = query.where(host_invoices.c.purpose == purpose)
+        if subject is not None:
+            query = query.where(host_invoices.c.subject == subject)
+        query = query.order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
+        async with self._database.begin() as connection:
+            found = await connection.execute(query.offset(offset).limit(limit))
+            return [_read(row) for row in found]
+
+
+def _read(row: Row[Any]) -> HostInvoice:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    amount = values.pop("amount_msat")
+    for name in ("created_at", "expires_at"):
+        values[name] = from_ms(values[name])
+    return HostInvoice(amount=None if amount is None else LightMoney.from_msat(amount), **values)

@@ -1,0 +1,185 @@
+"""The table of settled invoices, and where each store's listener stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, and_, func, select
+
+from connection_strings import LightMoney
+from lightning_host.database import Database, from_ms, metadata, now_ms, to_ms
+from lightning_host.invoices import HostInvoices, host_invoices
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from connection_strings import LightningInvoice
+
+__all__ = ["Settlement", "SettlementLedger"]
+
+_settlements: Final = Table(
+    "host_settlements",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("payment_hash", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("purpose", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("external_id", Text),
+    Column("amount_msat", BigInteger, nullable=False),
+    Column("preimage", String(64)),
+    Column("paid_at", BigInteger, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False),
+    Index("host_settlements_by_subject", "store", "purpose", "subject"),
+)
+_cursors: Final = Table(
+    "host_cursors",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("cursor", Text, nullable=False),
+)
+
+_NUMBERS: Final = "settlements"
+_LOOK_BACK: Final = timedelta(days=2)
+"""How old an open invoice may be to be asked about: longer than any wallet lets one live after it was paid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """A settled invoice, as recorded.
+
+    Attributes:
+        number: Its place among all settlements of this host, counted from one, in the order they were recorded.
+        amount: What was received.
+        purpose: As the invoice's (see `HostInvoice`).
+        subject: As the invoice's.
+
+    """
+
+    store: str
+    payment_hash: str
+    number: int
+    purpose: str
+    subject: str
+    external_id: str | None
+    amount: LightMoney
+    preimage: str | None
+    paid_at: datetime
+    recorded_at: datetime
+
+
+class SettlementLedger:
+    """Reads and writes settlements and cursors."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._invoices = HostInvoices(database)
+
+    async def record(self, connection: AsyncConnection, store_id: str, invoice: LightningInvoice) -> Settlement | None:
+        """Record a paid invoice of this host; None when it is none, or was recorded before."""
+        if await self.find(store_id, invoice.payment_hash, connection=connection) is not None:
+            return None
+        made_for = await self._invoices.find(store_id, invoice.payment_hash, connection=connection)
+        if made_for is None:
+            return None
+        settlement = Settlement(
+            store=store_id,
+            payment_hash=invoice.payment_hash,
+            number=await self._database.next_number(connection, _NUMBERS),
+            purpose=made_for.purpose,
+            subject=made_for.subject,
+            external_id=made_for.external_id,
+            amount=invoice.amount_received or invoice.amount or LightMoney.ZERO,
+            preimage=invoice.preimage,
+            paid_at=invoice.paid_at or datetime.now(UTC),
+            recorded_at=from_ms(now_ms()),
+        )
+        new = await self._database.insert_if_new(connection, _settlements, _row(settlement))
+        return settlement if new else None
+
+    async def find(
+        self, store_id: str, payment_hash: str, *, connection: AsyncConnection | None = None
+    ) -> Settlement | None:
+        """Return the settlement of an invoice, None when none was recorded."""
+        query = select(_settlements).where(
+            _settlements.c.store == store_id, _settlements.c.payment_hash == payment_hash
+        )
+        async with self._database.within(connection) as reading:
+            row = (await reading.execute(query)).one_or_none()
+        return None if row is None else _read(row)
+
+    async def after(self, number: int, *, store_id: str | None = None, limit: int) -> list[Settlement]:
+        """Return the settlements above a number, in their order."""
+        query = select(_settlements).where(_settlements.c.number > number).order_by(_settlements.c.number).limit(limit)
+        if store_id is not None:
+            query = query.where(_settlements.c.store == store_id)
+        async with self._database.begin() as connection:
+            return [_read(row) for row in await connection.execute(query)]
+
+    async def last_number(self) -> int:
+        """Return the number of the latest settlement, zero for none."""
+        async with self._database.begin() as connection:
+            return int((await connection.execute(select(func.max(_settlements.c.number)))).scalar() or 0)
+
+    async def totals(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """Return count and millisatoshi of all settlements, by store and purpose."""
+        query = select(
+            _settlements.c.store, _settlements.c.purpose, func.count(), func.sum(_settlements.c.amount_msat)
+        ).group_by(_settlements.c.store, _settlements.c.purpose)
+        async with self._database.begin() as connection:
+            return {(row[0], row[1]): (int(row[2]), int(row[3])) for row in await connection.execute(query)}
+
+    async def open_invoices(self, store_id: str) -> list[str]:
+        """Return the payment hashes of this store's recent invoices that are not recorded as settled."""
+        since = to_ms(datetime.now(UTC) - _LOOK_BACK)
+        same = and_(
+            _settlements.c.store == host_invoices.c.store,
+            _settlements.c.payment_hash == host_invoices.c.payment_hash,
+        )
+        query = (
+            select(host_invoices.c.payment_hash)
+            .outerjoin(_settlements, same)
+            .where(host_invoices.c.store == store_id, host_invoices.c.created_at > since)
+            .where(_settlements.c.number.is_(None))
+            .order_by(host_invoices.c.created_at)
+        )
+        async with self._database.begin() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def cursor(self, store_id: str) -> str | None:
+        """Return where the store's listener stood, None when it never listened."""
+        async with self._database.begin() as connection:
+            found = await connection.execute(select(_cursors.c.cursor).where(_cursors.c.store == store_id))
+            return found.scalar_one_or_none()
+
+    async def keep_cursor(self, store_id: str, cursor: str, *, connection: AsyncConnection | None = None) -> None:
+        """Remember where the store's listener stands."""
+        async with self._database.within(connection) as writing:
+            changed = await writing.execute(_cursors.update().where(_cursors.c.store == store_id).values(cursor=cursor))
+            if changed.rowcount == 0:
+                await self._database.insert_if_new(writing, _cursors, {"store": store_id, "cursor": cursor})
+
+
+def _row(settlement: Settlement) -> dict[str, Any]:
+    return {
+        "store": settlement.store,
+        "payment_hash": settlement.payment_hash,
+        "number": settlement.number,
+        "purpose": settlement.purpose,
+        "subject": settlement.subject,
+        "external_id": settlement.external_id,
+        "amount_msat": settlement.amount.msat,
+        "preimage": settlement.preimage,
+        "paid_at": to_ms(settlement.paid_at),
+        "recorded_at": to_ms(settlement.recorded_at),
+    }
+
+
+def _read(row: Row[Any]) -> Settlement:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    for name in ("paid_at", "recorded_at"):
+        values[name] = from_ms(values[name])
+    return Settlement(amount=LightMoney.from_msat(values.pop("amount_msat")), **values)

@@ -1,0 +1,263 @@
+"""What can be set: variables `LIGHTNING_HOST_...` of the environment, or arguments of `HostSettings`.
+
+Each variable has a twin that ends in `_FILE` and names a file to read the value from, so that secrets need not stand in
+the environment: `LIGHTNING_HOST_CONNECTION_STRING_FILE=/run/secrets/shop`. Both at once is an error.
+
+One shop needs three: `CONNECTION_STRING`, `API_KEY`, and `PUBLIC_URL` once it is not on loopback. Many shops stand in
+`STORES`, as JSON: `{"bakery": {"connection_string": "...", "api_keys": ["..."], "phoenixd_password": "..."}}`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from yarl import URL
+
+from connection_strings import Secret
+
+__all__ = ["ENV_PREFIX", "Allowance", "HostSettings", "SettingsError", "StoreSettings"]
+
+ENV_PREFIX: Final = "LIGHTNING_HOST_"
+_STORE_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_KEY: Final = re.compile(r"[\x21-\x7e]{8,}")
+
+
+class SettingsError(ValueError):
+    """A setting can't be used; names the variable and never its value."""
+
+
+def _secret(value: object) -> object:
+    return Secret(value) if isinstance(value, str) else value
+
+
+def _key(value: object) -> object:
+    secret = _secret(value)
+    if not isinstance(secret, Secret) or _KEY.fullmatch(secret.reveal()) is None:
+        raise ValueError("must be 8 visible characters or more")
+    return secret
+
+
+def _present(value: object) -> object:
+    secret = _secret(value)
+    if not isinstance(secret, Secret) or not secret.reveal().strip():
+        raise ValueError("is empty")
+    return secret
+
+
+ConnectionStringSecret = Annotated[Secret, BeforeValidator(_present)]
+KeySecret = Annotated[Secret, BeforeValidator(_key)]
+
+
+class Allowance(BaseModel):
+    """How often something may be done: so many times in so many seconds. Text form `10/120`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    times: int = Field(ge=1)
+    seconds: int = Field(ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", value.strip())
+        if match is None:
+            raise ValueError("must be times per seconds, such as 10/120")
+        return {"times": int(match[1]), "seconds": int(match[2])}
+
+
+class StoreSettings(BaseModel):
+    """One shop: its wallet and who may use it.
+
+    Attributes:
+        connection_string: The wallet, of any type that has a driver installed.
+        api_keys: What opens the Greenfield API of this store; none closes it.
+        phoenixd_password: What opens the phoenixd-compatible API and tells which store is meant; None closes it.
+        addresses: Names of Lightning addresses (LUD-16) besides the store's id.
+        title: What payers read.
+
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True)
+
+    connection_string: ConnectionStringSecret
+    api_keys: tuple[KeySecret, ...] = ()
+    phoenixd_password: KeySecret | None = None
+    addresses: tuple[str, ...] = ()
+    title: str = Field(default="", max_length=100)
+
+    @field_validator("addresses")
+    @classmethod
+    def _check_addresses(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_store_id(name) for name in names)
+
+
+class HostSettings(BaseSettings):
+    """How one process of the host is set up.
+
+    Attributes:
+        connection_string: The wallet of the store `store_id`; or use `stores`.
+        store_id: The id of that store; also its Lightning address.
+        api_key: What opens that store's Greenfield API.
+        phoenixd_password: What opens that store's phoenixd-compatible API.
+        title: What that store's payers read.
+        stores: Further stores by id.
+        bind: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        public_url: Where payers reach this host. Every URL that is handed out starts with it, whatever a request says;
+            by default it is made of `bind` and `port`.
+        database_url: Where the host remembers; SQLite or PostgreSQL, as SQLAlchemy spells it. Replicas share one.
+        sandbox_control: The control URL of a sandbox; shows "pay" buttons. Never set it where money is real.
+        lnurl_min_sat: Least amount of an LNURL payment, in satoshi.
+        lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
+        lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, so that a flood of them
+            leaves the rest of the server's limit to the shop; None for no limit.
+        max_body_bytes: Largest body of a request.
+        request_seconds: How long a client may take to send its body.
+
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+    connection_string: ConnectionStringSecret | None = None
+    store_id: str = "shop"
+    api_key: KeySecret | None = None
+    phoenixd_password: KeySecret | None = None
+    title: str = Field(default="", max_length=100)
+    stores: dict[str, StoreSettings] = Field(default_factory=dict)
+    bind: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    database_url: Annotated[Secret, BeforeValidator(_present)] = Secret("sqlite+aiosqlite:///lightning-host.sqlite3")
+    sandbox_control: str | None = None
+    lnurl_min_sat: int = Field(default=1, ge=1)
+    lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
+    lnurl_allowance: Allowance | None = Allowance(times=10, seconds=120)
+    max_body_bytes: int = Field(default=64 * 1024, ge=1024)
+    request_seconds: float = Field(default=10.0, gt=0)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read and check the environment.
+
+        Raises:
+            SettingsError: Naming the variable at fault and what to do, never its value.
+
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = "".join(str(part) if index == 0 else f"[{part}]" for index, part in enumerate(first["loc"]))
+            where = f"{ENV_PREFIX}{name.upper()}" if name else f"{ENV_PREFIX}..."
+            raise SettingsError(f"{where} {first['msg'].removeprefix('Value error, ')}") from None
+        except ValueError as error:
+            # Not JSON where JSON is due: the words of pydantic-settings name the field and not its value.
+            raise SettingsError(str(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments first, then the environment, then the files that it names."""
+        del dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, _NamedFiles(settings_cls))
+
+    @field_validator("store_id")
+    @classmethod
+    def _check_store_id(cls, name: str) -> str:
+        return _store_id(name)
+
+    @field_validator("stores")
+    @classmethod
+    def _check_stores(cls, stores: dict[str, StoreSettings]) -> dict[str, StoreSettings]:
+        return {_store_id(name): store for name, store in stores.items()}
+
+    @field_validator("public_url", "sandbox_control")
+    @classmethod
+    def _check_url(cls, text: str | None) -> str | None:
+        if not text:
+            return text
+        url = URL(text)
+        if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string or url.fragment:
+            raise ValueError("must be an http:// or https:// URL without user, query or fragment")
+        return text.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> Self:
+        if self.connection_string is None and not self.stores:
+            raise ValueError("CONNECTION_STRING is missing: the wallet to load, such as type=...;server=...;token=...")
+        if self.connection_string is not None and self.store_id in self.stores:
+            raise ValueError("STORES must not have the id that STORE_ID has")
+        if self.lnurl_min_sat > self.lnurl_max_sat:
+            raise ValueError("LNURL_MIN_SAT must not be more than LNURL_MAX_SAT")
+        passwords = [store.phoenixd_password for store in self.all_stores.values() if store.phoenixd_password]
+        if len(set(passwords)) != len(passwords):
+            raise ValueError("PHOENIXD_PASSWORD must differ from store to store: it tells which one is meant")
+        names = [name for key, store in self.all_stores.items() for name in {key, *store.addresses}]
+        if len(set(names)) != len(names):
+            raise ValueError("STORES must not share a Lightning address")
+        return self
+
+    @property
+    def all_stores(self) -> dict[str, StoreSettings]:
+        """Every store by id."""
+        if self.connection_string is None:
+            return self.stores
+        single = StoreSettings(
+            connection_string=self.connection_string,
+            api_keys=() if self.api_key is None else (self.api_key,),
+            phoenixd_password=self.phoenixd_password,
+            title=self.title,
+        )
+        return {self.store_id: single, **self.stores}
+
+    @property
+    def base_url(self) -> str:
+        """What every URL that is handed out starts with; no slash at the end."""
+        host = f"[{self.bind}]" if ":" in self.bind else self.bind
+        return self.public_url or f"http://{host}:{self.port}"
+
+
+class _NamedFiles(PydanticBaseSettingsSource):
+    """Reads `LIGHTNING_HOST_X_FILE` for each field x."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        name = f"{ENV_PREFIX}{field_name.upper()}"
+        path = os.environ.get(f"{name}_FILE")
+        if path is None:
+            return None, field_name, False
+        if name in os.environ:
+            raise SettingsError(f"{name} and {name}_FILE are both set; keep one")
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{name}_FILE names a file that can't be read: {type(error).__name__}") from None
+        return text, field_name, self.field_is_complex(field)
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, key, is_complex = self.get_field_value(field, name)
+            if value is not None:
+                found[key] = self.prepare_field_value(name, field, value, is_complex)
+        return found
+
+
+def _store_id(name: str) -> str:
+    if _STORE_ID.fullmatch(name) is None:
+        raise ValueError("must be 1 to 64 of a-z, 0-9, dot, dash and underscore")
+    return name

@@ -1,0 +1,96 @@
+"""The shops of this host: each has a wallet, keys and names of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from lightning_host.auth import matches, matches_any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from connection_strings import LightningClient, LightningClientFactory
+    from lightning_host.settings import StoreSettings
+
+__all__ = ["Store", "Stores"]
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One shop, with its wallet open.
+
+    Attributes:
+        id: What it is called in URLs.
+        client: Its wallet, of whatever type its connection string names.
+        settings: Its keys and names.
+
+    """
+
+    id: str
+    client: LightningClient
+    settings: StoreSettings
+
+    @property
+    def title(self) -> str:
+        """What payers read."""
+        return self.settings.title or self.id
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The names of its Lightning addresses, its id first."""
+        return (self.id, *self.settings.addresses)
+
+
+class Stores:
+    """Every shop of this host, found by id, by key, by password or by Lightning address."""
+
+    def __init__(self, stores: Mapping[str, Store]) -> None:
+        self._stores = dict(stores)
+
+    @classmethod
+    def load(cls, settings: Mapping[str, StoreSettings], factory: LightningClientFactory) -> Self:
+        """Make the client of each store; opens no connection.
+
+        Raises:
+            ConnectionStringError: A connection string can't be used.
+
+        """
+        return cls(
+            {
+                name: Store(name, factory.create(store.connection_string.reveal()), store)
+                for name, store in settings.items()
+            }
+        )
+
+    def __iter__(self) -> Iterator[Store]:
+        return iter(self._stores.values())
+
+    def __len__(self) -> int:
+        return len(self._stores)
+
+    def get(self, store_id: str) -> Store | None:
+        """Return the store with this id."""
+        return self._stores.get(store_id)
+
+    def by_key(self, key: str) -> tuple[Store, ...]:
+        """Return the stores that an API key opens; compares with every key whichever it is."""
+        return tuple([store for store in self if matches_any(key, store.settings.api_keys)])
+
+    def by_password(self, password: str) -> Store | None:
+        """Return the store that a phoenixd password opens; compares with every password whichever it is."""
+        found = [
+            store
+            for store in self
+            if store.settings.phoenixd_password is not None and matches(password, store.settings.phoenixd_password)
+        ]
+        return found[0] if found else None
+
+    def by_address(self, name: str) -> Store | None:
+        """Return the store whose Lightning address has this name before the `@` (LUD-16: lower case)."""
+        return next((store for store in self if name in store.addresses), None)
+
+    async def aclose(self) -> None:
+        """Let go of every wallet."""
+        for store in self:
+            await store.client.aclose()

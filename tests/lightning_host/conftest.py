@@ -1,0 +1,30 @@
+"""Fixtures for tests of the host."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.lightning_host.fake_driver import FakeNode
+from tests.lightning_host.hosts import HostBench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[HostBench]:
+    """Give a workbench that starts hosts, and stops them afterwards."""
+    async with AsyncExitStack() as stack:
+        yield HostBench(stack, tmp_path)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[FakeNode]:
+    """Give a node of the fake driver that no other test knows."""
+    name = str(tmp_path)
+    yield FakeNode.named(name)
+    del FakeNode.nodes[name]
