@@ -1,0 +1,33 @@
+"""The command line `flash-driver`: try the driver, examine a server, create invoices, pay, run a sandbox.
+
+Needs the extra `cli`. Importing this package does not: what is missing is told in one line when a command runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+_OF_THE_EXTRA = ("rich", "segno", "typer")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status, as `flash_driver.cli.failures.Exit` lists them.
+
+    Args:
+        argv: The arguments behind the program's name; by default this process's own.
+
+    """
+    try:
+        from flash_driver.cli.app import run  # noqa: PLC0415 - needs the extra, and is slow to load
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
+            raise
+        print("error: this command needs the extra 'cli': pip install 'flash-driver[cli]'", file=sys.stderr)  # noqa: T201 - the tools for output are what is missing
+        return 1
+    return run(list(sys.argv[1:] if argv is None else argv))

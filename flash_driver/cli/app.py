@@ -1,0 +1,78 @@
+"""Puts the commands together, and turns whatever goes wrong into one line and an exit status."""
+
+import contextlib
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from flash_driver import __version__
+from flash_driver.cli import invoices, payments
+from flash_driver.cli.balance import balance
+from flash_driver.cli.demo import demo
+from flash_driver.cli.doctor.command import doctor
+from flash_driver.cli.failures import Exit, explain
+from flash_driver.cli.output import Output
+from flash_driver.cli.sandbox import sandbox
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="flash-driver",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The Lightning driver for Flash: from one connection string to paid invoices.",
+    epilog="Exit status: 0 it worked; 1 it did not; 2 the command or connection string is not right; "
+    "3 a payment may have been made, do not pay again.",
+)
+
+
+@app.callback()
+def _root(
+    *, version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False
+) -> None:
+    if version:
+        print(f"flash-driver {__version__}")  # noqa: T201 - the one output without a command
+        raise typer.Exit
+
+
+app.command()(demo)
+app.command()(doctor)
+app.add_typer(invoices.app, name="invoice")
+app.command()(balance)
+app.command()(payments.pay)
+app.add_typer(payments.app, name="payment")
+app.command()(sandbox)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command that the arguments name; never raises."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    output = Output(as_json="--json" in options, verbose="--verbose" in options or "-v" in options)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character gets a question mark
+    try:
+        with typer.main.get_command(app).make_context("flash-driver", arguments) as context:
+            return int(context.command.invoke(context) or Exit.OK)
+    except typer.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:
+        return _reader_gone()
+    except BaseException as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+        failure = explain(error)
+        if failure.kind == "internal":
+            output.trace(error)
+        try:
+            output.failure(failure)
+        except BrokenPipeError:
+            return _reader_gone()
+        return failure.status
+
+
+def _reader_gone() -> int:
+    """Nobody reads any more: let what is still buffered go nowhere, or the interpreter complains at its end."""
+    with contextlib.suppress(OSError):  # an output that is no file has nothing buffered below it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.BROKEN_PIPE

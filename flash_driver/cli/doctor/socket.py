@@ -1,0 +1,229 @@
+"""The WebSocket, step by step: handshake, subprotocol, acknowledgement, operations, subscription."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    NegotiationError,
+    WebSocketException,
+)
+from websockets.typing import Subprotocol
+
+from flash_driver.cli.doctor.advice import CLOSE_ADVICE, PATH, handshake_advice, in_words
+from flash_driver.cli.doctor.findings import Trouble
+from flash_driver.deadline import Deadline
+from flash_driver.operations import ME, MY_UPDATES, PROBE
+from flash_driver.outcome import Cause, Closed, Completed, NotExecuted, describe
+from flash_driver.transports.connection import Connection, ConnectionFailed, Limits, SubscriptionEnded
+from flash_driver.transports.network import why_not_connected
+from flash_driver.transports.protocol import (
+    SUBPROTOCOL,
+    Acknowledged,
+    GraphQLTransportWS,
+    Ping,
+    ProtocolViolation,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flash_driver.cli.doctor.findings import Examination
+    from flash_driver.outcome import Evidence
+    from flash_driver.transports.connection import Endpoint
+
+__all__ = ["STEPS", "SocketFindings", "examine_socket"]
+
+STEPS: Final = ("WebSocket", "subprotocol", "connection_ack", "socket mutations", "subscription")
+"""The checks of a socket, in order."""
+
+_MUTE: Final = (
+    "the server takes connections but does not talk: tell whoever runs it. Meanwhile invoices go over HTTP, and "
+    "payments are found by asking"
+)
+_DEAF: Final = (
+    "no news of payments comes this way: tell whoever runs the server. Meanwhile the driver asks about each invoice, "
+    "if any way below works"
+)
+_SHARE: Final = 0.45
+"""Of a check's time, for each of the two questions that it asks."""
+
+
+@dataclass(slots=True)
+class SocketFindings:
+    """What the socket taught.
+
+    Attributes:
+        executes: Whether it carries out more than subscriptions.
+        account: The answer to the authenticated question, if it was asked there and answered.
+        authenticated: Whether the token counts there; None when that did not show.
+        hears: Whether the subscription delivers.
+
+    """
+
+    executes: bool = False
+    account: Mapping[str, Any] | None = None
+    authenticated: bool | None = None
+    hears: bool = False
+
+
+class _NoRedirects(connect):
+    """A redirect must not carry the token elsewhere."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def examine_socket(examination: Examination, endpoint: Endpoint) -> SocketFindings:
+    """Carry out every check of the socket."""
+    findings = SocketFindings()
+    socket: ClientConnection | None = None
+    connection: Connection | None = None
+    try:
+        async with examination.check("WebSocket", if_late=_MUTE) as row:
+            socket = await _shake_hands(endpoint)
+            row.found = "connected"
+        if socket is None:
+            return _skip_rest(examination, 1, "no WebSocket", findings)
+        async with examination.check("subprotocol", if_late=_MUTE) as row:
+            row.found = _agreed(socket)
+        if not row.passed:
+            return _skip_rest(examination, 2, "no common protocol", findings)
+        async with examination.check("connection_ack", if_late=_MUTE) as row:
+            connection = Connection(socket, await _introduce(socket, endpoint), Limits())
+            row.found = "acknowledged (proves nothing about the token)"
+        if connection is None:
+            return _skip_rest(examination, 3, "not acknowledged", findings)
+        async with examination.check("socket mutations", if_late=_MUTE) as row:
+            row.found = await _probe(connection, examination.seconds, findings)
+        async with examination.check("subscription", if_late=_DEAF) as row:
+            if not connection.usable:
+                await connection.aclose()
+                connection = await _reopen(endpoint, examination.seconds)
+            row.found = await _hear(connection, Deadline.after(examination.seconds), findings)
+    finally:
+        if connection is not None:
+            await connection.aclose()
+        elif socket is not None:
+            socket.transport.abort()
+    return findings
+
+
+def _skip_rest(examination: Examination, begin: int, why: str, findings: SocketFindings) -> SocketFindings:
+    for name in STEPS[begin:]:
+        examination.skip(name, why)
+    return findings
+
+
+async def _shake_hands(endpoint: Endpoint) -> ClientConnection:
+    options: dict[str, Any] = {} if endpoint.tls is None else {"ssl": endpoint.tls}
+    try:
+        return await _NoRedirects(
+            endpoint.url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            additional_headers=dict(endpoint.headers),
+            user_agent_header=None,
+            compression=None,
+            proxy=None,
+            open_timeout=None,
+            close_timeout=1.0,
+            max_size=Limits().max_message_bytes,
+            # Outside the tree of loggers on purpose: turned up to DEBUG it would print the token.
+            logger=logging.Logger("flash_driver.doctor", level=logging.CRITICAL),  # noqa: LOG001 - see above
+            **options,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise Trouble(f"the handshake was answered with HTTP {status}", handshake_advice(status)) from None
+    except NegotiationError:
+        raise Trouble(f"the server does not speak {SUBPROTOCOL}", PATH) from None
+    except InvalidHandshake as error:
+        raise Trouble(f"the handshake failed ({type(error).__name__})", PATH) from None
+    except TimeoutError:
+        raise
+    except (OSError, WebSocketException) as error:
+        raise Trouble(why_not_connected(error), PATH) from None
+
+
+def _agreed(socket: ClientConnection) -> str:
+    if socket.subprotocol != SUBPROTOCOL:
+        raise Trouble("the server agreed to none", PATH)
+    return SUBPROTOCOL
+
+
+async def _introduce(socket: ClientConnection, endpoint: Endpoint) -> GraphQLTransportWS:
+    protocol = GraphQLTransportWS()
+    try:
+        await socket.send(protocol.init(endpoint.init_payload))
+        while not isinstance(event := protocol.receive(await socket.recv()), Acknowledged):
+            if isinstance(event, Ping):
+                await socket.send(event.answer)
+    except ConnectionClosed as error:
+        code = error.rcvd.code if error.rcvd else None
+        found = "the connection was lost" if code is None else f"the server closed with code {code}"
+        raise Trouble(found, CLOSE_ADVICE.get(code or 0, _MUTE)) from None
+    except ProtocolViolation as error:
+        raise Trouble(f"the server sent {error}", PATH) from None
+    return protocol
+
+
+async def _probe(connection: Connection, seconds: float, findings: SocketFindings) -> str:
+    """Ask whether operations are executed here, harmlessly (flash-api.md 2); then whether as us."""
+    evidence = await connection.execute(PROBE().payload, Deadline.after(seconds * _SHARE))
+    match PROBE().classify(evidence):
+        case Completed():
+            findings.executes = True
+        case NotExecuted(cause=Cause.DECLINED) if isinstance(evidence, Closed):
+            words = "the server closes the socket on them; subscriptions only"
+            raise Trouble(words, _ADVICE_DECLINED)
+        case NotExecuted(cause=Cause.DECLINED):
+            raise Trouble("the server declines them; subscriptions only", _ADVICE_DECLINED)
+        case other:
+            raise Trouble(in_words(other), _MUTE)
+    _learn_account(await connection.execute(ME().payload, Deadline.after(seconds * _SHARE)), findings)
+    return "the server executes them"
+
+
+_ADVICE_DECLINED: Final = (
+    "nothing to do as long as HTTP takes the token, see below: the driver creates invoices there, and remembers"
+)
+
+
+def _learn_account(evidence: Evidence, findings: SocketFindings) -> None:
+    match ME().classify(evidence):
+        case Completed(data):
+            findings.account, findings.authenticated = data, True
+        case NotExecuted(cause=Cause.CREDENTIAL):
+            findings.authenticated = False
+        case _:
+            pass
+
+
+async def _reopen(endpoint: Endpoint, seconds: float) -> Connection:
+    try:
+        return await Connection.open(endpoint, Limits(), Deadline.after(seconds))
+    except ConnectionFailed as failure:
+        raise Trouble(failure.why, _MUTE) from None
+
+
+async def _hear(connection: Connection, deadline: Deadline, findings: SocketFindings) -> str:
+    """Wait for the price that the server sends to each new subscriber (flash-api.md 3.6)."""
+    try:
+        subscription = await connection.subscribe(MY_UPDATES().payload, deadline)
+        event = await subscription.receive()
+    except (ConnectionFailed, SubscriptionEnded) as error:
+        raise Trouble(str(error), _DEAF) from None
+    if event.data is not None:
+        findings.hears = findings.authenticated = True
+        return "the first event came"
+    words, code = describe(event.errors)
+    if code == "NOT_AUTHENTICATED":
+        findings.authenticated = findings.authenticated or False
+        raise Trouble(words, "the socket does not know the token; the row `token` tells what to do")
+    raise Trouble(words, "the server refuses the subscription in these words: tell whoever runs it")

@@ -1,0 +1,55 @@
+"""The driver's log while a command runs: to whoever wants to hear it, and otherwise to nobody."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping
+
+    from flash_driver.cli.output import Output
+
+    Hearer: TypeAlias = Callable[[str, str, Mapping[str, Any]], None]
+    """Told level, event and values of each log event."""
+
+__all__ = ["log_to"]
+
+
+@contextmanager
+def log_to(output: Output, *hearers: Hearer) -> Iterator[None]:
+    """Hand each log event of the driver to these, and to the output if it is verbose, while the block runs."""
+    told = [*hearers, output.log_line] if output.verbose else [*hearers]
+
+    def pass_on(_logger: object, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        values = {key: value for key, value in event.items() if key != "event"}
+        for hear in told:
+            hear(level, str(event.get("event")), values)
+        raise structlog.DropEvent
+
+    before, was_configured = structlog.get_config(), structlog.is_configured()
+    standard, handler = logging.getLogger("flash_driver"), _Bridge(told)
+    structlog.configure(processors=[pass_on], cache_logger_on_first_use=False)
+    standard.addHandler(handler)
+    try:
+        yield
+    finally:
+        standard.removeHandler(handler)
+        structlog.reset_defaults()
+        if was_configured:
+            structlog.configure(**before)
+
+
+class _Bridge(logging.Handler):
+    """Takes what libraries below the driver log under its name."""
+
+    def __init__(self, told: list[Hearer]) -> None:
+        super().__init__()
+        self._told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for hear in self._told:
+            hear(record.levelname.lower(), record.getMessage(), {})

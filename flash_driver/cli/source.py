@@ -1,0 +1,76 @@
+"""Where the connection string comes from.
+
+A string given as an argument stands in the list of processes, which everybody on the machine may read, and in the
+shell's history. So there are two more ways: the environment, and a file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.grammar import MAX_LENGTH
+from flash_driver.cli.failures import BadUsage
+
+if TYPE_CHECKING:
+    from flash_driver.cli.output import Output
+
+__all__ = ["VARIABLE", "connection_text"]
+
+VARIABLE: Final = "FLASH_CONNECTION_STRING"
+"""The environment variable that may hold the connection string."""
+
+_HINT: Final = (
+    f"note: an argument can be read in the list of processes and in the shell's history; better set {VARIABLE}, or use "
+    "--file"
+)
+_MOST_BYTES: Final = 4 * MAX_LENGTH
+
+
+def connection_text(given: str | None, file: str | None, output: Output) -> str:
+    """Return the connection string: as given, else from the file, else from the environment.
+
+    Args:
+        given: The string itself, from the command line.
+        file: A path, or `-` for standard input; the first line that is not empty counts.
+        output: Where to advise against the first way.
+
+    Raises:
+        BadUsage: There is none, or there are two.
+
+    """
+    if given is not None and file is not None:
+        raise BadUsage("give the connection string itself or --file, not both")
+    if given is not None:
+        output.note(_HINT)
+        return given
+    if file is not None:
+        return _first_line(_read(file), "standard input" if file == "-" else file)
+    if text := os.environ.get(VARIABLE, "").strip():
+        return text
+    words = f"no connection string: set {VARIABLE}, or use --file PATH (- reads standard input)"
+    raise BadUsage(words, kind="connection-string")
+
+
+def _read(file: str) -> bytes:
+    try:
+        if file == "-":
+            return sys.stdin.buffer.read(_MOST_BYTES)
+        with Path(file).open("rb") as opened:
+            return opened.read(_MOST_BYTES)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise BadUsage(f"--file: {file} can't be read ({reason})", kind="connection-string") from None
+
+
+def _first_line(content: bytes, name: str) -> str:
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise BadUsage(f"--file: {name} is not text in UTF-8", kind="connection-string") from None
+    line = next((line.strip() for line in lines if line.strip()), None)
+    if line is None:
+        raise BadUsage(f"--file: {name} is empty", kind="connection-string")
+    return line
