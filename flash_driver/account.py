@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakSet
 
-from connection_strings.errors import ConnectionStringError
 from flash_driver import __version__
 from flash_driver.budget import Budget
+from flash_driver.deadline import Deadline
 from flash_driver.health import Health
-from flash_driver.invoices import Invoices
-from flash_driver.journal.memory import MemoryJournal
+from flash_driver.invoices import CREATE_SECONDS, Invoices
+from flash_driver.journal.scoped import AccountJournal
 from flash_driver.listener import FlashInvoiceListener, parse_cursor
 from flash_driver.payments import Payments
 from flash_driver.rates import RateBook
@@ -31,12 +31,13 @@ from flash_driver.wallets import WalletDirectory
 from flash_driver.watcher import Watcher
 
 if TYPE_CHECKING:
-    from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.journal.base import InvoiceRecord
+    from flash_driver.journal.store import JournalStore
     from flash_driver.replies import AccountReply, PriceTick
     from flash_driver.settings import FlashSettings, ProcessSettings
     from flash_driver.transports.base import Transport
 
-__all__ = ["Account", "AccountMemory", "open_journal"]
+__all__ = ["Account", "AccountMemory"]
 
 CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
 CAPABILITIES: Final = "cash-wallet-usdt-v1"
@@ -50,9 +51,8 @@ _API_KEY_POLL_SPACING: Final = timedelta(milliseconds=600)
 
 @dataclass(frozen=True, slots=True)
 class AccountMemory:
-    """What is remembered of an account between clients, bound to no event loop."""
+    """What this process remembers of an account between clients, besides its journal; bound to no event loop."""
 
-    journal: Journal
     budget: Budget
     capabilities: Capabilities = field(default_factory=Capabilities)
     rates: dict[Currency, RateBook] = field(
@@ -61,13 +61,8 @@ class AccountMemory:
 
     @classmethod
     def make(cls, process: ProcessSettings) -> AccountMemory:
-        """Make an empty memory as the process is set up.
-
-        Raises:
-            ConnectionStringError: There is no such kind of journal.
-
-        """
-        return cls(open_journal(process.journal_url), Budget(process.invoice_budget))
+        """Make an empty memory as the process is set up."""
+        return cls(Budget(process.invoice_budget))
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -76,32 +71,24 @@ class AccountMemory:
                 rates.see_tick(tick)
 
 
-def open_journal(url: str) -> Journal:
-    """Return the journal that a URL names.
-
-    Raises:
-        ConnectionStringError: There is no such kind of journal.
-
-    """
-    if url.strip().lower() in ("memory", "memory:"):
-        return MemoryJournal()
-    raise ConnectionStringError("the environment variable FLASH_JOURNAL_URL must be memory: in this version")
-
-
 class Account:
     """One account on one event loop: everything its clients share.
 
     Args:
         settings: The account's connection string.
         process: What is set for the process.
-        memory: What is remembered of the account.
+        memory: What this process remembers of the account.
+        store: Where its journal is.
 
     """
 
-    def __init__(self, settings: FlashSettings, process: ProcessSettings, memory: AccountMemory) -> None:
+    def __init__(
+        self, settings: FlashSettings, process: ProcessSettings, memory: AccountMemory, store: JournalStore
+    ) -> None:
         self.settings = settings
+        self.process = process
         self.memory = memory
-        self.journal = memory.journal
+        self.journal = AccountJournal(store, settings.fingerprint, self._look_up)
         self.users: WeakSet[object] = WeakSet()
         self._listeners: WeakSet[FlashInvoiceListener] = WeakSet()
         self._starting = asyncio.Lock()
@@ -188,7 +175,12 @@ class Account:
             if not self._listeners:
                 await self.watcher.stop()
 
+    async def _look_up(self) -> None:
+        """Have the server say whose account this is, which `_see_account` hears."""
+        await self.wallets.choose(Deadline.after(CREATE_SECONDS))
+
     def _see_account(self, account: AccountReply) -> None:
+        self.journal.belongs_to(f"{self.settings.server} {account.account_id}")
         self.memory.see_tick(account.price)
 
 

@@ -14,12 +14,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connection_strings.errors import ConnectionStringError
 from connection_strings.keys import canonical_values
 from connection_strings.secret import Secret
 from flash_driver.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url
+from flash_driver.journal.urls import JournalUrl
 from flash_driver.replies import Currency
 
 if TYPE_CHECKING:
@@ -231,7 +232,8 @@ class ProcessSettings(BaseSettings):
     """What is set for the whole process, by variables `FLASH_...` of the environment.
 
     Attributes:
-        journal_url: Where invoices and payments are remembered; `memory:` forgets them when the process ends.
+        journal_url: Where invoices and payments are remembered: a file in the user's data folder unless set;
+            `memory:` forgets them when the process ends.
         invoice_budget: The server's limit on new invoices, met before it is hit; None for no limit.
         expiry_grace_seconds: How long after a BOLT11's expiry a payment may still be reported.
         network: The network of every BOLT11 (bitcoin, testnet, signet, regtest); None asks the server.
@@ -242,7 +244,9 @@ class ProcessSettings(BaseSettings):
         env_prefix="FLASH_", frozen=True, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    journal_url: str = "memory:"
+    journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(
+        default_factory=JournalUrl.default
+    )
     invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
     expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)
     network: Literal["bitcoin", "testnet", "signet", "regtest"] | None = None

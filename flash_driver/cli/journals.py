@@ -26,4 +26,4 @@ def _which() -> str:
 
 
 def _forgets() -> bool:
-    return ProcessSettings.from_environment().journal_url.strip().lower().startswith("memory")
+    return ProcessSettings.from_environment().journal_url.forgets

@@ -7,16 +7,22 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Bell"]
 
 
 class Bell:
-    """Wakes all who wait at once; one who starts waiting before he looks can miss nothing."""
+    """Wakes all who wait at once; one who starts waiting before he looks can miss nothing.
 
-    def __init__(self) -> None:
+    Args:
+        on_wait: Called whenever somebody starts to wait, so that whatever rings the bell can begin its work.
+
+    """
+
+    def __init__(self, on_wait: Callable[[], None] | None = None) -> None:
         self._waiting: set[asyncio.Future[None]] = set()
+        self._on_wait = on_wait
 
     def ring(self) -> None:
         """Wake everybody; may be called from any thread."""
@@ -31,6 +37,8 @@ class Bell:
         future = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
         try:
+            if self._on_wait is not None:
+                self._on_wait()
             yield future
         finally:
             self._waiting.discard(future)

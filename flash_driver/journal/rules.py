@@ -13,10 +13,18 @@ if TYPE_CHECKING:
     from flash_driver.journal.base import PaymentRecord
     from flash_driver.settings import InvoiceBudget
 
-__all__ = ["DEFINITE", "budget_wait", "counting_attempt", "still_spent", "telling_attempt"]
+__all__ = ["DEFINITE", "WEIGHT", "budget_wait", "counting_attempt", "still_spent", "telling_attempt"]
 
 DEFINITE: Final = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
 """How a payment can have ended for good."""
+
+WEIGHT: Final = {
+    LightningPaymentStatus.COMPLETE: 2,
+    LightningPaymentStatus.UNKNOWN: 1,
+    LightningPaymentStatus.PENDING: 1,
+    LightningPaymentStatus.FAILED: 0,
+}
+"""Which of several attempts at one payment tells most."""
 
 _LONGEST_BLOCK: Final = timedelta(hours=1)
 """Flash blocks for five minutes (flash-api.md 4); a block far beyond that means that the clock was set back."""
@@ -71,12 +79,4 @@ def telling_attempt(attempts: Sequence[PaymentRecord]) -> PaymentRecord | None:
 
     A complete one, else one that may still be under way, whatever came after it; else the latest.
     """
-    return max(attempts, key=lambda attempt: (_WEIGHT[attempt.status], attempt.attempt), default=None)
-
-
-_WEIGHT: Final = {
-    LightningPaymentStatus.COMPLETE: 2,
-    LightningPaymentStatus.UNKNOWN: 1,
-    LightningPaymentStatus.PENDING: 1,
-    LightningPaymentStatus.FAILED: 0,
-}
+    return max(attempts, key=lambda attempt: (WEIGHT[attempt.status], attempt.attempt), default=None)

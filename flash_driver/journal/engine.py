@@ -1,0 +1,102 @@
+"""Opens databases: a SQLite file that only its owner can read, or a PostgreSQL server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from flash_driver.journal.urls import JournalKind
+from flash_driver.log import get_logger
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from flash_driver.journal.urls import JournalUrl
+
+__all__ = ["PATIENCE_SECONDS", "WRITES", "open_engine", "prepare_file"]
+
+PATIENCE_SECONDS: Final = 4.0
+"""How long a database may take: a host gives up on a new invoice after 5 s (flash-api.md 7.4)."""
+
+WRITES: Final = "flash_driver_writes"
+"""The execution option of transactions that write."""
+
+_SQLITE_CONNECTIONS: Final = 2
+_POSTGRESQL_CONNECTIONS: Final = 5
+_OWNER_ONLY: Final = 0o600
+
+_log: Final = get_logger(part="journal")
+
+
+def open_engine(journal: JournalUrl) -> AsyncEngine:
+    """Return an engine for the running event loop; it connects when it is used."""
+    if journal.kind is JournalKind.SQLITE:
+        engine = create_async_engine(
+            URL.create(JournalKind.SQLITE.value, database=str(journal.path)),
+            hide_parameters=True,
+            pool_size=_SQLITE_CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=PATIENCE_SECONDS,
+        )
+        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+        event.listen(engine.sync_engine, "begin", _begin_sqlite)
+        return engine
+    return create_async_engine(
+        make_url(journal.text.reveal()),
+        hide_parameters=True,
+        pool_size=_POSTGRESQL_CONNECTIONS,
+        max_overflow=_POSTGRESQL_CONNECTIONS,
+        pool_timeout=PATIENCE_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"timeout": PATIENCE_SECONDS, "command_timeout": 60.0},
+    )
+
+
+def prepare_file(path: Path) -> None:
+    """Make a journal's file, and its folder where there is none, readable by nobody else.
+
+    SQLite gives its two side files (-wal, -shm) the mode of the file itself.
+
+    Raises:
+        OSError: It can't be made.
+
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Not opened without O_EXCL: closing any handle on a database gives up the locks that this process holds on it.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _OWNER_ONLY))
+    for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
+        with contextlib.suppress(FileNotFoundError):
+            mode = stat.S_IMODE(file.stat().st_mode)
+            if mode & 0o077:
+                file.chmod(_OWNER_ONLY)
+                _log.warning("the journal could be read by others, now it can't", file=file, mode=f"{mode:o}")
+
+
+def _set_up_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - as SQLAlchemy calls it
+    # Transactions are begun by `_begin_sqlite`, not by the sqlite3 module behind our back.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for setting in (
+        f"busy_timeout = {int(PATIENCE_SECONDS * 1000) - 500}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once where something will be written: two readers that both want it would be stuck."""
+    options: Any = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")

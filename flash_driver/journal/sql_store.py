@@ -1,0 +1,178 @@
+"""A database of journals, on one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sqlalchemy import select, update
+
+from flash_driver.journal.bell import Bell
+from flash_driver.journal.engine import PATIENCE_SECONDS, WRITES, open_engine, prepare_file
+from flash_driver.journal.errors import JournalError, explain
+from flash_driver.journal.migrations import NEWEST, migrate
+from flash_driver.journal.notify import make_ringer
+from flash_driver.journal.schema import accounts, logins
+from flash_driver.journal.sql import SqlJournal, insert_new
+from flash_driver.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from sqlalchemy import Connection
+
+    from flash_driver.journal.urls import JournalUrl
+
+__all__ = ["SqlStore"]
+
+T = TypeVar("T")
+
+_MIGRATION_SECONDS: Final = 60.0
+
+_log: Final = get_logger(part="journal")
+
+
+class SqlStore:
+    """Keeps the journals of many accounts in one database.
+
+    Each piece of work is one transaction in a task of its own: it happens whole, also when whoever asked is cancelled
+    meanwhile, and takes `PATIENCE_SECONDS` at most from where he stands.
+
+    Args:
+        journal: Which database.
+
+    """
+
+    def __init__(self, journal: JournalUrl) -> None:
+        self._journal = journal
+        self._engine = open_engine(journal)
+        self._writer = self._engine.execution_options(**{WRITES: True})
+        self._preparing = asyncio.Lock()
+        self._prepared = False
+        self._working: set[asyncio.Task[Any]] = set()
+        self._bells: dict[int, Bell] = {}
+        self._ringer = make_ringer(journal, self._engine, self.ring)
+
+    async def open(self, fingerprint: str, scope: str | None) -> SqlJournal | None:
+        """Return the journal of the account that a credential opens, None when that is not known yet.
+
+        Raises:
+            JournalError: The database can't be used now.
+
+        """
+        await self._prepare()
+        if scope is None:
+            row = await self.read(lambda connection: _known(connection, fingerprint))
+        else:
+            row = await self.write(lambda connection: _remember(connection, fingerprint, scope))
+        if row is None:
+            return None
+        account, journal_id = row
+        bell = self._bells.setdefault(account, Bell(self._ringer.start))
+        return SqlJournal(self, account, journal_id, bell)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction that only reads.
+
+        Raises:
+            JournalError: The database can't be used now.
+
+        """
+
+        async def transaction() -> T:
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(work)
+
+        return await self._finish(transaction())
+
+    async def write(self, work: Callable[[Connection], T], *, seconds: float = PATIENCE_SECONDS) -> T:
+        """Do something in a transaction that writes: once this returns it has been kept.
+
+        Raises:
+            JournalError: The database can't be used now. Where it did not answer in time, it may still do it.
+
+        """
+
+        async def transaction() -> T:
+            async with self._writer.begin() as connection:
+                return await connection.run_sync(work)
+
+        return await self._finish(transaction(), seconds)
+
+    def ring(self, account: int | None = None) -> None:
+        """Wake who waits for settlements of an account, or of any."""
+        for number, bell in list(self._bells.items()):
+            if account in (None, number):
+                bell.ring()
+
+    async def aclose(self) -> None:
+        """Let what is under way come to its end, then close every connection."""
+        await asyncio.shield(asyncio.create_task(self._close(), name="flash-driver journal closing"))
+
+    async def _close(self) -> None:
+        await self._ringer.aclose()
+        if self._working:
+            _, late = await asyncio.wait(self._working, timeout=PATIENCE_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._engine.dispose()
+
+    async def _prepare(self) -> None:
+        """Make the file and bring the tables up to date, before anything else is done."""
+        async with self._preparing:
+            if self._prepared:
+                return
+            if self._journal.path is not None:
+                try:
+                    prepare_file(self._journal.path)
+                except OSError as error:
+                    raise explain(error, self._journal) or error from error
+            found = await self.write(lambda connection: migrate(connection, self._journal), seconds=_MIGRATION_SECONDS)
+            if found != NEWEST:
+                _log.info("journal made ready", journal=self._journal, version=NEWEST, before=found)
+            self._prepared = True
+
+    async def _finish(self, transaction: Coroutine[Any, Any, T], seconds: float = PATIENCE_SECONDS) -> T:
+        task = asyncio.create_task(self._explained(transaction), name="flash-driver journal")
+        self._working.add(task)
+        task.add_done_callback(self._done)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise JournalError(
+                str(self._journal), f"did not answer within {seconds:g} s", "check its disk or database server"
+            ) from None
+
+    async def _explained(self, transaction: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await transaction
+        except Exception as error:
+            explained = explain(error, self._journal)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._working.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.debug("the journal failed", journal=self._journal, why=task.exception())
+
+
+def _known(connection: Connection, fingerprint: str) -> tuple[int, str] | None:
+    query = select(accounts.c.id, accounts.c.journal_id).join(logins).where(logins.c.fingerprint == fingerprint)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.id, row.journal_id)
+
+
+def _remember(connection: Connection, fingerprint: str, scope: str) -> tuple[int, str] | None:
+    insert_new(connection, accounts, scope=scope, journal_id=uuid.uuid4().hex[:12], last_settle_index=0)
+    account = connection.execute(select(accounts.c.id).where(accounts.c.scope == scope)).scalar_one()
+    if not insert_new(connection, logins, fingerprint=fingerprint, account=account):
+        moved = update(logins).where(logins.c.fingerprint == fingerprint, logins.c.account != account)
+        if connection.execute(moved.values(account=account)).rowcount:
+            _log.warning("the server says that this token is another account's now", fingerprint=fingerprint)
+    return _known(connection, fingerprint)
