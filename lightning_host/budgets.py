@@ -40,13 +40,15 @@ class Budgets:
         """
         if allowance is None:
             return 0
-        now, window = now_ms(), allowance.seconds * 1_000
+        window = allowance.seconds * 1_000
         async with self._database.begin() as connection:
             await self._database.next_number(connection, f"budget {name}")  # a lock: replicas take turns
+            now = now_ms()
             await connection.execute(delete(_spends).where(_spends.c.name == name, _spends.c.spent_at <= now - window))
             spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
             count, oldest = (await connection.execute(spent)).one()
             if count >= allowance.times:
-                return max(1, -(-(int(oldest) + window - now) // 1_000))
+                wait = -(-(int(oldest) + window - now) // 1_000)
+                return min(max(1, wait), allowance.seconds)  # another replica's clock may differ
             await connection.execute(insert(_spends).values(name=name, spent_at=now))
             return 0
