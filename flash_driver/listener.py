@@ -1,10 +1,12 @@
-"""A listener: each settled invoice once, in the order of the journal's settle index."""
+"""Listeners: each settled invoice once, in the order of the journal's settle index."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from connection_strings.errors import InvalidRequest
 
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     from connection_strings.errors import LightningError
     from connection_strings.lightning import LightningInvoice
     from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.watcher import Watcher
 
-__all__ = ["FlashInvoiceListener", "parse_cursor"]
+__all__ = ["Audience", "FlashInvoiceListener", "parse_cursor"]
+
+_LONGEST_INDEX: Final = 18
 
 
 class FlashInvoiceListener:
@@ -28,6 +33,9 @@ class FlashInvoiceListener:
         failure: Tells why nothing can be heard any more, if that is so.
         on_close: Called once, when the listener is closed.
 
+    Attributes:
+        owner: What has to live as long as the listener does: the client that made it.
+
     """
 
     def __init__(
@@ -35,7 +43,7 @@ class FlashInvoiceListener:
         journal: Journal,
         after: int,
         failure: Callable[[], LightningError | None],
-        on_close: Callable[[FlashInvoiceListener], Awaitable[None]],
+        on_close: Callable[[], Awaitable[None]],
     ) -> None:
         self._journal = journal
         self._index = after
@@ -43,7 +51,8 @@ class FlashInvoiceListener:
         self._on_close = on_close
         self._ready: deque[InvoiceRecord] = deque()
         self._turn = asyncio.Lock()
-        self._closed = asyncio.Event()
+        self._closed = False
+        self.owner: object = None
 
     @property
     def cursor(self) -> str:
@@ -53,22 +62,26 @@ class FlashInvoiceListener:
     async def wait_invoice(self) -> LightningInvoice:
         """Wait for the next paid invoice; several callers at once get one each.
 
+        A caller that is cancelled takes none: the next one gets it.
+
         Raises:
-            LightningError: Settlements can't be heard any more, because the token is refused.
+            LightningError: Settlements can't be heard any more, because the token is refused or the journal is lost.
             asyncio.CancelledError: The listener was closed.
 
         """
         async with self._turn:
             record = await self._next()
+            # Nothing is awaited between taking the invoice and returning it, so no cancellation can come between.
             self._index = record.settle_index or self._index
             return record.invoice
 
     async def aclose(self) -> None:
         """Stop listening; a pending `wait_invoice` is cancelled."""
-        if not self._closed.is_set():
-            self._closed.set()
+        if not self._closed:
+            self._closed = True
+            self.owner = None
             self._journal.bell.ring()
-            await self._on_close(self)
+            await self._on_close()
 
     def __aiter__(self) -> Self:
         return self
@@ -77,7 +90,7 @@ class FlashInvoiceListener:
         try:
             return await self.wait_invoice()
         except asyncio.CancelledError:
-            if self._closed.is_set() and not _being_cancelled():
+            if self._closed and not _being_cancelled():
                 raise StopAsyncIteration from None
             raise
 
@@ -92,7 +105,7 @@ class FlashInvoiceListener:
     async def _next(self) -> InvoiceRecord:
         while True:
             with self._journal.bell.waiting() as rung:
-                if self._closed.is_set():
+                if self._closed:
                     raise asyncio.CancelledError("the listener was closed")
                 if not self._ready:
                     self._ready.extend(await self._journal.settled_after(self._index))
@@ -103,15 +116,83 @@ class FlashInvoiceListener:
                 await rung
 
 
-def parse_cursor(cursor: str, journal_id: str, last_index: int) -> int:
+class Audience:
+    """The listeners of one account: the watcher works while there is one, and no longer.
+
+    A listener that is dropped without being closed leaves when it is garbage-collected.
+    """
+
+    def __init__(self, journal: Journal, watcher: Watcher) -> None:
+        self._journal = journal
+        self._watcher = watcher
+        self._present: dict[object, weakref.ref[FlashInvoiceListener]] = {}
+        self._changing = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def listen(self, after: str | None) -> FlashInvoiceListener:
+        """Start a listener, and the watcher if it is the first.
+
+        Raises:
+            InvalidRequest: `after` is no cursor of this journal.
+
+        """
+        index = await self._journal.last_settle_index()
+        if after is not None:
+            index = parse_cursor(after, self._journal.id, index)
+        async with self._changing:
+            if self._watcher.failure is not None:
+                await self._watcher.stop()
+            await self._watcher.start()
+            return self._seat(index)
+
+    async def aclose(self) -> None:
+        """Close every listener, and end the watcher."""
+        for seat in list(self._present.values()):
+            if (listener := seat()) is not None:
+                await listener.aclose()
+        self._present.clear()
+        await self._stop_if_deserted()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+
+    def _seat(self, index: int) -> FlashInvoiceListener:
+        place, loop = object(), asyncio.get_running_loop()
+        listener = FlashInvoiceListener(
+            self._journal, index, lambda: self._watcher.failure, lambda: asyncio.shield(self._leave(place))
+        )
+        self._present[place] = weakref.ref(listener)
+        # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
+        weakref.finalize(listener, _leave_later, loop, self, place).atexit = False
+        return listener
+
+    def _leave(self, place: object) -> asyncio.Task[None]:
+        """Begin to leave; goes on to its end even if whoever asked for it is cancelled."""
+        self._present.pop(place, None)
+        task = asyncio.get_running_loop().create_task(self._stop_if_deserted(), name="flash-driver listener leaves")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        return task
+
+    async def _stop_if_deserted(self) -> None:
+        async with self._changing:
+            if not self._present:
+                await self._watcher.stop()
+
+
+def _leave_later(loop: asyncio.AbstractEventLoop, audience: Audience, place: object) -> None:
+    if place in audience._present:  # noqa: SLF001 - of this module; must not be a method, which would keep itself alive
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(audience._leave, place)  # noqa: SLF001 - as above
+
+
+def parse_cursor(cursor: object, journal_id: str, last_index: int) -> int:
     """Return the settle index that a cursor stands for.
 
     Raises:
         InvalidRequest: It is not a cursor, belongs to another journal, or points beyond the last settlement.
 
     """
-    owner, _, index = cursor.rpartition(":")
-    if not owner or not index.isascii() or not index.isdigit():
+    owner, _, index = cursor.rpartition(":") if isinstance(cursor, str) else ("", "", "")
+    if not owner or not index.isascii() or not index.isdigit() or len(index) > _LONGEST_INDEX:
         raise InvalidRequest("after", "is not a cursor; pass a listener's `cursor`")
     if owner != journal_id:
         raise InvalidRequest("after", "belongs to another journal; listen without it, and compare with list_invoices")

@@ -235,6 +235,7 @@ _FINAL_SEND_CODES: Final = frozenset(
 )
 # Names of the errors of the server's lock on an idempotency key; under a lock that is busy or was lost a payment runs.
 _LOCK_TROUBLE: Final = "LockServiceError"
+_LOCK_BUSY: Final = "ResourceAttemptsLockServiceError"
 _SCOPE_WORDS: Final = re.compile(r"^API keys? (missing required scope|cannot access)", re.IGNORECASE)
 # A server may repeat in its message what it was sent.
 _CREDENTIAL: Final = re.compile(r"\b(?:ory_st_|fk_)[\w-]+|(?<=\bbearer )\S+", re.IGNORECASE)
@@ -384,7 +385,7 @@ def _classify_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome
     if code in _LOST_CODES:
         return Unknown(f"{words} ({code})")
     if kind is Kind.SEND and not _final_refusal_of_send(_message(errors), code):
-        busy = _LOCK_TROUBLE in _message(errors)
+        busy = _LOCK_BUSY in _message(errors)
         return Unknown(words if code is None else f"{words} ({code})", answered=True, kept=busy)
     return Refused(words, code)
 

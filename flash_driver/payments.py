@@ -1,58 +1,85 @@
 """Payments: attempted once, followed until it is known how they ended, never made twice.
 
-An attempt is journalled before its first byte is sent. What the server says is read by `outcome`; only a clear word
-ends an attempt. Everything else is asked again under the same idempotency key, and then left UNKNOWN: a host that is
-told "failed" pays again (flash-api.md 7.4).
+An attempt is journalled before its first byte is sent, and from then on followed to its end by a task of its own,
+whatever becomes of the caller. What an answer proves is decided in `attempts`; an end that can't be proved is UNKNOWN:
+a host that is told "failed" pays again (flash-api.md 7.4).
+
+UNKNOWN is resolved later where the server can tell: by an answer that comes late on the socket, or by asking with the
+same idempotency key *after the BOLT11 has expired*. Before that the repetition of a lost request may be its first
+execution, long after the host was told UNKNOWN and may have paid in another way. Afterwards nothing can be executed any
+more, because payee and custodian refuse an expired invoice, so that the question can only bring out what the server has
+kept; which it does for 24 hours (flash-api.md 3.7). A server that answered with an error has kept nothing, and is never
+asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from decimal import Decimal
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from connection_strings.errors import InvalidRequest, LightningError, NotSupported
-from connection_strings.lightning import (
-    LightningPaymentStatus,
-    PayDetails,
-    PayInvoiceParams,
-    PayResponse,
-    PayResult,
+from connection_strings.lightning import LightningPaymentStatus, PayInvoiceParams, PayResponse, PayResult
+from flash_driver.attempts import (
+    fee_limit,
+    idempotency_key,
+    is_question,
+    judge,
+    key_is_unheard_of,
+    open_end,
+    operation,
+    response,
 )
-from connection_strings.money import LightMoney
 from flash_driver.deadline import Deadline
 from flash_driver.journal.base import PaymentRecord
 from flash_driver.log import get_logger
-from flash_driver.operations import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PAY, PAY_NO_AMOUNT
-from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.operations import FEE_PROBE, FEE_PROBE_NO_AMOUNT
+from flash_driver.outcome import Outcome, Unknown
 from flash_driver.payment_request import PAYMENT_HASH, PaymentRequest, decode
 from flash_driver.replies import read_fee_cents
 from flash_driver.transports.trail import Trail
 from flash_driver.verdict import data_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+    from decimal import Decimal
+    from typing import Any
 
     from flash_driver.journal.base import Journal
-    from flash_driver.operations import Operation
     from flash_driver.outcome import Evidence
     from flash_driver.rates import RateBook
     from flash_driver.replies import Currency
     from flash_driver.settings import ProcessSettings
-    from flash_driver.transports.router import Delivery, Router
+    from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
-__all__ = ["Payments"]
+__all__ = ["Payments", "Persistence"]
 
-_REPLAYS: Final = 2
-_REPLAY_PAUSE_SECONDS: Final = 0.5
 _LONGEST_WAIT_FOR_WALLET: Final = 5.0
 
-_log: Final = get_logger()
+_log: Final = get_logger(part="payments")
+
+
+@dataclass(frozen=True, slots=True)
+class Persistence:
+    """How persistently it is asked how a payment ended, in seconds.
+
+    Attributes:
+        pauses: Before each repetition while the host waits.
+        sender_lives: For how long another process may still be at an attempt that the journal calls pending.
+        look: Between two looks into the journal meanwhile.
+        later: When to ask after the expiry of the BOLT11; the first leaves room for clocks that differ.
+        forgotten: After how long the server is not asked any more: it keeps what it knows for 24 hours.
+
+    """
+
+    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
+    sender_lives: float = 40.0
+    look: float = 0.5
+    later: tuple[float, ...] = (60.0, 600.0, 3600.0)
+    forgotten: float = 20 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +103,7 @@ class Payments:
         rates: Callable[[Currency], RateBook],
         journal: Journal,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        persistence: Persistence | None = None,
     ) -> None:
         self._process = process
         self._router = router
@@ -83,11 +111,18 @@ class Payments:
         self._rates = rates
         self._journal = journal
         self._clock = clock
-        self._paying: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._persistence = persistence or Persistence()
+        self._preparing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._following: dict[str, asyncio.Task[PayResponse]] = {}
         self._late: set[asyncio.Task[None]] = set()
+        self._resolving: dict[str, asyncio.Task[None]] = {}
+        self._taken_up = False
 
     async def pay(self, bolt11: str, params: PayInvoiceParams) -> PayResponse:
         """Pay, and say how that ended.
+
+        A caller that is cancelled before the attempt was journalled has paid nothing; afterwards the attempt is
+        followed to its end without him, and `find` knows it.
 
         Raises:
             InvalidRequest: The BOLT11 or the amount makes no sense; nothing was sent.
@@ -95,26 +130,36 @@ class Payments:
 
         """
         order = self._order(bolt11, params)
-        lock = self._paying.setdefault(order.request.payment_hash, asyncio.Lock())
-        async with lock:
-            known = await self._journal.find_payment(order.request.payment_hash)
-            if known is not None and known.status is not LightningPaymentStatus.FAILED:
-                return await self._go_on(known, Deadline.after(params.send_timeout.total_seconds()))
-            if order.request.expires_at <= self._clock():
-                return PayResponse(result=PayResult.ERROR, error_detail="the invoice has expired")
-            return await self._pay(order, known, Deadline.after(params.send_timeout.total_seconds()))
+        deadline = Deadline.after(params.send_timeout.total_seconds())
+        payment_hash = order.request.payment_hash
+        async with self._preparing.setdefault(payment_hash, asyncio.Lock()):
+            task = self._following.get(payment_hash)
+            if task is None:
+                known = await self._journal.find_payment(payment_hash)
+                if known is not None and known.status is not LightningPaymentStatus.FAILED:
+                    task = self._follow(payment_hash, self._go_on(known, deadline))
+                else:
+                    prepared = await self._prepare(order, known, deadline)
+                    if isinstance(prepared, PayResponse):
+                        return prepared
+                    task = self._follow(payment_hash, self._carry_out(prepared, deadline))
+        return await self._outcome_of(task, payment_hash)
 
     async def find(self, payment_hash: str) -> PaymentRecord | None:
         """Return what is known of a payment; None only when none was ever attempted for this hash."""
         if PAYMENT_HASH.fullmatch(payment_hash) is None:
             return None
+        await self._take_up()
         return await self._journal.find_payment(payment_hash.lower())
 
     async def aclose(self) -> None:
-        """End what still waits for late answers."""
-        for task in self._late:
+        """End everything; an attempt that is under way is left UNKNOWN in the journal, to be asked about later."""
+        tasks = [*self._following.values(), *self._late, *self._resolving.values()]
+        self._resolving.clear()
+        self._taken_up = False
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._late, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- before the first byte --------------------------------------------------------------------------------------
 
@@ -126,33 +171,35 @@ class Payments:
         if request.amount_msat is not None and amount not in (None, request.amount_msat):
             raise InvalidRequest("amount", "differs from the BOLT11's own; leave it out, or make it the same")
         amount_msat = request.amount_msat if request.amount_msat is not None else amount or 0
-        return _Order(request, amount_msat, _fee_limit(amount_msat, params))
+        return _Order(request, amount_msat, fee_limit(amount_msat, params))
 
-    async def _pay(self, order: _Order, failed: PaymentRecord | None, deadline: Deadline) -> PayResponse:
+    async def _prepare(
+        self, order: _Order, failed: PaymentRecord | None, deadline: Deadline
+    ) -> PaymentRecord | PayResponse:
+        """Make everything ready for a new attempt; a response says why there will be none."""
+        request = order.request
+        if request.expires_at <= self._clock():
+            return PayResponse(result=PayResult.ERROR, error_detail="the invoice has expired")
         wallet = await self._wallets.choose(deadline.at_most(_LONGEST_WAIT_FOR_WALLET))
         expected = self._process.network or wallet.network
-        if expected not in (None, order.request.network, "mainnet" if order.request.network == "bitcoin" else None):
-            detail = f"the invoice is for {order.request.network}, this wallet is on {expected}"
+        if expected not in (None, request.network, "mainnet" if request.network == "bitcoin" else None):
+            detail = f"the invoice is for {request.network}, this wallet is on {expected}"
             return PayResponse(result=PayResult.ERROR, error_detail=detail)
         cents = self._cents(order, wallet)
         too_dear = await self._exceeds_fee_limit(order, wallet, cents, deadline)
         if too_dear is not None:
             return PayResponse(result=PayResult.ERROR, error_detail=too_dear)
         attempt = 1 if failed is None else failed.attempt + 1
-        record = PaymentRecord(
-            payment_hash=order.request.payment_hash,
-            bolt11=order.request.bolt11,
+        return PaymentRecord(
+            payment_hash=request.payment_hash,
+            bolt11=request.bolt11,
             wallet_id=wallet.id,
             amount_msat=order.amount_msat,
             created_at=self._clock(),
             attempt=attempt,
-            idempotency_key=_key(wallet.id, order.request.payment_hash, attempt) if cents is None else None,
+            idempotency_key=idempotency_key(wallet.id, request.payment_hash, attempt) if cents is None else None,
             cents=cents,
         )
-        counted = await self._journal.begin_payment(record)
-        if counted != record:
-            return await self._go_on(counted, deadline)
-        return await self._send(record, deadline)
 
     def _cents(self, order: _Order, wallet: ChosenWallet) -> Decimal | None:
         """What to send on an amountless BOLT11; the server converts it back at its own rate (flash-api.md 6)."""
@@ -160,7 +207,7 @@ class Payments:
             return None
         if not wallet.currency.in_cents:
             raise NotSupported("Flash pays amountless invoices from USD and USDT wallets only")
-        return self._rates(wallet.currency).quote(order.amount_msat, Decimal(0)).cents
+        return self._rates(wallet.currency).quote(order.amount_msat).cents
 
     async def _exceeds_fee_limit(
         self, order: _Order, wallet: ChosenWallet, cents: Decimal | None, deadline: Deadline
@@ -175,136 +222,178 @@ class Payments:
         try:
             delivery = await self._router.perform(document(input=variables), deadline.share(0.5))
             fee_cents = read_fee_cents(data_of(delivery, "asking for the fee"), document.field or "")
+            if fee_cents is None:
+                return "the fee limit can't be kept, because the server does not tell the fee"
+            in_cents = wallet.currency.in_cents
+            fee_msat = self._rates(wallet.currency).to_msat(fee_cents) if in_cents else int(fee_cents * 1000)
         except LightningError as error:
             return f"the fee limit can't be kept, because the fee can't be asked for: {error}"
-        if fee_cents is None:
-            return "the fee limit can't be kept, because the server does not tell the fee"
-        rates = self._rates(wallet.currency)
-        fee_msat = rates.to_msat(fee_cents) if wallet.currency.in_cents else int(fee_cents * 1000)
         if fee_msat > order.fee_limit_msat:
             return f"the fee of about {fee_msat} msat exceeds the limit of {order.fee_limit_msat} msat"
         return None
 
     # --- from the first byte on -------------------------------------------------------------------------------------
 
-    async def _send(self, record: PaymentRecord, deadline: Deadline) -> PayResponse:
+    def _follow(self, payment_hash: str, work: Coroutine[Any, Any, PayResponse]) -> asyncio.Task[PayResponse]:
+        task = asyncio.create_task(work, name="flash-driver payment")
+        self._following[payment_hash] = task
+
+        def forget(done: asyncio.Task[PayResponse]) -> None:
+            self._following.pop(payment_hash, None)
+            if not done.cancelled() and (error := done.exception()) is not None:
+                _log.error("following a payment broke", payment_hash=payment_hash, error=type(error).__name__)
+
+        task.add_done_callback(forget)
+        return task
+
+    async def _outcome_of(self, task: asyncio.Task[PayResponse], payment_hash: str) -> PayResponse:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if not task.cancelled() or (caller is not None and caller.cancelling()):
+                raise
+        # Not the caller was cancelled but the client closed: what was begun may be under way.
+        record = await self._journal.find_payment(payment_hash)
+        if record is None:
+            return PayResponse(result=PayResult.ERROR, error_detail="the client was closed before anything was sent")
+        return response(record)
+
+    async def _carry_out(self, record: PaymentRecord, deadline: Deadline) -> PayResponse:
+        counted = await self._journal.begin_payment(record)
+        if counted is not record:
+            return await self._go_on(counted, deadline)
         trail = Trail(_log.bind(payment_hash=record.payment_hash), "sending payment", "payment settled")
-        delivery = await self._router.perform(_operation(record), deadline, trail, self._take_late(record))
-        if _key_not_known(delivery, record):
-            # An older server refuses the whole document, so nothing was executed; go without, and send only once.
-            record = replace(record, idempotency_key=None)
-            await self._journal.update_payment(record)
-            delivery = await self._router.perform(_operation(record), deadline, trail, self._take_late(record))
-        return await self._replay(record, delivery.outcome, delivery, deadline, trail)
+        return await self._send(record, deadline, trail, sent_before=False)
 
     async def _go_on(self, record: PaymentRecord, deadline: Deadline) -> PayResponse:
-        """Answer for a payment attempted before: ask again with its key if its end is not known, never anew."""
-        if record.status is LightningPaymentStatus.COMPLETE:
-            return _response(record)
-        if record.idempotency_key is None:
-            return _response(replace(record, status=LightningPaymentStatus.UNKNOWN))
-        return await self._send(record, deadline)
+        """Answer for an attempt made before, or by another process: ask how it ended if that is a question at all."""
+        record = await self._wait_for_sender(record, deadline)
+        # One that is still pending has a sender, who alone may send it.
+        if record.status is LightningPaymentStatus.PENDING and self._may_be_sending(record):
+            return response(record)
+        if not is_question(record):
+            return response(replace(record, status=LightningPaymentStatus.UNKNOWN) if open_end(record) else record)
+        trail = Trail(_log.bind(payment_hash=record.payment_hash), "asking about payment", "payment settled")
+        return await self._send(record, deadline, trail, sent_before=True)
 
-    async def _replay(
-        self, record: PaymentRecord, outcome: Outcome, delivery: Delivery, deadline: Deadline, trail: Trail
-    ) -> PayResponse:
-        for _ in range(_REPLAYS):
-            if not isinstance(outcome, Unknown) or record.idempotency_key is None:
-                break
-            if deadline.remaining <= _REPLAY_PAUSE_SECONDS:
-                break
-            await asyncio.sleep(_REPLAY_PAUSE_SECONDS)
-            delivery = await self._router.perform(_operation(record), deadline)
-            # "Not executed" is about this repetition; what became of the first sending is as unknown as before.
-            outcome = outcome if isinstance(delivery.outcome, NotExecuted) else delivery.outcome
-        ended = _ended(record, outcome, delivery.reasons)
-        await self._journal.update_payment(ended)
-        if ended.status is LightningPaymentStatus.COMPLETE:
-            trail.done(delivery.transport)
+    async def _wait_for_sender(self, record: PaymentRecord, deadline: Deadline) -> PaymentRecord:
+        """While another process may be sending an attempt, wait for what it makes of it."""
+        while (
+            record.status is LightningPaymentStatus.PENDING
+            and self._may_be_sending(record)
+            and deadline.remaining > self._persistence.look
+        ):
+            await asyncio.sleep(self._persistence.look)
+            record = await self._journal.find_payment(record.payment_hash) or record
+        return record
+
+    def _may_be_sending(self, record: PaymentRecord) -> bool:
+        return abs(self._clock() - record.created_at) < timedelta(seconds=self._persistence.sender_lives)
+
+    async def _send(self, record: PaymentRecord, deadline: Deadline, trail: Trail, *, sent_before: bool) -> PayResponse:
+        try:
+            record, outcome, via = await self._send_until_known(record, deadline, trail, sent_before=sent_before)
+        except BaseException as error:
+            why = "it was interrupted while it was being sent"
+            await self._keep(replace(record, status=LightningPaymentStatus.UNKNOWN, failure=why))
+            _log.warning("payment interrupted", payment_hash=record.payment_hash, by=type(error).__name__)
+            raise
+        record = await self._keep(record)
+        if record.status is LightningPaymentStatus.COMPLETE:
+            trail.done(via)
         else:
             _log.warning(
-                "payment not settled", payment_hash=ended.payment_hash, status=ended.status.value, why=ended.failure
+                "payment not settled", payment_hash=record.payment_hash, status=record.status.value, why=record.failure
             )
-        return _response(ended, route_missing=isinstance(outcome, Refused) and outcome.code == "ROUTE_FINDING_ERROR")
+            self._resolve_later(record)
+        return response(record, outcome)
+
+    async def _send_until_known(
+        self, record: PaymentRecord, deadline: Deadline, trail: Trail, *, sent_before: bool
+    ) -> tuple[PaymentRecord, Outcome, str]:
+        """Send an attempt, and again under the same key while it is not known how it ended and that is a question."""
+        delivery = await self._router.perform(operation(record), deadline, trail, self._take_late(record))
+        if key_is_unheard_of(record, delivery) and not sent_before:
+            record = replace(record, idempotency_key=None)
+            await self._journal.update_payment(record)
+            delivery = await self._router.perform(operation(record), deadline, trail, self._take_late(record))
+        judged = judge(record, delivery.outcome, delivery.reasons, sent_before=sent_before)
+        for pause in self._persistence.pauses:
+            if not is_question(judged) or deadline.remaining <= pause:
+                break
+            await asyncio.sleep(pause)
+            _log.info("asking again with the same key", payment_hash=record.payment_hash, why=judged.failure)
+            delivery = await self._router.perform(operation(judged), deadline, late=self._take_late(record))
+            judged = judge(judged, delivery.outcome, delivery.reasons, sent_before=True)
+        return judged, delivery.outcome, delivery.transport
+
+    async def _keep(self, record: PaymentRecord) -> PaymentRecord:
+        """Keep what an attempt has become; what is known for good from elsewhere, such as a late answer, counts more.
+
+        A journal that can't keep it changes nothing about what happened: the attempt stays pending there, which no
+        host takes for a failure.
+        """
+        try:
+            known = await self._journal.find_payment(record.payment_hash)
+            if known is not None and known.attempt == record.attempt and not open_end(known) and open_end(record):
+                return known
+            await self._journal.update_payment(record)
+        except LightningError as error:
+            _log.error(
+                "the journal could not keep how a payment ended", payment_hash=record.payment_hash, why=str(error)
+            )
+        return record
+
+    # --- later ------------------------------------------------------------------------------------------------------
 
     def _take_late(self, record: PaymentRecord) -> Callable[[Evidence], None]:
         """Return what keeps an answer that comes after its time: it may be the only one there ever is."""
 
         def take(evidence: Evidence) -> None:
-            outcome = _operation(record).classify(evidence)
-            if isinstance(outcome, Completed | Refused):
-                task = asyncio.create_task(self._keep_late(record, outcome), name="flash-driver late payment answer")
-                self._late.add(task)
-                task.add_done_callback(self._late.discard)
+            outcome = operation(record).classify(evidence)
+            if isinstance(outcome, Unknown) and not outcome.answered:
+                return
+            task = asyncio.create_task(self._keep_late(record, outcome), name="flash-driver late payment answer")
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
 
         return take
 
     async def _keep_late(self, record: PaymentRecord, outcome: Outcome) -> None:
-        ended = _ended(record, outcome, {})
-        await self._journal.update_payment(ended)
-        _log.info("late answer to a payment", payment_hash=ended.payment_hash, status=ended.status.value)
+        known = await self._journal.find_payment(record.payment_hash)
+        if known is None or known.attempt != record.attempt or not open_end(known):
+            return
+        judged = await self._keep(judge(known, outcome, {}, sent_before=True))
+        _log.info("late answer to a payment", payment_hash=judged.payment_hash, status=judged.status.value)
 
+    async def _take_up(self) -> None:
+        """Go on with what earlier processes left open."""
+        if not self._taken_up:
+            self._taken_up = True
+            for record in await self._journal.unresolved_payments():
+                self._resolve_later(record)
 
-def _fee_limit(amount_msat: int, params: PayInvoiceParams) -> int | None:
-    limits: list[int] = []
-    if params.max_fee_flat is not None:
-        limits.append(params.max_fee_flat.msat)
-    if params.max_fee_percent is not None:
-        limits.append(int(amount_msat * Decimal(str(params.max_fee_percent)) / 100))
-    return min(limits, default=None)
+    def _resolve_later(self, record: PaymentRecord) -> None:
+        if is_question(record) and record.payment_hash not in self._resolving:
+            work = self._resolve(record)
+            task = asyncio.create_task(work, name="flash-driver payment resolver")
+            self._resolving[record.payment_hash] = task
+            task.add_done_callback(lambda _: self._resolving.pop(record.payment_hash, None))
 
-
-def _key(wallet_id: str, payment_hash: str, attempt: int) -> str:
-    return hashlib.sha256(f"flash-driver/{wallet_id}/{payment_hash}/{attempt}".encode()).hexdigest()
-
-
-def _operation(record: PaymentRecord) -> Operation:
-    variables: dict[str, object] = {"walletId": record.wallet_id, "paymentRequest": record.bolt11}
-    if record.cents is not None:
-        return PAY_NO_AMOUNT(input={**variables, "amount": record.cents}, repeatable=False)
-    if record.idempotency_key is None:
-        return PAY(input=variables, repeatable=False)
-    return PAY(input={**variables, "idempotencyKey": record.idempotency_key}, repeatable=True)
-
-
-def _key_not_known(delivery: Delivery, record: PaymentRecord) -> bool:
-    return (
-        record.idempotency_key is not None
-        and isinstance(delivery.outcome, NotExecuted)
-        and Cause.INVALID in delivery.causes
-        and any("idempotencyKey" in reason for reason in delivery.reasons.values())
-    )
-
-
-def _ended(record: PaymentRecord, outcome: Outcome, reasons: object) -> PaymentRecord:
-    match outcome:
-        case Completed():
-            return replace(record, status=LightningPaymentStatus.COMPLETE, failure=None)
-        case Refused(words):
-            return replace(record, status=LightningPaymentStatus.FAILED, failure=words)
-        case NotExecuted():
-            listed = (
-                "; ".join(f"{name}: {why}" for name, why in dict(reasons).items()) if isinstance(reasons, dict) else ""
-            )
-            return replace(record, status=LightningPaymentStatus.FAILED, failure=f"it was not sent: {listed}")
-        case Unknown(reason):
-            return replace(record, status=LightningPaymentStatus.UNKNOWN, failure=reason)
-
-
-def _response(record: PaymentRecord, *, route_missing: bool = False) -> PayResponse:
-    results = {
-        LightningPaymentStatus.COMPLETE: PayResult.OK,
-        LightningPaymentStatus.FAILED: PayResult.COULD_NOT_FIND_ROUTE if route_missing else PayResult.ERROR,
-    }
-    payment = record.payment
-    return PayResponse(
-        result=results.get(record.status, PayResult.UNKNOWN),
-        details=PayDetails(
-            payment_hash=record.payment_hash,
-            status=record.status,
-            total_amount=payment.amount_sent or LightMoney.from_msat(record.amount_msat),
-            fee_amount=payment.fee,
-            preimage=record.preimage,
-        ),
-        error_detail=record.failure,
-    )
+    async def _resolve(self, record: PaymentRecord) -> None:
+        """Ask how a payment ended once its BOLT11 has expired, so that the question can't execute it."""
+        expires_at = decode(record.bolt11).expires_at
+        for wait in self._persistence.later:
+            due = expires_at + timedelta(seconds=wait)
+            while (left := (due - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110 - the clock may be set back
+                await asyncio.sleep(left)
+            known = await self._journal.find_payment(record.payment_hash)
+            forgotten = self._clock() - record.created_at > timedelta(seconds=self._persistence.forgotten)
+            if known is None or forgotten or known.attempt != record.attempt or not is_question(known):
+                return
+            delivery = await self._router.perform(operation(known), Deadline.after(_LONGEST_WAIT_FOR_WALLET))
+            judged = await self._keep(judge(known, delivery.outcome, delivery.reasons, sent_before=True))
+            if not is_question(judged):
+                _log.info("payment resolved", payment_hash=judged.payment_hash, status=judged.status.value)
+                return

@@ -1,0 +1,56 @@
+"""What an event of `myUpdates` may tell of an invoice, and what may be wrong with it; pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["announced", "oddity"]
+
+_KNOWN_TYPES: Final = {"RealtimePrice", "Price", "LnUpdate", "OnChainUpdate", "IntraLedgerUpdate"}
+_KNOWN_STATUSES: Final = {"PAID", "PENDING", "EXPIRED"}
+_LONGEST: Final = 80
+
+
+def announced(data: Mapping[str, Any]) -> str | None:
+    """Return the payment hash that an event says was paid, or about which it says something nobody knows.
+
+    EXPIRED and PENDING are no news: the query is asked at the expiry anyway.
+    """
+    payload = data.get("myUpdates")
+    update = payload.get("update") if isinstance(payload, dict) else None
+    if not isinstance(update, dict) or update.get("__typename") != "LnUpdate":
+        return None
+    payment_hash = update.get("paymentHash")
+    quiet = update.get("status") in ("PENDING", "EXPIRED")
+    return None if quiet or not isinstance(payment_hash, str) else payment_hash.lower()
+
+
+def oddity(data: Mapping[str, Any]) -> str | None:
+    """Say what is odd about an event that tells of no settlement and no price; None for the usual noise.
+
+    The usual noise (flash-api.md 3.6): prices in other currencies, and updates that are no Lightning settlements.
+    """
+    payload = data.get("myUpdates")
+    if not isinstance(payload, dict):
+        return "an event without myUpdates"
+    update = payload.get("update")
+    if not isinstance(update, dict):
+        errors = payload.get("errors")
+        first = errors[0] if isinstance(errors, list) and errors else None
+        words = first.get("message") if isinstance(first, dict) else None
+        return f"an event without an update: {_short(words)}"
+    kind, status = update.get("__typename"), update.get("status")
+    if kind not in _KNOWN_TYPES:
+        return f"an update of the unknown kind {_short(kind)}"
+    if kind == "LnUpdate" and not isinstance(update.get("paymentHash"), str):
+        return "a settlement without a payment hash"
+    if kind == "LnUpdate" and status not in _KNOWN_STATUSES:
+        return f"an invoice in the unknown state {_short(status)}"
+    return None
+
+
+def _short(value: object) -> str:
+    return repr(value)[:_LONGEST]
