@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -11,10 +10,9 @@ from weakref import WeakSet
 from flash_driver import __version__
 from flash_driver.budget import Budget
 from flash_driver.deadline import Deadline
-from flash_driver.health import Health
 from flash_driver.invoices import CREATE_SECONDS, Invoices
 from flash_driver.journal.scoped import AccountJournal
-from flash_driver.listener import FlashInvoiceListener, parse_cursor
+from flash_driver.listener import Audience
 from flash_driver.payments import Payments
 from flash_driver.rates import RateBook
 from flash_driver.receipts import Receipts
@@ -31,8 +29,10 @@ from flash_driver.wallets import WalletDirectory
 from flash_driver.watcher import Watcher
 
 if TYPE_CHECKING:
+    from flash_driver.health import Health
     from flash_driver.journal.base import InvoiceRecord
     from flash_driver.journal.store import JournalStore
+    from flash_driver.listener import FlashInvoiceListener
     from flash_driver.replies import AccountReply, PriceTick
     from flash_driver.settings import FlashSettings, ProcessSettings
     from flash_driver.transports.base import Transport
@@ -90,8 +90,6 @@ class Account:
         self.memory = memory
         self.journal = AccountJournal(store, settings.fingerprint, self._look_up)
         self.users: WeakSet[object] = WeakSet()
-        self._listeners: WeakSet[FlashInvoiceListener] = WeakSet()
-        self._starting = asyncio.Lock()
         transports = _transports(settings)
         self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
         self._transports = transports
@@ -120,6 +118,7 @@ class Account:
             on_tick=memory.see_tick,
             poll_spacing=_API_KEY_POLL_SPACING if by_api_key else _POLL_SPACING,
         )
+        self.audience = Audience(self.journal, self.watcher)
 
     def rates(self, currency: Currency) -> RateBook:
         """Return what is known of the rate of a currency."""
@@ -128,15 +127,7 @@ class Account:
     @property
     def health(self) -> Health:
         """How things stand."""
-        return Health(
-            listening=self.watcher.listening,
-            reason=self.watcher.reason,
-            connected=self.socket is not None and self.socket.connected,
-            connections=0 if self.socket is None else self.socket.times_connected,
-            last_event_at=self.watcher.last_event_at,
-            watched=self.watcher.watched,
-            transports=self.memory.capabilities.summary(),
-        )
+        return self.watcher.health(self.memory.capabilities.summary())
 
     async def listen(self, after: str | None) -> FlashInvoiceListener:
         """Start a listener, and the watcher if it is the first.
@@ -145,16 +136,7 @@ class Account:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        index = await self.journal.last_settle_index()
-        if after is not None:
-            index = parse_cursor(after, self.journal.id, index)
-        listener = FlashInvoiceListener(self.journal, index, lambda: self.watcher.failure, self._stop_listening)
-        self._listeners.add(listener)
-        async with self._starting:
-            if self.watcher.failure is not None:
-                await self.watcher.stop()
-            await self.watcher.start()
-        return listener
+        return await self.audience.listen(after)
 
     def watch(self, record: InvoiceRecord) -> None:
         """Watch a new invoice, if anybody listens."""
@@ -162,18 +144,10 @@ class Account:
 
     async def aclose(self) -> None:
         """End every task and close every connection; what is remembered stays."""
-        for listener in list(self._listeners):
-            await listener.aclose()
-        await self.watcher.stop()
+        await self.audience.aclose()
         await self.payments.aclose()
         for transport in self._transports:
             await transport.aclose()
-
-    async def _stop_listening(self, listener: FlashInvoiceListener) -> None:
-        self._listeners.discard(listener)
-        async with self._starting:
-            if not self._listeners:
-                await self.watcher.stop()
 
     async def _look_up(self) -> None:
         """Have the server say whose account this is, which `_see_account` hears."""
