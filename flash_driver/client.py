@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final, Never, Self, overload
+from weakref import WeakSet
 
 from connection_strings.errors import LightningError, NotSupported
 from connection_strings.lightning import (
@@ -22,13 +24,14 @@ from connection_strings.lightning import (
 from connection_strings.money import LightMoney
 from flash_driver.deadline import Deadline
 from flash_driver.invoices import CREATE_SECONDS
-from flash_driver.operations import BALANCE, PRICE
+from flash_driver.operations import BALANCE, ME, PRICE
 from flash_driver.pool import Pool, shared_pool
-from flash_driver.replies import read_balances, read_price
+from flash_driver.replies import read_account, read_balances, read_price
 from flash_driver.verdict import data_of
+from flash_driver.wallets import choose_wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import timedelta
     from decimal import Decimal
     from types import TracebackType
@@ -61,6 +64,7 @@ class FlashLightningClient:
         self._process = process
         self._pool = pool
         self._held: Account | None = None
+        self._listeners: WeakSet[FlashInvoiceListener] = WeakSet()
 
     def __repr__(self) -> str:
         return f"<FlashLightningClient server={self._settings.server!r}>"
@@ -99,7 +103,8 @@ class FlashLightningClient:
         """
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
         account = self._account()
-        record = await account.invoices.create(params)
+        with _nothing_unwatched(account):
+            record = await account.invoices.create(params)
         account.watch(record)
         return record.invoice
 
@@ -111,7 +116,8 @@ class FlashLightningClient:
 
         """
         account = self._account()
-        records = await account.invoices.create_many(params)
+        with _nothing_unwatched(account):
+            records = await account.invoices.create_many(params)
         for record in records:
             account.watch(record)
         return [record.invoice for record in records]
@@ -123,6 +129,8 @@ class FlashLightningClient:
             LightningError: It can't be found out now how it stands.
 
         """
+        if not _is_text(invoice_id):
+            return None
         record = await self._account().invoices.find(invoice_id, Deadline.after(_ASK_SECONDS))
         return None if record is None else record.invoice
 
@@ -148,7 +156,11 @@ class FlashLightningClient:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        return await self._account().listen(after)
+        listener = await self._account().listen(after)
+        # A client that is forgotten while its listener is in use must not look gone.
+        listener.owner = self
+        self._listeners.add(listener)
+        return listener
 
     # --- payments ---------------------------------------------------------------------------------------------------
 
@@ -167,13 +179,15 @@ class FlashLightningClient:
 
     async def get_payment(self, payment_hash: str) -> LightningPayment | None:
         """Look a payment up in the journal; None only when none was ever attempted for this hash."""
+        if not _is_text(payment_hash):
+            return None
         record = await self._account().payments.find(payment_hash)
         return None if record is None else record.payment
 
     async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
         """List the payments made through this driver, oldest first."""
         params = params or ListPaymentsParams()
-        rows = await self._account().journal.list_payments(
+        rows = await self._account().payments.history(
             include_pending=params.include_pending, offset=params.offset_index
         )
         return [row.payment for row in rows]
@@ -206,8 +220,7 @@ class FlashLightningClient:
             LightningError: Server or token do not work.
 
         """
-        account = self._account()
-        await account.wallets.choose(Deadline.after(CREATE_SECONDS))
+        await self._prove(CREATE_SECONDS)
         return LightningNodeInformation(alias="Flash")
 
     async def validate(self) -> None:
@@ -219,7 +232,7 @@ class FlashLightningClient:
             LightningError: The server can't be reached, or answers something unusable.
 
         """
-        await self._account().wallets.choose(Deadline.after(_ASK_SECONDS))
+        await self._prove(_ASK_SECONDS)
 
     async def warm_up(self) -> None:
         """Connect and look the account up ahead of the first invoice.
@@ -228,7 +241,7 @@ class FlashLightningClient:
             LightningError: As `validate`.
 
         """
-        await self.validate()
+        await self._account().wallets.choose(Deadline.after(_ASK_SECONDS))
 
     @property
     def health(self) -> Health:
@@ -276,10 +289,14 @@ class FlashLightningClient:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Let go of everything; the next call takes it up again."""
+        """Close this client's listeners and let go of everything; the next call takes it up again."""
         account, self._held = self._held, None
-        if account is not None:
-            await self._pool.release(self, account)
+        try:
+            for listener in list(self._listeners):
+                await listener.aclose()
+        finally:
+            if account is not None:
+                await self._pool.release(self, account)
 
     async def __aenter__(self) -> Self:
         return self
@@ -292,6 +309,11 @@ class FlashLightningClient:
     def _account(self) -> Account:
         self._held = self._pool.acquire(self, self._settings, self._process)
         return self._held
+
+    async def _prove(self, seconds: float) -> None:
+        """Ask the server who we are, now and not from memory, and check that the wallet set is one of ours."""
+        data = data_of(await self._account().router.perform(ME(), Deadline.after(seconds)), "reaching the account")
+        choose_wallet(read_account(data), self._settings)
 
     async def _estimate(
         self, account: Account, wallet: ChosenWallet, cents: Decimal, deadline: Deadline
@@ -306,3 +328,18 @@ class FlashLightningClient:
             currency=wallet.currency, minor_units=cents, minor_units_per_sat=cents_per_sat, rate_time=time
         )
         return LightningNodeBalance(offchain=OffchainBalance(local=local), estimate=estimate)
+
+
+@contextlib.contextmanager
+def _nothing_unwatched(account: Account) -> Iterator[None]:
+    """What was journalled before something went wrong, or before the caller was cancelled, is watched all the same."""
+    try:
+        yield
+    except BaseException:
+        account.watcher.reload()
+        raise
+
+
+def _is_text(value: object) -> bool:
+    """Whether an id can be one at all: hosts hand in whatever they find in their databases."""
+    return isinstance(value, str)

@@ -131,6 +131,7 @@ class Payments:
         """
         order = self._order(bolt11, params)
         deadline = Deadline.after(params.send_timeout.total_seconds())
+        await self._take_up()
         payment_hash = order.request.payment_hash
         async with self._preparing.setdefault(payment_hash, asyncio.Lock()):
             task = self._following.get(payment_hash)
@@ -151,6 +152,11 @@ class Payments:
             return None
         await self._take_up()
         return await self._journal.find_payment(payment_hash.lower())
+
+    async def history(self, *, include_pending: bool, offset: int) -> list[PaymentRecord]:
+        """Return each payment once, in the order they were first attempted."""
+        await self._take_up()
+        return await self._journal.list_payments(include_pending=include_pending, offset=offset)
 
     async def aclose(self) -> None:
         """End everything; an attempt that is under way is left UNKNOWN in the journal, to be asked about later."""
@@ -370,9 +376,9 @@ class Payments:
     async def _take_up(self) -> None:
         """Go on with what earlier processes left open."""
         if not self._taken_up:
-            self._taken_up = True
             for record in await self._journal.unresolved_payments():
                 self._resolve_later(record)
+            self._taken_up = True
 
     def _resolve_later(self, record: PaymentRecord) -> None:
         if is_question(record) and record.payment_hash not in self._resolving:

@@ -167,6 +167,10 @@ class Watcher:
             self._agenda.add(record.payment_hash, entry, due)
             self._changed.set()
 
+    def reload(self) -> None:
+        """Look into the journal for unpaid invoices that are not watched yet."""
+        self._reload.set()
+
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Tell the listeners when something breaks that the watcher can't mend: deaf is worse than broken."""
         try:
