@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from connection_strings.errors import RateLimited
@@ -12,44 +10,37 @@ from connection_strings.errors import RateLimited
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flash_driver.journal.base import Journal
     from flash_driver.settings import InvoiceBudget
 
 __all__ = ["Budget"]
 
 
 class Budget:
-    """A sliding window over the invoices of one account.
+    """So many invoices in so many seconds, counted in the account's journal, so that all its processes share them.
 
     Args:
-        limit: So many in so many seconds; None for no limit. Flash's own is 20 in 120 s (flash-api.md 4).
-        clock: Seconds that only grow.
+        limit: None for no limit of our own. Flash's is 20 in 120 s (flash-api.md 4).
+        clock: The present time.
 
     """
 
-    def __init__(self, limit: InvoiceBudget | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit: InvoiceBudget | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._limit = limit
         self._clock = clock
-        self._spent: deque[float] = deque()
-        self._blocked_until = float("-inf")
 
-    def spend(self) -> None:
+    async def spend(self, journal: Journal) -> None:
         """Take one invoice out of the budget.
 
         Raises:
-            RateLimited: It is used up; nothing was asked of the server.
+            RateLimited: It is used up, or the server has blocked the account; nothing was asked of the server.
+            JournalError: The journal can't be used now.
 
         """
-        now = self._clock()
-        wait = self._blocked_until - now
-        if self._limit is not None:
-            while self._spent and self._spent[0] <= now - self._limit.seconds:
-                self._spent.popleft()
-            if len(self._spent) >= self._limit.invoices:
-                wait = max(wait, self._spent[0] + self._limit.seconds - now)
-        if wait > 0:
-            raise RateLimited("the account's budget of new invoices is used up", retry_after=timedelta(seconds=wait))
-        self._spent.append(now)
+        wait = await journal.spend_invoice(self._limit, self._clock())
+        if wait is not None:
+            raise RateLimited("the account's budget of new invoices is used up", retry_after=wait)
 
-    def block(self, retry_after: timedelta) -> None:
-        """Take note that the server itself has blocked the account."""
-        self._blocked_until = self._clock() + retry_after.total_seconds()
+    async def block(self, journal: Journal, retry_after: timedelta) -> None:
+        """Take note that the server itself has blocked the account, for so long."""
+        await journal.block_invoices(self._clock() + retry_after)

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import AmountMismatch, InvalidRequest, LightningError, NotSupported
-from connection_strings.lightning import LightningInvoiceStatus
-from flash_driver.deadline import Deadline
-from flash_driver.journal.base import InvoiceRecord
-from flash_driver.log import get_logger
-from flash_driver.memo import cut_memo, readable_text
-from flash_driver.operations import (
-    INVOICE_CREATE_BTC,
-    INVOICE_CREATE_NO_AMOUNT,
-    INVOICE_CREATE_ON_BEHALF,
-    INVOICE_CREATE_USD,
-    INVOICE_STATUS,
+from connection_strings.errors import (
+    AmountMismatch,
+    BackendUnavailable,
+    InvalidRequest,
+    LightningError,
+    NotSupported,
+    RequestRefused,
 )
-from flash_driver.outcome import Refused
-from flash_driver.payment_request import PAYMENT_HASH, PaymentRequest, decode_reply
-from flash_driver.replies import InvoiceStatus, read_created, read_invoice_status
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.bargain import Bargain
+from flash_driver.deadline import Deadline
+from flash_driver.log import get_logger
+from flash_driver.minting import Minter, WalletMoved, sha256_of
+from flash_driver.operations import INVOICE_STATUS, PRICE
+from flash_driver.payment_request import PAYMENT_HASH
+from flash_driver.rates import RateUnknown
+from flash_driver.replies import InvoiceStatus, read_invoice_status, read_price
 from flash_driver.settings import DescriptionHashPolicy
 from flash_driver.transports.trail import Trail
 from flash_driver.verdict import data_of
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
     from connection_strings.lightning import CreateInvoiceParams
     from flash_driver.budget import Budget
-    from flash_driver.journal.base import Journal
-    from flash_driver.operations import Document
+    from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.minting import Minted
     from flash_driver.rates import RateBook
     from flash_driver.receipts import Receipts
     from flash_driver.replies import Currency
@@ -48,23 +47,11 @@ __all__ = ["CREATE_SECONDS", "Invoices"]
 CREATE_SECONDS: Final = 4.9
 """A host gives up after 5 s (flash-api.md 7.4): wallet, fallbacks and corrections together stay below."""
 
-_MAX_MINOR_UNITS: Final = Decimal(10) ** 13
-_LEANS: Final = (Decimal("0.25"), Decimal("-0.25"), Decimal("0.5"))
-"""Where to aim, in steps of the custodian's rounding, at the first, second and third request."""
+_FRESH: Final = timedelta(minutes=1)
+"""How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
 _MSAT_PER_SAT: Final = 1000
-_MAX_MINUTES: Final = 24 * 60
 
 _log: Final = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """An invoice that the server made and that passed its checks, over whatever amount."""
-
-    request: PaymentRequest
-    wallet: ChosenWallet
-    minor_units: Decimal | None
-    transport: str
 
 
 class Invoices:
@@ -90,8 +77,10 @@ class Invoices:
         self._rates = rates
         self._receipts = receipts
         self._journal = journal
-        self._budget = budget
         self._clock = clock
+        self._minter = Minter(
+            process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
+        )
 
     # --- create -----------------------------------------------------------------------------------------------------
 
@@ -99,33 +88,31 @@ class Invoices:
         """Create one invoice within the host's time limit.
 
         Raises:
+            InvalidRequest: The terms make no sense to the server.
             AmountMismatch: The server makes none over this amount.
+            RateUnknown: Neither the server's price nor an invoice has told the rate.
             LightningError: It was not created; see the kinds.
 
         """
+        if not _is_text(params.description):
+            raise InvalidRequest("description", "has half a surrogate pair in it, which is no character")
         deadline = Deadline.after(CREATE_SECONDS)
         amount = "any" if params.amountless else str(params.amount)
         trail = Trail(_log.bind(amount=amount), "creating invoice", "invoice created")
-        wallet = await self._wallets.choose(deadline, trail)
-        if params.amountless or not wallet.currency.in_cents:
-            made = await self._make(params, wallet, self._whole_sats(params), deadline, trail)
-            self._require_amount(params, made)
-        else:
-            made = await self._make_over_amount(params, wallet, deadline, trail)
-        self._check_description_hash(params, made.request)
-        record = InvoiceRecord(
-            payment_hash=made.request.payment_hash,
-            bolt11=made.request.bolt11,
-            wallet_id=made.wallet.id,
-            currency=made.wallet.currency,
-            amount_msat=made.request.amount_msat,
-            cents=made.minor_units,
-            description=params.description,
-            created_at=made.request.created_at,
-            expires_at=made.request.expires_at,
-        )
+        wallet = await self._wallets.choose(deadline, trail, at_most_old=_FRESH if params.amountless else None)
+        try:
+            minted = await self._mint(params, wallet, deadline, trail)
+        except WalletMoved as moved:
+            _log.info("the account has another wallet by now", currency=moved.wallet.currency)
+            try:
+                minted = await self._mint(params, moved.wallet, deadline, trail)
+            except WalletMoved:
+                raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
+        if params.description_hash_only and not _commits(params, minted):
+            _log.warning("the invoice carries no description hash", payment_hash=minted.request.payment_hash)
+        record = minted.record(params.description)
         await self._journal.add_invoice(record)
-        trail.done(made.transport, payment_hash=record.payment_hash)
+        trail.done(minted.transport, payment_hash=record.payment_hash)
         return record
 
     async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
@@ -145,108 +132,78 @@ class Invoices:
         if failures:
             failures[0].add_note(f"{len(many) - len(failures)} of {len(many)} invoices were created and are journalled")
             raise failures[0]
-        return [first, *(result for result in rest if isinstance(result, InvoiceRecord))]
+        return [first, *(result for result in rest if not isinstance(result, BaseException))]
 
-    async def _make_over_amount(
+    async def _mint(
         self, params: CreateInvoiceParams, wallet: ChosenWallet, deadline: Deadline, trail: Trail
-    ) -> _Made:
-        """Ask in cents until the custodian's answer is the amount wanted, three times at most."""
-        asked = params.amount.msat if params.amount is not None else 0
-        had: list[int] = []
-        for lean in _LEANS:
-            rates = self._rates(wallet.currency)
-            cents = rates.quote(asked, lean).cents
-            if cents <= 0:
-                raise InvalidRequest("amount", "is less than the smallest fraction of a cent that Flash can charge")
-            if cents > _MAX_MINOR_UNITS:
-                raise InvalidRequest("amount", "is more than Flash can put into an invoice")
-            made = await self._make(params, wallet, cents, deadline, trail)
-            wallet = made.wallet
-            got = made.request.amount_msat or 0
-            self._rates(wallet.currency).learn(cents, got)
-            if self._acceptable(asked, got, exact=params.description_hash_only):
-                return made
-            had.append(got)
-            _log.info("amount differs, asking again", asked_msat=asked, invoice_msat=got, attempt=len(had))
-        raise AmountMismatch(asked, had)
-
-    def _acceptable(self, asked_msat: int, got_msat: int, *, exact: bool) -> bool:
-        """An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more."""
-        if exact:
-            return got_msat == asked_msat
-        most = asked_msat + asked_msat * self._settings.amount_tolerance / 100
-        return asked_msat <= got_msat <= most
-
-    async def _make(
-        self,
-        params: CreateInvoiceParams,
-        wallet: ChosenWallet,
-        minor_units: Decimal | None,
-        deadline: Deadline,
-        trail: Trail,
-    ) -> _Made:
-        """Have the server make one invoice and check what it made, following the account to a new wallet once."""
-        document, answer_to = self._mutation(params, wallet)
-        variables: dict[str, object] = {
-            answer_to: wallet.id,
-            "memo": cut_memo(readable_text(params.description)),
-            "expiresIn": min(_MAX_MINUTES, max(1, params.expiry // timedelta(minutes=1))),
-        }
-        if minor_units is not None:
-            variables["amount"] = minor_units if wallet.currency.in_cents else int(minor_units)
-        if document is INVOICE_CREATE_ON_BEHALF:
-            variables["descriptionHash"] = _sha256(params.description)
-        self._budget.spend()
-        delivery = await self._router.perform(document(input=variables), deadline, trail)
-        outcome = delivery.outcome
-        if isinstance(outcome, Refused):
-            if outcome.retry_after is not None:
-                self._budget.block(outcome.retry_after)
-            elif outcome.code in (None, "INVALID_INPUT"):
-                moved = await self._wallets.moved_from(wallet, deadline)
-                if moved is not None and moved.currency == wallet.currency:
-                    return await self._make(params, moved, minor_units, deadline, trail)
-        created = read_created(data_of(delivery, "creating the invoice"), document.field or "")
-        request = decode_reply(created.bolt11)
-        request.check(
-            network=self._process.network or wallet.network,
-            payment_hash=created.payment_hash,
-            amountless=params.amountless,
-            now=self._clock(),
-        )
-        return _Made(request, wallet, minor_units, delivery.transport)
-
-    @staticmethod
-    def _mutation(params: CreateInvoiceParams, wallet: ChosenWallet) -> tuple[Document, str]:
-        """Return the mutation, and the name it has for the wallet."""
-        if params.amountless:
-            return INVOICE_CREATE_NO_AMOUNT, "walletId"
+    ) -> Minted:
+        """Have an invoice made that will do."""
+        if params.amount is None or params.amountless:
+            minted = await self._minter.mint(params, wallet, None, deadline, trail)
+            await self._insist_on_hash(params, minted)
+            return minted
         if not wallet.currency.in_cents:
-            return INVOICE_CREATE_BTC, "walletId"
-        if params.description_hash_only:
-            return INVOICE_CREATE_ON_BEHALF, "recipientWalletId"
-        return INVOICE_CREATE_USD, "walletId"
+            return await self._mint_sats(params, wallet, params.amount.msat, deadline, trail)
+        return await self._mint_cents(params, wallet, params.amount.msat, deadline, trail)
 
-    @staticmethod
-    def _whole_sats(params: CreateInvoiceParams) -> Decimal | None:
-        """What a BTC wallet is asked for: whole satoshi, rounded up."""
-        if params.amount is None or params.amountless:
-            return None
-        return Decimal(-(-params.amount.msat // _MSAT_PER_SAT))
+    async def _mint_cents(
+        self, params: CreateInvoiceParams, wallet: ChosenWallet, asked_msat: int, deadline: Deadline, trail: Trail
+    ) -> Minted:
+        """Ask in cents until the custodian's answer is the amount wanted."""
+        rates, bargain = self._rates(wallet.currency), self._bargain(params, asked_msat)
+        if not rates.known:
+            await self._ask_price(rates, deadline)
+        while True:
+            quote = bargain.next_quote(rates)
+            minted = await self._minter.mint(params, wallet, quote.cents, deadline, trail)
+            msat = minted.request.amount_msat or 0
+            rates.learn(quote, msat)
+            await self._insist_on_hash(params, minted)
+            if bargain.settle(quote, msat):
+                return minted
+            await self._keep_orphan(params, minted, "it is over another amount", asked_msat=asked_msat)
 
-    def _require_amount(self, params: CreateInvoiceParams, made: _Made) -> None:
-        if params.amount is None or params.amountless:
-            return
-        got = made.request.amount_msat or 0
-        if not self._acceptable(params.amount.msat, got, exact=params.description_hash_only):
-            raise AmountMismatch(params.amount.msat, [got])
+    async def _mint_sats(
+        self, params: CreateInvoiceParams, wallet: ChosenWallet, asked_msat: int, deadline: Deadline, trail: Trail
+    ) -> Minted:
+        """Ask a BTC wallet, which counts in whole satoshi, once."""
+        bargain = self._bargain(params, asked_msat)
+        sats = -(-asked_msat // _MSAT_PER_SAT)
+        if not bargain.acceptable(sats * _MSAT_PER_SAT):
+            raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
+        minted = await self._minter.mint(params, wallet, Decimal(sats), deadline, trail)
+        await self._insist_on_hash(params, minted)
+        if not bargain.acceptable(minted.request.amount_msat or 0):
+            await self._keep_orphan(params, minted, "it is over another amount", asked_msat=asked_msat)
+            raise AmountMismatch(asked_msat, [minted.request.amount_msat or 0])
+        return minted
 
-    def _check_description_hash(self, params: CreateInvoiceParams, request: PaymentRequest) -> None:
-        if not params.description_hash_only or request.description_hash == _sha256(params.description):
-            return
-        if self._settings.description_hash is DescriptionHashPolicy.REQUIRE:
+    def _bargain(self, params: CreateInvoiceParams, asked_msat: int) -> Bargain:
+        """An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more."""
+        return Bargain(asked_msat, None if params.description_hash_only else self._settings.amount_tolerance)
+
+    async def _insist_on_hash(self, params: CreateInvoiceParams, minted: Minted) -> None:
+        required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
+        if params.description_hash_only and required and not _commits(params, minted):
+            await self._keep_orphan(params, minted, "it carries no description hash")
             raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
-        _log.warning("the invoice carries no description hash", payment_hash=request.payment_hash)
+
+    async def _keep_orphan(self, params: CreateInvoiceParams, minted: Minted, why: str, **facts: int) -> None:
+        """Journal an invoice that the host will not get."""
+        request = minted.request
+        _log.info(
+            "an invoice is put aside", why=why, payment_hash=request.payment_hash, msat=request.amount_msat, **facts
+        )
+        await self._journal.add_orphan(minted.record(params.description))
+
+    async def _ask_price(self, rates: RateBook, deadline: Deadline) -> None:
+        try:
+            data = data_of(await self._router.perform(PRICE(), deadline), "asking for the price")
+        except (RequestRefused, BackendUnavailable) as error:
+            raise RateUnknown(
+                f"the server gives no price and has made no invoice yet, so satoshi can't be turned into cents: {error}"
+            ) from error
+        rates.see_tick(read_price(data))
 
     # --- look up ----------------------------------------------------------------------------------------------------
 
@@ -310,5 +267,13 @@ class Invoices:
         return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
 
 
-def _sha256(description: str) -> str:
-    return hashlib.sha256(description.encode()).hexdigest()
+def _commits(params: CreateInvoiceParams, minted: Minted) -> bool:
+    return minted.request.description_hash == sha256_of(params.description)
+
+
+def _is_text(description: str) -> bool:
+    try:
+        description.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,19 +1,22 @@
 """Satoshi to cents and back: what the server's custodian charges, learned from the invoices it makes.
 
-Flash is asked in US cents and its custodian decides the amount at a rate of its own (flash-api.md 6). Each BOLT11 tells
-something of that rate: cents `c` that became `m` millisatoshi prove that it lies between `c / (m + step)` and
-`c / (m - step)` cents per millisatoshi, where `step` is the custodian's rounding. The intervals of several invoices
-are intersected; one that does not fit shows that the rate has moved, and replaces them.
+Flash is asked in US cents and its custodian decides the amount at a rate of its own (flash-api.md 6), which it never
+tells. Twelve theories of it (`rate_theory.py`: three of its rounding, times four of its motion) run side by side, each
+judged by how well it foretold the invoices so far; the best one quotes. Before the first invoice the server's price
+has to do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
+from flash_driver.log import get_logger
+from flash_driver.price_path import MINUTE, PricePath, moment_of, plausible_change
+from flash_driver.rate_theory import Interval, Rounding, School, Sighting, Theory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,9 +28,17 @@ __all__ = ["Quote", "RateBook", "RateUnknown"]
 _MSAT_PER_SAT: Final = 1000
 _FINEST_STEP_MSAT: Final = 1
 _COARSE_STEP_MSAT: Final = 1000
-_PRECISION: Final = 40
+_PRECISION: Final = 34
+_SAFE_DIGITS: Final = 15
+"""The server reads numbers as doubles, which hold so many digits."""
 _MAX_CENTS_PER_SAT: Final = Decimal(10) ** 6
 _MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
+_FARTHEST_FROM_PRICE: Final = Decimal("0.2")
+_PRICE_GOOD_FOR: Final = 60 * MINUTE
+_AGES_AFTER: Final = 10 * MINUTE
+_LONGEST_TRIP: Final = 5_000_000
+
+_log: Final = get_logger()
 
 
 class RateUnknown(LightningError):
@@ -40,26 +51,16 @@ class Quote:
 
     Attributes:
         cents: The request, with as many decimals as the server resolves.
+        unit: The smallest difference between two requests.
+        at: When it was made, in microseconds.
         learned: Whether it rests on invoices of this server, rather than on its price indication.
 
     """
 
     cents: Decimal
+    unit: Decimal
+    at: int
     learned: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Learned:
-    """The custodian's rate lies in here, in cents per millisatoshi."""
-
-    low: Decimal
-    high: Decimal
-    time: datetime
-    tick: Decimal | None
-
-    @property
-    def middle(self) -> Decimal:
-        return (self.low + self.high) / 2
 
 
 class RateBook:
@@ -75,12 +76,24 @@ class RateBook:
         self._unit = Decimal(1).scaleb(-decimals)
         self._clock = clock
         self._tick: PriceTick | None = None
-        self._learned: _Learned | None = None
+        self._suspect_tick: PriceTick | None = None
+        self._price = PricePath()
+        self._schools = tuple(School(rounding, self._price) for rounding in Rounding)
         self._step_msat = _COARSE_STEP_MSAT
+        self._suspect: Sighting | None = None
+        self._learned_at: datetime | None = None
+        self._half_trip = 0
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> bool:
+        """Whether anything can be quoted."""
+        return self._tick is not None or self._learned_at is not None
 
     @property
     def cents_per_sat(self) -> tuple[Decimal, datetime]:
-        """The best estimate now, and when it was learned.
+        """The market's rate now, and when it was learned: the server's price, else that of the last invoices.
 
         Raises:
             RateUnknown: Nothing is known yet.
@@ -88,63 +101,10 @@ class RateBook:
         """
         if self._tick is not None:
             return self._tick.cents_per_sat, self._tick.time
-        if self._learned is not None:
-            return self._learned.middle * _MSAT_PER_SAT, self._learned.time
-        raise RateUnknown(
-            "the server gives no price and has made no invoice yet, so satoshi can't be turned into cents"
-        )
-
-    @property
-    def known(self) -> bool:
-        """Whether anything can be quoted."""
-        return self._tick is not None or self._learned is not None
-
-    def see_tick(self, tick: PriceTick | None) -> None:
-        """Take in the server's price; an absurd or older one changes nothing."""
-        if tick is None or not _MIN_CENTS_PER_SAT <= tick.cents_per_sat <= _MAX_CENTS_PER_SAT:
-            return
-        if self._tick is None or tick.time >= self._tick.time:
-            self._tick = tick
-
-    def learn(self, cents: Decimal, msat: int) -> None:
-        """Take in what an invoice asked for in cents came to in millisatoshi."""
-        if cents <= 0 or msat <= 0:
-            return
-        if msat % _COARSE_STEP_MSAT:
-            self._step_msat = _FINEST_STEP_MSAT
-        step = min(self._step_msat, max(_FINEST_STEP_MSAT, msat - 1))
-        with localcontext(prec=_PRECISION):
-            low = (cents - self._unit) / (msat + step)
-            high = (cents + self._unit) / max(1, msat - step)
-            known = self._present()
-            if known is not None and max(known[0], low) <= min(known[1], high):
-                low, high = max(known[0], low), min(known[1], high)
-        tick = None if self._tick is None else self._tick.cents_per_sat
-        self._learned = _Learned(low, high, self._clock(), tick)
-
-    def quote(self, msat: int, lean: Decimal) -> Quote:
-        """Return the cents that should come to this amount.
-
-        Args:
-            msat: The amount wanted, more than zero.
-            lean: How far above the amount to aim, in steps of the custodian's rounding; a quarter of a step does for
-                one that rounds down and for one that rounds to the nearest.
-
-        Raises:
-            RateUnknown: Nothing is known yet.
-
-        """
-        with localcontext(prec=_PRECISION):
-            known = self._present()
-            target = msat + lean * self._step_msat
-            if known is not None:
-                exact = target * (known[0] + known[1]) / 2
-            else:
-                exact = target * self.cents_per_sat[0] / _MSAT_PER_SAT
-            return Quote(exact.quantize(self._unit, ROUND_HALF_EVEN), learned=known is not None)
+        return self._custodians_rate()
 
     def to_msat(self, cents: Decimal) -> int:
-        """Return what an amount of cents is worth, rounded down to whole millisatoshi.
+        """Return what an amount of cents is worth at the market's rate, rounded down to whole millisatoshi.
 
         Raises:
             RateUnknown: Nothing is known yet.
@@ -153,12 +113,146 @@ class RateBook:
         with localcontext(prec=_PRECISION):
             return int(cents * _MSAT_PER_SAT / self.cents_per_sat[0])
 
-    def _present(self) -> tuple[Decimal, Decimal] | None:
-        """Return the learned interval, moved along with the server's price since it was learned."""
-        if self._learned is None:
+    def paid_msat(self, cents: Decimal) -> int:
+        """Return what somebody paid in so that cents arrived: at the custodian's rate, where that is known.
+
+        Raises:
+            RateUnknown: Nothing is known yet.
+
+        """
+        with localcontext(prec=_PRECISION):
+            return int((cents * _MSAT_PER_SAT / self._custodians_rate()[0]).to_integral_value(ROUND_HALF_EVEN))
+
+    # --- learning ---------------------------------------------------------------------------------------------------
+
+    def see_tick(self, tick: PriceTick | None) -> None:
+        """Take in the server's price; an absurd or older one changes nothing.
+
+        One that is far from the last is believed only when the next one confirms it.
+        """
+        if tick is None or not _MIN_CENTS_PER_SAT <= tick.cents_per_sat <= _MAX_CENTS_PER_SAT:
+            return
+        if self._tick is not None:
+            if tick.time < self._tick.time or tick == self._tick:
+                return
+            if not self._follows(tick, self._tick):
+                confirmed = self._suspect_tick is not None and self._follows(tick, self._suspect_tick)
+                if not confirmed or tick == self._suspect_tick:
+                    _log.warning("the server's price is far from its last one, not believed yet")
+                    self._suspect_tick = tick
+                    return
+        self._tick, self._suspect_tick = tick, None
+        # By our own clock: the server's has whole seconds only, and may go differently.
+        self._price.add(self._now(), tick.cents_per_sat)
+
+    def learn(self, quote: Quote, msat: int) -> None:
+        """Take in the amount, in millisatoshi, of the invoice that a quote led to; an absurd one changes nothing."""
+        if msat <= 0 or quote.cents <= 0:
+            return
+        now = self._now()
+        trip = min(_LONGEST_TRIP, max(0, now - quote.at))
+        self._half_trip += (trip // 2 - self._half_trip) // (4 if self._half_trip else 1)
+        if msat % _COARSE_STEP_MSAT:
+            self._step_msat = _FINEST_STEP_MSAT
+        with localcontext(prec=_PRECISION):
+            sighting = Sighting(now - trip // 2, quote.cents, msat, self._step_msat)
+            if self._credible(sighting):
+                self._teach(sighting)
+                self._learned_at = self._clock()
+
+    # --- quoting ----------------------------------------------------------------------------------------------------
+
+    def quote(self, msat: int, *, most: Decimal | None = None) -> Quote:
+        """Return the cents that should come to this amount.
+
+        Args:
+            msat: The amount wanted, more than zero.
+            most: What it may come to at the most where it must not come to less; None to aim at the amount alone.
+
+        Raises:
+            RateUnknown: Nothing is known yet.
+
+        """
+        now = self._now()
+        with localcontext(prec=_PRECISION):
+            theory = self._best(now)
+            forecast = None if theory is None else theory.forecast(now + self._half_trip)
+            if theory is None or forecast is None:
+                exact = msat * self.cents_per_sat[0] / _MSAT_PER_SAT
+            else:
+                target = msat + theory.rounding.value * self._step_msat
+                if most is not None:
+                    highest = most // self._step_msat * self._step_msat
+                    target += min(self._caution(theory, forecast, msat), max(Decimal(0), highest - msat) / 2)
+                exact = target * forecast.middle
+            unit = max(self._unit, Decimal(1).scaleb(exact.adjusted() + 1 - _SAFE_DIGITS))
+            rounding = ROUND_HALF_EVEN if most is None else ROUND_CEILING
+            return Quote(exact.quantize(unit, rounding), unit, now, learned=forecast is not None)
+
+    def _caution(self, theory: Theory, forecast: Interval, msat: int) -> Decimal:
+        """How far above the amount to aim, in msat, so as not to end below: nothing while the rounding forgives it."""
+        doubt = msat * (2 * theory.unrest + (forecast.high - forecast.low) / (forecast.high + forecast.low))
+        return max(Decimal(0), doubt - Decimal(self._step_msat) / 2)
+
+    def _best(self, now: int) -> Theory | None:
+        """The theory that did best; after a while without invoices, of those that follow the price."""
+        if self._learned_at is None:
             return None
-        learned = self._learned
-        if learned.tick is None or self._tick is None:
-            return learned.low, learned.high
-        moved = self._tick.cents_per_sat / learned.tick
-        return learned.low * moved, learned.high * moved
+        learned_at = moment_of(self._learned_at)
+        aged = now - learned_at > _AGES_AFTER and bool(self._price) and self._price.latest[0] > learned_at
+        return min(self._schools, key=lambda school: school.cost).best(following_price=aged)
+
+    def _teach(self, sighting: Sighting) -> None:
+        missed = [school.see(sighting) for school in self._schools]
+        known = [steps for steps in missed if steps is not None]
+        if known and min(known) <= 1:
+            for school, steps in zip(self._schools, known, strict=True):
+                school.judge(steps)
+
+    def _custodians_rate(self) -> tuple[Decimal, datetime]:
+        with localcontext(prec=_PRECISION):
+            theory = self._best(self._now())
+            forecast = None if theory is None else theory.forecast(self._now())
+            if forecast is not None and self._learned_at is not None:
+                return forecast.middle * _MSAT_PER_SAT, self._learned_at
+        if self._tick is not None:
+            return self._tick.cents_per_sat, self._tick.time
+        raise RateUnknown(
+            "the server gives no price and has made no invoice yet, so satoshi can't be turned into cents"
+        )
+
+    # --- what is believed -------------------------------------------------------------------------------------------
+
+    def _credible(self, sighting: Sighting) -> bool:
+        """Whether an invoice may teach: near the price, and near what was learned or confirmed by the next one."""
+        if self._price and sighting.at - self._price.latest[0] < _PRICE_GOOD_FOR:
+            price = Interval(self._price.latest[1], self._price.latest[1]).scaled(Decimal(1) / _MSAT_PER_SAT)
+            if price.widened(_FARTHEST_FROM_PRICE).common(sighting.any_rate) is None:
+                _log.warning("the custodian's rate is far from the server's price, not believed")
+                return False
+        if self._learned_at is None or self._foreseen(sighting):
+            self._suspect = None
+            return True
+        suspect, self._suspect = self._suspect, sighting
+        if suspect is not None:
+            band = plausible_change(sighting.at - suspect.at)
+            return suspect.any_rate.widened(band).common(sighting.any_rate) is not None
+        _log.warning("the custodian's rate is far from its last one, not believed yet")
+        return False
+
+    def _foreseen(self, sighting: Sighting) -> bool:
+        assert self._learned_at is not None  # noqa: S101 - for the type checker; callers asked
+        band = plausible_change(sighting.at - moment_of(self._learned_at))
+        forecasts = (theory.forecast(sighting.at) for school in self._schools for theory in school.theories)
+        return any(
+            forecast is not None and forecast.widened(band).common(sighting.any_rate) is not None
+            for forecast in forecasts
+        )
+
+    @staticmethod
+    def _follows(tick: PriceTick, before: PriceTick) -> bool:
+        elapsed = moment_of(tick.time) - moment_of(before.time)
+        return abs(tick.cents_per_sat / before.cents_per_sat - 1) <= plausible_change(elapsed)
+
+    def _now(self) -> int:
+        return moment_of(self._clock())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import ConnectionStringError, RateLimited, RequestRefused
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChosenWallet", "WalletDirectory", "choose_wallet"]
 
-_REMEMBERED_SECONDS: Final = 600.0
+_REMEMBERED: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,20 @@ class WalletDirectory:
         settings: FlashSettings,
         router: Router,
         on_account: Callable[[AccountReply], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._router = router
         self._on_account = on_account
         self._clock = clock
         self._chosen: ChosenWallet | None = None
-        self._looked_up_at = 0.0
+        self._looked_up_at = clock()
         self._looking_up = asyncio.Lock()
 
-    async def choose(self, deadline: Deadline, trail: Trail | None = None) -> ChosenWallet:
-        """Return the wallet to use, from memory where that is fresh.
+    async def choose(
+        self, deadline: Deadline, trail: Trail | None = None, *, at_most_old: timedelta | None = None
+    ) -> ChosenWallet:
+        """Return the wallet to use, from memory where that is fresh: ten minutes, or as old as is said.
 
         Raises:
             ConnectionStringError: The wallet or currency of the connection string is not one of this account's.
@@ -73,7 +75,9 @@ class WalletDirectory:
 
         """
         async with self._looking_up:
-            if self._chosen is None or self._clock() - self._looked_up_at > _REMEMBERED_SECONDS:
+            if self._chosen is None or not timedelta(0) <= self._clock() - self._looked_up_at <= (
+                at_most_old or _REMEMBERED
+            ):
                 account = await self._look_up(deadline, trail)
                 self._chosen = choose_wallet(account, self._settings)
                 self._looked_up_at = self._clock()
