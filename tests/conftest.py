@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.driver import Bench
+from tests.support.postgres import MISSING, PostgresServer, binaries
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +21,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("FLASH_", "LIGHTNING_HOST_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FLASH_JOURNAL_URL", "memory:")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Give a PostgreSQL server; without its binaries the test is skipped, in CI it fails."""
+    folder = binaries()
+    if folder is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    with PostgresServer(folder) as server:
+        yield server
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PATIENCE_SECONDS", "WRITES", "open_engine", "prepare_file"]
+__all__ = ["PATIENCE_SECONDS", "WRITES", "identity", "open_engine", "prepare_file"]
 
 PATIENCE_SECONDS: Final = 4.0
 """How long a database may take: a host gives up on a new invoice after 5 s (flash-api.md 7.4)."""
@@ -80,6 +80,15 @@ def prepare_file(path: Path) -> None:
             if mode & 0o077:
                 file.chmod(_OWNER_ONLY)
                 _log.warning("the journal could be read by others, now it can't", file=file, mode=f"{mode:o}")
+
+
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name, None when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _set_up_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - as SQLAlchemy calls it

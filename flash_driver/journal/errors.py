@@ -43,6 +43,7 @@ _SQLITE: Final = (
 """What SQLite says -> what that means, and what to do."""
 
 _POSTGRESQL: Final = (
+    ("08", "can't be reached", _CHECK_SERVER),
     ("53100", "has no room left", "make room on the database server's disk, then try again"),
     ("28", "refuses the user or password", "correct FLASH_JOURNAL_URL"),
     ("3D000", "names a database that does not exist", "create the database, or correct FLASH_JOURNAL_URL"),
@@ -57,23 +58,28 @@ _POSTGRESQL: Final = (
 
 def explain(error: BaseException, journal: JournalUrl) -> JournalError | None:
     """Return what a database's error means for the journal, None when it is no database's error."""
+    said = _words(error, journal)
+    return None if said is None else JournalError(str(journal), *said)
+
+
+def _words(error: BaseException, journal: JournalUrl) -> tuple[str, str] | None:
+    """Return the reason and the remedy."""
     state = _sqlstate(error)
-    words = str(getattr(error, "orig", None) or error).lower()
     if state is not None:
-        for begin, reason, remedy in _POSTGRESQL:
-            if state.startswith(begin):
-                return JournalError(str(journal), reason, remedy)
-        return JournalError(str(journal), f"answered with SQLSTATE {state}", "see the database server's log")
-    for said, reason, remedy in _SQLITE if journal.path is not None else ():
-        if said in words:
-            return JournalError(str(journal), reason, remedy)
-    if isinstance(error, OSError) and journal.path is not None:
-        code = errno.errorcode.get(error.errno or 0, "an error of the system")
-        return JournalError(
-            str(journal), f"can't be used ({code})", "make its folder writable for this user, or set FLASH_JOURNAL_URL"
-        )
-    if isinstance(error, OSError) or _is_of_a_database(error):
-        return JournalError(str(journal), "can't be reached", _CHECK_SERVER if journal.path is None else "try again")
+        listed = ((reason, remedy) for begin, reason, remedy in _POSTGRESQL if state.startswith(begin))
+        return next(listed, (f"answered with SQLSTATE {state}", "see the database server's log"))
+    if journal.path is not None:
+        words = str(getattr(error, "orig", None) or error).lower()
+        for mark, reason, remedy in _SQLITE:
+            if mark in words:
+                return reason, remedy
+        if isinstance(error, OSError):
+            code = errno.errorcode.get(error.errno or 0, type(error).__name__)
+            return f"can't be used ({code})", "make its folder writable for this user, or set FLASH_JOURNAL_URL"
+    elif isinstance(error, OSError) or _root(error) == "asyncpg":
+        return "can't be reached", _CHECK_SERVER
+    if _root(error) in ("sqlalchemy", "sqlite3"):
+        return f"failed with {type(error).__name__}", "try again, and report it if it comes back"
     return None
 
 
@@ -88,6 +94,8 @@ def _sqlstate(error: BaseException) -> str | None:
     return None
 
 
-def _is_of_a_database(error: BaseException) -> bool:
-    module = type(error).__module__
-    return module.partition(".")[0] in ("asyncpg", "sqlalchemy", "sqlite3", "aiosqlite")
+def _root(error: BaseException) -> str:
+    """Return the package that an error, or the one that it wraps, comes from."""
+    inner = getattr(error, "orig", None)
+    own = type(error).__module__.partition(".")[0]
+    return "asyncpg" if inner is not None and "asyncpg" in type(inner).__module__ else own

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import select, update
 
 from flash_driver.journal.bell import Bell
-from flash_driver.journal.engine import PATIENCE_SECONDS, WRITES, open_engine, prepare_file
+from flash_driver.journal.engine import PATIENCE_SECONDS, WRITES, identity, open_engine, prepare_file
 from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.migrations import NEWEST, migrate
 from flash_driver.journal.notify import make_ringer
@@ -51,6 +51,7 @@ class SqlStore:
         self._writer = self._engine.execution_options(**{WRITES: True})
         self._preparing = asyncio.Lock()
         self._prepared = False
+        self._file: tuple[int, int] | None = None
         self._working: set[asyncio.Task[Any]] = set()
         self._bells: dict[int, Bell] = {}
         self._ringer = make_ringer(journal, self._engine, self.ring)
@@ -96,6 +97,7 @@ class SqlStore:
         """
 
         async def transaction() -> T:
+            self._check_file()
             async with self._writer.begin() as connection:
                 return await connection.run_sync(work)
 
@@ -130,10 +132,18 @@ class SqlStore:
                     prepare_file(self._journal.path)
                 except OSError as error:
                     raise explain(error, self._journal) or error from error
+                self._file = identity(self._journal.path)
             found = await self.write(lambda connection: migrate(connection, self._journal), seconds=_MIGRATION_SECONDS)
             if found != NEWEST:
                 _log.info("journal made ready", journal=self._journal, version=NEWEST, before=found)
             self._prepared = True
+
+    def _check_file(self) -> None:
+        """SQLite would go on writing to a file that somebody has deleted: what is kept there is lost."""
+        if self._journal.path is not None and identity(self._journal.path) != self._file:
+            raise JournalError(
+                str(self._journal), "was moved away or replaced while in use", "put it back, or start this process anew"
+            )
 
     async def _finish(self, transaction: Coroutine[Any, Any, T], seconds: float = PATIENCE_SECONDS) -> T:
         task = asyncio.create_task(self._explained(transaction), name="flash-driver journal")

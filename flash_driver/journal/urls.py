@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import platformdirs
 
@@ -112,7 +112,6 @@ class JournalUrl:
         if self.kind is JournalKind.MEMORY:
             return "the journal in memory"
         parts = urlsplit(self.text.reveal())
+        where = parts.hostname or next((host for name, host in parse_qsl(parts.query) if name == "host"), "localhost")
         port = f":{parts.port}" if parts.port else ""
-        return (
-            f"the PostgreSQL journal {unquote(parts.path).strip('/')!r} at {parts.hostname or 'the local socket'}{port}"
-        )
+        return f"the PostgreSQL journal {unquote(parts.path).strip('/')!r} at {where}{port}"

@@ -1,0 +1,61 @@
+"""Records for tests of journals, and waiting for a bell."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from flash_driver.journal.base import InvoiceRecord, PaymentRecord
+
+if TYPE_CHECKING:
+    from flash_driver.journal.base import Journal
+
+__all__ = ["NOON", "a_payment", "an_invoice", "rung", "settle"]
+
+NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
+
+
+def an_invoice(number: int, **changes: Any) -> InvoiceRecord:
+    """Make an invoice; the later its number, the later it expires."""
+    record = InvoiceRecord(
+        payment_hash=f"{number:064x}",
+        bolt11=f"lnbcrt{number}",
+        wallet_id="00000000-0000-0000-0000-000000000001",
+        currency="USD",
+        amount_msat=1000 * number,
+        cents=Decimal("1.230"),
+        description="coffee",
+        created_at=NOON,
+        expires_at=NOON + timedelta(seconds=60 + number),
+    )
+    return replace(record, **changes)
+
+
+def a_payment(number: int, attempt: int = 1, **changes: Any) -> PaymentRecord:
+    """Make an attempt to pay."""
+    record = PaymentRecord(
+        payment_hash=f"{number:064x}",
+        bolt11=f"lnbcrt{number}",
+        wallet_id="00000000-0000-0000-0000-000000000001",
+        amount_msat=1000 * number,
+        created_at=NOON,
+        attempt=attempt,
+        idempotency_key=f"key {number} {attempt}",
+    )
+    return replace(record, **changes)
+
+
+async def settle(journal: Journal, number: int, **facts: Any) -> InvoiceRecord | None:
+    """Settle the invoice with this number."""
+    told = {"paid_at": NOON + timedelta(seconds=5), "amount_received_msat": 1000 * number, **facts}
+    return await journal.settle_invoice(f"{number:064x}", **told)
+
+
+async def rung(journal: Journal) -> None:
+    """Wait until the journal's bell rings."""
+    with journal.bell.waiting() as ring:
+        async with asyncio.timeout(20):
+            await ring
