@@ -365,7 +365,8 @@ def _classify_send(data: Mapping[str, Any], payload: Mapping[str, Any]) -> Outco
         case "PENDING", _:
             return Unknown("the payment is in flight", answered=True, kept=True)
         case _:
-            return Unknown("a payment status that is not known", answered=True, kept=True)
+            # Without any status the server kept nothing (flash-api.md 3.7).
+            return Unknown("a payment status that is not known", answered=True, kept=bool(payload.get("status")))
 
 
 def _validation(errors: Sequence[Mapping[str, Any]]) -> bool:

@@ -286,6 +286,34 @@ def test_payment_without_a_field_is_never_done() -> None:
     assert short(classify(Kind.SEND, None, Answer({"x": {"status": "SUCCESS"}}))) == "unknown, it says"
 
 
+@pytest.mark.parametrize(
+    ("seen", "kept"),
+    [
+        (payload(status="PENDING"), True),
+        (payload(status="ALREADY_PAID"), True),
+        (payload(status="QUEUED"), True),
+        (Answer({FIELD: None}), False),
+        (payload(status="SUCCESS", errors=[error("boom")]), False),
+        (
+            payload(status="FAILURE", errors=[error("ResourceAttemptsLockServiceError", "UNEXPECTED_CLIENT_ERROR")]),
+            True,
+        ),
+        (
+            payload(status="FAILURE", errors=[error("ResourceExpiredLockServiceError", "UNEXPECTED_CLIENT_ERROR")]),
+            False,
+        ),
+        (payload(status="FAILURE", errors=[error(GENERIC)]), False),
+        (top(extended("IBEX_ERROR")), False),
+        (TimedOut(), False),
+    ],
+)
+def test_what_the_server_keeps_under_a_key(seen: Evidence, *, kept: bool) -> None:
+    """Only a status, or a lock that another sending holds, leaves something that the same key brings out again."""
+    outcome = classify(Kind.SEND, FIELD, seen)
+    assert isinstance(outcome, Unknown)
+    assert outcome.kept is kept
+
+
 def test_words_and_code_are_kept() -> None:
     """A refusal hands on the server's words and code."""
     seen = payload(status="FAILURE", errors=[error("too little", "INSUFFICIENT_BALANCE"), error("second")])
