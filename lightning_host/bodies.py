@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Fields", "read_form", "read_json"]
 
 _MOST_DIGITS: Final = 30
+_DECIMAL: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 async def read_json(request: web.Request, seconds: float) -> Fields:
@@ -112,6 +114,20 @@ class Fields:
     def msat(self, name: str) -> LightMoney:
         """Read an amount in millisatoshi."""
         return LightMoney.from_msat(self.whole(name, most=LightMoney.MAX.msat))
+
+    def sat(self, name: str) -> LightMoney:
+        """Read an amount in whole satoshi."""
+        return LightMoney.from_sat(self.whole(name, most=LightMoney.MAX.msat // 1_000))
+
+    def decimal(self, name: str, *, most: int) -> Decimal:
+        """Read a decimal number from zero up, written as a number or as a text."""
+        text = str(self._values.get(name.lower(), ""))
+        if _DECIMAL.fullmatch(text) is None:
+            self.refuse(name, "must be a plain decimal number")
+        number = Decimal(text)
+        if number > most:
+            self.refuse(name, f"must be from 0 to {most}")
+        return number
 
     def refuse(self, name: str, reason: str) -> NoReturn:
         """Say what is wrong with a field."""

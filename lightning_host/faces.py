@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 
 if TYPE_CHECKING:
@@ -11,5 +12,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FACES"]
 
-FACES: Final[tuple[Face, ...]] = (HEALTH,)
+FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH)
 """Each shows the same stores to another kind of client."""

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from lightning_host.budgets import Budgets
 from lightning_host.database import Database
+from lightning_host.finishing import Finisher
 from lightning_host.invoices import HostInvoices
 from lightning_host.settlements import Settlements
 from lightning_host.stores import Stores
@@ -34,6 +35,7 @@ class Host:
         invoices: Makes invoices and knows what they were made for.
         settlements: Hears of settled invoices.
         budgets: Limits how often something is done, across replicas.
+        finisher: Sees payments to their end when the client has hung up.
 
     """
 
@@ -43,6 +45,7 @@ class Host:
     invoices: HostInvoices
     settlements: Settlements
     budgets: Budgets
+    finisher: Finisher
 
     def url(self, path: str) -> str:
         """Return the URL of a path as payers reach it: from the settings, never from a request."""
@@ -69,4 +72,6 @@ async def open_host(settings: HostSettings, factory: LightningClientFactory) -> 
         stack.push_async_callback(database.aclose)
         settlements = Settlements(database, stores)
         stack.push_async_callback(settlements.aclose)
-        yield Host(settings, stores, database, HostInvoices(database), settlements, Budgets(database))
+        finisher = Finisher()
+        stack.push_async_callback(finisher.aclose)
+        yield Host(settings, stores, database, HostInvoices(database), settlements, Budgets(database), finisher)

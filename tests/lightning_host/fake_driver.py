@@ -49,6 +49,7 @@ class FakeNode:
     Attributes:
         broken: While set, every call raises it.
         pay_result: How the next payments end.
+        before_paying: The first is set when a payment begins, which then waits for the second.
 
     """
 
@@ -67,6 +68,7 @@ class FakeNode:
         self.pay_result = PayResult.OK
         self.changed = asyncio.Condition()
         self.listeners = 0
+        self.before_paying: tuple[asyncio.Event, asyncio.Event] | None = None
 
     @classmethod
     def named(cls, name: str) -> FakeNode:
@@ -217,6 +219,10 @@ class FakeClient:
         """Pay, and end as the node was told to."""
         self._check()
         self.node.paid_with.append(params or PayInvoiceParams())
+        if self.node.before_paying is not None:
+            going, go = self.node.before_paying
+            going.set()
+            await go.wait()
         read = read_invoice(bolt11)
         result = self.node.pay_result
         done = {

@@ -1,0 +1,403 @@
+"""The Greenfield Lightning API: a client that nobody here wrote, and a table of what BTCPay would answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from bolt11 import decode
+
+from connection_strings import (
+    BackendUnavailable,
+    CredentialRejected,
+    LightMoney,
+    LightningError,
+    NotSupported,
+    PayResult,
+    RateLimited,
+    RequestRefused,
+)
+from tests.lightning_host.hosts import API_KEY
+from tests.lightning_host.needs import missing, need_program
+
+if TYPE_CHECKING:
+    from tests.lightning_host.fake_driver import FakeNode
+    from tests.lightning_host.hosts import HostBench, RunningHost
+    from tests.support.driver import Bench
+
+CLIENT = Path(__file__).parent / "greenfield_client"
+SERVICE = "LightningStoreService"
+_HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="session")
+def node_client() -> str:
+    """Give the path of node, with the npm package installed next to the script that calls it."""
+    node = need_program("node")
+    if not (CLIENT / "node_modules" / "btcpay-greenfield-node-client").is_dir():
+        npm = need_program("npm")
+        command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
+        if subprocess.run(command, cwd=CLIENT, capture_output=True, check=False, timeout=120).returncode != 0:
+            missing("the npm package btcpay-greenfield-node-client")
+    return node
+
+
+async def call(node: str, host: RunningHost, *calls: tuple[str, Any], token: str = API_KEY) -> list[dict[str, Any]]:
+    """Have the npm client call methods of its LightningStoreService for store `shop`."""
+    wanted = [
+        [SERVICE, f"storeLightningNodeApi{name}", {"cryptoCode": "BTC", "storeId": "shop", **arguments}]
+        for name, arguments in calls
+    ]
+    asked = json.dumps({"base": host.url, "token": token, "calls": wanted}).encode()
+    process = await asyncio.create_subprocess_exec(
+        node, "call.js", cwd=CLIENT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    async with asyncio.timeout(30):
+        output, _ = await process.communicate(asked)
+    answers: list[dict[str, Any]] = json.loads(output)
+    return answers
+
+
+# --- a client that nobody here wrote --------------------------------------------------------------------------------
+
+
+async def test_npm_client_creates_an_invoice_and_sees_it_paid(bench: Bench, hosts: HostBench, node_client: str) -> None:
+    """From the npm client through host and driver to the sandbox: a real invoice, then its payment."""
+    sandbox = await bench.sandbox()
+    host = await hosts.host(sandbox)
+    asked = {"requestBody": {"amount": "1000000", "description": "coffee", "expiry": 900}}
+    info, created = await call(node_client, host, ("GetInfo", {}), ("CreateInvoice", asked))
+    assert info["ok"]["nodeURIs"] == []
+    assert info["ok"]["blockHeight"] == 0
+    invoice = created["ok"]
+    bolt11 = decode(invoice["BOLT11"])
+    assert (bolt11.payment_hash, bolt11.description) == (invoice["id"], "coffee")
+    assert str(bolt11.amount_msat) == invoice["amount"]
+    assert 1_000_000 <= int(invoice["amount"]) <= 1_010_000
+    assert invoice["expiresAt"] == bolt11.date + (bolt11.expiry or 0)
+    assert (invoice["status"], invoice["paidAt"], invoice["amountReceived"]) == ("Unpaid", None, None)
+    sandbox.pay(invoice["BOLT11"])
+    (paid,) = await call(node_client, host, ("GetInvoice", {"id": invoice["id"]}))
+    assert paid["ok"]["status"] == "Paid"
+    assert paid["ok"]["amountReceived"] == invoice["amount"]
+    assert isinstance(paid["ok"]["paidAt"], int)
+
+
+async def test_npm_client_pays_an_invoice(bench: Bench, hosts: HostBench, node_client: str) -> None:
+    """The npm client pays a BOLT11 of somebody else; paying it again sends nothing twice."""
+    sandbox = await bench.sandbox()
+    host = await hosts.host(sandbox)
+    foreign = sandbox.foreign_invoice(msat=500_000)
+    paying = ("PayInvoice", {"requestBody": {"BOLT11": foreign.payment_request}})
+    first, again = await call(node_client, host, paying, paying)
+    assert first["ok"]["status"] == again["ok"]["status"] == "Complete"
+    assert first["ok"]["paymentHash"] == foreign.payment_hash
+    assert [payment["times_executed"] for payment in sandbox.ledger_snapshot()["payments"]] == [1]
+
+
+async def test_npm_client_is_told_what_is_wrong(hosts: HostBench, node: FakeNode, node_client: str) -> None:
+    """The npm client's error type gets status, code and message as from BTCPay."""
+    host = await hosts.host(node)
+    nothing: dict[str, Any] = {"requestBody": {}}
+    unknown, invalid, connect = await call(
+        node_client,
+        host,
+        ("GetInvoice", {"id": "00" * 32}),
+        ("PayInvoice", nothing),
+        ("ConnectToNode", {"requestBody": {"nodeURI": "02aa@127.0.0.1"}}),
+    )
+    assert unknown["error"]["status"] == 404
+    assert unknown["error"]["body"]["code"] == "invoice-not-found"
+    assert invalid["error"] == {"status": 422, "body": [{"path": "BOLT11", "message": "is missing"}]}
+    assert (connect["error"]["status"], connect["error"]["body"]["code"]) == (400, "not-supported")
+    (refused,) = await call(node_client, host, ("GetInfo", {}), token="some-other-key")
+    assert (refused["error"]["status"], refused["error"]["body"]["code"]) == (401, "unauthenticated")
+
+
+# --- shapes ---------------------------------------------------------------------------------------------------------
+
+
+async def test_balance_is_told_in_msat_texts(hosts: HostBench, node: FakeNode) -> None:
+    """GET /balance has what the wallet tells, and null for the rest."""
+    host = await hosts.host(node)
+    assert await host.greenfield("GET", "/balance") == (
+        200,
+        {"onchain": None, "offchain": {"opening": None, "local": "21000000", "remote": None, "closing": None}},
+    )
+
+
+async def test_terms_reach_the_wallet_as_given(hosts: HostBench, node: FakeNode) -> None:
+    """Amount, description, hash, expiry and route hints arrive, whether written as number or as text."""
+    host = await hosts.host(node)
+    body = {
+        "amount": 10_001,
+        "description": "a long story",
+        "descriptionHashOnly": True,
+        "expiry": "120",
+        "privateRouteHints": True,
+    }
+    status, invoice = await host.greenfield("POST", "/invoices", body)
+    (asked,) = node.created
+    assert status == 200
+    assert (asked.amount, asked.description) == (LightMoney.from_msat(10_001), "a long story")
+    assert (asked.description_hash_only, asked.private_route_hints) == (True, True)
+    assert asked.expiry.total_seconds() == 120
+    assert invoice["amount"] == "10001"
+    assert invoice["expiresAt"] - datetime.now(UTC).timestamp() <= 120
+
+
+@pytest.mark.parametrize("body", [{}, {"amount": "0"}, {"amount": None}])
+async def test_no_amount_makes_an_amountless_invoice(hosts: HostBench, node: FakeNode, body: dict[str, Any]) -> None:
+    """As with BTCPay, no amount or zero lets the payer choose; what was received is told."""
+    host = await hosts.host(node)
+    status, invoice = await host.greenfield("POST", "/invoices", body)
+    assert (status, invoice["amount"]) == (200, None)
+    await node.pay(invoice["id"], LightMoney.from_sat(7))
+    _, paid = await host.greenfield("GET", f"/invoices/{invoice['id'].upper()}")
+    assert (paid["amountReceived"], paid["preimage"]) == ("7000", node.preimages[invoice["id"]])
+
+
+async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
+    """GET /invoices lists all or the pending ones, from an offset on."""
+    host = await hosts.host(node)
+    made = [(await host.greenfield("POST", "/invoices", {"amount": "1000"}))[1]["id"] for _ in range(3)]
+    await node.pay(made[0])
+
+    async def listed(query: str) -> list[str]:
+        return [invoice["id"] for invoice in (await host.greenfield("GET", f"/invoices{query}"))[1]]
+
+    assert await listed("") == made
+    assert await listed("?pendingOnly=true") == made[1:]
+    assert await listed("?offsetIndex=2") == made[2:]
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "answer"),
+    [
+        (PayResult.OK, 200, {"status": "Complete", "totalAmount": "501500", "feeAmount": "1500"}),
+        (PayResult.UNKNOWN, 202, {"status": "Unknown", "totalAmount": "500000", "feeAmount": None}),
+        (PayResult.COULD_NOT_FIND_ROUTE, 400, {"code": "could-not-find-route", "message": "no luck"}),
+        (PayResult.ERROR, 400, {"code": "generic-error", "message": "no luck"}),
+    ],
+)
+async def test_each_outcome_of_a_payment_has_its_status(
+    hosts: HostBench, node: FakeNode, result: PayResult, status: int, answer: dict[str, Any]
+) -> None:
+    """Paid is 200, unknown is 202 and never an error, what certainly failed is 400 with BTCPay's code."""
+    host = await hosts.host(node)
+    node.pay_result = result
+    minted = node.mint.mint(msat=500_000, description="", now=datetime.now(UTC), expiry=_HOUR)
+    got, body = await host.greenfield("POST", "/invoices/pay", {"BOLT11": minted.payment_request})
+    assert got == status
+    assert {name: body[name] for name in answer} == answer
+    got, payment = await host.greenfield("GET", f"/payments/{minted.payment_hash}")
+    assert (got, payment["paymentHash"]) == (200, minted.payment_hash)
+
+
+async def test_limits_of_a_payment_reach_the_wallet(hosts: HostBench, node: FakeNode) -> None:
+    """Amount in msat, fees in percent and satoshi, time-out in seconds: each arrives in its unit."""
+    host = await hosts.host(node)
+    minted = node.mint.mint(msat=None, description="", now=datetime.now(UTC), expiry=_HOUR)
+    body = {
+        "BOLT11": minted.payment_request,
+        "amount": "5000",
+        "maxFeePercent": "6.15",
+        "maxFeeFlat": "21",
+        "sendTimeout": 5,
+    }
+    assert (await host.greenfield("POST", "/invoices/pay", body))[0] == 200
+    (params,) = node.paid_with
+    assert params.amount == LightMoney.from_msat(5000)
+    assert str(params.max_fee_percent) == "6.15"
+    assert params.max_fee_flat == LightMoney.from_sat(21)
+    assert params.send_timeout.total_seconds() == 5
+
+
+async def test_payments_are_listed(hosts: HostBench, node: FakeNode) -> None:
+    """GET /payments lists finished payments; those under way only when asked for."""
+    host = await hosts.host(node)
+    for result in (PayResult.OK, PayResult.UNKNOWN):
+        node.pay_result = result
+        minted = node.mint.mint(msat=1000, description="", now=datetime.now(UTC), expiry=_HOUR)
+        await host.greenfield("POST", "/invoices/pay", {"BOLT11": minted.payment_request})
+    assert len((await host.greenfield("GET", "/payments"))[1]) == 1
+    assert len((await host.greenfield("GET", "/payments?includePending=true"))[1]) == 2
+
+
+async def test_hanging_up_does_not_stop_a_payment(hosts: HostBench, node: FakeNode) -> None:
+    """A client that goes away while its payment is under way leaves it to end in the wallet."""
+    host = await hosts.host(node)
+    going, go = asyncio.Event(), asyncio.Event()
+    node.before_paying = (going, go)
+    minted = node.mint.mint(msat=1000, description="", now=datetime.now(UTC), expiry=_HOUR)
+    asking = asyncio.create_task(host.greenfield("POST", "/invoices/pay", {"BOLT11": minted.payment_request}))
+    async with asyncio.timeout(20):
+        await going.wait()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        go.set()
+        await host.stop()
+    assert list(node.payments) == [minted.payment_hash]
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("authorization", "store", "crypto_code", "answer"),
+    [
+        (None, "shop", "BTC", (401, "unauthenticated")),
+        ("", "shop", "BTC", (401, "unauthenticated")),
+        ("token", "shop", "BTC", (401, "unauthenticated")),
+        ("token nonsense", "shop", "BTC", (401, "unauthenticated")),
+        (f"Bearer {API_KEY}", "shop", "BTC", (401, "unauthenticated")),
+        (f"token {API_KEY}x", "shop", "BTC", (401, "unauthenticated")),
+        (f"token {API_KEY[:-1]}", "shop", "BTC", (401, "unauthenticated")),
+        (f"token {API_KEY}", "bakery", "BTC", (403, "missing-permission")),
+        (f"token {API_KEY}", "..%2fshop", "BTC", (403, "missing-permission")),
+        (f"token {API_KEY}", "shop", "DOGE", (404, "unknown-cryptocode")),
+        (f"token {API_KEY}", "shop", "btc-ln", (200, None)),
+    ],
+)
+async def test_only_a_key_of_the_store_opens_it(  # noqa: PLR0917 - pytest passes them by name
+    hosts: HostBench,
+    node: FakeNode,
+    authorization: str | None,
+    store: str,
+    crypto_code: str,
+    answer: tuple[int, str | None],
+) -> None:
+    """No key, a wrong one or one of another store is refused in BTCPay's words; nothing tells which stores exist."""
+    host = await hosts.host(node)
+    headers = {} if authorization is None else {"Authorization": authorization}
+    path = f"/api/v1/stores/{store}/lightning/{crypto_code}/info"
+    got, body = await host.get(path, headers=headers)
+    assert (got, body.get("code")) == answer
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"amount": "lots"}, "amount"),
+        ({"amount": -1}, "amount"),
+        ({"amount": "-1"}, "amount"),
+        ({"amount": 1.5}, "amount"),
+        ({"amount": "1e3"}, "amount"),
+        ({"amount": True}, "amount"),
+        ({"amount": [1]}, "amount"),
+        ({"amount": "٣"}, "amount"),
+        ({"amount": "9" * 29}, "amount"),
+        ({"amount": 2_100_000_000_000_000_001}, "amount"),
+        ({"amount": "1000", "expiry": 0}, "expiry"),
+        ({"amount": "1000", "expiry": "soon"}, "expiry"),
+        ({"amount": "1000", "expiry": 10**12}, "expiry"),
+        ({"amount": "1000", "description": 7}, "description"),
+        ({"amount": "1000", "description": "x" * 9000}, "description"),
+        ({"amount": "1000", "description": "nul\x00"}, "description"),
+        ({"amount": "1000", "description": "\ud800"}, "description"),
+        ({"amount": "1000", "descriptionHashOnly": True}, "description"),
+        ({"amount": "1000", "descriptionHashOnly": "maybe"}, "descriptionHashOnly"),
+    ],
+)
+async def test_bad_field_is_named(hosts: HostBench, node: FakeNode, body: dict[str, Any], path: str) -> None:
+    """A field that makes no sense is 422 with its name; nothing reaches the wallet."""
+    host = await hosts.host(node)
+    status, answer = await host.greenfield("POST", "/invoices", body)
+    assert (status, [field["path"] for field in answer]) == (422, [path])
+    assert node.created == []
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "BOLT11"),
+        ({"BOLT11": 7}, "BOLT11"),
+        ({"BOLT11": "x" * 5000}, "BOLT11"),
+        ({"BOLT11": "lnbc1", "maxFeePercent": "NaN"}, "maxFeePercent"),
+        ({"BOLT11": "lnbc1", "maxFeePercent": "-1"}, "maxFeePercent"),
+        ({"BOLT11": "lnbc1", "maxFeePercent": 1e300}, "maxFeePercent"),
+        ({"BOLT11": "lnbc1", "maxFeeFlat": "some"}, "maxFeeFlat"),
+        ({"BOLT11": "lnbc1", "amount": "0.5"}, "amount"),
+        ({"BOLT11": "lnbc1", "amount": "0"}, "amount"),
+        ({"BOLT11": "lnbc1", "sendTimeout": 0}, "sendTimeout"),
+    ],
+)
+async def test_bad_field_of_a_payment_is_named(
+    hosts: HostBench, node: FakeNode, body: dict[str, Any], path: str
+) -> None:
+    """A payment whose terms make no sense is 422 with the field's name; nothing is paid."""
+    host = await hosts.host(node)
+    status, answer = await host.greenfield("POST", "/invoices/pay", body)
+    assert (status, [field["path"] for field in answer]) == (422, [path])
+    assert node.paid_with == []
+
+
+async def test_bolt11_that_the_wallet_refuses_is_a_bad_field(bench: Bench, hosts: HostBench) -> None:
+    """A text that is no BOLT11 is found out by the driver, and told with BTCPay's name of the field."""
+    host = await hosts.host(await bench.sandbox())
+    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": "lnbcrt1nonsense"})
+    assert (status, [field["path"] for field in answer]) == (422, ["BOLT11"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "7", '"text"', "null", '{"amount": NaN}', '{"amount": ' + "9" * 99 + "}", "[" * 60_000]
+)
+async def test_body_that_is_no_object_is_refused(hosts: HostBench, node: FakeNode, text: str) -> None:
+    """A body that is not a JSON object is 400 bad-request."""
+    host = await hosts.host(node)
+    headers = {"Authorization": f"token {API_KEY}", "Content-Type": "application/json"}
+    path = "/api/v1/stores/shop/lightning/BTC/invoices"
+    status, answer = await host.request("POST", path, data=text, headers=headers)
+    assert (status, answer["code"]) == (400, "bad-request")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (BackendUnavailable("creating", {"websocket": "refused"}), 503, "lightning-node-unavailable"),
+        (CredentialRejected("the token is dead"), 503, "lightning-node-unavailable"),
+        (NotSupported("not here"), 400, "not-supported"),
+        (RequestRefused("no"), 400, "generic-error"),
+        (LightningError("odd"), 400, "generic-error"),
+    ],
+)
+async def test_trouble_of_the_wallet_has_status_and_code(
+    hosts: HostBench, node: FakeNode, error: LightningError, status: int, code: str
+) -> None:
+    """What the wallet raises is told in BTCPay's codes, with its words, which hold no secret."""
+    host = await hosts.host(node)
+    node.broken = error
+    got, body = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    assert (got, body) == (status, {"code": code, "message": str(error)})
+
+
+async def test_rate_limit_says_when_to_come_back(hosts: HostBench, node: FakeNode) -> None:
+    """A wallet at its limit is 429 with Retry-After in whole seconds."""
+    host = await hosts.host(node)
+    node.broken = RateLimited("too many", retry_after=timedelta(seconds=2.5))
+    headers = {"Authorization": f"token {API_KEY}"}
+    url = f"{host.url}/api/v1/stores/shop/lightning/BTC/info"
+    async with host.session.get(url, headers=headers) as response:
+        assert (response.status, response.headers["Retry-After"]) == (429, "3")
+        assert (await response.json())["code"] == "rate-limited"
+
+
+@pytest.mark.parametrize("path", ["/invoices/nonsense", f"/invoices/{'0' * 64}", "/invoices/..%2f..%2finfo"])
+async def test_unknown_invoice_is_not_found(hosts: HostBench, node: FakeNode, path: str) -> None:
+    """An id that was never given out is 404."""
+    host = await hosts.host(node)
+    status, body = await host.greenfield("GET", path)
+    assert (status, body["code"]) == (404, "invoice-not-found")
+
+
+async def test_unknown_payment_path_and_method(hosts: HostBench, node: FakeNode) -> None:
+    """A payment never made, a path and a method that do not exist: each is told in the same shape."""
+    host = await hosts.host(node)
+    assert (await host.greenfield("GET", f"/payments/{'0' * 64}"))[1]["code"] == "payment-not-found"
+    assert (await host.greenfield("GET", "/histogram"))[1]["code"] == "not-found"
+    assert (await host.greenfield("DELETE", "/invoices"))[1]["code"] == "method-not-allowed"
