@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 __all__ = ["Gate", "Patience"]
-
-_LONGEST_CLOSURE: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +18,8 @@ class Patience:
         longest_backoff: The most of that.
         trouble: Before asking again when no transport worked; doubles up to `longest_trouble`.
         longest_trouble: The most of that.
+        longest_closure: The most to wait when the server takes no more for now, whatever it says: that may be meant for
+            new invoices.
         stable: For how long a subscription has to hold before its loss is a first loss again.
         refusal: For how long the token has to be refused over and over before it is called dead.
         reload: Between two looks into the journal for invoices of other processes, which may have died.
@@ -33,6 +32,7 @@ class Patience:
     longest_backoff: float = 30.0
     trouble: float = 0.25
     longest_trouble: float = 10.0
+    longest_closure: float = 60.0
     stable: float = 5.0
     refusal: float = 2.0
     reload: float = 300.0
@@ -65,7 +65,7 @@ class Gate:
 
     def close_for(self, now: float, seconds: float) -> None:
         """The server takes no more for now."""
-        self._closed_until = max(self._closed_until, now + min(seconds, _LONGEST_CLOSURE))
+        self._closed_until = max(self._closed_until, now + min(seconds, self._patience.longest_closure))
 
     def lift(self) -> None:
         """Something was answered: the trouble is over."""

@@ -353,7 +353,9 @@ class Watcher:
     async def _ask_about(self, payment_hash: str, slots: asyncio.Semaphore, *, urgent: bool) -> None:
         try:
             record = await self._journal.find_invoice(payment_hash)
-            if record is None or record.status is not LightningInvoiceStatus.UNPAID:
+            # An expired one is asked about only when the server announces something after all: PAID wins.
+            settled = record is not None and record.status is LightningInvoiceStatus.PAID
+            if record is None or settled or (record.status is LightningInvoiceStatus.EXPIRED and not urgent):
                 self._agenda.discard(payment_hash)
                 return
             await self._ask_about_unpaid(record, urgent=urgent)

@@ -1,0 +1,361 @@
+"""A world: a server, a network that fails, and a host; played through a schedule and judged by the server's ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from connection_strings import CreateInvoiceParams, LightMoney, LightningError, ListPaymentsParams
+from flash_driver.journal.urls import JournalUrl
+from flash_driver.pool import Pool
+from flash_driver.sandbox import Sandbox, SandboxOptions
+from flash_driver.sandbox.invoicing import NotPayableError
+from flash_driver.settings import ProcessSettings
+from tests.faults.host import Host
+from tests.support.driver import Bench
+from tests.support.haste import hasten
+from tests.support.proxy import FaultProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from connection_strings import LightningInvoice
+    from flash_driver.client import FlashLightningClient
+    from tests.faults.schedule import Schedule, Step
+
+__all__ = ["Verdict", "World", "play"]
+
+_GRACE_SECONDS: Final = 1
+_CALM_SECONDS: Final = 25.0
+_AFTER_PAUSE: Final = 0.02
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a schedule came to; the last six have to be nothing.
+
+    Attributes:
+        faults: How often each kind of fault struck.
+        lost: Paid invoices that a listener was never given, or of which the host was told that they are dead.
+        duplicated: Invoices that a listener was given twice.
+        invented: Invoices or payments called paid that are not.
+        disordered: Listeners that were given invoices in another order than their cursor says.
+        double_payments: Payments for which the money left twice.
+        leaks: Tasks or sockets left behind.
+
+    """
+
+    seeds: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    invoices: int = 0
+    settled: int = 0
+    delivered: int = 0
+    payments: int = 0
+    unknown: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    invented: int = 0
+    disordered: int = 0
+    double_payments: int = 0
+    leaks: int = 0
+    bad_seeds: list[int] = field(default_factory=list)
+
+    def add(self, other: Verdict) -> None:
+        """Add what another schedule came to."""
+        self.faults.update(other.faults)
+        self.bad_seeds += other.bad_seeds
+        for name in (
+            *("seeds", "invoices", "settled", "delivered", "payments", "unknown"),
+            *("lost", "duplicated", "invented", "disordered", "double_payments", "leaks"),
+        ):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was lost, doubled, invented or left behind."""
+        counts = (self.lost, self.duplicated, self.invented, self.disordered, self.double_payments, self.leaks)
+        return not any(counts)
+
+
+class World:
+    """Server, network and host of one schedule."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._faults: Counter[str] = Counter()
+        self._deeds: set[asyncio.Task[None]] = set()
+        self._pool = Pool()
+        self._process = ProcessSettings(
+            journal_url=JournalUrl.parse("memory:"),
+            invoice_budget=None,
+            expiry_grace_seconds=_GRACE_SECONDS,
+            network="regtest",
+        )
+
+    async def play(self) -> Verdict:
+        """Let everything happen, let it calm down, and judge."""
+        async with AsyncExitStack() as stack:
+            await self._begin(stack)
+            for step in self._schedule.steps:
+                await asyncio.sleep(step.after)
+                self._do(step)
+            await self._calm_down()
+            return await self._judge()
+
+    async def _begin(self, stack: AsyncExitStack) -> None:
+        self._bench = Bench(stack)
+        options = SandboxOptions(**{"rate_limit": "off", **self._schedule.sandbox})
+        self._sandbox = await stack.enter_async_context(Sandbox(options))
+        self._proxy = await stack.enter_async_context(FaultProxy(self._sandbox.server))
+        self._host = Host([await self._client(transports) for transports in self._schedule.transports])
+        ears = [asyncio.create_task(ear.listen()) for ear in self._host.ears]
+        stack.push_async_callback(_end, ears)
+        for ear in self._host.ears:
+            await ear.listening.wait()
+
+    async def _client(self, transports: str) -> FlashLightningClient:
+        text = f"type=flash;server={self._proxy.url};token={self._sandbox.token};allowinsecure=true"
+        client = await self._bench.client(text, self._pool, self._process, transports=transports)
+        return hasten(client)
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def _do(self, step: Step) -> None:
+        """Begin what a step says; nobody waits for it."""
+        house, _, name = step.act.rpartition(".")
+        if house == "proxy":
+            self._faults[f"network: {name}"] += 1
+            self._break_network(name, step.details["size"])
+        elif house == "server":
+            self._faults[_name(name, step.details)] += 1
+            self._sandbox.arm(name, **step.details)
+        else:
+            client = self._host.clients[step.details["client"]]
+            self._start(self._deed(name)(client, step.details["pick"]))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._deeds.add(task)
+        task.add_done_callback(self._deeds.discard)
+
+    def _break_network(self, name: str, size: float) -> None:
+        proxy = self._proxy
+        match name:
+            case "delay":
+                proxy.delay = size * 0.2
+            case "throttle":
+                proxy.bytes_per_second = int(2_000 + size * 20_000)
+            case "truncate":
+                proxy.truncate(int(size * 2_000))
+            case "refuse" | "ignore":
+                proxy.accept = "refuse" if name == "refuse" else "ignore"
+            case "reorder":
+                proxy.hold()
+                self._start(_later(0.1, proxy.release))
+            case _:
+                getattr(proxy, name)()
+
+    def _deed(self, name: str) -> Callable[[FlashLightningClient, float], Coroutine[Any, Any, None]]:
+        found: Callable[[FlashLightningClient, float], Coroutine[Any, Any, None]] = getattr(self, f"_{name}")
+        return found
+
+    async def _create(self, client: FlashLightningClient, pick: float) -> None:
+        await self._host.create(client, 100 + int(pick * 5_000))
+
+    async def _create_cancelled(self, client: FlashLightningClient, pick: float) -> None:
+        await self._host.create(client, 100 + int(pick * 5_000), patience=pick * 0.05)
+
+    async def _create_many(self, client: FlashLightningClient, pick: float) -> None:
+        many = [CreateInvoiceParams(LightMoney.from_sat(100 + each), "many") for each in range(2 + int(pick * 5))]
+        with contextlib.suppress(LightningError, TimeoutError):
+            async with asyncio.timeout(1.5):
+                self._host.invoices += await client.create_invoices(many)
+
+    async def _settle(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - a payer has no client
+        payable = self._pending()
+        if payable:
+            self._payer_pays(payable[int(pick * len(payable))])
+
+    async def _settle_all(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - as above
+        for payment_request in self._pending():
+            self._payer_pays(payment_request)
+
+    async def _settle_late(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - as above
+        """Let a payment land in the grace time: it was in flight when the invoice expired."""
+        invoices = self._host.invoices
+        if not invoices or self._schedule.sandbox["invoice_expiry_seconds"] > 2:
+            return
+        invoice = invoices[int(pick * len(invoices))]
+        await asyncio.sleep(max(0.0, (invoice.expires_at - datetime.now(UTC)).total_seconds() + 0.1))
+        if datetime.now(UTC) < invoice.expires_at + timedelta(seconds=_GRACE_SECONDS * 0.7):
+            self._payer_pays(invoice.bolt11)
+
+    def _pending(self) -> list[str]:
+        rows = self._sandbox.ledger_snapshot()["invoices"]
+        return [row["payment_request"] for row in rows if row["status"] == "PENDING"]
+
+    def _payer_pays(self, payment_request: str) -> None:
+        with contextlib.suppress(NotPayableError):
+            self._sandbox.pay(payment_request, force=True)
+
+    async def _pay(self, client: FlashLightningClient, pick: float) -> None:
+        minted = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
+        await self._host.pay(client, minted.payment_request, minted.payment_hash)
+
+    async def _pay_amountless(self, client: FlashLightningClient, pick: float) -> None:
+        minted = self._sandbox.foreign_invoice()
+        amount = LightMoney.from_msat(5_000 + int(pick * 1_000_000))
+        await self._host.pay(client, minted.payment_request, minted.payment_hash, amount=amount)
+
+    async def _pay_with_fee_limit(self, client: FlashLightningClient, pick: float) -> None:
+        minted = self._sandbox.foreign_invoice(1_000_000)
+        limit = LightMoney.from_msat(int(pick * 20_000))
+        await self._host.pay(client, minted.payment_request, minted.payment_hash, max_fee_flat=limit)
+
+    async def _pay_twice(self, client: FlashLightningClient, pick: float) -> None:
+        minted = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
+        other = self._host.clients[-1]
+        await asyncio.gather(
+            *(self._host.pay(each, minted.payment_request, minted.payment_hash) for each in (client, other, client))
+        )
+
+    async def _pay_cancelled(self, client: FlashLightningClient, pick: float) -> None:
+        minted = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
+        await self._host.pay(client, minted.payment_request, minted.payment_hash, patience=pick * 0.05)
+
+    async def _look_up(self, client: FlashLightningClient, pick: float) -> None:
+        if self._host.invoices:
+            await self._host.look_up(client, self._host.invoices[int(pick * len(self._host.invoices))])
+
+    async def _listen_anew(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - any ear will do
+        await self._host.ears[int(pick * len(self._host.ears))].listen_anew()
+
+    async def _new_client(self, client: FlashLightningClient, pick: float) -> None:
+        """Use a client for one call and close it, as hosts do."""
+        async with await self._client(self._schedule.transports[self._host.clients.index(client)]) as fresh:
+            await self._create(fresh, pick)
+
+    async def _lie(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - told to all
+        """Announce a settlement that did not happen."""
+        invoices = self._host.invoices
+        if invoices:
+            self._sandbox.announce(invoices[int(pick * len(invoices))].payment_hash)
+
+    async def _stranger(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - told to all
+        """Announce a settlement of somebody else's invoice."""
+        self._sandbox.announce(f"{int(pick * 2**60):064x}")
+
+    async def _resolve(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - the server's deed
+        pending = [row for row in self._sandbox.ledger_snapshot()["payments"] if row["status"] == "PENDING"]
+        if pending:
+            row = pending[int(pick * len(pending))]
+            self._sandbox.resolve_payment(row["payment_hash"], arrived=pick < 0.5)
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    async def _calm_down(self) -> None:
+        """Let the faults end, and wait until every listener has heard of all that was paid, or has had the time to."""
+        armed = self._sandbox._bank.faults._armed
+        for fault in armed:
+            self._faults[_name(fault.kind, fault.details)] -= 1 if fault.count else 0
+        self._sandbox.clear_faults()
+        self._proxy.heal()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CALM_SECONDS):
+                await asyncio.gather(*self._deeds)
+                await self._until_all_is_heard()
+                await self._send_one_more()
+                await self._until_all_is_heard()
+
+    async def _until_all_is_heard(self) -> None:
+        while True:
+            owed = await self._owed()
+            if all(owed <= {invoice.id for invoice in ear.heard} for ear in self._host.ears):
+                return
+            changes = [asyncio.ensure_future(ear.changed.wait()) for ear in self._host.ears]
+            await asyncio.wait(changes, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+            await _end(changes)
+            for ear in self._host.ears:
+                ear.changed.clear()
+
+    async def _send_one_more(self) -> None:
+        """Settle a last invoice: whatever would be given out twice comes before it."""
+        while True:
+            before = len(self._host.invoices)
+            await self._host.create(self._host.clients[0], 77)
+            if len(self._host.invoices) > before:
+                self._payer_pays(self._host.invoices[-1].bolt11)
+                return
+            await asyncio.sleep(_AFTER_PAUSE)
+
+    async def _owed(self) -> set[str]:
+        """Return what the ledger calls paid, of all that the driver handed out or journalled."""
+        paid = {row["payment_hash"] for row in self._sandbox.ledger_snapshot()["invoices"] if row["status"] == "PAID"}
+        known = {invoice.id for invoice in await self._host.clients[0].list_invoices()}
+        return paid & (known | {invoice.id for invoice in self._host.invoices})
+
+    async def _judge(self) -> Verdict:
+        ledger, host = self._sandbox.ledger_snapshot(), self._host
+        paid = {row["payment_hash"]: row["msat_received"] for row in ledger["invoices"] if row["status"] == "PAID"}
+        owed = await self._owed()
+        verdict = Verdict(seeds=1, faults=+self._faults, invoices=len(ledger["invoices"]), settled=len(owed))
+        for ear in host.ears:
+            heard = [invoice.id for invoice in ear.heard]
+            verdict.delivered += len(heard)
+            verdict.lost += len(owed - set(heard))
+            verdict.duplicated += len(heard) - len(set(heard))
+            verdict.invented += sum(not _true(invoice, paid) for invoice in ear.heard)
+        orders = {tuple(invoice.id for invoice in ear.heard) for ear in host.ears}
+        verdict.disordered = 0 if verdict.lost or verdict.duplicated else len(orders) - 1
+        verdict.lost += len(host.lost) + len(host.said_expired & set(paid))
+        verdict.invented += len(host.said_paid - set(paid))
+        await self._judge_payments(verdict, ledger["payments"])
+        if not verdict.sound:
+            verdict.bad_seeds.append(self._schedule.seed)
+        return verdict
+
+    async def _judge_payments(self, verdict: Verdict, rows: list[dict[str, Any]]) -> None:
+        made = {row["payment_hash"] for row in rows if row["status"] == "SUCCESS"}
+        left = {row["payment_hash"] for row in rows if row["times_executed"]}
+        verdict.payments = len(rows)
+        verdict.double_payments = sum(row["times_executed"] > 1 for row in rows)
+        verdict.invented += len(self._host.told_paid - made)
+        for payment in await self._host.clients[0].list_payments(ListPaymentsParams(include_pending=True)):
+            # What the journal has to say in the end: never "failed" of money that left.
+            verdict.invented += payment.status.name == "COMPLETE" and payment.payment_hash not in made
+            verdict.double_payments += payment.status.name == "FAILED" and payment.payment_hash in left
+            verdict.unknown += payment.status.name in ("UNKNOWN", "PENDING")
+
+
+def _true(invoice: LightningInvoice, paid: dict[str, int]) -> bool:
+    """Whether a delivered invoice is one that was paid, over what was paid."""
+    received = invoice.amount_received
+    return received is not None and invoice.paid_at is not None and paid.get(invoice.id) == received.msat
+
+
+def _name(kind: str, details: Any) -> str:
+    if kind == "payment":
+        gone = " (money left)" if details.get("executed") else ""
+        return f"payment: {details['outcome']}{gone}"
+    return f"server: {kind}"
+
+
+async def _later(seconds: float, act: Callable[[], None]) -> None:
+    await asyncio.sleep(seconds)
+    act()
+
+
+async def _end(tasks: list[asyncio.Task[Any]] | list[asyncio.Future[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def play(schedule: Schedule) -> Verdict:
+    """Play one schedule from an empty world to the verdict."""
+    return await World(schedule).play()

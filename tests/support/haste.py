@@ -1,0 +1,57 @@
+"""Makes the driver's pauses short, so that a test sees in a second what takes minutes in a shop."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from flash_driver.agenda import Pace
+from flash_driver.patience import Patience
+from flash_driver.payments import Persistence
+from flash_driver.transports.handshake import Limits
+
+if TYPE_CHECKING:
+    from flash_driver.account import Account
+    from flash_driver.client import FlashLightningClient
+
+__all__ = ["account_of", "hasten"]
+
+
+def account_of(client: FlashLightningClient) -> Account:
+    """Return what a client shares with the others of its account."""
+    return client._account()
+
+
+def hasten(
+    client: FlashLightningClient,
+    *,
+    limits: Limits | None = None,
+    patience: Patience | None = None,
+    pace: Pace | None = None,
+    persistence: Persistence | None = None,
+) -> FlashLightningClient:
+    """Shorten the pauses of a client's account; what is given replaces what is otherwise chosen here."""
+    account = account_of(client)
+    if account.socket is not None:
+        account.socket._limits = limits or Limits(
+            ping_interval=0.3, ping_timeout=0.3, suspicion_timeout=0.2, close_timeout=0.1
+        )
+    watcher = account.watcher
+    watcher._patience = patience or Patience(
+        connect=1.0,
+        ask=1.0,
+        backoff=0.05,
+        longest_backoff=0.3,
+        trouble=0.03,
+        longest_trouble=0.2,
+        longest_closure=0.3,
+        stable=0.5,
+        refusal=0.3,
+        reload=1.0,
+    )
+    watcher._pace = pace or Pace(quick=0.2, heard=0.5, slowest=0.5, retry=0.05, slowest_retry=0.2)
+    watcher._poll_spacing = timedelta(milliseconds=2)
+    account.payments._persistence = persistence or Persistence(
+        pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=2.0, look=0.05, later=(0.2, 0.5, 1.0)
+    )
+    return client
