@@ -9,13 +9,20 @@ from typing import Final
 __all__ = ["LONGEST_MEMO", "cut_memo", "readable_text"]
 
 LONGEST_MEMO: Final = 50
-"""Characters; a longer memo is answered with IBEX_ERROR (flash-api.md 4)."""
+"""Characters; a longer memo is answered with IBEX_ERROR (flash-api.md 4).
+
+Fifty of them are never more than 200 bytes of UTF-8, well below the 639 that Flash itself takes.
+"""
 
 _ZERO_WIDTH_JOINER: Final = "\u200d"
+_ZERO_WIDTH_NON_JOINER: Final = "\u200c"
 
 
 def cut_memo(memo: str, longest: int = LONGEST_MEMO) -> str:
-    """Cut a memo where no character that a reader sees as one is torn apart (emoji, combining marks, flags)."""
+    """Cut a memo where no character that a reader sees as one is torn apart (emoji, combining marks, flags).
+
+    Follows the rules for grapheme clusters of Unicode's annex 29, but for conjuncts of Indic scripts.
+    """
     if len(memo) <= longest:
         return memo
     end = longest
@@ -41,7 +48,9 @@ def _joined(memo: str, at: int) -> bool:
     before, after = memo[at - 1], memo[at]
     if _ZERO_WIDTH_JOINER in (before, after):
         return True
-    if unicodedata.combining(after) or unicodedata.category(after) in ("Mn", "Me", "Mc") or _is_skin_tone(after):
+    if unicodedata.category(after) in ("Mn", "Me", "Mc") or _continues(after):
+        return True
+    if (before, after) == ("\r", "\n"):
         return True
     return _is_flag_half(before) and _is_flag_half(after) and _flag_halves_before(memo, at) % 2 == 1
 
@@ -57,5 +66,11 @@ def _is_flag_half(char: str) -> bool:
     return "\U0001f1e6" <= char <= "\U0001f1ff"
 
 
-def _is_skin_tone(char: str) -> bool:
-    return "\U0001f3fb" <= char <= "\U0001f3ff"
+def _continues(char: str) -> bool:
+    """Whether a character is only ever a part of the one before it, though Unicode files it among others."""
+    return (
+        "\U0001f3fb" <= char <= "\U0001f3ff"  # skin tones
+        or "\U000e0020" <= char <= "\U000e007f"  # the letters in the flags of England, Scotland and Wales
+        or "\u1160" <= char <= "\u11ff"  # vowels and finals of Korean syllables written in parts
+        or char in (_ZERO_WIDTH_NON_JOINER, "\u0e33", "\u0eb3")  # the last two: Thai and Lao vowels
+    )
