@@ -25,7 +25,7 @@ def why_not_connected(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate was not accepted ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
-        return f"TLS failed ({error.reason})"
+        return f"TLS failed ({getattr(error, 'reason', None) or type(error).__name__})"
     if isinstance(error, socket.gaierror):
         return "the host name was not found"
     if isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error):
