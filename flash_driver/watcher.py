@@ -92,6 +92,7 @@ class Watcher:
         self._agenda = Agenda()
         self._asking = Gate(self._patience)
         self._refused_since: float | None = None
+        self._trouble: str | None = None
         self._changed = asyncio.Event()
         self._reload = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -124,7 +125,7 @@ class Watcher:
         lag = self._agenda.lag(_now()) if self._tasks else 0.0
         return Health(
             listening=self.listening,
-            reason=self.reason,
+            reason=self.reason or self._trouble,
             since=self.since,
             connected=self._socket is not None and self._socket.connected,
             reconnects=0 if self._socket is None else max(0, self._socket.times_connected - 1),
@@ -139,7 +140,7 @@ class Watcher:
         """Begin to watch every unpaid invoice of the journal; does nothing when running."""
         if self._tasks:
             return
-        self.failure, self._refused_since, self._losses = None, None, 0
+        self.failure, self._refused_since, self._trouble, self._losses = None, None, None, 0
         self._asking = Gate(self._patience)
         self._changed, self._reload = asyncio.Event(), asyncio.Event()
         self._say(Listening.CONNECTING)
@@ -368,7 +369,7 @@ class Watcher:
     async def _ask_about_unpaid(self, record: InvoiceRecord, *, urgent: bool) -> None:
         fresh = await self._invoices.refresh(record, Deadline.after(self._patience.ask))
         self._asking.lift()
-        self._refused_since = None
+        self._refused_since = self._trouble = None
         if fresh.status is not LightningInvoiceStatus.UNPAID:
             self._agenda.discard(record.payment_hash)
             return
@@ -385,6 +386,7 @@ class Watcher:
     def _retry(self, payment_hash: str, error: LightningError) -> None:
         """Ask again later: this one, or all if the trouble is not its own."""
         now, entry = _now(), self._agenda[payment_hash]
+        self._trouble = f"asking about an invoice failed: {error}"
         match error:
             case RateLimited():
                 self._asking.close_for(now, error.retry_after.total_seconds())
