@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 __all__ = ["Payments", "Persistence"]
 
 _LONGEST_WAIT_FOR_WALLET: Final = 5.0
+_SHARE_OF_TIME: Final = 0.6
+"""How much of the time left the first sending may use."""
 
 _log: Final = get_logger(part="payments")
 
@@ -319,7 +321,9 @@ class Payments:
         self, record: PaymentRecord, deadline: Deadline, trail: Trail, *, sent_before: bool
     ) -> tuple[PaymentRecord, Outcome, str]:
         """Send an attempt, and again under the same key while it is not known how it ended and that is a question."""
-        delivery = await self._router.perform(operation(record), deadline, trail, self._take_late(record))
+        # Silence must not use up the time in which a question could bring out how it ended.
+        share = 1.0 if record.idempotency_key is None else _SHARE_OF_TIME
+        delivery = await self._router.perform(operation(record), deadline.share(share), trail, self._take_late(record))
         if key_is_unheard_of(record, delivery) and not sent_before:
             record = replace(record, idempotency_key=None)
             await self._journal.update_payment(record)

@@ -1,0 +1,63 @@
+"""Random schedules of faults, in the suite's share; `make soak` plays ten thousand."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.schedule import draw
+from tests.faults.soak import main, soak, table
+from tests.faults.world import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SEEDS = 200
+_AT_ONCE = 32
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Keep thousands of reports of the faults, which are the point here, out of the test report."""
+    names = ("flash_driver", "aiohttp", "asyncio")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.timeout(300)
+async def test_nothing_is_lost_doubled_or_invented() -> None:
+    """Whatever fails, each paid invoice is heard of once and no money leaves twice, by the server's own ledger."""
+    total = await soak(range(_SEEDS), _AT_ONCE)
+    print(table(total))  # noqa: T201 - shown when it fails
+    assert (total.seeds, total.sound, total.bad_seeds) == (_SEEDS, True, [])
+    # Otherwise nothing was put to the test.
+    assert min(total.settled, total.delivered, total.payments, sum(total.faults.values())) > _SEEDS / 2
+
+
+def test_a_seed_always_draws_the_same_schedule() -> None:
+    """A failing seed can be replayed."""
+    assert draw(7) == draw(7)
+    assert draw(7) != draw(8)
+
+
+def test_a_failure_is_told_by_its_seed() -> None:
+    """A verdict that is not sound names the seeds to replay."""
+    total = Verdict()
+    total.add(Verdict(seeds=1, lost=1, bad_seeds=[42]))
+    assert not total.sound
+    assert "failing seeds                             42" in table(total)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_seed_replays_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m tests.faults.soak --seed N` shows the steps and the verdict of one schedule."""
+    assert main(["--seed", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "Step(" in shown
+    assert "double payments                            0" in shown
