@@ -245,7 +245,7 @@ class ProcessSettings(BaseSettings):
     )
 
     journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(
-        default_factory=JournalUrl.default
+        default="", validate_default=True
     )
     invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
     expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)

@@ -76,10 +76,18 @@ def prepare_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _OWNER_ONLY))
     for file in (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))):
         with contextlib.suppress(FileNotFoundError):
-            mode = stat.S_IMODE(file.stat().st_mode)
-            if mode & 0o077:
-                file.chmod(_OWNER_ONLY)
-                _log.warning("the journal could be read by others, now it can't", file=file, mode=f"{mode:o}")
+            _keep_others_out(file)
+
+
+def _keep_others_out(file: Path) -> None:
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        try:
+            file.chmod(_OWNER_ONLY)
+        except PermissionError:
+            _log.warning("the journal can be read by others, and belongs to another user", file=file, mode=f"{mode:o}")
+        else:
+            _log.warning("the journal could be read by others, now it can't", file=file, mode=f"{mode:o}")
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -64,6 +64,8 @@ def explain(error: BaseException, journal: JournalUrl) -> JournalError | None:
 
 def _words(error: BaseException, journal: JournalUrl) -> tuple[str, str] | None:
     """Return the reason and the remedy."""
+    if isinstance(getattr(error, "orig", None), (TypeError, ValueError)):
+        return None
     state = _sqlstate(error)
     if state is not None:
         listed = ((reason, remedy) for begin, reason, remedy in _POSTGRESQL if state.startswith(begin))

@@ -88,7 +88,9 @@ class Ringer:
                     raise
                 # Logged once for each time that it breaks off, not once for each attempt.
                 if heard:
-                    _log.warning("other processes' settlements are not heard of now, looking instead", why=explained)
+                    _log.warning(
+                        "other processes' settlements are not heard of now, looking instead", why=str(explained)
+                    )
                 heard = False
             self._ring(None)
             await asyncio.sleep(_PAUSE_SECONDS)

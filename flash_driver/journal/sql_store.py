@@ -38,15 +38,17 @@ class SqlStore:
     """Keeps the journals of many accounts in one database.
 
     Each piece of work is one transaction in a task of its own: it happens whole, also when whoever asked is cancelled
-    meanwhile, and takes `PATIENCE_SECONDS` at most from where he stands.
+    meanwhile, and takes `patience` at most from where he stands.
 
     Args:
         journal: Which database.
+        patience: How long a transaction may take, in seconds.
 
     """
 
-    def __init__(self, journal: JournalUrl) -> None:
+    def __init__(self, journal: JournalUrl, patience: float = PATIENCE_SECONDS) -> None:
         self._journal = journal
+        self._patience = patience
         self._engine = open_engine(journal)
         self._writer = self._engine.execution_options(**{WRITES: True})
         self._preparing = asyncio.Lock()
@@ -86,9 +88,9 @@ class SqlStore:
             async with self._engine.connect() as connection:
                 return await connection.run_sync(work)
 
-        return await self._finish(transaction())
+        return await self._finish(transaction(), self._patience)
 
-    async def write(self, work: Callable[[Connection], T], *, seconds: float = PATIENCE_SECONDS) -> T:
+    async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Do something in a transaction that writes: once this returns it has been kept.
 
         Raises:
@@ -101,7 +103,7 @@ class SqlStore:
             async with self._writer.begin() as connection:
                 return await connection.run_sync(work)
 
-        return await self._finish(transaction(), seconds)
+        return await self._finish(transaction(), patience or self._patience)
 
     def ring(self, account: int | None = None) -> None:
         """Wake who waits for settlements of an account, or of any."""
@@ -116,7 +118,7 @@ class SqlStore:
     async def _close(self) -> None:
         await self._ringer.aclose()
         if self._working:
-            _, late = await asyncio.wait(self._working, timeout=PATIENCE_SECONDS)
+            _, late = await asyncio.wait(self._working, timeout=self._patience)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
@@ -133,9 +135,9 @@ class SqlStore:
                 except OSError as error:
                     raise explain(error, self._journal) or error from error
                 self._file = identity(self._journal.path)
-            found = await self.write(lambda connection: migrate(connection, self._journal), seconds=_MIGRATION_SECONDS)
+            found = await self.write(lambda connection: migrate(connection, self._journal), patience=_MIGRATION_SECONDS)
             if found != NEWEST:
-                _log.info("journal made ready", journal=self._journal, version=NEWEST, before=found)
+                _log.info("journal made ready", journal=str(self._journal), version=NEWEST, before=found)
             self._prepared = True
 
     def _check_file(self) -> None:
@@ -145,16 +147,16 @@ class SqlStore:
                 str(self._journal), "was moved away or replaced while in use", "put it back, or start this process anew"
             )
 
-    async def _finish(self, transaction: Coroutine[Any, Any, T], seconds: float = PATIENCE_SECONDS) -> T:
+    async def _finish(self, transaction: Coroutine[Any, Any, T], patience: float) -> T:
         task = asyncio.create_task(self._explained(transaction), name="flash-driver journal")
         self._working.add(task)
         task.add_done_callback(self._done)
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(patience):
                 return await asyncio.shield(task)
         except TimeoutError:
             raise JournalError(
-                str(self._journal), f"did not answer within {seconds:g} s", "check its disk or database server"
+                str(self._journal), f"did not answer within {patience:g} s", "check its disk or database server"
             ) from None
 
     async def _explained(self, transaction: Coroutine[Any, Any, T]) -> T:
@@ -169,7 +171,7 @@ class SqlStore:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._working.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            _log.debug("the journal failed", journal=self._journal, why=task.exception())
+            _log.debug("the journal failed", journal=str(self._journal), why=str(task.exception()))
 
 
 def _known(connection: Connection, fingerprint: str) -> tuple[int, str] | None:

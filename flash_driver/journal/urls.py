@@ -48,7 +48,7 @@ class JournalUrl:
 
     @classmethod
     def parse(cls, value: object) -> JournalUrl:
-        """Read a URL.
+        """Read a URL; an empty text stands for the default.
 
         Raises:
             ValueError: It is none of a journal; says what would be, and shows nothing of it.
@@ -57,6 +57,8 @@ class JournalUrl:
         if isinstance(value, JournalUrl):
             return value
         text = str(value).strip()
+        if not text:
+            return cls.default()
         if text.lower() in ("memory", "memory:"):
             return cls(JournalKind.MEMORY, Secret(JournalKind.MEMORY.value))
         scheme, separator, rest = text.partition("://")

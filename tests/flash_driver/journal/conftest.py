@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
+from flash_driver.journal.sql_store import SqlStore
 from flash_driver.journal.store import make_store
 from flash_driver.journal.urls import JournalUrl
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from flash_driver.journal.base import Journal
     from flash_driver.journal.store import JournalStore
@@ -32,18 +36,23 @@ def durable_url(request: pytest.FixtureRequest) -> JournalUrl:
     return url
 
 
+@pytest.fixture(scope="session")
+def one_database(request: pytest.FixtureRequest) -> str:
+    """Give the URL of a database that many tests use one after the other, because making one takes longer than most."""
+    url: str = request.getfixturevalue("postgres").new_database()
+    return url
+
+
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def journal_url(request: pytest.FixtureRequest) -> JournalUrl:
-    """Give the URL of an empty journal, of each kind."""
+async def store(request: pytest.FixtureRequest, sqlite_url: JournalUrl) -> AsyncIterator[JournalStore]:
+    """Give an empty store of each kind."""
     if request.param == "postgresql":
-        return JournalUrl.parse(request.getfixturevalue("postgres").new_database())
-    return JournalUrl.parse("memory:") if request.param == "memory" else request.getfixturevalue("sqlite_url")
-
-
-@pytest.fixture
-async def store(journal_url: JournalUrl) -> AsyncIterator[JournalStore]:
-    """Give a store of each kind."""
-    made = make_store(journal_url)
+        emptied = SqlStore(JournalUrl.parse(request.getfixturevalue("one_database")))
+        await emptied.open("", None)
+        await emptied.write(_empty)
+        made: JournalStore = emptied
+    else:
+        made = make_store(JournalUrl.parse("memory:") if request.param == "memory" else sqlite_url)
     yield made
     await made.aclose()
 
@@ -54,3 +63,7 @@ async def journal(store: JournalStore) -> Journal:
     opened = await store.open("fingerprint", "account")
     assert opened is not None
     return opened
+
+
+def _empty(connection: Connection) -> None:
+    connection.execute(text("TRUNCATE flash_accounts, flash_logins, flash_invoices, flash_payments, flash_spent"))

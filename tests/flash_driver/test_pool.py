@@ -1,0 +1,135 @@
+"""What clients share, and when it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings import ConnectionString, LightMoney
+from flash_driver.client import FlashLightningClient
+from flash_driver.journal.sql_store import SqlStore
+from flash_driver.pool import Pool
+from flash_driver.sandbox import Sandbox, SandboxOptions
+from flash_driver.settings import FlashSettings, ProcessSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.driver import Bench
+
+SAT = LightMoney.from_sat(1000)
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> ProcessSettings:
+    """Give settings with a journal in a file."""
+    return ProcessSettings.model_validate(
+        {"journal_url": f"sqlite+aiosqlite:///{tmp_path / 'journal.db'}", "invoice_budget": None}
+    )
+
+
+def stores_of(pool: Pool) -> list[SqlStore]:
+    """Return the databases that are open on the running loop."""
+    here = pool._loops.get(asyncio.get_running_loop())
+    return [store for store in here.stores.values() if isinstance(store, SqlStore)] if here else []
+
+
+def database_threads() -> int:
+    """Count the threads that are not asyncio's own for looking up names."""
+    return sum(not thread.name.startswith("asyncio") for thread in threading.enumerate())
+
+
+async def test_clients_of_one_string_share_an_account(bench: Bench, process: ProcessSettings) -> None:
+    """A host may make a client for every call: all of them use one connection and one journal."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    first = await bench.client(sandbox, pool, process)
+    second = await bench.client(sandbox, pool, process)
+    invoice = await first.create_invoice(SAT)
+    assert [found.id for found in await second.list_invoices()] == [invoice.id]
+    assert first._account() is second._account()
+    assert len(stores_of(pool)) == 1
+
+
+async def test_the_last_client_closes_the_journal(bench: Bench, process: ProcessSettings) -> None:
+    """The database is closed with its last client, not before, and opened again by the next."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    threads = database_threads()
+    first = await bench.client(sandbox, pool, process)
+    second = await bench.client(sandbox, pool, process, currency="USD")
+    invoice = await first.create_invoice(SAT)
+    await second.get_info()
+    await first.aclose()
+    assert [found.id for found in await second.list_invoices()] == [invoice.id]
+    await second.aclose()
+    assert stores_of(pool) == []
+    assert database_threads() == threads
+    assert [found.id for found in await first.list_invoices()] == [invoice.id]
+
+
+async def test_closing_goes_on_when_the_host_is_cancelled(bench: Bench, process: ProcessSettings) -> None:
+    """A host that is cancelled while it closes leaves nothing open."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    client = await bench.client(sandbox, pool, process)
+    await client.create_invoice(SAT)
+    closing = asyncio.create_task(client.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    async with asyncio.timeout(20):
+        while stores_of(pool):  # noqa: ASYNC110 - nobody is left to tell
+            await asyncio.sleep(0.01)
+
+
+async def test_a_client_that_comes_while_the_last_one_closes(bench: Bench, process: ProcessSettings) -> None:
+    """Whoever comes while the journal is being closed gets one that works."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    first = await bench.client(sandbox, pool, process)
+    invoice = await first.create_invoice(SAT)
+    for turns in range(12):
+        closing = asyncio.create_task(first.aclose())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        second = await bench.client(sandbox, pool, process)
+        assert [found.id for found in await second.list_invoices()] == [invoice.id]
+        await closing
+        assert [found.id for found in await second.list_invoices()] == [invoice.id]
+        await second.aclose()
+        await first.list_invoices()
+    await first.aclose()
+    assert stores_of(pool) == []
+
+
+def test_one_event_loop_after_the_other(process: ProcessSettings) -> None:
+    """A process may run one event loop after the other; the journal is there in each, and forgotten loops go."""
+    pool = Pool()
+
+    async def use(*, close: bool) -> int:
+        async with Sandbox(SandboxOptions(token="ory_st_the_same_each_time")) as sandbox:
+            string = ConnectionString.parse(sandbox.connection_string)
+            client = FlashLightningClient(FlashSettings.from_connection_string(string), process, pool)
+            await client.create_invoice(SAT)
+            found = len(await client.list_invoices())
+            if close:
+                await client.aclose()
+            return found
+
+    assert asyncio.run(use(close=True)) == 1
+    assert asyncio.run(use(close=True)) == 1
+    assert [loop for loop in pool._loops if not loop.is_closed()] == []
+    asyncio.run(use(close=True))
+    assert len(pool._loops) <= 1
+    gc.collect()
+
+
+async def test_memory_outlives_clients(bench: Bench) -> None:
+    """A journal in memory lasts as long as the process, not as long as a client."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    client = await bench.client(sandbox, pool)
+    invoice = await client.create_invoice(SAT)
+    await client.aclose()
+    assert [found.id for found in await client.list_invoices()] == [invoice.id]
+    assert await (await bench.client(sandbox)).list_invoices() == []
