@@ -56,6 +56,7 @@ class Peer:
     def __init__(self, socket: ServerConnection) -> None:
         self.socket = socket
         self.init: dict[str, Any] | None = None
+        self.acknowledged = asyncio.Event()
 
     async def hear(self) -> Any:
         """Wait for the client's next message."""
@@ -65,6 +66,7 @@ class Peer:
         """Wait for `connection_init` and acknowledge it."""
         self.init = await self.hear()
         await self.say(type="connection_ack")
+        self.acknowledged.set()
 
     async def operation(self) -> tuple[str, dict[str, Any]]:
         """Wait for the next `subscribe`; returns its id and payload."""
@@ -114,6 +116,13 @@ class Served:
         async with within(), self._came:
             await self._came.wait_for(lambda: len(self.peers) > number)
         return self.peers[number]
+
+    async def acknowledged(self, number: int = 0) -> Peer:
+        """Wait for a connection whose script has acknowledged it, and leaves the rest to the test."""
+        peer = await self.peer(number)
+        async with within():
+            await peer.acknowledged.wait()
+        return peer
 
     async def add(self, peer: Peer) -> None:
         """Note a connection."""

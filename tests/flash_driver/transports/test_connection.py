@@ -60,7 +60,7 @@ async def acknowledge_and_wait(peer: Peer) -> None:
 async def talking(limits: Limits | None = None) -> AsyncIterator[tuple[Connection, Peer]]:
     """Open a connection to a server that the test itself speaks for."""
     async with served(acknowledge_and_wait) as server, opened(server, limits) as connection:
-        yield connection, await server.peer()
+        yield connection, await server.acknowledged()
 
 
 # --- opening --------------------------------------------------------------------------------------------------------

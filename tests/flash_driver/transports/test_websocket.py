@@ -1,0 +1,502 @@
+"""The transport: one connection for everybody, opened when needed, and gql's interface on top of it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from gql import Client, gql
+from gql.transport.exceptions import TransportConnectionFailed, TransportProtocolError, TransportQueryError
+
+from flash_driver.deadline import Deadline
+from flash_driver.operations import MY_UPDATES, PRICE, PROBE
+from flash_driver.outcome import Answer, Cause, Closed, Evidence, NotConnected, TimedOut
+from flash_driver.transports.connection import ConnectionFailed, Limits, SubscriptionEnded
+from flash_driver.transports.websocket import WebSocketTransport
+from tests.support.sockets import Peer, Served, accepting, free_port, served, within
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LONG = 20.0
+
+
+def soon() -> Deadline:
+    """Return a deadline that a working driver never sees."""
+    return Deadline.after(LONG)
+
+
+@asynccontextmanager
+async def transport_to(server: Served, **more: Any) -> AsyncIterator[WebSocketTransport]:
+    """Make a transport, and close it after the block."""
+    limits = more.pop("limits", Limits(close_timeout=0.2))
+    transport = WebSocketTransport(server.endpoint(url=more.pop("url", server.url)), limits, **more)
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+async def acknowledge_and_wait(peer: Peer) -> None:
+    """Play a server that acknowledges, and then leaves the rest to the test."""
+    await peer.acknowledge()
+    await peer.socket.wait_closed()
+
+
+# --- connecting -----------------------------------------------------------------------------------------------------
+
+
+async def test_connects_when_first_needed_and_stays_connected() -> None:
+    """Nothing happens before the first operation; later ones share its connection."""
+    async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
+        assert (transport.connected, transport.subscribed, server.peers) == (False, False, [])
+        for operation in (PROBE(), PRICE()):
+            assert await transport.perform(operation, soon()) == Answer({"name": operation.document.name})
+        assert transport.connected
+        assert len(server.peers) == transport.times_connected == 1
+
+
+async def test_all_who_ask_at_once_share_one_attempt() -> None:
+    """Fifty operations on a cold transport open one connection."""
+    async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
+        answers = await asyncio.gather(*(transport.perform(PROBE(), soon()) for _ in range(50)))
+        assert answers == [Answer({"name": "Probe"})] * 50
+        assert len(server.peers) == 1
+
+
+async def test_no_connection_is_evidence_not_an_exception() -> None:
+    """A server that is down is reported, and tried again by the next operation."""
+    async with (
+        served(Peer.serve_for_ever) as server,
+        transport_to(server, url=f"ws://127.0.0.1:{free_port()}/graphql") as transport,
+    ):
+        for _ in range(2):
+            assert await transport.perform(PROBE(), soon()) == NotConnected("the connection was refused")
+        assert not transport.connected
+        assert transport.times_connected == 0
+
+
+async def test_connecting_takes_no_longer_than_the_connect_timeout() -> None:
+    """A patient caller does not wait for a server that does not answer longer than a connection may take."""
+    async with accepting() as port, served(Peer.serve_for_ever) as server:
+        url = f"ws://127.0.0.1:{port}/graphql"
+        async with transport_to(server, url=url, connect_timeout=0.05) as transport, within():
+            assert await transport.perform(PROBE(), soon()) == NotConnected("no handshake in time", Cause.SLOW)
+
+
+async def test_impatient_caller_leaves_the_attempt_to_others() -> None:
+    """Who has no time left goes; who has some gets the connection from the same attempt."""
+    acknowledge = asyncio.Event()
+
+    async def hesitate(peer: Peer) -> None:
+        peer.init = await peer.hear()
+        await acknowledge.wait()
+        await peer.say(type="connection_ack")
+        operation_id, _ = await peer.operation()
+        await peer.answer(operation_id, a=1)
+
+    async with served(hesitate) as server, transport_to(server) as transport:
+        patient = asyncio.create_task(transport.perform(PROBE(), soon()))
+        cancelled = asyncio.create_task(transport.perform(PROBE(), soon()))
+        hurried = await transport.perform(PROBE(), Deadline.after(0.05))
+        assert hurried == NotConnected("not connected in time", Cause.SLOW)
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+        acknowledge.set()
+        async with within():
+            assert await patient == Answer({"a": 1})
+        assert len(server.peers) == 1
+
+
+async def test_attempt_that_fails_after_everybody_left() -> None:
+    """Nobody is told of a failure that nobody waits for, not even asyncio."""
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+    refuse = asyncio.Event()
+
+    async def hesitate(peer: Peer) -> None:
+        await peer.hear()
+        await refuse.wait()
+        await peer.socket.close(4403)
+
+    async with served(hesitate) as server, transport_to(server) as transport:
+        assert await transport.perform(PROBE(), Deadline.after(0.05)) == NotConnected(
+            "not connected in time", Cause.SLOW
+        )
+        opening = transport._opening
+        assert opening is not None
+        refuse.set()
+        async with within():
+            await asyncio.wait([opening])
+        del opening
+    assert complaints == []
+
+
+async def test_connects_again_after_a_loss() -> None:
+    """The operation in flight learns of the loss, the next one finds a new connection."""
+
+    async def once(peer: Peer) -> None:
+        await peer.acknowledge()
+        await peer.operation()
+        await peer.socket.close(1011)
+
+    async with served(once) as server, transport_to(server) as transport:
+        for number in (1, 2):
+            assert await transport.perform(PROBE(), soon()) == Closed(1011)
+            assert not transport.connected
+            assert transport.times_connected == number
+
+
+async def test_connecting_again_does_not_wait_for_the_old_goodbye() -> None:
+    """A server that is slow to hang up does not hold up the next connection."""
+    async with (
+        served(acknowledge_and_wait) as server,
+        transport_to(server, limits=Limits(close_timeout=LONG)) as transport,
+    ):
+        first = await transport.connection(soon())
+        (await server.peer()).socket.transport.pause_reading()
+        goodbye = asyncio.create_task(first._socket.close())
+        await asyncio.sleep(0.02)
+        assert not first.usable
+        async with within(5):
+            second = await transport.connection(soon())
+        assert second.usable
+        await goodbye
+
+
+async def test_late_answers_pass_through() -> None:
+    """What comes after the caller's time reaches the callback."""
+    late: asyncio.Queue[Evidence] = asyncio.Queue()
+    async with served(acknowledge_and_wait) as server, transport_to(server) as transport:
+        assert await transport.perform(PROBE(), Deadline.after(0.1), late.put_nowait) == TimedOut()
+        peer = await server.acknowledged()
+        operation_id, _ = await peer.operation()
+        await peer.answer(operation_id, a=1)
+        async with within():
+            assert await late.get() == Answer({"a": 1})
+
+
+# --- closing --------------------------------------------------------------------------------------------------------
+
+
+async def test_closes_when_idle_and_opens_again() -> None:
+    """A socket that nobody used for a while is closed in good order; the next operation opens another."""
+    async with served(Peer.serve_for_ever) as server, transport_to(server, idle_timeout=0.05) as transport:
+        for number in range(2):
+            await transport.perform(PROBE(), soon())
+            async with within():
+                await (await server.peer(number)).socket.wait_closed()
+            assert server.peers[number].socket.close_code == 1000
+            assert not transport.connected
+
+
+async def test_is_not_idle_while_somebody_waits_or_listens() -> None:
+    """A subscription, or an operation without its answer yet, keeps the socket open."""
+    async with served(acknowledge_and_wait) as server, transport_to(server, idle_timeout=0.03) as transport:
+        asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+        peer = await server.acknowledged()
+        operation_id, _ = await peer.operation()
+        await asyncio.sleep(0.1)
+        subscription = await transport.open_subscription(MY_UPDATES(), soon())
+        assert transport.subscribed
+        subscription_id, _ = await peer.operation()
+        await peer.answer(operation_id, a=1)
+        assert await asking == Answer({"a": 1})
+        await asyncio.sleep(0.1)
+        await peer.say(id=subscription_id, type="next", payload={"data": {"b": 2}})
+        assert (await subscription.receive()).data == {"b": 2}
+        await subscription.aclose()
+        assert transport.times_connected == 1
+        async with within():
+            await peer.socket.wait_closed()
+
+
+async def test_used_while_it_closes_for_idleness() -> None:
+    """An operation that comes while the idle socket says goodbye gets a new one, which is watched in its turn."""
+    async with (
+        served(acknowledge_and_wait) as server,
+        transport_to(server, idle_timeout=0.05, limits=Limits(close_timeout=0.3)) as transport,
+    ):
+        await transport.connection(soon())
+        first = await server.peer()
+        first.socket.transport.pause_reading()
+        async with within():
+            while transport.connected:  # noqa: ASYNC110 - the clock closes it, nobody tells
+                await asyncio.sleep(0.005)
+        assert (await transport.connection(soon())).usable
+        async with within():
+            await (await server.peer(1)).socket.wait_closed()
+
+
+async def test_closing_ends_everything_and_the_next_use_begins_anew() -> None:
+    """After closing there is no connection and no task; an operation opens another connection."""
+    async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
+        await transport.perform(PROBE(), soon())
+        await transport.aclose()
+        assert not transport.connected
+        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")] == []
+        assert await transport.perform(PROBE(), soon()) == Answer({"name": "Probe"})
+        assert len(server.peers) == 2
+
+
+async def test_closing_while_somebody_connects() -> None:
+    """Who waits for a connection when the transport is closed is told, rather than left waiting."""
+    async with served(Peer.hear) as server, transport_to(server) as transport:
+        asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+        await server.peer()
+        await transport.aclose()
+        async with within():
+            assert await asking == NotConnected("the transport was closed")
+
+
+async def test_cancelled_and_closed_at_once() -> None:
+    """A caller that is cancelled at the moment of closing is cancelled, whatever else happened."""
+    async with served(Peer.hear) as server, transport_to(server) as transport:
+        asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+        await server.peer()
+        assert transport._opening is not None
+        transport._opening.cancel()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+
+async def test_cancelled_while_closing() -> None:
+    """Also a closing that is given up closes the socket."""
+    async with (
+        served(acknowledge_and_wait) as server,
+        transport_to(server, limits=Limits(close_timeout=LONG)) as transport,
+    ):
+        connection = await transport.connection(soon())
+        (await server.peer()).socket.transport.pause_reading()
+        closing = asyncio.create_task(transport.aclose())
+        await asyncio.sleep(0.02)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            async with within(5):
+                await closing
+        assert not connection.usable
+
+
+# --- the probe ------------------------------------------------------------------------------------------------------
+
+
+async def test_probe_shares_the_socket_while_nobody_listens() -> None:
+    """Without subscriptions there is nothing to lose, so the probe warms the shared connection."""
+    async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
+        assert await transport.probe(soon()) == Answer({"name": "Probe"})
+        assert transport.connected
+        assert len(server.peers) == 1
+
+
+async def test_probe_spares_live_subscriptions() -> None:
+    """While somebody listens, a server that closes the socket on a question closes one of its own."""
+
+    async def strict(peer: Peer) -> None:
+        await peer.acknowledge()
+        _, payload = await peer.operation()
+        if payload["operationName"] == "Probe":
+            await peer.socket.close(4500)
+        else:
+            await peer.socket.wait_closed()
+
+    async with served(strict) as server, transport_to(server) as transport:
+        subscription = await transport.open_subscription(MY_UPDATES(), soon())
+        assert await transport.probe(soon()) == Closed(4500)
+        assert transport.subscribed
+        assert len(server.peers) == 2
+        await subscription.aclose()
+
+
+async def test_probe_on_its_own_connection_cleans_up() -> None:
+    """The probe's connection is closed after its answer, also when the server is slow to say goodbye."""
+
+    async def slow(peer: Peer) -> None:
+        await peer.acknowledge()
+        operation_id, payload = await peer.operation()
+        if payload["operationName"] == "Probe":
+            await peer.answer(operation_id, a=1)
+            peer.socket.transport.pause_reading()
+        await peer.socket.wait_closed()
+
+    async with served(slow) as server, transport_to(server, limits=Limits(close_timeout=LONG)) as transport:
+        subscription = await transport.open_subscription(MY_UPDATES(), soon())
+        async with within(5):
+            assert await transport.probe(Deadline.after(0.5)) == Answer({"a": 1})
+        await subscription.aclose()
+        (await server.peer()).socket.transport.abort()
+
+
+async def test_probe_that_finds_no_connection() -> None:
+    """When not even the probe's own connection comes about, that is the evidence."""
+
+    async def first_only(peer: Peer) -> None:
+        if len(server.peers) > 1:
+            await peer.socket.close(1013)
+        await acknowledge_and_wait(peer)
+
+    async with served(first_only) as server, transport_to(server) as transport:
+        subscription = await transport.open_subscription(MY_UPDATES(), soon())
+        evidence = await transport.probe(soon())
+        assert evidence == NotConnected("the server closed with code 1013 before connection_ack")
+        await subscription.aclose()
+
+
+async def test_subscription_without_a_connection() -> None:
+    """A subscription on a server that is down raises at once."""
+    async with (
+        served(Peer.serve_for_ever) as server,
+        transport_to(server, url=f"ws://127.0.0.1:{free_port()}/") as transport,
+    ):
+        with pytest.raises(ConnectionFailed, match="refused"):
+            await transport.open_subscription(MY_UPDATES(), soon())
+
+
+# --- as anybody's gql transport -------------------------------------------------------------------------------------
+
+QUERY = gql("query Ask { a }")
+EVENTS = gql("subscription Listen { a }")
+
+
+async def test_executes_for_gql() -> None:
+    """A gql Client executes over it, and closes it with its session."""
+    async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
+        async with Client(transport=transport) as session:
+            named = gql("query Ask { a }")
+            named.operation_name = "Ask"
+            assert await session.execute(named) == {"name": "Ask"}
+            assert transport.connected
+        assert not transport.connected
+
+
+async def test_subscribes_for_gql() -> None:
+    """Events come as gql results until the server completes; an event with errors raises as gql has it."""
+
+    async def events(peer: Peer) -> None:
+        await peer.acknowledge()
+        operation_id, _ = await peer.operation()
+        for number in range(3):
+            await peer.say(id=operation_id, type="next", payload={"data": {"a": number}})
+        await peer.say(id=operation_id, type="complete")
+        operation_id, _ = await peer.operation()
+        await peer.say(id=operation_id, type="next", payload={"errors": [{"message": "no", "path": ["a"]}]})
+        assert await peer.hear() == {"id": operation_id, "type": "complete"}
+
+    async with served(events) as server, transport_to(server) as transport, Client(transport=transport) as session:
+        assert [event async for event in session.subscribe(EVENTS)] == [{"a": number} for number in range(3)]
+        with pytest.raises(TransportQueryError, match="no"):
+            async for _ in session.subscribe(EVENTS):
+                pass
+        assert not transport.subscribed
+
+
+async def test_gql_reader_that_goes_away_is_unsubscribed() -> None:
+    """Leaving the loop tells the server."""
+
+    async def events(peer: Peer) -> None:
+        await peer.acknowledge()
+        operation_id, _ = await peer.operation()
+        await peer.say(id=operation_id, type="next", payload={"data": {"a": 1}})
+        heard.set_result(await peer.hear())
+
+    heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    async with served(events) as server, transport_to(server) as transport, Client(transport=transport) as session:
+        stream = session.subscribe(EVENTS)
+        assert await anext(stream) == {"a": 1}
+        await stream.aclose()
+        async with within():
+            assert await heard == {"id": "1", "type": "complete"}
+
+
+async def test_gql_reader_is_told_of_a_loss() -> None:
+    """A stream that breaks raises gql's own error."""
+
+    async def lose(peer: Peer) -> None:
+        await peer.acknowledge()
+        await peer.operation()
+        await peer.socket.close(1012)
+
+    async with served(lose) as server, transport_to(server) as transport, Client(transport=transport) as session:
+        with pytest.raises(TransportConnectionFailed, match="closed with code 1012"):
+            async for _ in session.subscribe(EVENTS):
+                pass
+
+
+async def test_errors_of_execute_for_gql() -> None:
+    """Each way that an operation can end has gql's error for it, and the connection serves on where it can."""
+
+    async def errors(peer: Peer) -> None:
+        await peer.acknowledge()
+        operation_id, _ = await peer.operation()
+        await peer.say(id=operation_id, type="error", payload=[{"message": "refused"}])
+        operation_id, _ = await peer.operation()
+        await peer.say(id=operation_id, type="next", payload={"data": {"a": 1}, "errors": [{"message": "partly"}]})
+        operation_id, _ = await peer.operation()
+        await peer.say(id=operation_id, type="complete")
+        await peer.operation()
+        await peer.socket.close(1011)
+
+    async with served(errors) as server, transport_to(server) as transport, Client(transport=transport) as session:
+        with pytest.raises(TransportQueryError, match="refused"):
+            await session.execute(QUERY)
+        with pytest.raises(TransportQueryError, match="partly") as caught:
+            await session.execute(QUERY)
+        assert caught.value.data == {"a": 1}
+        with pytest.raises(TransportProtocolError, match="completed without an answer"):
+            await session.execute(QUERY)
+        with pytest.raises(TransportConnectionFailed, match="lost before an answer"):
+            await session.execute(QUERY)
+
+
+async def test_gql_execute_runs_out_of_time() -> None:
+    """No answer in time is Python's TimeoutError, as with gql's own transports."""
+    async with (
+        served(acknowledge_and_wait) as server,
+        transport_to(server, execute_timeout=0.05) as transport,
+        Client(transport=transport) as session,
+    ):
+        with pytest.raises(TimeoutError, match="no answer in time"):
+            await session.execute(QUERY)
+
+
+async def test_gql_without_a_connection() -> None:
+    """What could not be sent is a TransportConnectionFailed."""
+    async with served(acknowledge_and_wait) as server:
+        async with transport_to(server, url=f"ws://127.0.0.1:{free_port()}/") as transport:
+            with pytest.raises(TransportConnectionFailed, match="refused"):
+                await transport.connect()
+        async with transport_to(server, limits=Limits(max_in_flight=1), execute_timeout=0.05) as transport:
+            await transport.connect()
+            other = asyncio.create_task(transport.perform(PROBE(), soon()))
+            await (await server.acknowledged()).operation()
+            with pytest.raises(TransportConnectionFailed, match="too many operations in flight"):
+                await transport.execute(QUERY)
+            await transport.close()
+            assert isinstance(await other, Closed)
+
+
+async def test_gql_subscription_on_a_socket_that_takes_nothing() -> None:
+    """A subscription that can't be written raises gql's error, too."""
+    async with served(acknowledge_and_wait) as server, transport_to(server, execute_timeout=0.05) as transport:
+        await transport.connect()
+        (await server.peer()).socket.transport.pause_reading()
+        filler = asyncio.create_task(transport.perform(PRICE(memo="x" * 20_000_000), soon()))
+        await asyncio.sleep(0.02)
+        with pytest.raises(TransportConnectionFailed, match="could not be written in time"):
+            await anext(transport.subscribe(EVENTS))
+        (await server.peer()).socket.transport.abort()
+        assert await filler == Closed(None)
+
+
+async def test_subscription_of_the_driver_ends_with_the_transport() -> None:
+    """Closing the transport wakes whoever reads a subscription."""
+    async with served(acknowledge_and_wait) as server, transport_to(server) as transport:
+        subscription = await transport.open_subscription(MY_UPDATES(), soon())
+        reading = asyncio.create_task(subscription.receive())
+        await (await server.acknowledged()).operation()
+        await transport.aclose()
+        with pytest.raises(SubscriptionEnded):
+            await reading
