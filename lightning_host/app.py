@@ -86,6 +86,7 @@ def make_app(
     faces = tuple(faces)
     app = web.Application(middlewares=[_problem_teller(faces)], client_max_size=settings.max_body_bytes)
     app.on_response_prepare.append(_add_security_headers)
+    app.on_shutdown.append(_hang_up)
     app.cleanup_ctx.append(_life(settings, factory or LightningClientFactory(), faces))
     for face in faces:
         face.add_routes(app)
@@ -128,6 +129,11 @@ def _problem_teller(faces: tuple[Face, ...]) -> Middleware:
         return tell(request, problem or _UNFORESEEN)
 
     return tell_problems
+
+
+async def _hang_up(app: web.Application) -> None:
+    """Let pages and sockets that wait for settlements end, so that the server need not wait for them."""
+    app[HOST].settlements.hang_up()
 
 
 async def _add_security_headers(request: web.Request, response: web.StreamResponse) -> None:

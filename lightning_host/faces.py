@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 from lightning_host.lnurl import LNURL
+from lightning_host.phoenixd import PHOENIXD
 
 if TYPE_CHECKING:
     from lightning_host.face import Face
 
 __all__ = ["FACES"]
 
-FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, LNURL)
+FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, LNURL, PHOENIXD)
 """Each shows the same stores to another kind of client."""

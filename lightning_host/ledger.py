@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from connection_strings import LightningInvoice
+    from lightning_host.invoices import HostInvoice
 
 __all__ = ["Settlement", "SettlementLedger"]
 
@@ -42,6 +43,9 @@ _cursors: Final = Table(
     Column("cursor", Text, nullable=False),
 )
 
+_OF_SAME_INVOICE: Final = and_(
+    _settlements.c.store == host_invoices.c.store, _settlements.c.payment_hash == host_invoices.c.payment_hash
+)
 _NUMBERS: Final = "settlements"
 _LOOK_BACK: Final = timedelta(days=2)
 """How old an open invoice may be to be asked about: longer than any wallet lets one live after it was paid."""
@@ -111,6 +115,29 @@ class SettlementLedger:
             row = (await reading.execute(query)).one_or_none()
         return None if row is None else _read(row)
 
+    async def invoices(
+        self, store_id: str, *, settled_only: bool, external_id: str | None, offset: int, limit: int
+    ) -> list[tuple[HostInvoice, Settlement | None]]:
+        """List the invoices of a store with their settlements, newest first."""
+        query = (
+            select(host_invoices.c.payment_hash, _settlements.c.number)
+            .outerjoin(_settlements, _OF_SAME_INVOICE)
+            .where(host_invoices.c.store == store_id)
+            .order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
+        )
+        if settled_only:
+            query = query.where(_settlements.c.number.is_not(None))
+        if external_id is not None:
+            query = query.where(host_invoices.c.external_id == external_id)
+        listed: list[tuple[HostInvoice, Settlement | None]] = []
+        async with self._database.begin() as connection:
+            for payment_hash, number in (await connection.execute(query.offset(offset).limit(limit))).all():
+                made = await self._invoices.find(store_id, payment_hash, connection=connection)
+                settled = None if number is None else await self.find(store_id, payment_hash, connection=connection)
+                if made is not None:
+                    listed.append((made, settled))
+        return listed
+
     async def after(self, number: int, *, store_id: str | None = None, limit: int) -> list[Settlement]:
         """Return the settlements above a number, in their order."""
         query = select(_settlements).where(_settlements.c.number > number).order_by(_settlements.c.number).limit(limit)
@@ -135,13 +162,9 @@ class SettlementLedger:
     async def open_invoices(self, store_id: str) -> list[str]:
         """Return the payment hashes of this store's recent invoices that are not recorded as settled."""
         since = to_ms(datetime.now(UTC) - _LOOK_BACK)
-        same = and_(
-            _settlements.c.store == host_invoices.c.store,
-            _settlements.c.payment_hash == host_invoices.c.payment_hash,
-        )
         query = (
             select(host_invoices.c.payment_hash)
-            .outerjoin(_settlements, same)
+            .outerjoin(_settlements, _OF_SAME_INVOICE)
             .where(host_invoices.c.store == store_id, host_invoices.c.created_at > since)
             .where(_settlements.c.number.is_(None))
             .order_by(host_invoices.c.created_at)

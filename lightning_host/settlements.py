@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from connection_strings import LightningInvoice, LightningInvoiceListener
     from lightning_host.database import Database
+    from lightning_host.invoices import HostInvoice
     from lightning_host.ledger import Settlement
     from lightning_host.stores import Store, Stores
 
@@ -66,6 +67,7 @@ class Settlements:
         self._handlers: list[Handler] = []
         self._subscriptions: set[Subscription] = set()
         self._recorded = asyncio.Event()
+        self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
         self._deaf: dict[str, str] = {store.id: "not listening yet" for store in stores}
 
@@ -91,6 +93,8 @@ class Settlements:
         if after is not None:
             subscription.hold()
         self._subscriptions.add(subscription)
+        if self._closing:
+            subscription.end()
         try:
             if after is not None:
                 subscription.release(await self._ledger.after(after, store_id=store_id, limit=_PAGE))
@@ -112,6 +116,18 @@ class Settlements:
         """Return the settlement of an invoice, None while it is not settled."""
         return await self._ledger.find(store_id, payment_hash)
 
+    async def last_number(self) -> int:
+        """Return the number of the latest settlement, zero for none."""
+        return await self._ledger.last_number()
+
+    async def invoices(
+        self, store_id: str, *, settled_only: bool, external_id: str | None = None, offset: int = 0, limit: int = 100
+    ) -> list[tuple[HostInvoice, Settlement | None]]:
+        """List the invoices of a store with their settlements, newest first."""
+        return await self._ledger.invoices(
+            store_id, settled_only=settled_only, external_id=external_id, offset=offset, limit=limit
+        )
+
     async def count(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Return how many were recorded, and how many millisatoshi, by store and purpose."""
         return await self._ledger.totals()
@@ -123,14 +139,19 @@ class Settlements:
         for store in self._stores:
             self._tasks.append(asyncio.create_task(self._listen(store), name=f"listen to {store.id}"))
 
+    def hang_up(self) -> None:
+        """End every subscription, and those that follow at once: the host is going down."""
+        self._closing = True
+        for subscription in self._subscriptions:
+            subscription.end()
+
     async def aclose(self) -> None:
         """Stop; end every subscription."""
+        self.hang_up()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
-        for subscription in self._subscriptions:
-            subscription.end()
 
     async def see(self, store: Store, invoice: LightningInvoice) -> None:
         """Record an invoice that somebody found paid by asking; does nothing when it is not paid or was recorded."""

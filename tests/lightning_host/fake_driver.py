@@ -242,7 +242,8 @@ class FakeClient:
             amount_sent=None if fee is None else amount + fee,
             fee=fee,
         )
-        details = PayDetails(payment_hash=read.payment_hash, status=done, total_amount=amount, fee_amount=fee)
+        total = amount if fee is None else amount + fee
+        details = PayDetails(payment_hash=read.payment_hash, status=done, total_amount=total, fee_amount=fee)
         return PayResponse(result=result, details=details, error_detail=None if fee else "no luck")
 
     async def get_payment(self, payment_hash: str) -> LightningPayment | None:

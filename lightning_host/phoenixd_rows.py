@@ -1,0 +1,64 @@
+"""What the phoenixd-compatible API remembers: payments that were asked for, and what its clients have been told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import BigInteger, Column, String, Table, Text, select
+
+from lightning_host.database import Database, metadata, now_ms
+
+if TYPE_CHECKING:
+    from lightning_host.stores import Store
+
+__all__ = ["PhoenixdRows"]
+
+_payouts: Final = Table(
+    "host_phoenixd_payouts",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("payment_hash", String(64), primary_key=True),
+    Column("bolt11", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+_told: Final = Table(
+    "host_phoenixd_told",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+
+
+class PhoenixdRows:
+    """Reads and writes them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add_payout(self, store: Store, payment_hash: str, bolt11: str) -> None:
+        """Remember that a payment was asked for, before it is sent."""
+        row = {"store": store.id, "payment_hash": payment_hash, "bolt11": bolt11, "created_at": now_ms()}
+        async with self._database.begin() as connection:
+            await self._database.insert_if_new(connection, _payouts, row)
+
+    async def find_payout(self, store: Store, payment_hash: str) -> tuple[str, int] | None:
+        """Return BOLT11 and time (ms) of a payment that was asked for."""
+        query = select(_payouts.c.bolt11, _payouts.c.created_at).where(
+            _payouts.c.store == store.id, _payouts.c.payment_hash == payment_hash
+        )
+        async with self._database.begin() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else (row[0], row[1])
+
+    async def told(self, store: Store) -> int | None:
+        """Return the number of the last settlement that a client was told of, None when there never was a client."""
+        async with self._database.begin() as connection:
+            found = await connection.execute(select(_told.c.number).where(_told.c.store == store.id))
+            return found.scalar_one_or_none()
+
+    async def keep_told(self, store: Store, number: int) -> None:
+        """Remember that a client was told of this settlement and those before."""
+        raised = _told.update().where(_told.c.store == store.id, _told.c.number < number).values(number=number)
+        async with self._database.begin() as connection:
+            if (await connection.execute(raised)).rowcount == 0:
+                await self._database.insert_if_new(connection, _told, {"store": store.id, "number": number})

@@ -1,0 +1,349 @@
+"""The phoenixd-compatible API: the shapes that BTCPay's and LNbits' clients read, and what they make of them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from bolt11 import decode
+
+from connection_strings import BackendUnavailable, LightMoney, LightningError, PayResult
+from tests.lightning_host.hosts import PASSWORD, eventually
+
+if TYPE_CHECKING:
+    from tests.lightning_host.fake_driver import FakeNode
+    from tests.lightning_host.hosts import HostBench, RunningHost
+    from tests.support.driver import Bench
+
+HOUR = timedelta(hours=1)
+AWAY = BackendUnavailable("asking", {"websocket": "refused"})
+
+
+def foreign(node: FakeNode, msat: int | None = 500_000) -> tuple[str, str]:
+    """Make somebody's BOLT11; gives it and its payment hash."""
+    minted = node.mint.mint(msat=msat, description="", now=datetime.now(UTC), expiry=HOUR)
+    return minted.payment_request, minted.payment_hash
+
+
+async def make(host: RunningHost, **form: Any) -> str:
+    """Make an invoice through the API; gives its payment hash."""
+    status, answer = await host.phoenixd("POST", "/createinvoice", {"amountSat": "1000", "description": "x", **form})
+    assert status == 200
+    return str(answer["paymentHash"])
+
+
+def events(host: RunningHost) -> Any:
+    """Open the socket that tells of payments."""
+    auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
+    return host.session.ws_connect(f"{host.url}/websocket", headers=auth)
+
+
+async def next_hash(socket: aiohttp.ClientWebSocketResponse) -> str:
+    """Wait for the next payment that the socket tells of."""
+    async with asyncio.timeout(20):
+        return str((await socket.receive_json())["paymentHash"])
+
+
+# --- the wallet -----------------------------------------------------------------------------------------------------
+
+
+async def test_wallet_is_told_as_one_channel(hosts: HostBench, node: FakeNode) -> None:
+    """LNbits reads its balance from the first channel, BTCPay from getbalance."""
+    host = await hosts.host(node)
+    status, info = await host.phoenixd("GET", "/getinfo")
+    assert (status, info["nodeId"], info["blockHeight"]) == (200, "02aa", 7)
+    assert [channel["balanceSat"] for channel in info["channels"]] == [21_000]
+    assert await host.phoenixd("GET", "/getbalance") == (200, {"balanceSat": 21_000, "feeCreditSat": 0})
+
+
+# --- invoices -------------------------------------------------------------------------------------------------------
+
+
+async def test_invoice_is_made_found_and_paid(hosts: HostBench, node: FakeNode) -> None:
+    """From createinvoice to a paid incoming payment, each field in its unit."""
+    host = await hosts.host(node)
+    form = {"amountSat": "1000", "description": "coffee", "expirySeconds": "120", "externalId": "order 7"}
+    status, made = await host.phoenixd("POST", "/createinvoice", form)
+    bolt11 = decode(made["serialized"])
+    assert (status, made["amountSat"], made["paymentHash"]) == (200, 1000, bolt11.payment_hash)
+    assert (bolt11.description, bolt11.expiry) == ("coffee", 120)
+    path = f"/payments/incoming/{made['paymentHash']}"
+    _, waiting = await host.phoenixd("GET", path)
+    assert (waiting["isPaid"], waiting["isExpired"], waiting["preimage"]) == (False, False, None)
+    assert (waiting["requestedSat"], waiting["externalId"], waiting["completedAt"]) == (1000, "order 7", None)
+    assert waiting["expiresAt"] == (bolt11.date + 120) * 1000
+    paid = await node.pay(made["paymentHash"])
+    _, done = await host.phoenixd("GET", path)
+    assert (done["isPaid"], done["receivedSat"], done["fees"]) == (True, 1000, 0)
+    assert sha256(bytes.fromhex(done["preimage"])).hexdigest() == made["paymentHash"]
+    assert paid.paid_at is not None
+    assert done["completedAt"] == int(paid.paid_at.timestamp() * 1000)
+
+
+async def test_amountless_invoice(hosts: HostBench, node: FakeNode) -> None:
+    """No amount lets the payer choose."""
+    host = await hosts.host(node)
+    _, made = await host.phoenixd("POST", "/createinvoice", {"description": "tips"})
+    await node.pay(made["paymentHash"], LightMoney.from_sat(7))
+    _, done = await host.phoenixd("GET", f"/payments/incoming/{made['paymentHash']}")
+    assert (made["amountSat"], done["requestedSat"], done["receivedSat"]) == (0, None, 7)
+
+
+async def test_hash_without_its_text(bench: Bench, hosts: HostBench, node: FakeNode) -> None:
+    """A bare hash gives an exact invoice with a text; a wallet that would commit to another hash is not used."""
+    wanted = {"amountSat": "21000", "descriptionHash": "ab" * 32}
+    dropping = await hosts.host(await bench.sandbox())
+    status, made = await dropping.phoenixd("POST", "/createinvoice", wanted)
+    assert (status, decode(made["serialized"]).amount_msat) == (200, 21_000_000)
+    honouring = await hosts.host(node, database=hosts.sqlite("other"))
+    status, answer = await honouring.phoenixd("POST", "/createinvoice", wanted)
+    assert (status, "commits to texts only" in answer["message"]) == (503, True)
+
+
+async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
+    """Paid ones by default, all on request, newest first, by page and by external id."""
+    host = await hosts.host(node)
+    made = [await make(host, externalId=f"order {turn}") for turn in range(3)]
+    await node.pay(made[1])
+
+    async def paid() -> bool:
+        return [each["paymentHash"] for each in (await host.phoenixd("GET", "/payments/incoming"))[1]] == [made[1]]
+
+    await eventually(paid)
+    _, listed = await host.phoenixd("GET", "/payments/incoming?all=true")
+    assert sorted(each["paymentHash"] for each in listed) == sorted(made)
+    assert len((await host.phoenixd("GET", "/payments/incoming?all=true&limit=2"))[1]) == 2
+    assert len((await host.phoenixd("GET", "/payments/incoming?all=true&offset=2"))[1]) == 1
+    _, (one,) = await host.phoenixd("GET", "/payments/incoming?all=true&externalId=order%202")
+    assert one["paymentHash"] == made[2]
+
+
+async def test_invoice_is_never_lost_while_the_wallet_is_away(hosts: HostBench, node: FakeNode) -> None:
+    """BTCPay forgets an invoice on any error status: while the wallet can't be asked it is just not paid yet."""
+    host = await hosts.host(node)
+    payment_hash = await make(host)
+    node.broken = AWAY
+    status, answer = await host.phoenixd("GET", f"/payments/incoming/{payment_hash}")
+    assert (status, answer["isPaid"], answer["isExpired"]) == (200, False, False)
+
+
+# --- events ---------------------------------------------------------------------------------------------------------
+
+
+async def test_socket_tells_of_each_payment(hosts: HostBench, node: FakeNode) -> None:
+    """A connected client hears of each settled invoice once, with amount and external id."""
+    host = await hosts.host(node)
+    await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    payment_hash = await make(host, externalId="order 7")
+    async with events(host) as socket:
+        for each in [*node.invoices]:
+            await node.pay(each)
+        async with asyncio.timeout(20):
+            event = await socket.receive_json()
+        assert event["type"] == "payment_received"
+        assert (event["paymentHash"], event["amountSat"], event["externalId"]) == (payment_hash, 1000, "order 7")
+
+
+async def test_socket_tells_what_came_while_nobody_was_connected(hosts: HostBench, node: FakeNode) -> None:
+    """After a gap, also one that the host itself was down in, the client hears what it missed and nothing twice."""
+    host = await hosts.host(node)
+    first, second, third = [await make(host) for _ in range(3)]
+    async with events(host) as socket:
+        await node.pay(first)
+        assert await next_hash(socket) == first
+    await node.pay(second)
+    await host.stop()
+    again = await hosts.host(node)
+    async with events(again) as socket:
+        assert await next_hash(socket) == second
+        await node.pay(third)
+        assert await next_hash(socket) == third
+
+
+async def test_first_client_hears_from_now_on(hosts: HostBench, node: FakeNode) -> None:
+    """The very first client is not flooded with what was paid before it came."""
+    host = await hosts.host(node)
+    old, new = await make(host), await make(host)
+    await node.pay(old)
+
+    async def settled() -> bool:
+        return bool((await host.phoenixd("GET", f"/payments/incoming/{old}"))[1]["isPaid"])
+
+    await eventually(settled)
+    async with events(host) as socket:
+        await node.pay(new)
+        assert await next_hash(socket) == new
+
+
+async def test_socket_is_closed_when_the_host_goes_down(hosts: HostBench, node: FakeNode) -> None:
+    """Clients see at once that they have to connect again."""
+    host = await hosts.host(node)
+    other = aiohttp.ClientSession()
+    auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
+    async with other, other.ws_connect(f"{host.url}/websocket", headers=auth) as socket:
+        async with asyncio.timeout(20):
+            reading = asyncio.create_task(socket.receive())
+            await host.stop()
+            assert (await reading).type in (
+                aiohttp.WSMsgType.CLOSE,
+                aiohttp.WSMsgType.CLOSING,
+                aiohttp.WSMsgType.CLOSED,
+            )
+
+
+# --- payments -------------------------------------------------------------------------------------------------------
+
+
+async def test_payment_goes_out(hosts: HostBench, node: FakeNode) -> None:
+    """Amounts and fee in satoshi in the reply, the fee in millisatoshi in the record."""
+    host = await hosts.host(node)
+    invoice, payment_hash = foreign(node)
+    assert await host.phoenixd("POST", "/payinvoice", {"invoice": invoice}) == (
+        200,
+        {
+            "recipientAmountSat": 500,
+            "routingFeeSat": 2,
+            "paymentId": payment_hash,
+            "paymentHash": payment_hash,
+            "paymentPreimage": None,
+        },
+    )
+    for path in ("outgoingbyhash", "outgoing"):
+        _, record = await host.phoenixd("GET", f"/payments/{path}/{payment_hash}")
+        assert (record["isPaid"], record["sent"], record["fees"]) == (True, 500, 1500)
+    _, (listed,) = await host.phoenixd("GET", "/payments/outgoing?all=true")
+    assert listed == record
+
+
+async def test_payer_chooses_the_amount_of_an_amountless_invoice(hosts: HostBench, node: FakeNode) -> None:
+    """`amountSat` reaches the wallet."""
+    host = await hosts.host(node)
+    invoice, _ = foreign(node, None)
+    _, answer = await host.phoenixd("POST", "/payinvoice", {"invoice": invoice, "amountSat": "21"})
+    assert answer["recipientAmountSat"] == 21
+    assert node.paid_with[0].amount == LightMoney.from_sat(21)
+
+
+@pytest.mark.parametrize(
+    ("result", "reason", "status"),
+    [
+        (PayResult.COULD_NOT_FIND_ROUTE, "payment could not be sent through existing channels", 404),
+        (PayResult.ERROR, "no luck", 404),
+        (PayResult.UNKNOWN, "it is not known yet", 200),
+    ],
+)
+async def test_only_a_certain_failure_is_gone(
+    hosts: HostBench, node: FakeNode, result: PayResult, reason: str, status: int
+) -> None:
+    """404 makes LNbits give the money back: it is answered for what failed for good, never for what is not known."""
+    host = await hosts.host(node)
+    node.pay_result = result
+    invoice, payment_hash = foreign(node)
+    _, answer = await host.phoenixd("POST", "/payinvoice", {"invoice": invoice})
+    assert answer["reason"].startswith(reason)
+    assert "routingFeeSat" not in answer
+    got, record = await host.phoenixd("GET", f"/payments/outgoingbyhash/{payment_hash}")
+    assert got == status
+    assert status == 404 or record["isPaid"] is False
+
+
+async def test_payment_is_never_lost_while_the_wallet_is_away(hosts: HostBench, node: FakeNode) -> None:
+    """BTCPay cancels a payout on any error status: one that was asked for is just not paid yet."""
+    host = await hosts.host(node)
+    invoice, payment_hash = foreign(node)
+    node.broken = AWAY
+    assert (await host.phoenixd("POST", "/payinvoice", {"invoice": invoice}))[0] == 503
+    got, record = await host.phoenixd("GET", f"/payments/outgoingbyhash/{payment_hash}")
+    assert (got, record["isPaid"], record["invoice"]) == (200, False, invoice)
+    assert (await host.phoenixd("GET", f"/payments/outgoingbyhash/{'0' * 64}"))[0] == 503
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "Basic",
+        "Basic !!!",
+        "Basic /w==",
+        "Basic OnBhc3M=",
+        f"Bearer {PASSWORD}",
+        aiohttp.encode_basic_auth("", PASSWORD + "x"),
+        aiohttp.encode_basic_auth(PASSWORD, ""),
+    ],
+)
+@pytest.mark.parametrize("path", ["/getinfo", "/websocket", "/payments/incoming"])
+async def test_only_the_password_opens_it(
+    hosts: HostBench, node: FakeNode, authorization: str | None, path: str
+) -> None:
+    """No or a wrong password is 401, also for the socket."""
+    host = await hosts.host(node)
+    headers = {} if authorization is None else {"Authorization": authorization}
+    status, answer = await host.get(path, headers=headers)
+    assert (status, answer["message"]) == (401, "the password is missing or wrong")
+
+
+async def test_any_user_name_will_do(hosts: HostBench, node: FakeNode) -> None:
+    """The password alone counts, as with phoenixd."""
+    host = await hosts.host(node)
+    headers = {"Authorization": aiohttp.encode_basic_auth("phoenix", PASSWORD)}
+    assert (await host.get("/getbalance", headers=headers))[0] == 200
+
+
+async def test_each_password_opens_its_own_store(hosts: HostBench, node: FakeNode) -> None:
+    """Two stores behind one host: an invoice of one is not found with the password of the other."""
+    string = f"type=fake;node={node.name}"
+    host = await hosts.host(
+        node, stores={"bakery": {"connection_string": string, "phoenixd_password": "password-of-the-bakery"}}
+    )
+    payment_hash = await make(host)
+    path = f"/payments/incoming/{payment_hash}"
+    assert (await host.phoenixd("GET", path))[0] == 200
+    assert (await host.phoenixd("GET", path, password="password-of-the-bakery"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "words"),
+    [
+        ("/createinvoice", {"amountSat": "lots"}, "amountSat must be a whole number"),
+        ("/createinvoice", {"amountSat": "-1"}, "amountSat must be a whole number"),
+        ("/createinvoice", {"amountSat": "9" * 20}, "amountSat must be from 0 to 2100000000000000"),
+        ("/createinvoice", {"expirySeconds": "0"}, "expirySeconds must be from 1 to 31536000"),
+        ("/createinvoice", {"description": "x" * 129}, "description must not be longer than 128 characters"),
+        ("/createinvoice", {"descriptionHash": "xyz"}, "descriptionHash must be 64 hexadecimal digits"),
+        ("/payinvoice", {}, "invoice is missing"),
+        ("/payinvoice", {"invoice": "lnbc1nonsense"}, "invoice is not a BOLT11"),
+    ],
+)
+async def test_bad_field_is_named(
+    hosts: HostBench, node: FakeNode, path: str, form: dict[str, str], words: str
+) -> None:
+    """A field that makes no sense is 400, told where both clients look."""
+    host = await hosts.host(node)
+    assert await host.phoenixd("POST", path, form) == (400, {"error": words, "message": words})
+    assert node.created == []
+
+
+async def test_body_that_is_no_form_is_refused(hosts: HostBench, node: FakeNode) -> None:
+    """JSON in place of a form is 415."""
+    host = await hosts.host(node)
+    headers = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
+    status, _ = await host.request("POST", "/createinvoice", json={"amountSat": 1}, headers=headers)
+    assert status == 415
+
+
+async def test_wallet_that_refuses_is_told(hosts: HostBench, node: FakeNode) -> None:
+    """What the wallet says reaches the client's error text."""
+    host = await hosts.host(node)
+    node.broken = LightningError("odd")
+    assert await host.phoenixd("POST", "/createinvoice", {"amountSat": "1"}) == (
+        400,
+        {"error": "odd", "message": "odd"},
+    )
+    assert (await host.phoenixd("GET", "/getinfo"))[0] == 400
