@@ -75,9 +75,9 @@ class WalletDirectory:
 
         """
         async with self._looking_up:
-            if self._chosen is None or not timedelta(0) <= self._clock() - self._looked_up_at <= (
-                at_most_old or _REMEMBERED
-            ):
+            oldest = _REMEMBERED if at_most_old is None else at_most_old
+            age = self._clock() - self._looked_up_at
+            if self._chosen is None or not timedelta(0) <= age <= oldest:
                 account = await self._look_up(deadline, trail)
                 self._chosen = choose_wallet(account, self._settings)
                 self._looked_up_at = self._clock()

@@ -1,0 +1,298 @@
+"""Creating invoices over the amount asked for, and looking them up, against a custodian with a rate of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from bolt11 import decode
+
+from connection_strings import (
+    CreateInvoiceParams,
+    LightMoney,
+    LightningInvoiceStatus,
+    ListInvoicesParams,
+)
+from connection_strings.errors import (
+    AmountMismatch,
+    InvalidRequest,
+    LightningError,
+    RequestRefused,
+)
+from flash_driver.rates import RateUnknown
+from tests.support.driver import operations
+from tests.support.invoices import BEHALF, USD, lnurl, of_sat, orphans
+from tests.support.logs import recorded
+
+if TYPE_CHECKING:
+    from tests.support.driver import Bench
+
+# --- the amount ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", ["sat", "msat"])
+@pytest.mark.parametrize("rounding", ["half-even", "down", "up"])
+@pytest.mark.parametrize("spread", ["0.004", "-0.02", "0.05"])
+async def test_lnurl_amount_is_exact(bench: Bench, unit: str, rounding: str, spread: str) -> None:
+    """Whatever the custodian's spread and rounding, an LNURL request gets its very amount.
+
+    Each takes one request, but for the first, which teaches the rate.
+    """
+    sandbox = await bench.sandbox(invoice_unit=unit, invoice_rounding=rounding, spread=Decimal(spread))
+    client = await bench.client(sandbox)
+    amounts = [100_000_000, 21_000, 1_234_000, 99_000_000]
+    for msat in amounts:
+        invoice = await client.create_invoice(lnurl(msat))
+        assert invoice.amount == LightMoney.from_msat(msat)
+        assert decode(invoice.bolt11).amount_msat == msat
+    assert operations(sandbox, BEHALF)["websocket"] <= len(amounts) + 2
+
+
+async def test_first_invoice_within_tolerance_is_enough(bench: Bench) -> None:
+    """Other hosts take up to one percent more, so that the first invoice needs one request; the second is exact."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    first = await client.create_invoice(of_sat(1000))
+    second = await client.create_invoice(of_sat(1000))
+    assert first.amount is not None
+    assert LightMoney.from_sat(1000) <= first.amount <= LightMoney.from_sat(1010)
+    assert first.amount.msat == decode(first.bolt11).amount_msat
+    assert second.amount == LightMoney.from_sat(1000)
+    assert operations(sandbox, USD) == {"websocket": 2}
+    assert await orphans(client) == []
+
+
+async def test_never_less_than_asked(bench: Bench) -> None:
+    """A first invoice over less than asked is put aside as an orphan, which no host ever sees."""
+    sandbox = await bench.sandbox(spread=Decimal("-0.004"))
+    client = await bench.client(sandbox)
+    with recorded() as story:
+        invoice = await client.create_invoice(of_sat(1000))
+    assert invoice.amount == LightMoney.from_sat(1000)
+    (orphan,) = await orphans(client)
+    assert orphan.amount_msat is not None
+    assert orphan.amount_msat < 1_000_000
+    assert orphan.orphan
+    assert story.entry("an invoice is put aside")["payment_hash"] == orphan.payment_hash
+    assert await client.get_invoice(orphan.payment_hash) is None
+    assert [each.id for each in await client.list_invoices()] == [invoice.id]
+    sandbox.pay(orphan.bolt11)
+    assert await client.get_invoice(orphan.payment_hash) is None
+
+
+async def test_tolerance_is_settable(bench: Bench) -> None:
+    """`amount-tolerance=0` means that very amount, also for hosts that are no LNURL server."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, amount_tolerance="0")
+    invoice = await client.create_invoice(of_sat(1000))
+    assert invoice.amount == LightMoney.from_sat(1000)
+    assert operations(sandbox, USD) == {"websocket": 2}
+
+
+async def test_rate_that_moves_between_requests_is_caught(bench: Bench) -> None:
+    """When the rate has moved since the last invoice, one correction is enough."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.create_invoice(lnurl(50_000_000))
+    before = operations(sandbox, BEHALF)["websocket"]
+    sandbox.set_price(usd_per_btc=Decimal(98_000))
+    invoice = await client.create_invoice(lnurl(50_000_000))
+    assert invoice.amount == LightMoney.from_sat(50_000)
+    assert operations(sandbox, BEHALF)["websocket"] == before + 2
+
+
+async def test_drifting_spread_is_learned(bench: Bench) -> None:
+    """The custodian's spread may drift while the price stands still: each invoice is exact all the same."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    for step in range(6):
+        sandbox.set_price(spread=Decimal("0.004") + Decimal(step) / 2000)
+        assert (await client.create_invoice(lnurl(3_333_000))).amount == LightMoney.from_msat(3_333_000)
+
+
+async def test_amount_that_cannot_be_had_is_named(bench: Bench) -> None:
+    """A USDT wallet resolves a ten-thousandth of a cent: a millisatoshi that lies between two is refused, naming both.
+
+    None of the attempts is shown to the host.
+    """
+    sandbox = await bench.sandbox(wallets=("USDT",), usd_per_btc=Decimal(50_000))
+    client = await bench.client(sandbox)
+    refused: list[AmountMismatch] = []
+    for msat in range(1_000_000, 1_000_006):
+        try:
+            await client.create_invoice(lnurl(msat))
+        except AmountMismatch as error:
+            refused.append(error)
+    assert refused
+    for mismatch in refused:
+        assert mismatch.asked_msat not in mismatch.available_msat
+        assert min(abs(each - mismatch.asked_msat) for each in mismatch.available_msat) <= 2
+    assert len(await client.list_invoices()) == 6 - len(refused)
+    assert len(await orphans(client)) >= len(refused)
+
+
+async def test_absurd_custodian_is_refused(bench: Bench) -> None:
+    """A custodian whose rate is far from the server's own price would short-change the merchant: no invoice."""
+    sandbox = await bench.sandbox(spread=Decimal("0.5"))
+    client = await bench.client(sandbox)
+    with pytest.raises(AmountMismatch) as mismatch:
+        await client.create_invoice(of_sat(1000))
+    assert min(mismatch.value.available_msat) > 1_900_000
+    assert await client.list_invoices() == []
+
+
+async def test_everything_within_five_seconds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corrections share one deadline: where the server stops answering in between, the whole ends in time."""
+    monkeypatch.setattr("flash_driver.invoices.CREATE_SECONDS", 0.6)
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, transports="websocket")
+    await client.warm_up()
+    sandbox.arm("wrong_invoice", what="amount")
+    sandbox.arm("delay", operation=BEHALF, when="after_execute", seconds=0.01)
+    sandbox.arm("delay", operation=BEHALF, when="after_execute", seconds=30)
+    async with asyncio.timeout(5):
+        with pytest.raises(LightningError):
+            await client.create_invoice(lnurl(1_000_000))
+
+
+# --- many ------------------------------------------------------------------------------------------------------------
+
+
+async def test_many_come_in_order(bench: Bench) -> None:
+    """Many invoices come in the order asked for, each exact, since the first has taught the rate."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    asked = [lnurl(msat) for msat in (90_000_000, *range(1_000_000, 1_012_000, 1_000))]
+    made = await client.create_invoices(asked)
+    assert [invoice.amount for invoice in made] == [params.amount for params in asked]
+    assert operations(sandbox, BEHALF)["websocket"] <= len(asked) + 2
+    assert await client.create_invoices([]) == []
+
+
+async def test_one_failure_loses_no_other(bench: Bench) -> None:
+    """When one of many fails, the others are in the journal, and the error says how many."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    with pytest.raises(RequestRefused) as refusal:
+        await client.create_invoices([of_sat(1000), of_sat(2000), of_sat(Decimal("0.001")), of_sat(3000)])
+    assert refusal.value.__notes__ == ["3 of 4 invoices were created and are journalled"]
+    assert len(await client.list_invoices()) == 3
+
+
+# --- prices ----------------------------------------------------------------------------------------------------------
+
+
+async def test_price_service_down_from_the_start(bench: Bench) -> None:
+    """Without a price and without an invoice so far there is a clear error; when the price is back, an invoice."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("error", operation="realtimePrice", message="Price service is down", channel="top", count=2)
+    with pytest.raises(RateUnknown, match="Price service is down"):
+        await client.create_invoice(of_sat(1000))
+    assert operations(sandbox, USD) == {}
+    assert (await client.create_invoice(of_sat(1000))).amount is not None
+
+
+async def test_price_service_down_later(bench: Bench) -> None:
+    """What an invoice has taught goes on working while there is no price."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.create_invoice(lnurl(10_000_000))
+    client._account().wallets._chosen = None
+    sandbox.arm("error", operation="realtimePrice", message="Price service is down", channel="top", count=100)
+    invoice = await client.create_invoice(lnurl(5_000_000))
+    assert invoice.amount == LightMoney.from_sat(5_000)
+
+
+@pytest.mark.parametrize("currency", ["JPY", "JMD", "EUR"])
+async def test_display_currency_does_not_matter(bench: Bench, currency: str) -> None:
+    """The account may show its user yen or Jamaican dollars: prices are asked for in US dollars."""
+    sandbox = await bench.sandbox(display_currency=currency)
+    client = await bench.client(sandbox)
+    invoice = await client.create_invoice(of_sat(1000))
+    assert invoice.amount is not None
+    assert invoice.amount <= LightMoney.from_sat(1010)
+
+
+# --- the smallest and the largest ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("msat", [1, 999])
+async def test_less_than_a_satoshi(bench: Bench, msat: int) -> None:
+    """The custodian makes no invoice below a satoshi; its refusal reaches the host, and no invoice does."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    with pytest.raises(RequestRefused):
+        await client.create_invoice(lnurl(msat))
+    assert await client.list_invoices() == []
+
+
+async def test_less_than_a_fraction_of_a_cent(bench: Bench) -> None:
+    """An amount that is no cents at all after rounding is refused before it is asked for: Flash would drop it."""
+    sandbox = await bench.sandbox(wallets=("USDT",), usd_per_btc=Decimal(40_000))
+    client = await bench.client(sandbox)
+    with pytest.raises(InvalidRequest, match="smallest fraction of a cent"):
+        await client.create_invoice(lnurl(1))
+    assert operations(sandbox, BEHALF) == {}
+
+
+async def test_one_satoshi(bench: Bench) -> None:
+    """One satoshi is had, exactly, also from a custodian that deals in whole ones."""
+    for unit in ("sat", "msat"):
+        sandbox = await bench.sandbox(invoice_unit=unit)
+        client = await bench.client(sandbox)
+        assert (await client.create_invoice(lnurl(1000))).amount == LightMoney.from_sat(1)
+
+
+async def test_all_bitcoin_there_is(bench: Bench) -> None:
+    """21 million bitcoin are more than the server's scalar takes: refused before they are asked for."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    with pytest.raises(InvalidRequest, match="more than Flash can put"):
+        await client.create_invoice(CreateInvoiceParams(LightMoney.MAX))
+    assert operations(sandbox, USD) == {}
+
+
+# --- looking up ------------------------------------------------------------------------------------------------------
+
+
+async def test_unknown_invoice_is_none(bench: Bench) -> None:
+    """Garbage and a hash that was never made are certainly unknown; neither is asked of the server."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    assert await client.get_invoice("lol") is None
+    assert await client.get_invoice("00" * 32) is None
+    assert operations(sandbox, "lnInvoicePaymentStatus") == {}
+
+
+async def test_paid_invoice_is_settled_once(bench: Bench) -> None:
+    """After payment the look-up says PAID with the amount, in either case of the id, and asks no more afterwards."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    invoice = await client.create_invoice(of_sat(1000))
+    unpaid = await client.get_invoice(invoice.id)
+    assert unpaid is not None
+    assert unpaid.status is LightningInvoiceStatus.UNPAID
+    sandbox.pay(invoice.bolt11)
+    with recorded() as story:
+        paid = await client.get_invoice(invoice.id.upper())
+    assert paid is not None
+    assert paid.status is LightningInvoiceStatus.PAID
+    assert paid.amount_received == invoice.amount
+    assert paid.paid_at is not None
+    assert story.entry("invoice settled")["payment_hash"] == invoice.payment_hash
+    assert await client.get_invoice(invoice.id) == paid
+    assert operations(sandbox, "lnInvoicePaymentStatus") == {"websocket": 2}
+    assert await client.list_invoices(ListInvoicesParams(pending_only=True)) == []
+
+
+async def test_strange_status_is_no_verdict(bench: Bench) -> None:
+    """A word that is not known is neither paid nor expired; an error is raised, not answered with None."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    invoice = await client.create_invoice(of_sat(1000))
+    sandbox.arm("error", operation="lnInvoicePaymentStatus", code="IBEX_ERROR", channel="top")
+    with pytest.raises(RequestRefused, match="IBEX_ERROR"):
+        await client.get_invoice(invoice.id)
