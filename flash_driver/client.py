@@ -319,9 +319,12 @@ class FlashLightningClient:
         self, account: Account, wallet: ChosenWallet, cents: Decimal, deadline: Deadline
     ) -> LightningNodeBalance:
         rates = account.rates(wallet.currency)
-        account.memory.see_tick(
-            read_price(data_of(await account.router.perform(PRICE(), deadline), "reading the price"))
-        )
+        delivery = await account.router.perform(PRICE(), deadline)
+        try:
+            account.memory.see_tick(read_price(data_of(delivery, "reading the price")))
+        except LightningError:
+            if not rates.known:
+                raise
         cents_per_sat, time = rates.cents_per_sat
         local = LightMoney.from_msat(rates.to_msat(cents))
         estimate = BalanceEstimate(
