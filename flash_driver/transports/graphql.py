@@ -16,6 +16,7 @@ from gql.transport.exceptions import (
 )
 
 from flash_driver import wire
+from flash_driver.log import get_logger
 from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, NotWritten, TimedOut
 from flash_driver.transports.http import read_retry_after
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from flash_driver.operations import Operation
 
 __all__ = ["GraphQLTransport", "PrintedRequest"]
+
+_log: Final = get_logger(transport="graphql")
 
 _NO_RESPONSE: Final = "HTTP 200 with a body that is no GraphQL response"
 _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
@@ -96,14 +99,15 @@ class GraphQLTransport:
                     },
                 )
         except TimeoutError:
-            return seen.refused([]) or TimedOut()
+            return seen.refused() or TimedOut()
         except TransportError as error:
             return _evidence_of(error, seen)
         except Exception as error:  # noqa: BLE001 - on odd replies gql raises whatever its parts raise (gql.md B4)
-            return seen.refused([]) or Garbage(f"{_NO_RESPONSE} ({type(error).__name__})")
+            _log.debug("gql could not read the reply", error=type(error).__name__)
+            return seen.refused() or Garbage(_NO_RESPONSE)
         finally:
             _seen.reset(token)
-        return seen.refused([]) or (Answer(result.data) if isinstance(result.data, dict) else Garbage(_NO_RESPONSE))
+        return seen.refused() or (Answer(result.data) if isinstance(result.data, dict) else Garbage(_NO_RESPONSE))
 
     async def aclose(self) -> None:
         """Close the connections; the next `perform` opens new ones."""
@@ -137,7 +141,7 @@ class _Seen:
     retry_after: timedelta | None = None
     trouble: str | None = None
 
-    def refused(self, errors: Sequence[Mapping[str, Any]]) -> HttpStatus | None:
+    def refused(self, errors: Sequence[Mapping[str, Any]] = ()) -> HttpStatus | None:
         """What an HTTP status other than 200 says, whatever became of the body."""
         return None if self.status in (None, 200) else HttpStatus(self.status or 0, self.retry_after, errors)
 
@@ -147,12 +151,12 @@ _seen: Final[ContextVar[_Seen]] = ContextVar("_seen")
 
 def _evidence_of(error: TransportError, seen: _Seen) -> Evidence:
     errors = error.errors if isinstance(error, TransportQueryError) else None
-    rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    rows = tuple(row for row in errors if isinstance(row, dict)) if isinstance(errors, list) else ()
     if (refused := seen.refused(rows)) is not None:
         return refused
     if isinstance(error, TransportQueryError):
         data = error.data if isinstance(error.data, dict) else None
-        return Answer(data, rows or [{"message": "an error without a message"}])
+        return Answer(data, rows or ({"message": "an error without a message"},))
     if isinstance(error, TransportConnectionFailed):
         return _evidence_of_loss(error.__cause__, seen)
     return Garbage(_NO_RESPONSE)
@@ -209,7 +213,8 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
                 raise _httpx.ReadError(seen.trouble)
             return _httpx.Response(
                 response.status_code,
-                headers=response.headers,
+                # A session cookie would take priority over the token in the next request (flash-api.md 1.3).
+                headers=[(name, value) for name, value in response.headers.raw if name.lower() != b"set-cookie"],
                 stream=LimitedStream(response.stream),
                 extensions=response.extensions,
             )

@@ -114,7 +114,7 @@ def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence
     except wire.MalformedJSON:
         body = None
     errors = body.get("errors") if isinstance(body, dict) else None
-    errors = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
+    errors = tuple(row for row in errors if isinstance(row, dict)) if isinstance(errors, list) else ()
     if status != 200:
         return HttpStatus(status, read_retry_after(headers), errors)
     data = body.get("data") if isinstance(body, dict) else None
