@@ -17,7 +17,7 @@ from flash_driver.sandbox.scalars import SCALARS
 from flash_driver.sandbox.subscriptions import Subscription
 from flash_driver.sandbox.types import GraphQLApplicationError
 
-__all__ = ["FlashSchema", "flash_schema"]
+__all__ = ["FlashSchema", "Mutation", "flash_schema"]
 
 
 @strawberry.type

@@ -24,7 +24,25 @@ from flash_driver.sandbox.scalars import (
 )
 from flash_driver.sandbox.types import PriceInterface, WalletCurrency
 
-__all__ = ["Transaction", "TransactionConnection", "TransactionDetails", "TransactionDetailsPayload", "page"]
+__all__ = [
+    "InitiationViaIntraLedger",
+    "InitiationViaLn",
+    "InitiationViaOnChain",
+    "PageInfo",
+    "PriceOfOneSettlementMinorUnitInDisplayMinorUnit",
+    "SettlementViaIntraLedger",
+    "SettlementViaLn",
+    "SettlementViaOnChain",
+    "Transaction",
+    "TransactionConnection",
+    "TransactionDetails",
+    "TransactionDetailsError",
+    "TransactionDetailsPayload",
+    "TransactionEdge",
+    "TxDirection",
+    "TxStatus",
+    "page",
+]
 
 MAX_PAGE = 100
 
