@@ -1,0 +1,163 @@
+"""An unmodified LNbits on top of host, driver and sandbox: four programs, joined by configuration alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from bolt11 import decode
+
+from tests.lightning_host.hosts import PASSWORD
+from tests.lightning_host.lnbits import Program, free_port, install_lnbits, lnbits_program, wait_until
+from tests.lightning_host.needs import missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.timeout(600)  # the first run installs LNbits
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The four programs, and an account of LNbits."""
+
+    control: str
+    host: Program
+    lnbits: str
+    account: dict[str, Any]
+
+    def ask(self, method: str, path: str, body: Any = None, *, key: str = "inkey") -> Any:
+        """Call LNbits' REST API with a key of the account."""
+        headers = {"X-Api-Key": self.account[key]}
+        response = httpx.request(method, f"{self.lnbits}{path}", json=body, headers=headers, timeout=40)
+        assert response.is_success, response.text
+        return response.json()
+
+    def invoice(self, sat: int) -> dict[str, Any]:
+        """Have LNbits make an invoice."""
+        made: dict[str, Any] = self.ask(
+            "POST", "/api/v1/payments", {"out": False, "amount": sat, "memo": "from LNbits"}
+        )
+        return made
+
+    def pay(self, payment_request: str) -> None:
+        """Pay an invoice in the sandbox, as somebody outside would."""
+        httpx.post(f"{self.control}/pay", json={"payment_request": payment_request}).raise_for_status()
+
+    def wait_for_success(self, payment_hash: str) -> dict[str, Any]:
+        """Wait until LNbits lists a payment as made; listing asks no backend, so its stream must have told it."""
+        found: list[dict[str, Any]] = []
+
+        def succeeded() -> bool:
+            found[:] = [
+                each
+                for each in self.ask("GET", "/api/v1/payments?limit=20")
+                if each["payment_hash"] == payment_hash and each["status"] == "success"
+            ]
+            return bool(found)
+
+        wait_until(succeeded, "LNbits lists the payment as made")
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Start sandbox, host and LNbits, once for all of these tests."""
+    environment = install_lnbits()
+    folder = tmp_path_factory.mktemp("stage")
+    with sandbox(folder) as ready:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        settings = {
+            "PATH": os.defpath,
+            "LIGHTNING_HOST_CONNECTION_STRING": ready["connection_string"],
+            "LIGHTNING_HOST_PHOENIXD_PASSWORD": PASSWORD,
+            "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{folder}/host.sqlite3",
+            "LIGHTNING_HOST_PORT": str(port),
+            "FLASH_JOURNAL_URL": f"sqlite+aiosqlite:///{folder}/journal.sqlite3",
+        }
+        host = Program([sys.executable, "-m", "lightning_host", "--verbose"], settings, folder, f"{url}/health")
+        below = folder / "lnbits-runs-here"
+        below.mkdir()
+        with host.running(), lnbits_program(environment, below, url, PASSWORD).running() as lnbits:
+            base = lnbits.ready.removesuffix("/api/v1/health")
+            account = httpx.post(f"{base}/api/v1/account", json={"name": "shop"}, timeout=30).json()
+            yield Stage(ready["control"], host, base, account)
+
+
+class sandbox:  # noqa: N801 - reads as a verb where it is used
+    """Run `flash-driver sandbox`; gives the line that it prints when it is ready."""
+
+    def __init__(self, folder: Path) -> None:
+        run = "from flash_driver.cli import main; main()"
+        command = [sys.executable, "-c", run, "sandbox", "--port", "0", "--json"]
+        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
+
+    def __enter__(self) -> dict[str, str]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self.__exit__()
+            raise AssertionError("the sandbox ended before it was ready")
+        ready: dict[str, str] = json.loads(line)
+        return ready
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=15)
+
+
+def test_invoice_of_lnbits_is_paid(stage: Stage) -> None:
+    """LNbits makes an invoice with our driver behind it, and hears of the payment through its stream."""
+    made = stage.invoice(100_000)
+    bolt11 = decode(made["bolt11"])
+    assert bolt11.description == "from LNbits"
+    ledger = httpx.get(f"{stage.control}/ledger").json()
+    assert bolt11.payment_hash in json.dumps(ledger["invoices"])
+    stage.pay(made["bolt11"])
+    assert stage.wait_for_success(made["payment_hash"])["amount"] == 100_000_000
+    assert stage.ask("GET", "/api/v1/wallet")["balance"] == 100_000_000
+
+
+def test_lnbits_pays_out(stage: Stage) -> None:
+    """LNbits pays somebody's invoice through host and driver; the sandbox has paid it once."""
+    funding = stage.invoice(50_000)
+    stage.pay(funding["bolt11"])
+    stage.wait_for_success(funding["payment_hash"])
+    foreign = httpx.post(f"{stage.control}/foreign_invoice", json={"msat": 5_000_000}).json()
+    paying = {"out": True, "bolt11": foreign["payment_request"]}
+    paid = stage.ask("POST", "/api/v1/payments", paying, key="adminkey")
+    assert paid["payment_hash"] == foreign["payment_hash"]
+    assert stage.wait_for_success(foreign["payment_hash"])["amount"] == -5_000_000
+    (payment,) = httpx.get(f"{stage.control}/ledger").json()["payments"]
+    assert payment["times_executed"] == 1
+
+
+def test_payment_while_the_host_is_down_is_not_lost(stage: Stage) -> None:
+    """Paid while the host restarts: the driver catches up, and LNbits' stream is told once it is connected again."""
+    made = stage.invoice(1_000)
+    stage.host.stop()
+    stage.pay(made["bolt11"])
+    stage.host.start()
+    assert stage.wait_for_success(made["payment_hash"])["amount"] == 1_000_000
+
+
+async def test_lightning_address_of_lnbits_is_paid(stage: Stage) -> None:
+    """A wallet library pays LNbits' own Lightning address: an exact amount, made by our driver."""
+    if sys.version_info >= (3, 13):
+        missing("a release of lnurl for Python 3.13")
+    lnurl = pytest.importorskip("lnurl")
+    name = stage.account["lightning_address"].partition("@")[0]
+    link = await lnurl.handle(str(lnurl.encode(f"{stage.lnbits}/.well-known/lnurlp/{name}").bech32))
+    paying = await lnurl.execute_pay_request(link, 21_000_000)
+    bolt11 = decode(str(paying.pr))
+    assert bolt11.amount_msat == 21_000_000
+    stage.pay(str(paying.pr))
+    assert stage.wait_for_success(bolt11.payment_hash)["amount"] == 21_000_000
