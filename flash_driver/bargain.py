@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import AmountMismatch, InvalidRequest
+from flash_driver.decimals import exactly
 
 if TYPE_CHECKING:
     from flash_driver.rates import Quote, RateBook
@@ -30,7 +31,8 @@ class Bargain:
 
     def __init__(self, asked_msat: int, tolerance_percent: Decimal | None) -> None:
         self._asked = asked_msat
-        self._most = None if tolerance_percent is None else asked_msat * (1 + tolerance_percent / 100)
+        with exactly():
+            self._most = None if tolerance_percent is None else asked_msat * (1 + tolerance_percent / 100)
         self._tries: list[tuple[Quote, int]] = []
 
     def next_quote(self, rates: RateBook) -> Quote:
@@ -65,11 +67,13 @@ class Bargain:
         """Whether two requests that differ by the smallest unit led to too little and to too much."""
         below = [quote for quote, msat in self._tries if msat < self._asked]
         above = [quote for quote, msat in self._tries if msat > self._asked]
-        return any(0 < more.cents - less.cents <= more.unit for less in below for more in above)
+        with exactly():
+            return any(0 < more.cents - less.cents <= more.unit for less in below for more in above)
 
     def _not_again(self, quote: Quote) -> Quote:
         """Move a request that was made already by the smallest unit in the direction that it missed."""
         for tried, msat in self._tries:
             if tried.cents == quote.cents:
-                return replace(quote, cents=quote.cents + (quote.unit if msat < self._asked else -quote.unit))
+                with exactly():
+                    return replace(quote, cents=quote.cents + (quote.unit if msat < self._asked else -quote.unit))
         return quote

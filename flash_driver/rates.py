@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
+from flash_driver.decimals import exactly
 from flash_driver.log import get_logger
 from flash_driver.price_path import MINUTE, PricePath, moment_of, plausible_change
 from flash_driver.rate_theory import Interval, Rounding, School, Sighting, Theory
@@ -28,7 +29,6 @@ __all__ = ["Quote", "RateBook", "RateUnknown"]
 _MSAT_PER_SAT: Final = 1000
 _FINEST_STEP_MSAT: Final = 1
 _COARSE_STEP_MSAT: Final = 1000
-_PRECISION: Final = 34
 _SAFE_DIGITS: Final = 15
 """The server reads numbers as doubles, which hold so many digits."""
 _MAX_CENTS_PER_SAT: Final = Decimal(10) ** 6
@@ -110,7 +110,7 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        with localcontext(prec=_PRECISION):
+        with exactly():
             return int(cents * _MSAT_PER_SAT / self.cents_per_sat[0])
 
     def paid_msat(self, cents: Decimal) -> int:
@@ -120,7 +120,7 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        with localcontext(prec=_PRECISION):
+        with exactly():
             return int((cents * _MSAT_PER_SAT / self._custodians_rate()[0]).to_integral_value(ROUND_HALF_EVEN))
 
     # --- learning ---------------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class RateBook:
         self._half_trip += (trip // 2 - self._half_trip) // (4 if self._half_trip else 1)
         if msat % _COARSE_STEP_MSAT:
             self._step_msat = _FINEST_STEP_MSAT
-        with localcontext(prec=_PRECISION):
+        with exactly():
             sighting = Sighting(now - trip // 2, quote.cents, msat, self._step_msat)
             if self._credible(sighting):
                 self._teach(sighting)
@@ -174,7 +174,7 @@ class RateBook:
 
         """
         now = self._now()
-        with localcontext(prec=_PRECISION):
+        with exactly():
             theory = self._best(now)
             forecast = None if theory is None else theory.forecast(now + self._half_trip)
             if theory is None or forecast is None:
@@ -210,7 +210,7 @@ class RateBook:
                 school.judge(steps)
 
     def _custodians_rate(self) -> tuple[Decimal, datetime]:
-        with localcontext(prec=_PRECISION):
+        with exactly():
             theory = self._best(self._now())
             forecast = None if theory is None else theory.forecast(self._now())
             if forecast is not None and self._learned_at is not None:
@@ -252,7 +252,8 @@ class RateBook:
     @staticmethod
     def _follows(tick: PriceTick, before: PriceTick) -> bool:
         elapsed = moment_of(tick.time) - moment_of(before.time)
-        return abs(tick.cents_per_sat / before.cents_per_sat - 1) <= plausible_change(elapsed)
+        with exactly():
+            return abs(tick.cents_per_sat / before.cents_per_sat - 1) <= plausible_change(elapsed)
 
     def _now(self) -> int:
         return moment_of(self._clock())

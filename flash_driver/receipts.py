@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
+from flash_driver.decimals import exactly
 from flash_driver.operations import TRANSACTION_DETAILS, TRANSACTIONS
 from flash_driver.replies import Currency, Received, read_receive_ids, read_received
 from flash_driver.verdict import data_of
@@ -63,5 +64,6 @@ class Receipts:
     def _msat(self, record: InvoiceRecord, received: Received) -> int:
         currency = Currency(record.currency)
         if not currency.in_cents:
-            return int(received.cents * _MSAT_PER_HUNDREDTH_BTC)
+            with exactly():
+                return int(received.cents * _MSAT_PER_HUNDREDTH_BTC)
         return self._rates(currency).paid_msat(received.cents)

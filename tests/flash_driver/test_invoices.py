@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
+from datetime import timedelta
+from decimal import ROUND_UP, Decimal, localcontext
+from functools import partial
+from operator import add
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,7 +24,10 @@ from connection_strings.errors import (
     LightningError,
     RequestRefused,
 )
+from flash_driver.deadline import Deadline
 from flash_driver.rates import RateUnknown
+from flash_driver.replies import InvoiceStatus
+from flash_driver.settings import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import BEHALF, USD, lnurl, of_sat, orphans
 from tests.support.logs import recorded
@@ -255,6 +261,15 @@ async def test_all_bitcoin_there_is(bench: Bench) -> None:
     assert operations(sandbox, USD) == {}
 
 
+async def test_hosts_decimal_context_does_not_matter(bench: Bench) -> None:
+    """A host that computes with three digits, rounds up and traps every rounding gets its exact amount all the same."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    with localcontext(prec=3, rounding=ROUND_UP):
+        invoice = await client.create_invoice(lnurl(123_456_789))
+    assert invoice.amount == LightMoney.from_msat(123_456_789)
+
+
 # --- looking up ------------------------------------------------------------------------------------------------------
 
 
@@ -296,3 +311,56 @@ async def test_strange_status_is_no_verdict(bench: Bench) -> None:
     sandbox.arm("error", operation="lnInvoicePaymentStatus", code="IBEX_ERROR", channel="top")
     with pytest.raises(RequestRefused, match="IBEX_ERROR"):
         await client.get_invoice(invoice.id)
+
+
+async def test_expired_is_said_after_the_grace_only(bench: Bench) -> None:
+    """The server's word EXPIRED counts only when no payment can be on its way any more."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, process=ProcessSettings(expiry_grace_seconds=10, invoice_budget=None))
+    invoice = await client.create_invoice(of_sat(1000))
+    sandbox._bank.clock = lambda: invoice.expires_at + timedelta(seconds=1)
+    invoices = client._account().invoices
+    for late, status in ((9, LightningInvoiceStatus.UNPAID), (10, LightningInvoiceStatus.EXPIRED)):
+        invoices._clock = partial(add, invoice.expires_at, timedelta(seconds=late))
+        found = await client.get_invoice(invoice.id)
+        assert found is not None
+        assert found.status is status
+
+
+async def test_unknown_word_is_kept_as_unpaid(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that this driver has never heard of is told to the log and changes nothing."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    invoice = await client.create_invoice(of_sat(1000))
+    monkeypatch.setattr("flash_driver.invoices.read_invoice_status", lambda _data: InvoiceStatus.UNKNOWN)
+    with recorded() as story:
+        found = await client.get_invoice(invoice.id)
+    assert found is not None
+    assert found.status is LightningInvoiceStatus.UNPAID
+    assert story.entry("the server answered with a status that is not known")["payment_hash"] == invoice.id
+
+
+async def test_settling_twice_tells_once(bench: Bench) -> None:
+    """Whoever learns of a payment second changes nothing and says nothing."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    invoice = await client.create_invoice(of_sat(1000))
+    invoices, journal = client._account().invoices, client._account().journal
+    unpaid = await journal.find_invoice(invoice.id)
+    assert unpaid is not None
+    first = await invoices.settle(unpaid, Deadline.after(5))
+    with recorded() as story:
+        again = await invoices.settle(first, Deadline.after(5))
+    assert again == first
+    assert story.entries == []
+
+
+async def test_journal_that_forgets_is_an_error(bench: Bench) -> None:
+    """An invoice that the journal has lost can't be called paid."""
+    sandbox = await bench.sandbox()
+    client, other = await bench.client(sandbox), await bench.client(sandbox)
+    invoice = await client.create_invoice(of_sat(1000))
+    unpaid = await client._account().journal.find_invoice(invoice.id)
+    assert unpaid is not None
+    with pytest.raises(LightningError, match="lost an invoice"):
+        await other._account().invoices.settle(unpaid, Deadline.after(5))
