@@ -36,6 +36,7 @@ from connection_strings import LightningClientFactory
 from lightning_host.face import face_of
 from lightning_host.faces import FACES
 from lightning_host.host import HOST, open_host
+from lightning_host.metrics import count_requests
 from lightning_host.plain import tell_plainly
 from lightning_host.problems import Problem, problem_of
 
@@ -84,7 +85,8 @@ def make_app(
 
     """
     faces = tuple(faces)
-    app = web.Application(middlewares=[_problem_teller(faces)], client_max_size=settings.max_body_bytes)
+    app = web.Application(client_max_size=settings.max_body_bytes)
+    app.middlewares.extend([count_requests(app, faces), _problem_teller(faces)])
     app.on_response_prepare.append(_add_security_headers)
     app.on_shutdown.append(_hang_up)
     app.cleanup_ctx.append(_life(settings, factory or LightningClientFactory(), faces))

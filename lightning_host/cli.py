@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s %(message)s",
         stream=sys.stderr,
     )
+    # aiohttp logs a stack trace for each request that is not HTTP: whoever can connect could fill the disk.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
         settings = HostSettings.from_environment()
         given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}

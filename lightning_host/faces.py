@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 from lightning_host.lnurl import LNURL
+from lightning_host.metrics import METRICS
 from lightning_host.phoenixd import PHOENIXD
 
 if TYPE_CHECKING:
@@ -14,5 +15,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FACES"]
 
-FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, LNURL, PHOENIXD)
+FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, METRICS, LNURL, PHOENIXD)
 """Each shows the same stores to another kind of client."""

@@ -118,6 +118,7 @@ class HostSettings(BaseSettings):
         lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
         lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, so that a flood of them
             leaves the rest of the server's limit to the shop; None for no limit.
+        metrics_token: What opens `/metrics` to others than this machine itself.
         max_body_bytes: Largest body of a request.
         request_seconds: How long a client may take to send its body.
 
@@ -141,6 +142,7 @@ class HostSettings(BaseSettings):
     lnurl_min_sat: int = Field(default=1, ge=1)
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
     lnurl_allowance: Allowance | None = Allowance(times=10, seconds=120)
+    metrics_token: KeySecret | None = None
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
     request_seconds: float = Field(default=10.0, gt=0)
 

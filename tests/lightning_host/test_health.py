@@ -1,0 +1,98 @@
+"""Health and metrics: what a load balancer and an operator see."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from connection_strings import LightningError
+from lightning_host.database import Database
+from tests.lightning_host.hosts import eventually
+
+if TYPE_CHECKING:
+    import pytest
+
+    from tests.lightning_host.fake_driver import FakeNode
+    from tests.lightning_host.hosts import HostBench, RunningHost
+
+TOKEN = "token-of-the-operator"
+
+
+async def metrics(host: RunningHost, **headers: str) -> dict[tuple[str, ...], float]:
+    """Read the metrics: name and label values to value."""
+    status, text = await host.get("/metrics", headers=headers)
+    assert status == 200
+    families = text_string_to_metric_families(text)
+    return {(sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples}
+
+
+async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> None:
+    """While a store is not heard the replica calls itself degraded, and alive all the same."""
+    host = await hosts.host(node)
+    assert await host.get("/health") == (
+        200,
+        {"status": "ok", "database": "ok", "stores": {"total": 1, "listening": 1}},
+    )
+    node.broken = LightningError("away")
+    await node.ring()
+
+    async def degraded() -> bool:
+        return await host.get("/health") == (
+            503,
+            {"status": "degraded", "database": "ok", "stores": {"total": 1, "listening": 0}},
+        )
+
+    await eventually(degraded)
+    assert await host.get("/live") == (200, {"status": "ok"})
+
+
+async def test_health_follows_the_database(hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica without its database says so."""
+
+    async def unreachable(_: Database) -> None:
+        raise OSError("the database is away")
+
+    host = await hosts.host(node)
+    monkeypatch.setattr(Database, "ping", unreachable)
+    status, answer = await host.get("/health")
+    assert (status, answer["database"]) == (503, "unreachable")
+
+
+async def test_metrics_count_requests_and_settlements(hosts: HostBench, node: FakeNode) -> None:
+    """Requests by face and status, settlements by store and purpose, who listens: each is there."""
+    host = await hosts.host(node)
+    _, invoice = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    await host.greenfield("GET", "/invoices/unknown")
+    await host.request("DELETE", "/health")
+    await host.get("/nothing")
+    await node.pay(invoice["id"])
+
+    async def counted() -> bool:
+        return (await metrics(host)).get(("lightning_host_settlements_total", "shop", "greenfield")) == 1
+
+    await eventually(counted)
+    seen = await metrics(host)
+    assert seen["lightning_host_requests_total", "greenfield", "POST", "200"] == 1
+    assert seen["lightning_host_requests_total", "greenfield", "GET", "404"] == 1
+    assert seen["lightning_host_requests_total", "health", "other", "405"] == 1
+    assert seen["lightning_host_requests_total", "none", "other", "404"] == 1
+    assert seen["lightning_host_request_seconds_count", "greenfield"] == 2
+    assert seen["lightning_host_settled_msat_total", "shop", "greenfield"] == 1000
+    assert seen["lightning_host_listening", "shop"] == 1
+    assert seen["lightning_host_subscribers",] == 0
+
+
+async def test_metrics_are_not_for_everybody(hosts: HostBench, node: FakeNode) -> None:
+    """Without a token only this machine itself reads them; behind a proxy nobody does."""
+    host = await hosts.host(node)
+    assert (await host.get("/metrics"))[0] == 200
+    assert (await host.get("/metrics", headers={"X-Forwarded-For": "203.0.113.7"}))[0] == 403
+
+
+async def test_metrics_want_the_token_that_is_set(hosts: HostBench, node: FakeNode) -> None:
+    """With a token set, nobody reads them without it."""
+    host = await hosts.host(node, metrics_token=TOKEN)
+    assert (await host.get("/metrics"))[0] == 401
+    assert (await host.get("/metrics", headers={"Authorization": "Bearer wrong"}))[0] == 401
+    assert await metrics(host, Authorization=f"Bearer {TOKEN}")
