@@ -29,13 +29,20 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    *, version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False
-) -> None:
-    if version:
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with the option's value
+    if wanted:
         print(f"flash-driver {__version__}")  # noqa: T201 - the one output without a command
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    pass
 
 
 app.command()(demo)
@@ -58,7 +65,7 @@ def run(arguments: list[str]) -> int:
             return int(context.command.invoke(context) or Exit.OK)
     except typer.Exit as end:
         return end.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich, when it shows help to nobody, ends the process
         return _reader_gone()
     except BaseException as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         failure = explain(error)

@@ -75,7 +75,7 @@ def _end(output: Output, acts: list[Story]) -> Exit:
     failed = next((story.failed for story in acts if story.failed is not None), None)
     if failed is not None:
         told = [story.as_json for story in acts]
-        raise CommandFailed("demo-failed", f"the demonstration failed at {failed}", acts=told)
+        raise CommandFailed("demo-failed", f"the demonstration failed at {failed}", {"acts": told})
     if output.as_json:
         output.document({"ok": True, "acts": [story.as_json for story in acts]})
     else:

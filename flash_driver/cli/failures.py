@@ -79,9 +79,11 @@ class CommandFailed(Exception):
 
     """
 
-    def __init__(self, kind: str, message: str, *, status: Exit = Exit.FAILURE, **facts: object) -> None:
+    def __init__(
+        self, kind: str, message: str, facts: Mapping[str, Any] | None = None, *, status: Exit = Exit.FAILURE
+    ) -> None:
         super().__init__(message)
-        self.failure = Failure(status, kind, message, facts)
+        self.failure = Failure(status, kind, message, facts or {})
 
 
 class BadUsage(CommandFailed):

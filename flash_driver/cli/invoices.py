@@ -27,7 +27,7 @@ from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import invoice_json, shown_time
 from flash_driver.settings import ProcessSettings
 
-__all__ = ["app"]
+__all__ = ["app", "create", "get", "list_", "watch"]
 
 _ASK_AGAIN_SECONDS = 2.0
 

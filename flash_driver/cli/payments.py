@@ -9,7 +9,7 @@ import typer
 from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningClient, PayInvoiceParams, PayResponse, PayResult
 from connection_strings.money import LightMoney
-from flash_driver.cli.amounts import parse_amount, parse_decimal, shown_amount
+from flash_driver.cli.amounts import parse_amount, parse_decimal, parse_duration, shown_amount
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.journals import where_payments_are_known
 from flash_driver.cli.options import AsJson, Connection, File, Verbose
@@ -18,7 +18,7 @@ from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import payment_json, response_json, shown_time
 from flash_driver.payment_request import PaymentRequest, decode
 
-__all__ = ["app", "pay"]
+__all__ = ["app", "get", "pay"]
 
 _DO_NOT_PAY_AGAIN = (
     "it may have been paid: do not pay again; `flash-driver payment get` and the Flash app tell how it ended"
@@ -39,6 +39,7 @@ def pay(
     max_fee_sat: Annotated[
         str | None, typer.Option(metavar="SAT", help="Most fee to accept, in satoshi. Both given: the smaller counts.")
     ] = None,
+    timeout: Annotated[str, typer.Option(metavar="TIME", help="How long to wait for a clear answer.")] = "30s",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Pay without asking.")] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -52,6 +53,7 @@ def pay(
         amount=None if amount is None else parse_amount(amount),
         max_fee_percent=None if max_fee_percent is None else parse_decimal("--max-fee-percent", max_fee_percent),
         max_fee_flat=None if max_fee_sat is None else _sat(parse_decimal("--max-fee-sat", max_fee_sat)),
+        send_timeout=parse_duration(timeout),
     )
     if not yes:
         _confirm(output, request, params)
@@ -123,12 +125,14 @@ def _show(output: Output, request: PaymentRequest, response: PayResponse) -> Exi
             raise _unknown(request, response.error_detail or "no clear answer", response)
         case PayResult.ERROR | PayResult.COULD_NOT_FIND_ROUTE:
             words = f"nothing was paid: {response.error_detail or response.result.value}"
-            raise CommandFailed("payment-failed", words, **response_json(response))
+            raise CommandFailed("payment-failed", words, response_json(response))
     if output.as_json:
         output.document(response_json(response))
         return Exit.OK
     details = response.details
-    output.text(f"paid {shown_amount(details.total_amount if details else None)}", style="green")
+    output.text("paid", style="green")
+    if details is not None and details.total_amount is not None:
+        output.text(f"total      {shown_amount(details.total_amount)}")
     if details is not None and details.fee_amount is not None:
         output.text(f"fee        {shown_amount(details.fee_amount)}")
     output.text(f"hash       {request.payment_hash}")
@@ -138,4 +142,4 @@ def _show(output: Output, request: PaymentRequest, response: PayResponse) -> Exi
 def _unknown(request: PaymentRequest, why: str, response: PayResponse | None = None) -> CommandFailed:
     facts = {} if response is None else response_json(response)
     facts |= {"result": PayResult.UNKNOWN.value, "payment_hash": request.payment_hash}
-    return CommandFailed("payment-unknown", f"{why}; {_DO_NOT_PAY_AGAIN}", status=Exit.PAYMENT_UNKNOWN, **facts)
+    return CommandFailed("payment-unknown", f"{why}; {_DO_NOT_PAY_AGAIN}", facts, status=Exit.PAYMENT_UNKNOWN)

@@ -20,7 +20,7 @@ from flash_driver.cli.doctor.advice import CLOSE_ADVICE, PATH, handshake_advice,
 from flash_driver.cli.doctor.findings import Trouble
 from flash_driver.deadline import Deadline
 from flash_driver.operations import ME, MY_UPDATES, PROBE
-from flash_driver.outcome import Cause, Closed, Completed, NotExecuted, describe
+from flash_driver.outcome import Cause, Completed, NotExecuted, describe
 from flash_driver.transports.connection import Connection, ConnectionFailed, Limits, SubscriptionEnded
 from flash_driver.transports.network import why_not_connected
 from flash_driver.transports.protocol import (
@@ -60,14 +60,12 @@ class SocketFindings:
     """What the socket taught.
 
     Attributes:
-        executes: Whether it carries out more than subscriptions.
         account: The answer to the authenticated question, if it was asked there and answered.
         authenticated: Whether the token counts there; None when that did not show.
         hears: Whether the subscription delivers.
 
     """
 
-    executes: bool = False
     account: Mapping[str, Any] | None = None
     authenticated: bool | None = None
     hears: bool = False
@@ -178,8 +176,8 @@ async def _probe(connection: Connection, seconds: float, findings: SocketFinding
     evidence = await connection.execute(PROBE().payload, Deadline.after(seconds * _SHARE))
     match PROBE().classify(evidence):
         case Completed():
-            findings.executes = True
-        case NotExecuted(cause=Cause.DECLINED) if isinstance(evidence, Closed):
+            pass
+        case NotExecuted(cause=Cause.CLOSED):
             words = "the server closes the socket on them; subscriptions only"
             raise Trouble(words, _ADVICE_DECLINED)
         case NotExecuted(cause=Cause.DECLINED):

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Never
+
+import pytest
+
+from flash_driver import __version__
+from flash_driver.cli import main
+from flash_driver.cli.failures import Exit
+from flash_driver.cli.output import Output
+from tests.flash_driver.cli.commands import CANARY
+
+if TYPE_CHECKING:
+    from tests.flash_driver.cli.commands import Commands
+
+COMMANDS = ["demo", "doctor", "invoice", "balance", "pay", "payment", "sandbox"]
+
+
+async def test_version(cli: Commands) -> None:
+    """`--version` names the program and its version."""
+    ended = await cli("--version")
+    assert (ended.status, ended.out) == (0, f"flash-driver {__version__}\n")
+
+
+async def test_help_names_every_command(cli: Commands) -> None:
+    """`--help` lists the commands and the exit statuses."""
+    ended = await cli("--help")
+    assert ended.status == 0
+    assert [name for name in COMMANDS if name not in ended.out] == []
+    assert "do not pay again" in ended.words
+
+
+@pytest.mark.parametrize(
+    "command", [["demo"], ["doctor"], ["invoice", "create"], ["invoice", "watch"], ["balance"], ["pay"], ["sandbox"]]
+)
+async def test_every_command_explains_itself(cli: Commands, command: list[str]) -> None:
+    """Each command has help, and offers JSON."""
+    ended = await cli(*command, "--help")
+    assert ended.status == 0
+    assert "--json" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["invoice", "create"], "Missing argument"),
+        (["demo", "--server-kind", "odd"], "--server-kind"),
+        (["balance", "--nonsense"], "No such option"),
+        (["invoice", "create", "many"], "an amount is a plain decimal number"),
+        (["invoice", "create", "5", "--expiry", "soon"], "a duration is written"),
+        (["pay", "nonsense"], "bolt11: is not a BOLT11"),
+    ],
+)
+async def test_wrong_usage_is_one_line_and_status_two(cli: Commands, arguments: list[str], words: str) -> None:
+    """A mistake is told in one line, in JSON where that was asked for."""
+    ended = await cli(*arguments)
+    assert ended.status == 2
+    assert ended.err.startswith("error: ")
+    assert words in ended.err
+    assert ended.err.count("\n") == 1
+    told = await cli(*arguments, "--json")
+    assert told.status == 2
+    assert words in told.json["error"]["message"]
+    assert told.json["error"]["kind"] in {"usage", "invalid-request"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["invoice"]])
+async def test_nothing_to_do_shows_help(cli: Commands, arguments: list[str]) -> None:
+    """Without a command the help is shown, and the status says that nothing was done."""
+    ended = await cli(*arguments)
+    assert ended.status == 2
+    assert "Usage:" in ended.out
+    assert ended.err == "error: which command? (see --help)\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["{}"], ["doctor", "x", "{}"], ["invoice", "{}"], ["balance", "{}"], ["pay", "{}"]]
+)
+async def test_misplaced_string_is_not_repeated(cli: Commands, arguments: list[str]) -> None:
+    """A connection string in the wrong place is complained about without its token."""
+    string = f"type=flash;token={CANARY};server=https://api.test/graphql"
+    for extra in ([], ["--json"], ["--verbose"]):
+        ended = await cli(*(part.format(string) for part in arguments), *extra)
+        assert ended.status == 2
+
+
+async def test_connection_string_errors_have_status_two(cli: Commands) -> None:
+    """A string that can't be used names its key, and never a value."""
+    ended = await cli("balance", "--json", "-c", f"type=flash;tokn={CANARY}")
+    assert ended.status == 2
+    assert ended.json["error"]["kind"] == "connection-string"
+    other = await cli("balance", "-c", "type=clightning;server=unix://x")
+    assert other.status == 2
+    assert "type=clightning has no driver installed; installed: flash" in other.err
+
+
+def explode(*_arguments: object, **_options: object) -> Never:
+    """Fail as no command should."""
+    raise ZeroDivisionError(CANARY)
+
+
+async def test_unexpected_error_is_no_traceback(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bug is told in one line; --verbose shows where it is, without the words of the error."""
+    monkeypatch.setattr("flash_driver.cli.balance.run_with_client", explode)
+    ended = await cli("balance")
+    assert ended.status == 1
+    assert ended.err == "error: unexpected ZeroDivisionError; --verbose shows where it comes from\n"
+    loud = await cli("balance", "--verbose")
+    assert "in explode" in loud.err
+
+
+def raising(error: BaseException) -> Any:
+    """Make a function that raises this."""
+
+    def work(*_arguments: object, **_options: object) -> Never:
+        raise error
+
+    return work
+
+
+async def test_interrupt_ends_quietly(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is one line and status 130."""
+    monkeypatch.setattr("flash_driver.cli.balance.run_with_client", raising(KeyboardInterrupt()))
+    ended = await cli("balance")
+    assert (ended.status, ended.err) == (130, "error: interrupted\n")
+
+
+async def test_reader_that_went_away_ends_quietly(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken pipe has a status of its own and no words, whether it breaks at the result or at the error."""
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    monkeypatch.setattr("flash_driver.cli.balance.run_with_client", raising(BrokenPipeError()))
+    ended = await cli("balance")
+    assert (ended.status, ended.out, ended.err) == (141, "", "")
+    monkeypatch.setattr(Output, "failure", raising(BrokenPipeError()))
+    assert (await cli("nonsense")).status == Exit.BROKEN_PIPE
+
+
+async def test_output_that_is_no_stream_of_the_system(
+    cli: Commands, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An output that can't be set to replace what it can't show is used as it is."""
+
+    class Plain:
+        encoding = "utf-8"
+
+        def __init__(self) -> None:
+            self.text = ""
+
+        def write(self, text: str) -> None:
+            self.text += text
+
+        def flush(self) -> None:
+            pass
+
+    plain = Plain()
+    monkeypatch.setattr(sys, "stdout", plain)
+    await cli("--version")
+    assert plain.text == f"flash-driver {__version__}\n"
+    capsys.readouterr()
+
+
+def import_fails(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Let the command line's modules fail to load because another one is missing."""
+    real = builtins.__import__
+
+    def load(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "flash_driver.cli.app":
+            raise ModuleNotFoundError("no", name=missing)
+        return real(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", load)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich.console", "segno"])
+def test_missing_extra_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the packages of the extra `cli`, one line says what to install."""
+    import_fails(monkeypatch, missing)
+    assert main(["--version"]) == 1
+    assert capsys.readouterr() == ("", "error: this command needs the extra 'cli': pip install 'flash-driver[cli]'\n")
+
+
+def test_other_missing_modules_are_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that is missing for another reason is an error of its own."""
+    import_fails(monkeypatch, "elsewhere")
+    with pytest.raises(ModuleNotFoundError):
+        main(["--version"])

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash_driver.cli.failures import BadUsage, Exit
+from flash_driver.cli.output import Output
+from flash_driver.cli.source import connection_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STRING = "type=flash;token=ory_st_x"
+
+
+def test_file_is_read_to_its_first_line_with_text(tmp_path: Path) -> None:
+    """Empty lines, blanks around, a byte order mark and Windows line ends do no harm."""
+    path = tmp_path / "string"
+    path.write_bytes(b"\xef\xbb\xbf\r\n  \r\n  " + STRING.encode() + b"  \r\nanother\r\n")
+    assert connection_text(None, str(path), Output()) == STRING
+
+
+def test_standard_input_is_a_file_named_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--file -` takes the string from a pipe."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"\n{STRING}\n".encode())))
+    assert connection_text(None, "-", Output()) == STRING
+
+
+def test_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without argument and file the variable counts."""
+    monkeypatch.setenv("FLASH_CONNECTION_STRING", f" {STRING} ")
+    assert connection_text(None, None, Output()) == STRING
+
+
+def test_file_comes_before_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who names a file means it."""
+    monkeypatch.setenv("FLASH_CONNECTION_STRING", "type=other")
+    path = tmp_path / "string"
+    path.write_text(STRING)
+    assert connection_text(None, str(path), Output()) == STRING
+
+
+def test_argument_works_but_is_advised_against(capsys: pytest.CaptureFixture[str]) -> None:
+    """A string on the command line is used, with one hint on standard error that does not repeat it."""
+    assert connection_text(STRING, None, Output()) == STRING
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "list of processes" in err
+    assert err.count("\n") == 1
+    assert "ory_st_x" not in err
+
+
+def test_file_gives_no_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file is no reason for advice."""
+    path = tmp_path / "string"
+    path.write_text(STRING)
+    connection_text(None, str(path), Output())
+    assert capsys.readouterr() == ("", "")
+
+
+def test_both_are_one_too_many() -> None:
+    """A string and a file at once are a contradiction."""
+    with pytest.raises(BadUsage, match="not both"):
+        connection_text(STRING, "path", Output())
+
+
+def test_none_says_how_to_give_one() -> None:
+    """Without any string the error names the variable and the option."""
+    with pytest.raises(BadUsage, match=r"FLASH_CONNECTION_STRING.*--file") as caught:
+        connection_text(None, None, Output())
+    assert caught.value.failure.kind == "connection-string"
+    assert caught.value.failure.status is Exit.USAGE
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "is empty"), (b"\n \n", "is empty"), (b"type=fl\xff\xfesh", "is not text")]
+)
+def test_useless_file_is_told(tmp_path: Path, content: bytes, words: str) -> None:
+    """An empty file and one that is no text are told apart."""
+    path = tmp_path / "string"
+    path.write_bytes(content)
+    with pytest.raises(BadUsage, match=words):
+        connection_text(None, str(path), Output())
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    """The system's reason is given, in words."""
+    with pytest.raises(BadUsage, match=r"can't be read \(no such file or directory\)"):
+        connection_text(None, str(tmp_path / "nothing"), Output())
