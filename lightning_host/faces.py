@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from lightning_host.checkout import CHECKOUT
 from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 from lightning_host.lnurl import LNURL
 from lightning_host.metrics import METRICS
+from lightning_host.pages import PAGES
 from lightning_host.phoenixd import PHOENIXD
 
 if TYPE_CHECKING:
@@ -15,5 +17,5 @@ if TYPE_CHECKING:
 
 __all__ = ["FACES"]
 
-FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, METRICS, LNURL, PHOENIXD)
+FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, METRICS, LNURL, PHOENIXD, PAGES, CHECKOUT)
 """Each shows the same stores to another kind of client."""

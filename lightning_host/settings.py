@@ -118,6 +118,13 @@ class HostSettings(BaseSettings):
         lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
         lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, so that a flood of them
             leaves the rest of the server's limit to the shop; None for no limit.
+        checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
+        checkout_allowance: How many invoices open checkouts may have renewed per store, so that pages left open leave
+            the rest of the server's limit to the shop; None for no limit.
+        most_streams: How many pages may be told of payments at once by one process; others ask again and again.
+        webhook_private_addresses: Whether webhooks may go to loopback and private addresses.
+        webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
+            further pause is longer.
         metrics_token: What opens `/metrics` to others than this machine itself.
         max_body_bytes: Largest body of a request.
         request_seconds: How long a client may take to send its body.
@@ -142,6 +149,11 @@ class HostSettings(BaseSettings):
     lnurl_min_sat: int = Field(default=1, ge=1)
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
     lnurl_allowance: Allowance | None = Allowance(times=10, seconds=120)
+    checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
+    checkout_allowance: Allowance | None = Allowance(times=6, seconds=120)
+    most_streams: int = Field(default=2_000, ge=1)
+    webhook_private_addresses: bool = False
+    webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
     metrics_token: KeySecret | None = None
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
     request_seconds: float = Field(default=10.0, gt=0)

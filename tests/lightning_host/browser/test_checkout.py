@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from yarl import URL
+
+from tests.lightning_host.test_checkout_pages import NASTY
+from tests.support.checkouts import open_checkout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.lightning_host.browser.chromium import Page
+    from tests.lightning_host.fake_driver import FakeNode
+    from tests.lightning_host.hosts import HostBench, RunningHost
+    from tests.support.driver import Bench
+
+NO_SCROLL = "document.documentElement.scrollWidth <= window.innerWidth"
+
+
+def assert_clean(page: Page, host: RunningHost) -> None:
+    """Nothing was said on the console, and nobody but the host was asked for anything."""
+    assert page.troubles == []
+    assert {URL(url).authority for url in page.requests} == {f"127.0.0.1:{host.settings.port}"}
+
+
+async def test_payment_appears_without_a_reload(hosts: HostBench, bench: Bench, page: Page, tmp_path: Path) -> None:
+    """Code, amount and countdown are there; the invoice is replaced in time; the payment appears by itself."""
+    sandbox = await bench.sandbox(invoice_expiry_seconds=4)
+    host = await hosts.host(sandbox, sandbox_control=sandbox.control, title="Café Aurora", checkout_allowance=None)
+    checkout = await open_checkout(host, description="Espresso")
+    await page.look(width=900, height=900)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await page.evaluate("window.notReloaded = true")
+    assert (await page.text("h1")).startswith("21,")
+    assert await page.evaluate("document.querySelector('#qr').naturalWidth > 0")
+    assert await page.evaluate("document.querySelector('#bolt11').value") == checkout["BOLT11"]
+    await page.screenshot(tmp_path / "open.png")
+
+    counted = await page.text("#countdown")
+    await page.until(f"document.querySelector('#countdown').innerText !== {counted!r}")
+    first_code = await page.evaluate("document.querySelector('#qr').src")
+    await page.until(f"document.querySelector('#bolt11').value !== {checkout['BOLT11']!r}")
+    assert await page.evaluate("document.querySelector('#qr').src") != first_code
+    assert await page.shown("#ways")
+
+    sandbox.pay(await page.evaluate("document.querySelector('#bolt11').value"))
+    await page.until("document.querySelector('#paid').getClientRects().length")
+    assert await page.text("#paid h2") == "Paid"
+    assert await page.text("#announcement") == "Paid. Thank you!"
+    assert not await page.shown("#to-pay")
+    assert await page.evaluate("window.notReloaded")
+    await page.screenshot(tmp_path / "paid.png")
+    assert_clean(page, host)
+
+
+async def test_copy_button(hosts: HostBench, node: FakeNode, page: Page) -> None:
+    """The button puts the invoice into the clipboard and says so."""
+    host = await hosts.host(node)
+    checkout = await open_checkout(host)
+    await page.look(width=900, height=900)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await page.evaluate(
+        "document.addEventListener('copy', () => { window.copied = String(getSelection()) || "
+        "document.querySelector('#bolt11').value; });"
+        "const write = navigator.clipboard.writeText.bind(navigator.clipboard);"
+        "navigator.clipboard.writeText = (text) => { window.copied = text; return write(text); };"
+    )
+    await page.click("#copy")
+    await page.until("document.querySelector('#copy').innerText === 'Copied'")
+    assert await page.evaluate("window.copied") == checkout["BOLT11"]
+    assert await page.text("#announcement") == "Invoice copied"
+    assert_clean(page, host)
+
+
+async def test_pay_button(hosts: HostBench, bench: Bench, page: Page) -> None:
+    """From the demo shop to a paid checkout with clicks only."""
+    sandbox = await bench.sandbox()
+    host = await hosts.host(sandbox, sandbox_control=sandbox.control)
+    await page.look(width=900, height=900)
+    await page.goto(f"{host.url}/demo")
+    await page.click("button[aria-label='Buy Croissant']")
+    await page.until("location.pathname.startsWith('/checkout/') && document.querySelector('#pay')")
+    await page.until("document.querySelector('#qr').complete")
+    await page.click("#pay")
+    await page.until("document.querySelector('#paid')?.getClientRects().length")
+    await page.click("#back")
+    await page.until("location.pathname === '/demo'")
+    assert_clean(page, host)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_phone(hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path, *, dark: bool) -> None:
+    """On a narrow phone nothing is cut off, whatever the amount and the memo, in light and dark."""
+    host = await hosts.host(node, title="W" * 60, sandbox_control="http://127.0.0.1:9")
+    checkout = await open_checkout(host, "2099999999999999", description="Supercalifragilistic" * 10)
+    await page.look(width=320, height=640, phone=True, dark=dark)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    assert await page.evaluate(NO_SCROLL)
+    ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == ("rgb(10, 14, 23)" if dark else "rgb(243, 245, 249)")
+    await page.screenshot(tmp_path / "phone.png")
+    assert_clean(page, host)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+async def test_contrast(hosts: HostBench, node: FakeNode, page: Page, *, dark: bool) -> None:
+    """All text stands out from its ground by 4.5:1 or more (WCAG 2.2, 1.4.3)."""
+    host = await hosts.host(node, sandbox_control="http://127.0.0.1:9")
+    checkout = await open_checkout(host, description="memo", redirectUrl="https://shop.example")
+    await page.look(width=900, height=900, dark=dark)
+    for path in (f"/checkout/{checkout['id']}", "/demo", "/checkout/unknown"):
+        await page.goto(f"{host.url}{path}")
+        await page.evaluate("document.querySelectorAll('[hidden]').forEach((each) => { each.hidden = false; })")
+        assert await page.evaluate(CONTRAST) == []
+
+
+async def test_time_is_up(hosts: HostBench, node: FakeNode, page: Page) -> None:
+    """When the countdown ends the page says so by itself, and shows no code any more."""
+    host = await hosts.host(node, checkout_seconds=2)
+    checkout = await open_checkout(host)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await page.until("document.querySelector('#expired').getClientRects().length")
+    assert not await page.shown("#qr")
+    assert_clean(page, host)
+
+
+async def test_no_fresh_invoice_to_be_had(hosts: HostBench, node: FakeNode, page: Page) -> None:
+    """While there is no invoice that can be paid, the page shows no dead code, and says that it waits."""
+    mint = node.mint.mint
+
+    def mint_short(**terms: Any) -> Any:
+        return mint(**{**terms, "expiry": timedelta(seconds=2)})
+
+    node.mint.mint = mint_short  # type: ignore[method-assign]  # the node's own, for this test
+    host = await hosts.host(node, checkout_allowance={"times": 1, "seconds": 600})
+    checkout = await open_checkout(host)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await page.until("document.querySelector('#renewing').getClientRects().length")
+    assert not await page.shown("#qr")
+    assert not await page.shown("#ways")
+
+
+async def test_nothing_from_outside_runs(hosts: HostBench, node: FakeNode, page: Page) -> None:
+    """Markup in memo and shop name is read, not run: no dialog opens, nothing is fetched, nothing is complained of."""
+    host = await hosts.host(node, title=NASTY[:90])
+    checkout = await open_checkout(host, description=NASTY)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    assert await page.text(".memo") == NASTY
+    await node.pay(checkout["paymentHash"])
+    await page.until("document.querySelector('#paid').getClientRects().length")
+    assert_clean(page, host)
+
+
+CONTRAST = """
+(() => {
+  const parse = (color) => {
+    const numbers = color.match(/[\\d.]+/g).map(Number);
+    return { rgb: numbers.slice(0, 3), alpha: numbers.length > 3 ? numbers[3] : 1 };
+  };
+  const luminance = (rgb) => {
+    const linear = rgb.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  };
+  const groundOf = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const color = parse(getComputedStyle(each).backgroundColor);
+      if (color.alpha === 1) return color.rgb;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!text && element.tagName !== "INPUT") continue;
+    const [a, b] = [luminance(parse(getComputedStyle(element).color).rgb), luminance(groundOf(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${element.outerHTML.slice(0, 80)} ${ratio.toFixed(2)}`);
+  }
+  return poor;
+})()
+"""
