@@ -130,7 +130,7 @@ class RateBook:
 
         One that is far from the last is believed only when the next one confirms it.
         """
-        if tick is None or not _MIN_CENTS_PER_SAT <= tick.cents_per_sat <= _MAX_CENTS_PER_SAT:
+        if tick is None or not _is_price(tick.cents_per_sat):
             return
         if self._tick is not None:
             if tick.time < self._tick.time or tick == self._tick:
@@ -257,3 +257,8 @@ class RateBook:
 
     def _now(self) -> int:
         return moment_of(self._clock())
+
+
+def _is_price(cents_per_sat: Decimal) -> bool:
+    """Whether a number may be a price at all, and is not zero, negative, infinite, no number, or far beyond reason."""
+    return cents_per_sat.is_finite() and _MIN_CENTS_PER_SAT <= cents_per_sat <= _MAX_CENTS_PER_SAT

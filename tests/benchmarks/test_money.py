@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks.market import Movement, Scenario, run
 from tests.benchmarks.money import SCENARIOS, row
 
-AMOUNTS = 250
+AMOUNTS = 200
 
 
 def share(counts: list[int]) -> Decimal:

@@ -30,6 +30,8 @@ from tests.support.invoices import ANY, BEHALF, METADATA, SATS, USD, lnurl, of_s
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flash_driver.sandbox import Sandbox
     from flash_driver.wallets import ChosenWallet
     from tests.support.driver import Bench
@@ -227,6 +229,21 @@ async def test_own_budget_spares_the_servers_block(bench: Bench) -> None:
     with pytest.raises(RateLimited) as refusal:
         await client.create_invoice(of_sat(1000))
     assert timedelta(seconds=110) < refusal.value.retry_after <= timedelta(seconds=120)
+    assert operations(sandbox, USD) == {"websocket": 2}
+
+
+async def test_budget_is_shared_by_processes_through_the_journal(bench: Bench, tmp_path: Path) -> None:
+    """Two processes on one journal keep to one budget: each has its own memory, and neither passes the limit alone."""
+    sandbox = await bench.sandbox()
+    process = ProcessSettings.model_validate(
+        {"journal_url": f"sqlite+aiosqlite:///{tmp_path}/journal.db", "invoice_budget": "2/120"}
+    )
+    ours, theirs = [await bench.client(sandbox, process=process) for _ in range(2)]
+    await ours.create_invoice(of_sat(1000))
+    await theirs.create_invoice(of_sat(1000))
+    for client in (ours, theirs):
+        with pytest.raises(RateLimited):
+            await client.create_invoice(of_sat(1000))
     assert operations(sandbox, USD) == {"websocket": 2}
 
 

@@ -202,7 +202,7 @@ def test_restless_rate_is_asked_with_a_margin() -> None:
 # --- what the server may say -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("price", ["0", "-1", "1e-12", "1e9", "0.000001", "97531"])
+@pytest.mark.parametrize("price", ["0", "-1", "NaN", "sNaN", "Infinity", "1e-12", "1e9", "0.000001", "97531"])
 def test_absurd_price_changes_nothing(price: str) -> None:
     """A price of nothing, below nothing, or nowhere near the last one leaves the last good one in place."""
     shop = Shop()
