@@ -83,7 +83,7 @@ class Entry:
         self.due = begun
         self.vain = 0
         self.lane = _Lane.OUT
-        self.again = False
+        self.again = _Lane.OUT
 
 
 class Agenda:
@@ -134,9 +134,13 @@ class Agenda:
         entry = self._entries.get(payment_hash)
         if entry is None:
             return
-        if entry.again:
-            entry.again = False
+        again, entry.again = entry.again, _Lane.OUT
+        if again is _Lane.URGENT:
             self._put_first(payment_hash, entry)
+            return
+        if again is _Lane.READY:
+            entry.lane = _Lane.READY
+            self._ready[payment_hash] = None
             return
         self._ready.pop(payment_hash, None)
         entry.due, entry.lane = due, _Lane.LATER
@@ -147,7 +151,7 @@ class Agenda:
         """Ask about an invoice before all others: something was heard of it."""
         entry = self._entries[payment_hash]
         if entry.lane is _Lane.OUT:
-            entry.again = True
+            entry.again = _Lane.URGENT
         elif entry.lane is not _Lane.URGENT:
             self._ready.pop(payment_hash, None)
             self._put_first(payment_hash, entry)
@@ -157,7 +161,7 @@ class Agenda:
         self._later.clear()
         for payment_hash, entry in sorted(self._entries.items(), key=lambda item: item[1].begun):
             if entry.lane is _Lane.OUT:
-                entry.again = True
+                entry.again = max(entry.again, _Lane.READY)
             elif entry.lane is not _Lane.URGENT:
                 entry.due, entry.lane = now, _Lane.READY
                 self._ready[payment_hash] = None
