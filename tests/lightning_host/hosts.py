@@ -86,14 +86,25 @@ class HostBench:
     def __init__(self, stack: AsyncExitStack, folder: Path) -> None:
         self._stack = stack
         self._folder = folder
-        self.factory = LightningClientFactory()
 
     async def host(
         self, wallet: Sandbox | FakeNode, *, database: str | None = None, wait: bool = True, **settings: Any
     ) -> RunningHost:
         """Start a host in front of a sandbox or a fake node; gives it once it hears of settlements."""
         string = f"type=fake;node={wallet.name}" if isinstance(wallet, FakeNode) else wallet.connection_string
-        factory = LightningClientFactory([FakeHandler]) if isinstance(wallet, FakeNode) else self.factory
+        factory = LightningClientFactory([FakeHandler]) if isinstance(wallet, FakeNode) else LightningClientFactory()
+        return await self.host_of(string, factory, database=database, wait=wait, **settings)
+
+    async def host_of(
+        self,
+        string: str,
+        factory: LightningClientFactory | None = None,
+        *,
+        database: str | None = None,
+        wait: bool = True,
+        **settings: Any,
+    ) -> RunningHost:
+        """Start a host with a connection string, and the drivers that are installed unless given others."""
         given = HostSettings(
             **{
                 "connection_string": string,

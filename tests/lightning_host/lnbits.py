@@ -1,104 +1,26 @@
-"""An unmodified LNbits in a virtual environment of its own, and the programs that it stands on.
+"""An unmodified LNbits in a virtual environment of its own.
 
 LNbits pins an old pydantic, so it can't live in ours. The environment is made once and kept under `.cache/`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import httpx
+from typing import Any, Final
 
 from tests.lightning_host.needs import missing
+from tests.lightning_host.programs import Program, free_port
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-__all__ = ["LNBITS_VERSION", "Program", "free_port", "install_lnbits", "lnbits_program", "wait_until"]
+__all__ = ["LNBITS_VERSION", "install_lnbits", "lnbits_program"]
 
 LNBITS_VERSION: Final = "1.6.2"
 _CACHE: Final = Path(__file__).parents[2] / ".cache" / f"lnbits-{LNBITS_VERSION}"
-_READY_SECONDS: Final = 60.0
 _INSTALL_SECONDS: Final = 300.0
-
-
-@dataclass
-class Program:
-    """A program under test: started, stopped in order, started again on the same port.
-
-    Attributes:
-        command: What to run.
-        environment: All that it finds in its environment.
-        folder: Where it runs, and where its output is kept.
-        ready: The URL that answers 200 once it is ready.
-
-    """
-
-    command: list[str]
-    environment: dict[str, str]
-    folder: Path
-    ready: str
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it, and wait until it is ready."""
-        with (self.folder / f"{Path(self.command[0]).name}.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command, cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT
-            )
-        wait_until(self._is_ready, f"{self.command} is ready")
-
-    def stop(self) -> None:
-        """Ask it to end, and wait until it has."""
-        if self.process is not None:
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(15)
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[Program]:
-        """Run it for the length of a block."""
-        try:
-            self.start()
-            yield self
-        finally:
-            self.stop()
-
-    def _is_ready(self) -> bool:
-        if self.process is None or self.process.poll() is not None:
-            raise AssertionError(f"{self.command} ended before it was ready")
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(self.ready, timeout=5).status_code == 200
-        return False
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait until something is so in another process; bounded."""
-    deadline = time.monotonic() + _READY_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain until {what}")
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
 
 
 def install_lnbits() -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,12 +12,14 @@ import pytest
 from bolt11 import decode
 
 from tests.lightning_host.hosts import PASSWORD
-from tests.lightning_host.lnbits import Program, free_port, install_lnbits, lnbits_program, wait_until
+from tests.lightning_host.lnbits import install_lnbits, lnbits_program
 from tests.lightning_host.needs import missing
+from tests.lightning_host.programs import host_program, sandbox_program, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from tests.lightning_host.programs import Program
 
 pytestmark = pytest.mark.timeout(600)  # the first run installs LNbits
 
@@ -72,46 +72,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Start sandbox, host and LNbits, once for all of these tests."""
     environment = install_lnbits()
     folder = tmp_path_factory.mktemp("stage")
-    with sandbox(folder) as ready:
-        port = free_port()
-        url = f"http://127.0.0.1:{port}"
-        settings = {
-            "PATH": os.defpath,
-            "LIGHTNING_HOST_CONNECTION_STRING": ready["connection_string"],
-            "LIGHTNING_HOST_PHOENIXD_PASSWORD": PASSWORD,
-            "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{folder}/host.sqlite3",
-            "LIGHTNING_HOST_PORT": str(port),
-            "FLASH_JOURNAL_URL": f"sqlite+aiosqlite:///{folder}/journal.sqlite3",
-        }
-        host = Program([sys.executable, "-m", "lightning_host", "--verbose"], settings, folder, f"{url}/health")
-        below = folder / "lnbits-runs-here"
-        below.mkdir()
-        with host.running(), lnbits_program(environment, below, url, PASSWORD).running() as lnbits:
-            base = lnbits.ready.removesuffix("/api/v1/health")
-            account = httpx.post(f"{base}/api/v1/account", json={"name": "shop"}, timeout=30).json()
-            yield Stage(ready["control"], host, base, account)
-
-
-class sandbox:  # noqa: N801 - reads as a verb where it is used
-    """Run `flash-driver sandbox`; gives the line that it prints when it is ready."""
-
-    def __init__(self, folder: Path) -> None:
-        run = "from flash_driver.cli import main; main()"
-        command = [sys.executable, "-c", run, "sandbox", "--port", "0", "--json"]
-        self._process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
-
-    def __enter__(self) -> dict[str, str]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            self.__exit__()
-            raise AssertionError("the sandbox ended before it was ready")
-        ready: dict[str, str] = json.loads(line)
-        return ready
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.communicate(timeout=15)
+    below = folder / "lnbits-runs-here"
+    below.mkdir()
+    with sandbox_program(folder) as ready:
+        host = host_program(folder, ready["connection_string"], LIGHTNING_HOST_PHOENIXD_PASSWORD=PASSWORD)
+        with host.running(), lnbits_program(environment, below, host.url, PASSWORD).running() as lnbits:
+            account = httpx.post(f"{lnbits.url}/api/v1/account", json={"name": "shop"}, timeout=30).json()
+            yield Stage(ready["control"], host, lnbits.url, account)
 
 
 def test_invoice_of_lnbits_is_paid(stage: Stage) -> None:
