@@ -37,7 +37,8 @@ class Deadline:
 
     def share(self, fraction: float) -> Deadline:
         """Return an earlier moment that leaves the rest of the time to somebody else."""
-        return Deadline.after(self.remaining * fraction)
+        now = asyncio.get_running_loop().time()
+        return Deadline(now + max(0.0, self.at - now) * fraction)
 
     def at_most(self, seconds: float) -> Deadline:
         """Return this moment, or the one that many seconds from now if that is earlier."""

@@ -36,6 +36,7 @@ __all__ = ["GraphQLTransport", "PrintedRequest"]
 _log: Final = get_logger(transport="graphql")
 
 _NO_RESPONSE: Final = "HTTP 200 with a body that is no GraphQL response"
+_TOO_LATE: Final = "not connected in time"
 _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
 
 
@@ -99,7 +100,7 @@ class GraphQLTransport:
                     },
                 )
         except TimeoutError:
-            return seen.refused() or TimedOut()
+            return seen.refused() or (NotConnected(_TOO_LATE, Cause.SLOW) if seen.unwritten else TimedOut())
         except TransportError as error:
             return _evidence_of(error, seen)
         except Exception as error:  # noqa: BLE001 - on odd replies gql raises whatever its parts raise (gql.md B4)
@@ -135,11 +136,27 @@ class GraphQLTransport:
 
 @dataclass(slots=True)
 class _Seen:
-    """What passed below gql while one request was under way: gql keeps no HTTP status (gql.md B9)."""
+    """What passed below gql while one request was under way: gql keeps no HTTP status (gql.md B9).
 
+    Attributes:
+        unwritten: Nothing of the request can have been written yet.
+        status: The status of the reply.
+        retry_after: When the server wants to be asked again.
+        trouble: Why the reply was not read to its end.
+
+    """
+
+    unwritten: bool = True
     status: int | None = None
     retry_after: timedelta | None = None
     trouble: str | None = None
+
+    async def trace(self, event: str, _info: object) -> None:
+        """Follow httpcore's account of a request: from connecting until the first header it is not written."""
+        if event.endswith("connect_tcp.started"):
+            self.unwritten = True
+        elif event.endswith("send_request_headers.started"):
+            self.unwritten = False
 
     def refused(self, errors: Sequence[Mapping[str, Any]] = ()) -> HttpStatus | None:
         """What an HTTP status other than 200 says, whatever became of the body."""
@@ -166,7 +183,7 @@ def _evidence_of_loss(cause: BaseException | None, seen: _Seen) -> Evidence:
     if seen.trouble is not None:
         return Garbage(seen.trouble)
     if isinstance(cause, _httpx.ConnectTimeout | _httpx.PoolTimeout):
-        return NotConnected("not connected in time", Cause.SLOW)
+        return NotConnected(_TOO_LATE, Cause.SLOW)
     if isinstance(cause, _httpx.ConnectError):
         return NotConnected(why_not_connected(_root_cause(cause)))
     if isinstance(cause, _httpx.TimeoutException):
@@ -203,8 +220,10 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
 
     class WatchedTransport(_httpx.AsyncBaseTransport):  # type: ignore[misc]  # as above
         async def handle_async_request(self, request: Any) -> Any:
-            response = await below.handle_async_request(request)
             seen = _seen.get()
+            seen.unwritten = False  # unless httpcore says that it still connects
+            request.extensions = {**request.extensions, "trace": seen.trace}
+            response = await below.handle_async_request(request)
             seen.status = response.status_code
             seen.retry_after = read_retry_after(response.headers)
             if response.headers.get("content-encoding", "identity") != "identity":

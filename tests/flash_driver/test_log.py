@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+@pytest.fixture(autouse=True)
+def _structlog_as_it_comes() -> None:
+    """Forget what other tests did: recording events counts as configuring structlog."""
+    structlog.reset_defaults()
+
+
 @pytest.fixture
 def structlog_of_the_host() -> Iterator[CapturingLoggerFactory]:
     """Configure structlog as a host might, and take that back."""

@@ -84,6 +84,18 @@ async def test_outer_deadline(respx_mock: respx.MockRouter) -> None:
     await transport.aclose()
 
 
+async def test_deadline_before_anything_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that runs out while the client is still being made, or connects, is time before anything was written."""
+
+    async def dawdle(_transport: GraphQLTransport) -> None:
+        await asyncio.sleep(20)
+
+    transport = GraphQLTransport(URL, HEADERS)
+    monkeypatch.setattr(GraphQLTransport, "_connected_session", dawdle)
+    evidence = await transport.perform(PROBE(), Deadline.after(0.05))
+    assert evidence == NotConnected("not connected in time", Cause.SLOW)
+
+
 async def test_first_requests_share_one_session(respx_mock: respx.MockRouter) -> None:
     """Requests that come together on a cold transport make one client."""
     respx_mock.post(URL).respond(200, json={"data": {"a": 1}})
