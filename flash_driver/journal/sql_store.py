@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
     from flash_driver.journal.urls import JournalUrl
 
@@ -66,15 +66,13 @@ class SqlStore:
 
         """
         await self._prepare()
-        if scope is None:
-            row = await self.read(lambda connection: _known(connection, fingerprint))
-        else:
+        row = await self.read(lambda connection: _known(connection, fingerprint))
+        if scope is not None and (row is None or row.scope != scope):
             row = await self.write(lambda connection: _remember(connection, fingerprint, scope))
         if row is None:
             return None
-        account, journal_id = row
-        bell = self._bells.setdefault(account, Bell(self._ringer.start))
-        return SqlJournal(self, account, journal_id, bell)
+        bell = self._bells.setdefault(row.id, Bell(self._ringer.start))
+        return SqlJournal(self, row.id, row.journal_id, bell)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that only reads.
@@ -174,13 +172,12 @@ class SqlStore:
             _log.debug("the journal failed", journal=str(self._journal), why=str(task.exception()))
 
 
-def _known(connection: Connection, fingerprint: str) -> tuple[int, str] | None:
-    query = select(accounts.c.id, accounts.c.journal_id).join(logins).where(logins.c.fingerprint == fingerprint)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else (row.id, row.journal_id)
+def _known(connection: Connection, fingerprint: str) -> Row[Any] | None:
+    query = select(accounts).join(logins).where(logins.c.fingerprint == fingerprint)
+    return connection.execute(query).one_or_none()
 
 
-def _remember(connection: Connection, fingerprint: str, scope: str) -> tuple[int, str] | None:
+def _remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] | None:
     insert_new(connection, accounts, scope=scope, journal_id=uuid.uuid4().hex[:12], last_settle_index=0)
     account = connection.execute(select(accounts.c.id).where(accounts.c.scope == scope)).scalar_one()
     if not insert_new(connection, logins, fingerprint=fingerprint, account=account):

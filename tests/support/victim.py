@@ -1,0 +1,182 @@
+"""A driver in a process of its own that can be made to die, by kill -9, at any step of what it does.
+
+Run as a module it reads one order per line, in JSON, and carries each out in a fork of its own: forks of a process that
+has loaded everything start in milliseconds. What the host in it gets is written to standard output, a line at a time.
+
+A step is: before and after each request to the server, before and after each use of the journal, before each statement
+and before each commit of a transaction that writes, and after something was handed to the host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import signal
+import sys
+import traceback
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import Engine, event
+
+import flash_driver.journal.notify
+import flash_driver.journal.sql_store  # noqa: F401 - loaded before the forks
+from connection_strings import ConnectionString, LightMoney, PayInvoiceParams
+from flash_driver import account
+from flash_driver.client import FlashLightningClient
+from flash_driver.journal.engine import WRITES
+from flash_driver.journal.scoped import AccountJournal
+from flash_driver.payments import Payments, Persistence
+from flash_driver.pool import Pool
+from flash_driver.settings import FlashSettings, ProcessSettings
+from flash_driver.transports.router import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["main"]
+
+USES: Final = (
+    "add_invoice",
+    "add_orphan",
+    "begin_payment",
+    "expire_invoice",
+    "find_invoice",
+    "find_payment",
+    "settle_invoice",
+    "settled_after",
+    "spend_invoice",
+    "update_payment",
+)
+
+
+class Fate:
+    """Counts the steps and kills the process at one of them."""
+
+    def __init__(self, die_at: int | None) -> None:
+        self._left = die_at
+        self._armed = False
+
+    def arm(self) -> None:
+        """Begin to count: what comes before is the same each time."""
+        self._armed = True
+
+    def step(self, name: str) -> None:
+        """Die here, if this is the step."""
+        if self._armed and self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                tell("dies", step=name)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tell(kind: str, **facts: Any) -> None:
+    """Write one line in one piece: a host's own commit of what it was given."""
+    os.write(1, json.dumps({"event": kind, **facts}).encode() + b"\n")
+
+
+def surround(owner: type, name: str, fate: Fate) -> None:
+    """Make steps of the beginning and the end of a method."""
+    original: Callable[..., Awaitable[Any]] = getattr(owner, name)
+
+    @functools.wraps(original)
+    async def stepped(*arguments: Any, **options: Any) -> Any:
+        fate.step(f"before {name}")
+        result = await original(*arguments, **options)
+        fate.step(f"after {name}")
+        return result
+
+    setattr(owner, name, stepped)
+
+
+def lay_mines(fate: Fate) -> None:
+    """Make steps of everything on the way of an invoice or a payment."""
+    for name in USES:
+        surround(AccountJournal, name, fate)
+    surround(Router, "perform", fate)
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def statement(connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+        if connection.get_execution_options().get(WRITES):
+            fate.step(f"before {sql.split(maxsplit=2)[:2]}")
+
+    @event.listens_for(Engine, "commit")
+    def commit(connection: Any) -> None:
+        if connection.get_execution_options().get(WRITES):
+            fate.step("before COMMIT")
+
+
+async def create(client: FlashLightningClient, fate: Fate, order: dict[str, Any]) -> None:
+    """Create invoices, one after the other."""
+    await client.list_invoices()
+    fate.arm()
+    for _ in range(order.get("count", 1)):
+        invoice = await client.create_invoice(LightMoney.from_sat(1000), "coffee")
+        tell("handed out", id=invoice.id, bolt11=invoice.bolt11)
+        fate.step("after handing out")
+
+
+async def listen(client: FlashLightningClient, fate: Fate, order: dict[str, Any]) -> None:
+    """Listen until as many settlements were heard as the order says."""
+    async with await client.listen(after=order["after"]) as listener:
+        tell("listening", cursor=listener.cursor)
+        fate.arm()
+        for _ in range(order["count"]):
+            paid = await listener.wait_invoice()
+            tell(
+                "heard",
+                id=paid.id,
+                cursor=listener.cursor,
+                msat=paid.amount_received.msat if paid.amount_received else 0,
+            )
+            fate.step("after hearing")
+
+
+async def pay(client: FlashLightningClient, fate: Fate, order: dict[str, Any]) -> None:
+    """Pay a BOLT11."""
+    await client.list_invoices()
+    fate.arm()
+    amount = order.get("msat")
+    terms = PayInvoiceParams(
+        amount=None if amount is None else LightMoney.from_msat(amount), send_timeout=timedelta(seconds=10)
+    )
+    answer = await client.pay(order["bolt11"], terms)
+    tell("paid", result=answer.result.value)
+    fate.step("after paying")
+    found = await client.get_payment(order["payment_hash"])
+    tell("known", status=None if found is None else found.status.value)
+
+
+FLOWS: Final = {"create": create, "listen": listen, "pay": pay}
+
+
+async def carry_out(order: dict[str, Any]) -> None:
+    """Carry an order out with a client of its own."""
+    fate = Fate(order.get("die_at"))
+    lay_mines(fate)
+    # A process that starts anew an instant after a crash need not wait until the dead sender is surely dead.
+    patient = functools.partial(Payments, persistence=Persistence(sender_lives=0.0))
+    vars(account)["Payments"] = patient
+    settings = FlashSettings.from_connection_string(ConnectionString.parse(order["string"]))
+    process = ProcessSettings.model_validate({"journal_url": order["journal"], "invoice_budget": "1000/120"})
+    async with FlashLightningClient(settings, process, Pool()) as client:
+        await FLOWS[order["flow"]](client, fate, order)
+
+
+def main() -> None:
+    """Carry out the orders that come in, each in a fork."""
+    for line in sys.stdin:
+        if (child := os.fork()) == 0:
+            try:
+                asyncio.run(carry_out(json.loads(line)))
+            except BaseException:  # noqa: BLE001 - a fork must not go on as its parent would
+                tell("failed", why=traceback.format_exc())
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        tell("ended", signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None)
+
+
+if __name__ == "__main__":
+    main()
