@@ -1,0 +1,89 @@
+"""The whole client against graphql-ws 5.16.2 on ws: create, look up, listen, paid; and the fallbacks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings import BackendUnavailable, LightMoney, LightningInvoiceStatus
+from tests.support.logs import recorded
+from tests.support.sockets import within
+
+if TYPE_CHECKING:
+    from tests.peers.conftest import StartPeer
+    from tests.support.driver import Bench
+
+SATS = LightMoney.from_sat(1000)
+
+
+@pytest.mark.parametrize(
+    ("options", "carrier"),
+    [
+        ({"mode": "execute", "http": "reject"}, "websocket"),
+        ({"mode": "decline", "http": "accept"}, "http"),
+        ({"mode": "close", "http": "accept"}, "http"),
+    ],
+    ids=["executing", "declining", "closing"],
+)
+async def test_from_string_to_paid(peer: StartPeer, bench: Bench, options: dict[str, str], carrier: str) -> None:
+    """Whatever the server does with mutations on its socket, an invoice is made, looked up, and heard of when paid."""
+    server = await peer(**options)
+    (minted,) = await server.hand_in(SATS.msat)
+    client = await bench.client(server.connection_string)
+    async with await client.listen() as listener:
+        invoice = await client.create_invoice(SATS, "coffee", timedelta(minutes=15))
+        assert (invoice.bolt11, invoice.id) == (minted.payment_request, minted.payment_hash)
+        assert (invoice.amount, invoice.status) == (SATS, LightningInvoiceStatus.UNPAID)
+        assert await server.operations("lnUsdInvoiceCreate") == {carrier: 1}
+        found = await client.get_invoice(invoice.id)
+        assert found is not None
+        assert found.status is LightningInvoiceStatus.UNPAID
+        await server.pay(invoice.id)
+        async with within():
+            paid = await listener.wait_invoice()
+    assert (paid.id, paid.status, paid.amount_received) == (invoice.id, LightningInvoiceStatus.PAID, SATS)
+    assert paid.preimage is None
+    assert await client.get_invoice(invoice.id) == paid
+
+
+@pytest.mark.parametrize("mode", ["decline", "close"])
+async def test_second_invoice_goes_straight_to_what_works(peer: StartPeer, bench: Bench, mode: str) -> None:
+    """After the first invoice the socket is not asked again, and the second one costs one request."""
+    server = await peer(mode=mode)
+    await server.hand_in(SATS.msat, SATS.msat)
+    client = await bench.client(server.connection_string)
+    with recorded() as first:
+        await client.create_invoice(SATS, "coffee")
+    with recorded() as second:
+        await client.create_invoice(SATS, "coffee")
+    assert "fell back to HTTP because WebSocket failed" in first.steps
+    assert first.steps[-1] == "invoice created via HTTP"
+    assert second.steps == ["attempting HTTP", "creating invoice via HTTP", "invoice created via HTTP"]
+    assert await server.operations("lnUsdInvoiceCreate") == {"http": 2}
+    assert (await server.seen())["sockets"] == 1
+
+
+async def test_invoice_over_the_full_graphql_client(peer: StartPeer, bench: Bench) -> None:
+    """The last way works with a server of this kind as well."""
+    server = await peer(mode="decline")
+    (minted,) = await server.hand_in(SATS.msat)
+    client = await bench.client(server.connection_string, transports="graphql")
+    assert (await client.create_invoice(SATS, "coffee")).id == minted.payment_hash
+    assert await server.operations("lnUsdInvoiceCreate") == {"http": 1}
+
+
+async def test_nothing_works(peer: StartPeer, bench: Bench) -> None:
+    """A server that declines on the socket and refuses the token over HTTP: one error names each way and its reason."""
+    server = await peer(mode="decline", http="reject")
+    client = await bench.client(server.connection_string)
+    with pytest.raises(BackendUnavailable) as caught:
+        await client.create_invoice(SATS, "coffee")
+    assert caught.value.executed is False
+    reasons = {name: reason.removesuffix(" (remembered)") for name, reason in caught.value.reasons.items()}
+    assert reasons == {
+        "websocket": "Only subscription operations are supported",
+        "http": "HTTP 401",
+        "graphql": "HTTP 401",
+    }
