@@ -240,8 +240,9 @@ class CheckoutRows:
         values: dict[str, Any] = {"received_msat": received.msat}
         if checkout.paid_at is not None:
             values["overpaid_msat"] = (checkout.overpaid + settlement.amount).msat
-            words = "store %s: checkout %s was paid once more: %s by %s; give it back or credit it"
-            _log.warning(words, settlement.store, checkout.id, settlement.amount, settlement.payment_hash)
+            done = "give it back" if checkout.card is None else f"credited to flashcard {checkout.card}"
+            words = "store %s: checkout %s was paid once more: %s by %s; %s"
+            _log.warning(words, settlement.store, checkout.id, settlement.amount, settlement.payment_hash, done)
         elif received >= checkout.amount:
             values |= {"paid_at": to_ms(settlement.paid_at), "paid_hash": settlement.payment_hash}
         else:

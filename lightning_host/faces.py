@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from lightning_host.checkout import CHECKOUT
+from lightning_host.flashcards import FLASHCARD_LNURL, FLASHCARDS
 from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 from lightning_host.lnurl import LNURL
@@ -17,5 +18,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FACES"]
 
-FACES: Final[tuple[Face, ...]] = (GREENFIELD, HEALTH, METRICS, LNURL, PHOENIXD, PAGES, CHECKOUT)
+FACES: Final[tuple[Face, ...]] = (
+    GREENFIELD,
+    HEALTH,
+    METRICS,
+    LNURL,
+    PHOENIXD,
+    PAGES,
+    CHECKOUT,
+    FLASHCARDS,
+    FLASHCARD_LNURL,
+)
 """Each shows the same stores to another kind of client."""

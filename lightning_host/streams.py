@@ -27,10 +27,15 @@ _BUSY_SECONDS: Final = 10
 
 
 class EventStream:
-    """One open stream to one page."""
+    """One open stream to one page.
+
+    Attributes:
+        response: What the handler returns at the end.
+
+    """
 
     def __init__(self, response: web.StreamResponse, request: web.Request, write_seconds: float) -> None:
-        self._response = response
+        self.response = response
         self._request = request
         self._write_seconds = write_seconds
 
@@ -57,7 +62,7 @@ class EventStream:
     async def _write(self, text: str) -> None:
         try:
             async with asyncio.timeout(self._write_seconds):
-                await self._response.write(text.encode())
+                await self.response.write(text.encode())
         except TimeoutError:
             if self._request.transport is not None:
                 self._request.transport.abort()
