@@ -61,7 +61,6 @@ SECURITY_HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
-    "Server": "lightning-host",
 }
 """What every response carries; a handler that sets one of them itself is not overruled."""
 
@@ -142,3 +141,4 @@ async def _add_security_headers(request: web.Request, response: web.StreamRespon
     del request
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "lightning-host"  # aiohttp has put its version there

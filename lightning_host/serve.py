@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["run_host", "serving"]
 
 _SHUTDOWN_SECONDS: Final = 5.0
-_KEEP_ALIVE_SECONDS: Final = 60.0
+_LINGERING_SECONDS: Final = 2.0
+"""How long the rest of a body is taken in after it was refused, so that the client gets to read why."""
+
 _BACKLOG: Final = 1024
 
 
@@ -42,7 +44,8 @@ async def serving(settings: HostSettings, factory: LightningClientFactory | None
             make_app(settings, factory),
             access_log=None,
             handler_cancellation=True,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            keepalive_timeout=settings.idle_seconds,
+            lingering_time=_LINGERING_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()

@@ -128,6 +128,7 @@ class HostSettings(BaseSettings):
         metrics_token: What opens `/metrics` to others than this machine itself.
         max_body_bytes: Largest body of a request.
         request_seconds: How long a client may take to send its body.
+        idle_seconds: How long a connection may stay open without a whole request.
 
     """
 
@@ -157,6 +158,7 @@ class HostSettings(BaseSettings):
     metrics_token: KeySecret | None = None
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
     request_seconds: float = Field(default=10.0, gt=0)
+    idle_seconds: float = Field(default=60.0, gt=0)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -170,8 +172,8 @@ class HostSettings(BaseSettings):
             return cls()
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            name = "".join(str(part) if index == 0 else f"[{part}]" for index, part in enumerate(first["loc"]))
-            where = f"{ENV_PREFIX}{name.upper()}" if name else f"{ENV_PREFIX}..."
+            name, *inner = (str(part) for part in (*first["loc"], *([] if first["loc"] else ["..."])))
+            where = f"{ENV_PREFIX}{name.upper()}{''.join(f'[{part}]' for part in inner)}"
             raise SettingsError(f"{where} {first['msg'].removeprefix('Value error, ')}") from None
         except ValueError as error:
             # Not JSON where JSON is due: the words of pydantic-settings name the field and not its value.

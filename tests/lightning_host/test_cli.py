@@ -1,0 +1,80 @@
+"""The command: what it says when it starts, and when it can't."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from lightning_host.cli import main
+from tests.lightning_host.programs import free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STRING = "type=flash;server=http://127.0.0.1:9/graphql;token=ory_st_secret;allowinsecure=true"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "CONNECTION_STRING is missing"),
+        ({"CONNECTION_STRING": "type=flsh;token=secret"}, "type=flsh has no driver installed; installed: flash"),
+        ({"CONNECTION_STRING": "type=flash"}, "the key 'token' is missing"),
+        ({"CONNECTION_STRING": STRING, "DATABASE_URL": "mysql://x:secret@y/z"}, "must begin with sqlite or postgresql"),
+        ({"CONNECTION_STRING": STRING, "DATABASE_URL": "secret"}, "DATABASE_URL must be such as"),
+    ],
+)
+def test_what_can_not_start_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variables: dict[str, str], words: str
+) -> None:
+    """A bad setting is one line on standard error, without a secret, and status 2."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"LIGHTNING_HOST_{name}", value)
+    assert main(["--port", "0"]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert "secret" not in told
+
+
+def test_port_that_is_taken_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A port that somebody else has is one line and status 1."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", f"sqlite:///{tmp_path}/host.sqlite3")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["--port", str(taken.getsockname()[1])]) == 1
+    assert capsys.readouterr().err == "lightning-host: can't start: Address already in use\n"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a case
+    """Started as a module it says where it serves, and ends with status 0 on SIGTERM."""
+    port = free_port()
+    environment = {
+        "LIGHTNING_HOST_CONNECTION_STRING": STRING,
+        "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{tmp_path}/host.sqlite3",
+        "FLASH_JOURNAL_URL": "memory:",
+    }
+    command = [sys.executable, "-m", "lightning_host", "--port", str(port), *(["--json"] if as_json else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = f"http://127.0.0.1:{port}"
+        if as_json:
+            assert json.loads(line) == {"url": url, "port": port, "stores": ["shop"]}
+        else:
+            assert line == f"serving shop at {url}\n"
+        assert httpx.get(f"{url}/live").json() == {"status": "ok"}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0

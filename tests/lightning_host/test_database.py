@@ -1,0 +1,56 @@
+"""The database: versions, counters, and who may open it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from lightning_host.database import Database, SchemaError, from_ms, to_ms
+
+if TYPE_CHECKING:
+    from tests.lightning_host.hosts import HostBench
+
+
+async def test_counter_gives_each_number_once(hosts: HostBench) -> None:
+    """Many at once get numbers without gap or repetition, each kind its own."""
+    database = await Database.open(hosts.secret())
+
+    async def take() -> int:
+        async with database.begin() as connection:
+            return await database.next_number(connection, "settlements")
+
+    numbers = await asyncio.gather(*(take() for _ in range(20)))
+    assert sorted(numbers) == list(range(1, 21))
+    async with database.begin() as connection:
+        assert await database.next_number(connection, "others") == 1
+    await database.aclose()
+
+
+async def test_database_of_a_newer_host_is_left_alone(hosts: HostBench) -> None:
+    """A host that finds tables of a version it does not know refuses to start."""
+    database = await Database.open(hosts.secret())
+    async with database.begin() as connection:
+        await connection.execute(text("UPDATE host_schema SET version = 99"))
+    await database.aclose()
+    with pytest.raises(SchemaError, match="has schema 99, this host knows 1; upgrade the host"):
+        await Database.open(hosts.secret())
+
+
+async def test_opening_again_keeps_what_is_there(hosts: HostBench) -> None:
+    """A second start changes nothing."""
+    for expected in (1, 2):
+        database = await Database.open(hosts.secret())
+        async with database.begin() as connection:
+            assert await database.next_number(connection, "starts") == expected
+        await database.aclose()
+
+
+def test_times_survive_the_way_there_and_back() -> None:
+    """Whole milliseconds come back as they were, before and after 1970."""
+    for seconds in (-1, 0, 1_795_000_000):
+        time = datetime(1970, 1, 1, 0, 0, 0, 123_000, tzinfo=UTC) + timedelta(seconds=seconds)
+        assert from_ms(to_ms(time)) == time
