@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Interval", "Motion", "Rounding", "School", "Sighting", "Theory"]
 
 _MEMORY_OF_MOTION: Final = 12
-_MEMORY_OF_ROUNDING: Final = 200
+_MEMORY_OF_ROUNDING: Final = 1000
 """Over about how many invoices theories, and schools, are judged."""
 _LEAST_SHARE: Final = Decimal("0.001")
 """No rounding makes an invoice a thousand times what it exactly came to."""

@@ -172,7 +172,7 @@ def test_only_its_own_errors_escape(text: str) -> None:
     st.sampled_from(["lnbc", "lntb", "lntbs", "lnbcrt", "lnbc2500u", "lnbc1p", "lnbc10p", "lnbcx"]),
     st.lists(st.integers(0, 31), max_size=240),
 )
-def test_damaged_fields_behind_a_rightchecksum(prefix: str, data: list[int]) -> None:
+def test_damaged_fields_behind_a_right_checksum(prefix: str, data: list[int]) -> None:
     """Fields of any shape behind a right checksum do no more harm than noise does."""
     text = prefix + "1" + "".join(BECH32[value] for value in data + checksum(prefix, data))
     with contextlib.suppress(InvalidReply):

@@ -171,6 +171,6 @@ def test_school_is_judged_by_hits() -> None:
     """Misses cost, hits do not, and both count for little each."""
     school = School(Rounding.DOWN, PricePath())
     school.judge(Decimal("0.4"))
-    assert school.cost == Decimal(1) / 200
+    assert school.cost == Decimal(1) / 1000
     school.judge(Decimal(0))
-    assert 0 < school.cost < Decimal(1) / 200
+    assert 0 < school.cost < Decimal(1) / 1000
