@@ -71,7 +71,8 @@ class Scenario:
     largest_sat: int = 100_000_000
 
     def __str__(self) -> str:
-        return f"{self.currency:4} {self.unit:4} {self.rounding:9} {self.movement.value:5} {self.drift or self.spread_drift:>4} %/min"
+        moved = self.drift or self.spread_drift
+        return f"{self.currency:4} {self.unit:4} {self.rounding:9} {self.movement.value:5} {moved:>4} %/min"
 
 
 @dataclass
