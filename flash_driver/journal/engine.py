@@ -30,6 +30,9 @@ PATIENCE_SECONDS: Final = 4.0
 WRITES: Final = "flash_driver_writes"
 """The execution option of transactions that write."""
 
+_STOPPED_SECONDS: Final = 3.0
+"""After how long PostgreSQL takes the lock from a process that was stopped in the middle of a transaction."""
+
 _SQLITE_CONNECTIONS: Final = 2
 _POSTGRESQL_CONNECTIONS: Final = 5
 _OWNER_ONLY: Final = 0o600
@@ -57,7 +60,14 @@ def open_engine(journal: JournalUrl) -> AsyncEngine:
         max_overflow=_POSTGRESQL_CONNECTIONS,
         pool_timeout=PATIENCE_SECONDS,
         pool_pre_ping=True,
-        connect_args={"timeout": PATIENCE_SECONDS, "command_timeout": 60.0},
+        connect_args={
+            "timeout": PATIENCE_SECONDS,
+            "command_timeout": 60.0,
+            "server_settings": {
+                "application_name": "flash-driver",
+                "idle_in_transaction_session_timeout": str(int(_STOPPED_SECONDS * 1000)),
+            },
+        },
     )
 
 

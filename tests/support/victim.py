@@ -13,10 +13,11 @@ import asyncio
 import functools
 import json
 import os
+import random
 import signal
 import sys
 import traceback
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Engine, event
@@ -30,8 +31,9 @@ from flash_driver.journal.engine import WRITES
 from flash_driver.journal.scoped import AccountJournal
 from flash_driver.payments import Payments, Persistence
 from flash_driver.pool import Pool
-from flash_driver.settings import FlashSettings, ProcessSettings
+from flash_driver.settings import FlashSettings, InvoiceBudget, ProcessSettings
 from flash_driver.transports.router import Router
+from tests.support.journals import a_payment, settle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -121,7 +123,7 @@ async def create(client: FlashLightningClient, fate: Fate, order: dict[str, Any]
 async def listen(client: FlashLightningClient, fate: Fate, order: dict[str, Any]) -> None:
     """Listen until as many settlements were heard as the order says."""
     async with await client.listen(after=order["after"]) as listener:
-        tell("listening", cursor=listener.cursor)
+        tell("listening", cursor=listener.cursor, pid=os.getpid())
         fate.arm()
         for _ in range(order["count"]):
             paid = await listener.wait_invoice()
@@ -149,7 +151,20 @@ async def pay(client: FlashLightningClient, fate: Fate, order: dict[str, Any]) -
     tell("known", status=None if found is None else found.status.value)
 
 
-FLOWS: Final = {"create": create, "listen": listen, "pay": pay}
+async def contend(client: FlashLightningClient, _fate: Fate, order: dict[str, Any]) -> None:
+    """Do what other processes do at the same moment: settle the same invoices, begin the same payments, spend."""
+    await client.list_invoices()
+    journal, now = client._account().journal, datetime.now(UTC)
+    for number in random.sample(range(order["count"]), order["count"]):
+        settled = await settle(journal, number, paid_at=now)
+        mine = a_payment(number, created_at=now)
+        begun = await journal.begin_payment(mine) is mine
+        spent = await journal.spend_invoice(InvoiceBudget(order["budget"], 600), now) is None
+        index = None if settled is None else settled.settle_index
+        tell("contended", number=number, index=index, begun=begun, spent=spent)
+
+
+FLOWS: Final = {"contend": contend, "create": create, "listen": listen, "pay": pay}
 
 
 async def carry_out(order: dict[str, Any]) -> None:
