@@ -9,7 +9,7 @@ def test_without_node_the_peer_is_skipped(monkeypatch: pytest.MonkeyPatch) -> No
     """A developer without Node loses these tests, and is told why."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CI", raising=False)
-    with pytest.raises(pytest.skip.Exception, match="Node.js and npm are needed"):
+    with pytest.raises(pytest.skip.Exception, match=r"Node\.js and npm are needed"):
         install()
 
 
@@ -17,5 +17,5 @@ def test_without_node_the_gate_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where CI is set nobody would notice a skip, so it fails."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("CI", "1")
-    with pytest.raises(pytest.fail.Exception, match="Node.js and npm are needed"):
+    with pytest.raises(pytest.fail.Exception, match=r"Node\.js and npm are needed"):
         install()

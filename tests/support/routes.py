@@ -161,7 +161,7 @@ class Routes(ABC):
             return web.Response()
 
         async with posted(hesitate) as site:
-            assert await self.ask(site.url, Deadline.after(0.2)) == TimedOut()
+            assert await self.ask(site.url, Deadline.after(0.5)) == TimedOut()
             assert len(site.requests) == 1
 
     @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ class Routes(ABC):
     async def test_reply_that_stops_half_way(self, reply: bytes, means: Evidence) -> None:
         """When the rest of the body does not come, the status alone decides what it can decide."""
         async with accepting(reply) as port:
-            assert await self.ask(f"http://127.0.0.1:{port}/", Deadline.after(0.2)) == means
+            assert await self.ask(f"http://127.0.0.1:{port}/", Deadline.after(0.5)) == means
 
     @pytest.mark.parametrize(
         ("reply", "means"),

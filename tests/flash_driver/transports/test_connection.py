@@ -105,7 +105,7 @@ async def failed_opening(script: Callable[[Peer], Awaitable[None]], deadline: De
 
 async def test_never_acknowledged() -> None:
     """A server that does not acknowledge is given up at the deadline."""
-    failure = await failed_opening(Peer.hear, Deadline.after(0.3))
+    failure = await failed_opening(Peer.hear, Deadline.after(0.5))
     assert (failure.why, failure.cause) == ("no connection_ack in time", Cause.SLOW)
 
 
@@ -496,7 +496,7 @@ async def test_closing_does_not_wait_for_a_dead_peer() -> None:
     async with served(acknowledge_and_wait) as server, relayed(server.url) as (url, relay):
         connection = await Connection.open(server.endpoint(url=url), Limits(close_timeout=0.05), soon())
         relay.frozen = True
-        assert await asking(connection, deadline=Deadline.after(0.01)) == TimedOut()
+        assert await asking(connection, deadline=Deadline.after(0.05)) == TimedOut()
         async with within(5):
             await connection.aclose()
         assert connection._doubt is not None
@@ -652,6 +652,18 @@ async def test_late_answer_after_a_cancellation() -> None:
             assert await late.get() == ErrorFrame([{"message": "no"}])
 
 
+async def test_answer_that_nobody_wants_any_more() -> None:
+    """An answer that lies ready when its caller is cancelled, and that nobody asked for late, is dropped."""
+    async with talking() as (connection, peer):
+        call = asking(connection)
+        operation_id, _ = await peer.operation()
+        connection._settle(operation_id, Answer({"a": 1}))
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert not connection.busy
+
+
 async def test_answer_in_the_very_moment_of_giving_up() -> None:
     """An answer that lies ready when its caller is cancelled is not lost."""
     late: list[Evidence] = []
@@ -698,7 +710,7 @@ async def test_late_answers_are_bounded() -> None:
     late: asyncio.Queue[Evidence] = asyncio.Queue()
     async with talking(Limits(max_late=2)) as (connection, peer):
         for number in range(4):
-            call = asking(connection, f"Ask{number}", deadline=Deadline.after(0.02), late=late.put_nowait)
+            call = asking(connection, f"Ask{number}", deadline=Deadline.after(0.05), late=late.put_nowait)
             assert await call == TimedOut()
         assert len(connection._late) == 2
         ids = [(await peer.operation())[0] for _ in range(4)]
@@ -713,7 +725,7 @@ async def test_nobody_is_told_late_that_the_socket_closed() -> None:
     """A close is no answer: who gave up before it hears nothing of it."""
     late: list[Evidence] = []
     async with talking() as (connection, peer):
-        assert await asking(connection, deadline=Deadline.after(0.02), late=late.append) == TimedOut()
+        assert await asking(connection, deadline=Deadline.after(0.05), late=late.append) == TimedOut()
         await peer.operation()
         await connection.aclose()
     assert late == []
@@ -727,7 +739,7 @@ async def test_fault_in_taking_a_late_answer_hurts_nobody() -> None:
         raise ValueError(evidence)
 
     async with talking() as (connection, peer):
-        assert await asking(connection, deadline=Deadline.after(0.02), late=fail) == TimedOut()
+        assert await asking(connection, deadline=Deadline.after(0.05), late=fail) == TimedOut()
         operation_id, _ = await peer.operation()
         call = asking(connection)
         with capture_logs() as entries:

@@ -437,6 +437,7 @@ async def test_proof_that_stays_without_answer() -> None:
     kinds = Kinds(silent=True)
     async with served(kinds) as server:
         router, socket = over(server, Fake("http", CREATED))
+        await socket.connection(Deadline.after(20))
         delivery = await router.perform(create(), Deadline.after(0.4))
         assert delivery.transport == "http"
         assert delivery.reasons == {"websocket": "a harmless question came to nothing: no answer in time"}
@@ -483,7 +484,8 @@ async def test_late_answers_reach_the_callback() -> None:
     go_on = asyncio.Event()
     async with served(hesitate) as server:
         router, socket = over(server)
-        delivery = await router.perform(pay(key=False), Deadline.after(0.5), late=late.put_nowait)
+        assert await router.learn_whether_socket_executes(Deadline.after(20))
+        delivery = await router.perform(pay(key=False), Deadline.after(0.2), late=late.put_nowait)
         assert isinstance(delivery.outcome, Unknown)
         go_on.set()
         async with within():

@@ -12,13 +12,15 @@ from gql.transport.exceptions import TransportConnectionFailed, TransportProtoco
 
 from flash_driver.deadline import Deadline
 from flash_driver.operations import MY_UPDATES, PRICE, PROBE
-from flash_driver.outcome import Answer, Cause, Closed, Evidence, NotConnected, TimedOut
-from flash_driver.transports.connection import ConnectionFailed, Limits, SubscriptionEnded
+from flash_driver.outcome import Answer, Cause, Closed, Evidence, Garbage, NotConnected, TimedOut
+from flash_driver.transports.connection import ConnectionFailed, Endpoint, Limits, SubscriptionEnded
 from flash_driver.transports.websocket import WebSocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, served, within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.driver import Bench
 
 LONG = 20.0
 
@@ -171,6 +173,7 @@ async def test_late_answers_pass_through() -> None:
     """What comes after the caller's time reaches the callback."""
     late: asyncio.Queue[Evidence] = asyncio.Queue()
     async with served(acknowledge_and_wait) as server, transport_to(server) as transport:
+        await transport.connection(soon())
         assert await transport.perform(PROBE(), Deadline.after(0.1), late.put_nowait) == TimedOut()
         peer = await server.acknowledged()
         operation_id, _ = await peer.operation()
@@ -353,6 +356,40 @@ async def test_subscription_without_a_connection() -> None:
     ):
         with pytest.raises(ConnectionFailed, match="refused"):
             await transport.open_subscription(MY_UPDATES(), soon())
+
+
+# --- against the sandbox ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before_execute", "after_execute"])
+@pytest.mark.parametrize(
+    ("fault", "means"),
+    [
+        ({"kind": "close", "code": 1011}, Closed(1011)),
+        ({"kind": "close", "code": 4403}, Closed(4403)),
+        ({"kind": "reset"}, Closed(None)),
+        ({"kind": "garbage"}, Garbage("the server sent a message that is not JSON")),
+        ({"kind": "truncate"}, Garbage("the server sent a message that is not JSON")),
+        ({"kind": "silent"}, TimedOut()),
+    ],
+)
+async def test_faults_of_the_sandbox(bench: Bench, fault: dict[str, Any], when: str, means: Evidence) -> None:
+    """Whatever the sandbox does to a socket in the middle of an operation is told, and the next one connects anew."""
+    sandbox = await bench.sandbox()
+    bearer = {"Authorization": f"Bearer {sandbox.token}"}
+    limits = Limits(close_timeout=0.2, suspicion_timeout=0.05)
+    transport = WebSocketTransport(Endpoint(sandbox.websocket, bearer, bearer), limits)
+    await transport.connection(soon())
+    sandbox.arm(fault["kind"], operation="*", when=when, **{name: fault[name] for name in fault if name != "kind"})
+    deadline = Deadline.after(0.3 if means == TimedOut() else LONG)
+    assert await transport.perform(PRICE(), deadline) == means
+    async with within():
+        while transport.connected:  # noqa: ASYNC110 - a silent peer is found out by a ping, which tells nobody
+            await asyncio.sleep(0.01)
+    answer = await transport.perform(PRICE(), soon())
+    assert isinstance(answer, Answer)
+    assert transport.times_connected == 2
+    await transport.aclose()
 
 
 # --- as anybody's gql transport -------------------------------------------------------------------------------------

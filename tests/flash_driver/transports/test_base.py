@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flash_driver.settings import FlashSettings
+from flash_driver.transports.connection import Endpoint
+from flash_driver.transports.graphql import GraphQLTransport
+from flash_driver.transports.http import HttpTransport
+from flash_driver.transports.websocket import WebSocketTransport
+
+if TYPE_CHECKING:
+    from flash_driver.transports.base import Transport
+
+
+async def test_every_transport_is_one() -> None:
+    """The three transports offer what the router needs, under the names of the connection string."""
+    ways: list[Transport] = [
+        WebSocketTransport(Endpoint("ws://x/", {}, {})),
+        HttpTransport("http://x/", {}),
+        GraphQLTransport("http://x/", {}),
+    ]
+    assert tuple(way.name for way in ways) == FlashSettings.model_fields["transports"].default
+    for way in ways:
+        await way.aclose()
