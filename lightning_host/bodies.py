@@ -111,6 +111,13 @@ class Fields:
             self.refuse(name, "must be true or false")
         return value
 
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """Read an object; what is in it has not been checked."""
+        value = self._values.get(name.lower())
+        if not isinstance(value, dict):
+            self.refuse(name, "must be an object")
+        return value
+
     def msat(self, name: str) -> LightMoney:
         """Read an amount in millisatoshi."""
         return LightMoney.from_msat(self.whole(name, most=LightMoney.MAX.msat))

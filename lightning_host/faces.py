@@ -9,9 +9,11 @@ from lightning_host.flashcards import FLASHCARD_LNURL, FLASHCARDS
 from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 from lightning_host.lnurl import LNURL
+from lightning_host.lnurl_pages import ADDRESS_PAGES
 from lightning_host.metrics import METRICS
 from lightning_host.pages import PAGES
 from lightning_host.phoenixd import PHOENIXD
+from lightning_host.webhooks import WEBHOOKS
 
 if TYPE_CHECKING:
     from lightning_host.face import Face
@@ -23,10 +25,12 @@ FACES: Final[tuple[Face, ...]] = (
     HEALTH,
     METRICS,
     LNURL,
+    ADDRESS_PAGES,
     PHOENIXD,
     PAGES,
     CHECKOUT,
     FLASHCARDS,
     FLASHCARD_LNURL,
+    WEBHOOKS,
 )
 """Each shows the same stores to another kind of client."""

@@ -1,0 +1,75 @@
+"""A server that webhooks are sent to: remembers what came, and answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["Received", "Receiver"]
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request."""
+
+    path: str
+    signature: str
+    raw: bytes
+    body: dict[str, Any]
+
+
+@dataclass
+class Receiver:
+    """What came, and how it is answered.
+
+    Attributes:
+        answers: The statuses of the next answers; then 200. Zero hangs up.
+
+    """
+
+    url: str = ""
+    received: list[Received] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls) -> AsyncIterator[Self]:
+        """Serve while the block runs."""
+        receiver = cls()
+        app = web.Application()
+        app.router.add_post("/{path:.*}", receiver._take)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        try:
+            yield receiver
+        finally:
+            await runner.cleanup()
+
+    async def until(self, count: int) -> list[Received]:
+        """Wait until so many requests have come."""
+        async with asyncio.timeout(30), self.changed:
+            await self.changed.wait_for(lambda: len(self.received) >= count)
+        return self.received
+
+    async def _take(self, request: web.Request) -> web.Response:
+        raw = await request.read()
+        taken = Received(request.path, request.headers["BTCPay-Sig"], raw, await request.json())
+        async with self.changed:
+            self.received.append(taken)
+            self.changed.notify_all()
+        status = self.answers.pop(0) if self.answers else 200
+        if status == 0:
+            assert request.transport is not None
+            request.transport.abort()
+        headers = {"Location": "/elsewhere"} if 300 <= status < 400 else None
+        return web.Response(status=status or 200, headers=headers)
