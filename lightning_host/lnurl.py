@@ -25,10 +25,10 @@ from lightning_host.lnurl_pay import (
 )
 from lightning_host.problems import ProblemError
 
-__all__ = ["LNURL", "PURPOSE", "address_target"]
+__all__ = ["LNURL", "PURPOSE", "WELL_KNOWN", "address_target"]
 
 PURPOSE: Final = "lnurl"
-_WELL_KNOWN: Final = "/.well-known/lnurlp"
+WELL_KNOWN: Final = "/.well-known/lnurlp"
 _VERIFIABLE: Final = (PURPOSE, "flashcard")
 """Purposes whose invoices an LNURL handed out: whoever knows the hash may know the preimage (LUD-21)."""
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +37,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 def _add_routes(app: web.Application) -> None:
     app.add_routes(
         [
-            web.get(_WELL_KNOWN + "/{name}", _link),
+            web.get(WELL_KNOWN + "/{name}", _link),
             web.get("/lnurlp/{name}/callback", _callback),
             web.get("/lnurlp/{name}/links", _links),
             web.get(VERIFY_PATH + "/{store}/{payment_hash}", _verify),
@@ -80,7 +80,7 @@ async def _callback(request: web.Request) -> web.Response:
 async def _links(request: web.Request) -> web.Response:
     """Tell each way to write the link: as address, as LNURL for a QR code (LUD-01), as lnurlp:// (LUD-17)."""
     host, target = request.app[HOST], address_target(request)
-    path = f"{_WELL_KNOWN}/{target.subject}"
+    path = f"{WELL_KNOWN}/{target.subject}"
     lnurl = lnurl_of(host, path)
     return answer(
         {
@@ -111,5 +111,5 @@ async def _verify(request: web.Request) -> web.Response:
     )
 
 
-LNURL: Final = Face(name="lnurl", prefixes=(_WELL_KNOWN, "/lnurlp/"), add_routes=_add_routes, tell=tell_lnurl)
+LNURL: Final = Face(name="lnurl", prefixes=(WELL_KNOWN, "/lnurlp/"), add_routes=_add_routes, tell=tell_lnurl)
 """`/.well-known/lnurlp/{name}` and what it leads to."""

@@ -117,7 +117,8 @@ class HostSettings(BaseSettings):
         lnurl_min_sat: Least amount of an LNURL payment, in satoshi.
         lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
         lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, so that a flood of them
-            leaves the rest of the server's limit to the shop; None for no limit.
+            leaves the rest of the server's limit to the shop; None for no limit. An exact amount may take the wallet
+            more than one attempt.
         checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
         checkout_allowance: How many invoices open checkouts may have renewed per store, so that pages left open leave
             the rest of the server's limit to the shop; None for no limit.
@@ -149,7 +150,7 @@ class HostSettings(BaseSettings):
     sandbox_control: str | None = None
     lnurl_min_sat: int = Field(default=1, ge=1)
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
-    lnurl_allowance: Allowance | None = Allowance(times=10, seconds=120)
+    lnurl_allowance: Allowance | None = Allowance(times=5, seconds=120)
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
     checkout_allowance: Allowance | None = Allowance(times=6, seconds=120)
     most_streams: int = Field(default=2_000, ge=1)

@@ -27,4 +27,4 @@ def node(tmp_path: Path) -> Iterator[FakeNode]:
     """Give a node of the fake driver that no other test knows."""
     name = str(tmp_path)
     yield FakeNode.named(name)
-    del FakeNode.nodes[name]
+    FakeNode.nodes.clear()  # also those that a test named itself

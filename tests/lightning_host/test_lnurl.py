@@ -157,6 +157,21 @@ async def test_further_addresses_lead_to_the_same_store(hosts: HostBench, node: 
     assert (await host.get("/.well-known/lnurlp/shop"))[0] == 404
 
 
+async def test_page_shows_address_and_code(hosts: HostBench, node: FakeNode) -> None:
+    """The page of an address names it and draws its LNURL; titles are escaped; unknown names have a page, too."""
+    host = await hosts.host(node, public_url="https://pay.example.com", title="<script>alert(1)</script>")
+    status, page = await host.get("/pay/shop")
+    assert status == 200
+    assert "shop@pay.example.com" in page
+    assert f"lightning:{await link_of(host)}" in page
+    assert "<script>alert" not in page
+    async with host.session.get(f"{host.url}/pay/shop/code.svg") as response:
+        assert (response.status, response.content_type) == (200, "image/svg+xml")
+    for path in ("/pay/nobody", "/pay/nobody/code.svg"):
+        async with host.session.get(f"{host.url}{path}") as response:
+            assert (response.status, response.content_type) == (404, "text/html")
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -251,14 +266,13 @@ async def test_reasons_tell_nothing_of_the_wallet(hosts: HostBench, node: FakeNo
 async def test_flood_of_callbacks_leaves_the_shop_its_invoices(bench: Bench, hosts: HostBench) -> None:
     """Callbacks have a budget of their own: beyond it there is an LNURL error, and the shop still gets invoices."""
     sandbox = await bench.sandbox(rate_limit="20/120")
-    host = await hosts.host(sandbox, lnurl_allowance=Allowance(times=3, seconds=120))
+    host = await hosts.host(sandbox)
     answers = await asyncio.gather(*(host.get(f"{CALLBACK}?amount=1000000") for _ in range(30)))
-    assert sum("pr" in answer for _, answer in answers) <= 3
+    assert sum("pr" in answer for _, answer in answers) <= 5
     refused = [answer["reason"] for _, answer in answers if "pr" not in answer]
-    assert len(refused) >= 27
-    assert all(reason.startswith("too many invoices were asked for; try again in ") for reason in refused[-20:])
-    status, invoice = await host.greenfield("POST", "/invoices", {"amount": "1000000"})
-    assert (status, invoice["status"]) == (200, "Unpaid")
+    assert sum(reason.startswith("too many invoices were asked for; try again in ") for reason in refused) == 25
+    for _ in range(3):
+        assert (await host.greenfield("POST", "/invoices", {"amount": "1000000"}))[0] == 200
 
 
 async def test_budget_is_shared_by_replicas(hosts: HostBench, node: FakeNode) -> None:
