@@ -167,20 +167,21 @@ class SqlJournal:
 
     async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
         """Take one invoice out of the account's budget."""
+        if limit is None:
+            query = select(accounts.c.blocked_until).where(accounts.c.id == self._account)
+            (row,) = await self._rows(query)
+            return budget_wait([], row.blocked_until, None, now)
         mine = spent.c.account == self._account
 
         def work(connection: Connection) -> timedelta | None:
             blocked_until = self._lock(connection).blocked_until
-            kept: list[datetime] = []
-            if limit is not None:
-                known = list(connection.execute(select(spent.c.spent_at).where(mine)).scalars())
-                kept = still_spent(known, limit, now)
+            known = list(connection.execute(select(spent.c.spent_at).where(mine)).scalars())
+            kept = still_spent(known, limit, now)
             wait = budget_wait(kept, blocked_until, limit, now)
-            if limit is not None and (wait is None or kept != sorted(known)):
-                rows = [*kept, *([now] if wait is None else [])]
+            rows = kept if wait is not None else [*kept, now]
+            if rows != sorted(known):
                 connection.execute(delete(spent).where(mine))
-                if rows:
-                    connection.execute(insert(spent), [{"account": self._account, "spent_at": time} for time in rows])
+                connection.execute(insert(spent), [{"account": self._account, "spent_at": time} for time in rows])
             return wait
 
         return await self._store.write(work)

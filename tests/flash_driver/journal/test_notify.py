@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
 
 
+@pytest.fixture(autouse=True)
+def _no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody be woken but by what is heard."""
+    monkeypatch.setattr(notify, "_SAFETY_SECONDS", 1000.0)
+
+
 @pytest.fixture
 async def mine(durable_url: JournalUrl) -> AsyncIterator[SqlStore]:
     """Give the store of one process."""
