@@ -13,6 +13,7 @@ from flash_driver.cli.balance import balance
 from flash_driver.cli.demo import demo
 from flash_driver.cli.doctor.command import doctor
 from flash_driver.cli.failures import Exit, explain
+from flash_driver.cli.host import host
 from flash_driver.cli.output import Output
 from flash_driver.cli.sandbox import sandbox
 
@@ -52,6 +53,7 @@ app.command()(balance)
 app.command()(payments.pay)
 app.add_typer(payments.app, name="payment")
 app.command()(sandbox)
+app.command()(host)
 
 
 def run(arguments: list[str]) -> int:
