@@ -10,6 +10,10 @@ execution, long after the host was told UNKNOWN and may have paid in another way
 more, because payee and custodian refuse an expired invoice, so that the question can only bring out what the server has
 kept; which it does for 24 hours (flash-api.md 3.7). A server that answered with an error has kept nothing, and is never
 asked.
+
+One case can't be told from a payment that never arrived: the money left, the custodian ended in an error, *and* that
+answer was lost. Then the repetition pays again if the custodian does not refuse a BOLT11 that it has paid, which it is
+known to do ("payment already prepared") though nothing in Flash assures it (flash-api.md 3.7).
 """
 
 from __future__ import annotations

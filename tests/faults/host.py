@@ -74,8 +74,9 @@ class Host:
 
     """
 
-    def __init__(self, clients: list[FlashLightningClient]) -> None:
+    def __init__(self, clients: list[FlashLightningClient], send_seconds: float) -> None:
         self.clients = clients
+        self.send_seconds = send_seconds
         self.ears = [Ear(client) for client in clients]
         self.invoices: list[LightningInvoice] = []
         self.said_expired: set[str] = set()
@@ -110,7 +111,7 @@ class Host:
         *,
         amount: LightMoney | None = None,
         max_fee_flat: LightMoney | None = None,
-        patience: float = 5.0,
+        patience: float = 60.0,
     ) -> None:
         """Pay, and pay again whenever the contract says that the money certainly did not leave (flash-api.md 7.4)."""
         for _ in range(3):
@@ -127,7 +128,9 @@ class Host:
         patience: float,
     ) -> bool:
         """Pay once; say whether to pay again."""
-        params = PayInvoiceParams(amount=amount, max_fee_flat=max_fee_flat, send_timeout=timedelta(seconds=1))
+        params = PayInvoiceParams(
+            amount=amount, max_fee_flat=max_fee_flat, send_timeout=timedelta(seconds=self.send_seconds)
+        )
         try:
             async with asyncio.timeout(patience):
                 answer = await client.pay(bolt11, params)

@@ -31,6 +31,7 @@ class Schedule:
 
     Attributes:
         sandbox: Options of the server.
+        send_seconds: How long the host waits for the outcome of a payment.
         transports: Those of each client; clients that differ have sockets and watchers of their own on one journal,
             as different processes do.
 
@@ -38,6 +39,7 @@ class Schedule:
 
     seed: int
     sandbox: dict[str, Any]
+    send_seconds: float
     transports: tuple[str, ...]
     steps: tuple[Step, ...]
 
@@ -116,7 +118,9 @@ def draw(seed: int) -> Schedule:
             # No server declines on its socket now and then and refuses the token over HTTP: it would do nothing at all.
             if kind != "server.decline" or sandbox["http_bearer"] == "accept":
                 steps.append(Step(after, kind, details))
-    return Schedule(seed, sandbox, ways, tuple(steps))
+    # An answer that comes too late is lost as well.
+    send_seconds = dice.choice((1.0, 1.0, 3.0)) if answers_get_lost else 60.0
+    return Schedule(seed, sandbox, send_seconds, ways, tuple(steps))
 
 
 def _ways(dice: random.Random, sandbox: dict[str, Any]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from tests.faults.schedule import draw
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "soak", "table"]
 
 _AT_ONCE: Final = 24
-_PER_BATCH: Final = 100
+_PER_BATCH: Final = 200
 
 
 async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE) -> Verdict:
@@ -72,7 +73,7 @@ def table(verdict: Verdict, seconds: float | None = None) -> str:
         rows.append(("seconds", round(seconds)))
     if verdict.bad_seeds:
         rows.append(("failing seeds", " ".join(map(str, sorted(verdict.bad_seeds)))))
-    return "\n".join(f"{name:<34}{value:>10}" for name, value in rows)
+    return "\n".join([*(f"{name:<34}{value:>10}" for name, value in rows), *verdict.notes])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one, and tell what happens")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes to use")
+    parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="schedules at once in a process; many starve it")
     chosen = parser.parse_args(arguments)
     began = time.monotonic()
     if chosen.seed is not None:
@@ -89,23 +91,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("flash_driver").setLevel(logging.DEBUG)
         schedule = draw(chosen.seed)
         print(schedule.sandbox, schedule.transports, *schedule.steps, sep="\n")  # noqa: T201 - a command
-        total = _play_batch([chosen.seed])
+        total = _play_batch([chosen.seed], 1)
     else:
         logging.getLogger("flash_driver").setLevel(logging.CRITICAL)
-        total = _play_all(range(chosen.first, chosen.first + chosen.schedules), chosen.workers)
+        total = _play_all(range(chosen.first, chosen.first + chosen.schedules), chosen.workers, chosen.at_once)
     print(table(total, time.monotonic() - began))  # noqa: T201 - a command
     return 0 if total.sound else 1
 
 
-def _play_batch(seeds: Sequence[int]) -> Verdict:
-    return asyncio.run(soak(seeds))
+def _play_batch(seeds: Sequence[int], at_once: int) -> Verdict:
+    return asyncio.run(soak(seeds, at_once))
 
 
-def _play_all(seeds: range, workers: int) -> Verdict:
+def _play_all(seeds: range, workers: int, at_once: int) -> Verdict:
     total = Verdict()
     batches = [seeds[start : start + _PER_BATCH] for start in range(0, len(seeds), _PER_BATCH)]
     with ProcessPoolExecutor(workers, initializer=_silence) as pool:
-        for done in pool.map(_play_batch, batches):
+        for done in pool.map(_play_batch, batches, repeat(at_once)):
             total.add(done)
             if sys.stderr.isatty():
                 sys.stderr.write(f"\r{total.seeds} schedules, {len(total.bad_seeds)} failing")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "World", "play"]
 
 _GRACE_SECONDS: Final = 1
-_CALM_SECONDS: Final = 25.0
+_CALM_SECONDS: Final = 120.0
 _AFTER_PAUSE: Final = 0.02
 
 
@@ -64,11 +64,13 @@ class Verdict:
     double_payments: int = 0
     leaks: int = 0
     bad_seeds: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, other: Verdict) -> None:
         """Add what another schedule came to."""
         self.faults.update(other.faults)
         self.bad_seeds += other.bad_seeds
+        self.notes += other.notes
         for name in (
             *("seeds", "invoices", "settled", "delivered", "payments", "unknown"),
             *("lost", "duplicated", "invented", "disordered", "double_payments", "leaks"),
@@ -76,10 +78,15 @@ class Verdict:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     @property
+    def failings(self) -> dict[str, int]:
+        """What went wrong, and how often."""
+        names = ("lost", "duplicated", "invented", "disordered", "double_payments", "leaks")
+        return {name: count for name in names if (count := getattr(self, name))}
+
+    @property
     def sound(self) -> bool:
         """Whether nothing was lost, doubled, invented or left behind."""
-        counts = (self.lost, self.duplicated, self.invented, self.disordered, self.double_payments, self.leaks)
-        return not any(counts)
+        return not self.failings
 
 
 class World:
@@ -112,7 +119,8 @@ class World:
         options = SandboxOptions(**{"rate_limit": "off", **self._schedule.sandbox})
         self._sandbox = await stack.enter_async_context(Sandbox(options))
         self._proxy = await stack.enter_async_context(FaultProxy(self._sandbox.server))
-        self._host = Host([await self._client(transports) for transports in self._schedule.transports])
+        clients = [await self._client(transports) for transports in self._schedule.transports]
+        self._host = Host(clients, self._schedule.send_seconds)
         ears = [asyncio.create_task(ear.listen()) for ear in self._host.ears]
         stack.push_async_callback(_end, ears)
         for ear in self._host.ears:
@@ -317,6 +325,7 @@ class World:
         await self._judge_payments(verdict, ledger["payments"])
         if not verdict.sound:
             verdict.bad_seeds.append(self._schedule.seed)
+            verdict.notes.append(f"seed {self._schedule.seed}: {verdict.failings}; health {host.clients[0].health}")
         return verdict
 
     async def _judge_payments(self, verdict: Verdict, rows: list[dict[str, Any]]) -> None:
@@ -328,7 +337,9 @@ class World:
         for payment in await self._host.clients[0].list_payments(ListPaymentsParams(include_pending=True)):
             # What the journal has to say in the end: never "failed" of money that left.
             verdict.invented += payment.status.name == "COMPLETE" and payment.payment_hash not in made
-            verdict.double_payments += payment.status.name == "FAILED" and payment.payment_hash in left
+            if payment.status.name == "FAILED" and payment.payment_hash in left:
+                verdict.double_payments += 1
+                verdict.notes.append(f"called failed, and the money left: {payment.payment_hash}")
             verdict.unknown += payment.status.name in ("UNKNOWN", "PENDING")
 
 
