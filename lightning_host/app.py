@@ -115,8 +115,8 @@ def _problem_teller(faces: tuple[Face, ...]) -> Middleware:
         """Turn whatever is raised into words that the caller's kind of client understands; never a stack trace."""
         try:
             return await handler(request)
-        except (asyncio.CancelledError, ConnectionError):
-            raise
+        except (asyncio.CancelledError, ConnectionResetError):
+            raise  # the client has gone
         except web.HTTPException as error:
             if error.status < 400:
                 raise

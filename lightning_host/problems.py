@@ -7,6 +7,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as DatabaseTimeoutError
 
 from connection_strings import (
     AmountMismatch,
@@ -78,6 +80,9 @@ _HTTP_WORDS: Final = {
     405: "this address does not take this method",
     413: "the body is too large",
 }
+_DATABASE_ERRORS: Final = (OSError, DatabaseTimeoutError, InterfaceError, OperationalError)
+"""What is raised while the database is away; a wallet tells of its own trouble by a `LightningError`."""
+
 _UNAVAILABLE: Final = "the wallet of this store can't be reached right now; try again"
 
 
@@ -87,6 +92,9 @@ def problem_of(error: Exception) -> Problem | None:
         return error.problem
     if isinstance(error, LightningError):
         return _of_lightning(error)
+    if isinstance(error, _DATABASE_ERRORS):
+        words = "this host can't reach its database right now; try again"
+        return Problem(status=503, code="unavailable", message=words, public=words)
     if isinstance(error, web.HTTPException) and error.status >= 400:
         code = _HTTP_CODES.get(error.status, "http-error")
         words = _HTTP_WORDS.get(error.status, error.reason.lower())

@@ -224,8 +224,8 @@ class Settlements:
             self._recorded.clear()
             try:
                 page = await self._ledger.after(number, limit=_PAGE)
-            except (SQLAlchemyError, OSError):
-                _log.warning("settlements can't be read from the database; trying again")
+            except Exception as error:  # noqa: BLE001 - nobody would be told of anything any more if this task ended
+                _log.warning("settlements can't be read from the database: %s; trying again", type(error).__name__)
                 page = []
             for settlement in page:
                 number = settlement.number

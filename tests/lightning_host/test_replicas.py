@@ -12,7 +12,7 @@ import pytest
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
 from lightning_host.host import open_host
 from lightning_host.settings import Allowance, HostSettings
-from tests.lightning_host.hosts import PASSWORD
+from tests.lightning_host.hosts import PASSWORD, eventually
 from tests.lightning_host.needs import missing
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
 from tests.support.postgres import MISSING, PostgresServer, binaries
@@ -108,6 +108,28 @@ async def test_budget_holds_across_replicas(hosts: HostBench, node: FakeNode, se
     path = "/lnurlp/shop/callback?amount=1000"
     answers = await asyncio.gather(*(replicas[turn % 2].get(path) for turn in range(20)))
     assert sum("pr" in answer for _, answer in answers) == len(node.created) == 5
+
+
+async def test_database_that_comes_back_is_used_again(hosts: HostBench, node: FakeNode, server: PostgresServer) -> None:
+    """While PostgreSQL is away the host says so; what was paid meanwhile is recorded and told once it is back."""
+    host = await hosts.host(node, database=server.new_database())
+    made = (await host.phoenixd("POST", "/createinvoice", {"amountSat": "21"}))[1]["paymentHash"]
+    server.stop()
+    try:
+        assert (await host.get("/health"))[0] == 503
+        status, answer = await host.get("/lnurlp/shop/callback?amount=1000")
+        assert (status, answer["status"]) == (200, "ERROR")
+        assert "can't reach its database right now" in answer["reason"]
+        await node.pay(made)
+    finally:
+        server.start()
+    await host.healthy()
+
+    async def paid() -> bool:
+        status, answer = await host.phoenixd("GET", f"/payments/incoming/{made}")
+        return status == 200 and bool(answer["isPaid"])
+
+    await eventually(paid)
 
 
 def test_two_processes_share_wallet_journal_and_database(server: PostgresServer, tmp_path: Path) -> None:
