@@ -8,13 +8,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types tests format soak bench clean
+.PHONY: help run host test lint types tests format soak bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: $(VENV)/ready-to-run ## Run the main job on the embedded sandbox; needs no account
 	@$(BIN)/flash-driver demo
+
+host: $(VENV)/ready-to-host ## Serve a demo shop with its checkout page on the sandbox
+	@$(BIN)/flash-driver host
 
 test: lint types tests ## Pass every check
 
@@ -28,7 +31,6 @@ types: $(VENV)/ready-to-test ## Check types, strictly
 tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 	$(BIN)/coverage erase
 	$(BIN)/python -m pytest --cov --cov-report=
-
 	$(BIN)/coverage report
 
 format: $(VENV)/ready-to-test ## Format the code
@@ -54,6 +56,10 @@ $(BIN)/python:
 
 $(VENV)/ready-to-run: pyproject.toml constraints.txt $(BIN)/python
 	$(PIP) --constraint constraints.txt --editable '.[cli,sandbox]'
+	@touch $@
+
+$(VENV)/ready-to-host: pyproject.toml constraints.txt $(BIN)/python
+	$(PIP) --constraint constraints.txt --editable '.[cli,host,sandbox]'
 	@touch $@
 
 $(VENV)/ready-to-test: pyproject.toml constraints.txt $(BIN)/python
