@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from bolt11 import decode
 
 from tests.lightning_host.hosts import PASSWORD
 from tests.lightning_host.lnbits import install_lnbits, lnbits_program
-from tests.lightning_host.needs import missing
+from tests.lightning_host.needs import need_lnurl
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
 
 if TYPE_CHECKING:
@@ -118,9 +117,7 @@ def test_payment_while_the_host_is_down_is_not_lost(stage: Stage) -> None:
 
 async def test_lightning_address_of_lnbits_is_paid(stage: Stage) -> None:
     """A wallet library pays LNbits' own Lightning address: an exact amount, made by our driver."""
-    if sys.version_info >= (3, 13):
-        missing("a release of lnurl for Python 3.13")
-    lnurl = pytest.importorskip("lnurl")
+    lnurl = need_lnurl()
     name = stage.account["lightning_address"].partition("@")[0]
     link = await lnurl.handle(str(lnurl.encode(f"{stage.lnbits}/.well-known/lnurlp/{name}").bech32))
     paying = await lnurl.execute_pay_request(link, 21_000_000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from connection_strings import BackendUnavailable, LightMoney, LightningError, N
 from lightning_host.bech32 import encode_lnurl
 from lightning_host.settings import Allowance
 from tests.lightning_host.hosts import eventually
-from tests.lightning_host.needs import missing
+from tests.lightning_host.needs import need_lnurl
 from tests.support.driver import operations
 
 if TYPE_CHECKING:
@@ -29,9 +28,7 @@ CALLBACK = "/lnurlp/shop/callback"
 @pytest.fixture(scope="session")
 def lnurl() -> Any:
     """Give the PyPI package `lnurl`."""
-    if sys.version_info >= (3, 13):
-        missing("a release of lnurl for Python 3.13")
-    return pytest.importorskip("lnurl")
+    return need_lnurl()
 
 
 async def link_of(host: RunningHost) -> str:
