@@ -1,0 +1,117 @@
+"""The compose file holds what it promises: parsed here, run by `docker/compose-test`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lightning_host.needs import missing
+
+DOCKER = Path(__file__).parents[2] / "docker"
+SERVICES = {"sandbox", "postgres", "host-a", "host-b", "integration-test"}
+SCRIPTS = ("compose-test", "make-secrets", "with-secrets", "postgres-standin/entrypoint")
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    """Give the compose file, parsed."""
+    try:
+        import yaml  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415 - stubs may be missing, and all of it, too
+    except ImportError:
+        missing("PyYAML")
+    parsed = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def test_services_are_there(compose: dict[str, Any]) -> None:
+    """A sandbox, two replicas of one host, their database, and a test that starts only when it is asked for."""
+    services = compose["services"]
+    assert set(services) == SERVICES
+    assert {k: v for k, v in services["host-a"].items() if k != "ports"} == {
+        k: v for k, v in services["host-b"].items() if k != "ports"
+    }
+    assert services["integration-test"]["profiles"] == ["test"]
+    assert services["postgres"]["image"].startswith("postgres:")
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_services_are_hardened(compose: dict[str, Any], name: str) -> None:
+    """Nobody is root, nobody writes the image's files, nobody gains rights, and each has a health check."""
+    service = compose["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert int(service["user"].partition(":")[0]) > 0
+    assert "privileged" not in service
+    from_image = (DOCKER / "Dockerfile").read_text().count("HEALTHCHECK") == 1 and "host" in service["image"]
+    assert "healthcheck" in service or from_image
+
+
+def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
+    """No value in the file is a secret: each is mounted from a file, and whoever names one has it mounted."""
+    declared = compose["secrets"]
+    assert all(secret["file"] == f"./secrets/{name}" for name, secret in declared.items())
+    for service in compose["services"].values():
+        mounted = set(service.get("secrets", ()))
+        assert mounted <= set(declared)
+        for name, value in service.get("environment", {}).items():
+            if any(word in name for word in ("PASSWORD", "TOKEN", "KEY", "STRING", "DATABASE_URL", "JOURNAL")):
+                assert name.endswith("_FILE"), name
+                assert value.removeprefix("/run/secrets/") in mounted, name
+    assert (DOCKER / ".gitignore").read_text().split() == ["secrets/"]
+
+
+def test_ports_are_for_this_machine_only(compose: dict[str, Any]) -> None:
+    """What is published is bound to loopback; sandbox and database are not published at all."""
+    for name, service in compose["services"].items():
+        ports = service.get("ports", [])
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+        assert bool(ports) is name.startswith("host-")
+
+
+def test_hosts_wait_for_what_they_need(compose: dict[str, Any]) -> None:
+    """A replica starts once sandbox and database are healthy."""
+    for name in ("host-a", "host-b"):
+        needs = compose["services"][name]["depends_on"]
+        assert needs == {other: {"condition": "service_healthy"} for other in ("postgres", "sandbox")}
+
+
+def test_image_is_small_and_not_root() -> None:
+    """The image is built in stages, runs as a user without rights, and tells its health."""
+    text = (DOCKER / "Dockerfile").read_text()
+    stages = [line for line in text.splitlines() if line.startswith("FROM ")]
+    assert stages == ["FROM python:3.11-slim AS build", "FROM python:3.11-slim"]
+    last = text.rpartition("FROM ")[2]
+    assert "USER 10001:10001" in last
+    assert "HEALTHCHECK" in last
+    assert "--constraint constraints.txt" in text
+    assert "pip" not in last
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_can_be_run(name: str) -> None:
+    """Each script is executable and has no syntax error."""
+    path = DOCKER / name
+    assert os.access(path, os.X_OK)
+    shell = path.read_text().splitlines()[0].split("/")[-1].split()[-1]
+    assert subprocess.run([shell, "-n", str(path)], check=False).returncode == 0
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    """The script makes what compose mounts, unreadable to other users of the machine, and keeps what there is."""
+    script = tmp_path / "make-secrets"
+    script.write_bytes((DOCKER / "make-secrets").read_bytes())
+    for _ in range(2):
+        subprocess.run(["bash", str(script)], check=True)
+        made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0
+    assert made["connection_string"].startswith("type=flash;server=http://sandbox:4010/graphql;token=ory_st_")
+    assert made["sandbox_token"] in made["connection_string"]
+    assert made["postgres_password"] in made["database_url"]
+    subprocess.run(["bash", str(script)], check=True)
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made
