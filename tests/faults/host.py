@@ -32,15 +32,15 @@ class Ear:
     """One listener's life: it listens, and again from its cursor whenever it can't go on.
 
     Attributes:
+        changed: Set whenever it was given something.
         heard: What it was given, in order.
-        faulted: Whether anything came that is no paid invoice.
 
     """
 
     client: FlashLightningClient
+    changed: asyncio.Event
     heard: list[LightningInvoice] = field(default_factory=list)
     listening: asyncio.Event = field(default_factory=asyncio.Event)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
     current: FlashInvoiceListener | None = None
     cursor: str | None = None
 
@@ -71,13 +71,16 @@ class Host:
         said_expired: Those it was told have expired, and so has dropped for good.
         lost: Those it was told do not exist.
         told_paid: Payments it was told are made.
+        told_failed: Payments it was told failed, and so has made again.
+        heard: Set whenever any listener was given something.
 
     """
 
     def __init__(self, clients: list[FlashLightningClient], send_seconds: float) -> None:
         self.clients = clients
         self.send_seconds = send_seconds
-        self.ears = [Ear(client) for client in clients]
+        self.heard = asyncio.Event()
+        self.ears = [Ear(client, self.heard) for client in clients]
         self.invoices: list[LightningInvoice] = []
         self.said_expired: set[str] = set()
         self.said_paid: set[str] = set()

@@ -285,11 +285,10 @@ class World:
             owed = await self._owed()
             if all(owed <= {invoice.id for invoice in ear.heard} for ear in self._host.ears):
                 return
-            changes = [asyncio.ensure_future(ear.changed.wait()) for ear in self._host.ears]
-            await asyncio.wait(changes, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
-            await _end(changes)
-            for ear in self._host.ears:
-                ear.changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await self._host.heard.wait()
+            self._host.heard.clear()
 
     async def _send_one_more(self) -> None:
         """Settle a last invoice: whatever would be given out twice comes before it."""
@@ -361,7 +360,7 @@ async def _later(seconds: float, act: Callable[[], None]) -> None:
     act()
 
 
-async def _end(tasks: list[asyncio.Task[Any]] | list[asyncio.Future[Any]]) -> None:
+async def _end(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["until"]
 
 
-async def until(is_so: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(is_so: Callable[[], bool | Awaitable[bool]], seconds: float = 40.0) -> None:
     """Wait until it is so.
 
     Raises:
