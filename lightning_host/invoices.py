@@ -121,26 +121,6 @@ class HostInvoices:
             row = (await reading.execute(query)).one_or_none()
         return None if row is None else _read(row)
 
-    async def list(
-        self,
-        store_id: str,
-        *,
-        purpose: str | None = None,
-        subject: str | None = None,
-        offset: int = 0,
-        limit: int = 100,
-    ) -> list[HostInvoice]:
-        """List the invoices of a store, newest first."""
-        query = select(host_invoices).where(host_invoices.c.store == store_id)
-        if purpose is not None:
-            query = query.where(host_invoices.c.purpose == purpose)
-        if subject is not None:
-            query = query.where(host_invoices.c.subject == subject)
-        query = query.order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
-        async with self._database.begin() as connection:
-            found = await connection.execute(query.offset(offset).limit(limit))
-            return [_read(row) for row in found]
-
 
 def _read(row: Row[Any]) -> HostInvoice:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
