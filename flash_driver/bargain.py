@@ -30,7 +30,7 @@ class Bargain:
     """
 
     def __init__(self, asked_msat: int, tolerance_percent: Decimal | None) -> None:
-        self._asked = asked_msat
+        self.asked_msat = asked_msat
         with exactly():
             self._most = None if tolerance_percent is None else asked_msat * (1 + tolerance_percent / 100)
         self._tries: list[tuple[Quote, int]] = []
@@ -45,8 +45,8 @@ class Bargain:
 
         """
         if len(self._tries) == MOST_REQUESTS or self._between_neighbours:
-            raise AmountMismatch(self._asked, [msat for _, msat in self._tries])
-        quote = self._not_again(rates.quote(self._asked, most=self._most))
+            raise AmountMismatch(self.asked_msat, [msat for _, msat in self._tries])
+        quote = self._not_again(rates.quote(self.asked_msat, most=self._most))
         if quote.cents <= 0:
             raise InvalidRequest("amount", "is less than the smallest fraction of a cent that Flash can charge")
         if quote.cents > _MAX_CENTS:
@@ -60,13 +60,13 @@ class Bargain:
 
     def acceptable(self, msat: int) -> bool:
         """Whether an invoice over this amount will do."""
-        return msat == self._asked if self._most is None else self._asked <= msat <= self._most
+        return msat == self.asked_msat if self._most is None else self.asked_msat <= msat <= self._most
 
     @property
     def _between_neighbours(self) -> bool:
         """Whether two requests that differ by the smallest unit led to too little and to too much."""
-        below = [quote for quote, msat in self._tries if msat < self._asked]
-        above = [quote for quote, msat in self._tries if msat > self._asked]
+        below = [quote for quote, msat in self._tries if msat < self.asked_msat]
+        above = [quote for quote, msat in self._tries if msat > self.asked_msat]
         with exactly():
             return any(0 < more.cents - less.cents <= more.unit for less in below for more in above)
 
@@ -75,5 +75,5 @@ class Bargain:
         for tried, msat in self._tries:
             if tried.cents == quote.cents:
                 with exactly():
-                    return replace(quote, cents=quote.cents + (quote.unit if msat < self._asked else -quote.unit))
+                    return replace(quote, cents=quote.cents + (quote.unit if msat < self.asked_msat else -quote.unit))
         return quote

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Final, Never, Self, overload
 from weakref import WeakSet
 
-from connection_strings.errors import LightningError, NotSupported
+from connection_strings.errors import InvalidRequest, LightningError, NotSupported
 from connection_strings.lightning import (
     DEFAULT_EXPIRY,
     BalanceEstimate,
@@ -72,11 +72,18 @@ class FlashLightningClient:
     # --- invoices ---------------------------------------------------------------------------------------------------
 
     @overload
-    async def create_invoice(self, params: CreateInvoiceParams, /) -> LightningInvoice: ...
+    async def create_invoice(
+        self, params: CreateInvoiceParams, /, *, amount_tolerance: Decimal | None = None
+    ) -> LightningInvoice: ...
 
     @overload
     async def create_invoice(
-        self, amount: LightMoney, description: str = "", expiry: timedelta = DEFAULT_EXPIRY
+        self,
+        amount: LightMoney,
+        description: str = "",
+        expiry: timedelta = DEFAULT_EXPIRY,
+        *,
+        amount_tolerance: Decimal | None = None,
     ) -> LightningInvoice: ...
 
     async def create_invoice(
@@ -84,12 +91,20 @@ class FlashLightningClient:
         amount: LightMoney | CreateInvoiceParams,
         description: str = "",
         expiry: timedelta = DEFAULT_EXPIRY,
+        *,
+        amount_tolerance: Decimal | None = None,
     ) -> LightningInvoice:
         """Create an invoice, within 5 s in all.
 
         Flash counts in dollars: the amount of the returned invoice is what its BOLT11 says, at least the one asked for
         and at most `amount-tolerance` percent more; exactly the one asked for with `description_hash_only`. Flash lets
         invoices live 60 s (flash-api.md 3.4): see `expires_at`.
+
+        Args:
+            amount: The terms, or the amount of an invoice with the terms that follow.
+            description: What the payer reads.
+            expiry: How long the invoice should be payable.
+            amount_tolerance: Overrides `amount-tolerance` for this invoice, in percent from 0 to 100.
 
         Raises:
             InvalidRequest: The terms are malformed.
@@ -102,9 +117,11 @@ class FlashLightningClient:
 
         """
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
+        if amount_tolerance is not None and not (amount_tolerance.is_finite() and 0 <= amount_tolerance <= 100):
+            raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")
         account = self._account()
         with _nothing_unwatched(account):
-            record = await account.invoices.create(params)
+            record = await account.invoices.create(params, amount_tolerance)
         account.watch(record)
         return record.invoice
 

@@ -84,8 +84,12 @@ class Invoices:
 
     # --- create -----------------------------------------------------------------------------------------------------
 
-    async def create(self, params: CreateInvoiceParams) -> InvoiceRecord:
+    async def create(self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None) -> InvoiceRecord:
         """Create one invoice within the host's time limit.
+
+        Args:
+            params: The terms.
+            tolerance_percent: How much more than asked it may be over; None for what the connection string says.
 
         Raises:
             InvalidRequest: The terms make no sense to the server.
@@ -101,11 +105,11 @@ class Invoices:
         trail = Trail(_log.bind(amount=amount), "creating invoice", "invoice created")
         wallet = await self._wallets.choose(deadline, trail, at_most_old=_FRESH if params.amountless else None)
         try:
-            minted = await self._mint(params, wallet, deadline, trail)
+            minted = await self._mint(params, wallet, tolerance_percent, deadline, trail)
         except WalletMoved as moved:
             _log.info("the account has another wallet by now", currency=moved.wallet.currency)
             try:
-                minted = await self._mint(params, moved.wallet, deadline, trail)
+                minted = await self._mint(params, moved.wallet, tolerance_percent, deadline, trail)
             except WalletMoved:
                 raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
         if params.description_hash_only and not _commits(params, minted):
@@ -135,22 +139,30 @@ class Invoices:
         return [first, *(result for result in rest if not isinstance(result, BaseException))]
 
     async def _mint(
-        self, params: CreateInvoiceParams, wallet: ChosenWallet, deadline: Deadline, trail: Trail
+        self,
+        params: CreateInvoiceParams,
+        wallet: ChosenWallet,
+        tolerance_percent: Decimal | None,
+        deadline: Deadline,
+        trail: Trail,
     ) -> Minted:
         """Have an invoice made that will do."""
         if params.amount is None or params.amountless:
             minted = await self._minter.mint(params, wallet, None, deadline, trail)
             await self._insist_on_hash(params, minted)
             return minted
+        # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
+        tolerated = self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent
+        bargain = Bargain(params.amount.msat, None if params.description_hash_only else tolerated)
         if not wallet.currency.in_cents:
-            return await self._mint_sats(params, wallet, params.amount.msat, deadline, trail)
-        return await self._mint_cents(params, wallet, params.amount.msat, deadline, trail)
+            return await self._mint_sats(params, wallet, bargain, deadline, trail)
+        return await self._mint_cents(params, wallet, bargain, deadline, trail)
 
     async def _mint_cents(
-        self, params: CreateInvoiceParams, wallet: ChosenWallet, asked_msat: int, deadline: Deadline, trail: Trail
+        self, params: CreateInvoiceParams, wallet: ChosenWallet, bargain: Bargain, deadline: Deadline, trail: Trail
     ) -> Minted:
         """Ask in cents until the custodian's answer is the amount wanted."""
-        rates, bargain = self._rates(wallet.currency), self._bargain(params, asked_msat)
+        rates = self._rates(wallet.currency)
         if not rates.known:
             await self._ask_price(rates, deadline)
         while True:
@@ -161,13 +173,13 @@ class Invoices:
             await self._insist_on_hash(params, minted)
             if bargain.settle(quote, msat):
                 return minted
-            await self._keep_orphan(params, minted, "it is over another amount", asked_msat=asked_msat)
+            await self._keep_orphan(params, minted, "it is over another amount", asked_msat=bargain.asked_msat)
 
     async def _mint_sats(
-        self, params: CreateInvoiceParams, wallet: ChosenWallet, asked_msat: int, deadline: Deadline, trail: Trail
+        self, params: CreateInvoiceParams, wallet: ChosenWallet, bargain: Bargain, deadline: Deadline, trail: Trail
     ) -> Minted:
         """Ask a BTC wallet, which counts in whole satoshi, once."""
-        bargain = self._bargain(params, asked_msat)
+        asked_msat = bargain.asked_msat
         sats = -(-asked_msat // _MSAT_PER_SAT)
         if not bargain.acceptable(sats * _MSAT_PER_SAT):
             raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
@@ -177,10 +189,6 @@ class Invoices:
             await self._keep_orphan(params, minted, "it is over another amount", asked_msat=asked_msat)
             raise AmountMismatch(asked_msat, [minted.request.amount_msat or 0])
         return minted
-
-    def _bargain(self, params: CreateInvoiceParams, asked_msat: int) -> Bargain:
-        """An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more."""
-        return Bargain(asked_msat, None if params.description_hash_only else self._settings.amount_tolerance)
 
     async def _insist_on_hash(self, params: CreateInvoiceParams, minted: Minted) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE

@@ -364,3 +364,22 @@ async def test_journal_that_forgets_is_an_error(bench: Bench) -> None:
     assert unpaid is not None
     with pytest.raises(LightningError, match="lost an invoice"):
         await other._account().invoices.settle(unpaid, Deadline.after(5))
+
+
+async def test_tolerance_of_one_call_overrides_the_client(bench: Bench) -> None:
+    """An invoice may be asked for with a tolerance of its own: none at all, where the client would take 1 % more."""
+    sandbox = await bench.sandbox(spread=Decimal("0.005"))
+    client = await bench.client(sandbox, amount_tolerance="1")
+    exact = await client.create_invoice(of_sat(1000), amount_tolerance=Decimal(0))
+    assert exact.amount == LightMoney.from_sat(1000)
+    assert operations(sandbox, USD) == {"websocket": 2}
+
+
+@pytest.mark.parametrize("tolerance", [Decimal(-1), Decimal(101), Decimal("NaN")])
+async def test_tolerance_of_a_call_is_a_percentage(bench: Bench, tolerance: Decimal) -> None:
+    """A tolerance that makes no sense is refused by name, and nothing is sent."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    with pytest.raises(InvalidRequest, match="amount_tolerance"):
+        await client.create_invoice(of_sat(1000), amount_tolerance=tolerance)
+    assert sandbox.ledger_snapshot()["invoices"] == []
