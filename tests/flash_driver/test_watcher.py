@@ -78,13 +78,13 @@ async def test_one_subscription_serves_all(bench: Bench) -> None:
     client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
     listeners = [await client.listen() for _ in range(3)]
     await hearing(client)
-    invoices = await client.create_invoices([COFFEE] * 20)
+    invoices = [await client.create_invoice(COFFEE) for _ in range(10)]
     for invoice in invoices:
         sandbox.pay(invoice.bolt11)
     for listener in listeners:
         assert {await paid(listener) for _ in invoices} == {invoice.id for invoice in invoices}
     assert operations(sandbox, "myUpdates") == {"websocket": 1}
-    assert asked(sandbox) == 20
+    assert asked(sandbox) == 10
     assert client.health.pending == 0
 
 
@@ -162,15 +162,16 @@ async def test_reconnections_do_not_multiply_questions(bench: Bench) -> None:
     await client.listen()
     listener = await client.listen()
     await hearing(client)
-    await client.create_invoices([COFFEE] * 30)
+    for _ in range(15):
+        await client.create_invoice(COFFEE)
     for reconnection in range(1, 5):
         sandbox.arm("reset", when="now")
         await until(lambda expected=reconnection: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
         await hearing(client)
         await until(lambda: client.health.lag == timedelta(0) and account_of(client).watcher._agenda.next_due(0) != 0)
     # Eight are under way at most when a connection is lost, and asked again.
-    assert asked(sandbox) <= (30 + 8) * 4
-    assert account_of(client).watcher._agenda.scheduled <= 3 * 30 + 64
+    assert asked(sandbox) <= (15 + 8) * 4
+    assert account_of(client).watcher._agenda.scheduled <= 3 * 15 + 64
     await listener.aclose()
 
 
