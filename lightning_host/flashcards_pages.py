@@ -140,7 +140,7 @@ async def _state_of(host: Host, card_id: str) -> dict[str, Any]:
             {
                 "amount": in_sat(top_up.amount),
                 "words": top_up.comment or ("Scanned and paid" if top_up.way == "lnurl" else "Topped up"),
-                "when": f"{top_up.paid_at:%-d %b %Y, %H:%M} UTC",
+                "when": f"{top_up.paid_at.day} {top_up.paid_at:%b %Y, %H:%M} UTC",
                 "time": top_up.paid_at.isoformat(timespec="seconds"),
             }
             for top_up in await rows.history(card, limit=_SHOWN)
