@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -60,6 +61,7 @@ class Driver:
                 run.died_at = event["step"]
             if event["event"] == "ended":
                 run.signal = event["signal"]
+                assert (run.signal == signal.SIGKILL) == (run.died_at is not None)
         return run
 
     async def events(self, **order: Any) -> AsyncIterator[dict[str, Any]]:
