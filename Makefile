@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host test lint types tests format soak bench clean
+.PHONY: help run host test lint types tests compose-test format soak bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 	$(BIN)/python -m pytest --cov --cov-report=
 	$(BIN)/coverage report
 
+compose-test: ## Run sandbox, two replicas and PostgreSQL in containers, and kill some meanwhile
+	docker/compose-test
+
 format: $(VENV)/ready-to-test ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -45,7 +48,8 @@ bench: $(VENV)/ready-to-test ## Measure
 	$(BIN)/python -m tests.benchmarks.pending
 
 clean: ## Remove what was set up
-	rm -rf $(VENV) .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/peers/server/node_modules
+	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf tests/peers/server/node_modules tests/lightning_host/greenfield_client/node_modules
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 
