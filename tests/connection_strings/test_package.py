@@ -84,7 +84,7 @@ def _imported_by(statement: str) -> set[str]:
     program = (
         f"import json, sys; before = set(sys.modules); {statement}; print(json.dumps([*set(sys.modules) - before]))"
     )
-    run = subprocess.run(  # noqa: S603 - this interpreter, on a text of our own
+    run = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
     )
     return set(json.loads(run.stdout))
