@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SEEDS = 200
-_AT_ONCE = 16
+_AT_ONCE = 20
 
 
 @pytest.fixture(autouse=True)

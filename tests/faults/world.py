@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "World", "play"]
 
 _GRACE_SECONDS: Final = 1
-_CALM_SECONDS: Final = 120.0
+_CALM_SECONDS: Final = 240.0
 _AFTER_PAUSE: Final = 0.02
 
 

@@ -34,12 +34,12 @@ def hasten(
     account = account_of(client)
     if account.socket is not None:
         account.socket._limits = limits or Limits(
-            ping_interval=0.5, ping_timeout=1.0, suspicion_timeout=0.5, close_timeout=0.2
+            ping_interval=0.5, ping_timeout=2.0, suspicion_timeout=0.5, close_timeout=0.2
         )
     watcher = account.watcher
     watcher._patience = patience or Patience(
-        connect=2.0,
-        ask=2.0,
+        connect=3.0,
+        ask=3.0,
         backoff=0.05,
         longest_backoff=0.3,
         trouble=0.03,
