@@ -237,8 +237,13 @@ _FINAL_SEND_CODES: Final = frozenset(
 _LOCK_TROUBLE: Final = "LockServiceError"
 _LOCK_BUSY: Final = "ResourceAttemptsLockServiceError"
 _SCOPE_WORDS: Final = re.compile(r"^API keys? (missing required scope|cannot access)", re.IGNORECASE)
-# A server may repeat in its message what it was sent.
-_CREDENTIAL: Final = re.compile(r"\b(?:ory_st_|fk_)[\w-]+|(?<=\bbearer )\S+", re.IGNORECASE)
+# A server may repeat in its message what it was sent. Tokens of any kind are long and mix letters with digits; what
+# else does so (hashes, ids) is no loss to a reader.
+_CREDENTIAL: Final = re.compile(
+    r"\b(?:ory_st_|fk_)[\w-]+|(?<=\bbearer )\S+|\beyJ[\w-]+\.[\w.-]+"
+    r"|\b(?=[\w.~+/-]*[0-9])(?=[\w.~+/-]*[a-z])[\w.~+/-]{24,}",
+    re.IGNORECASE,
+)
 # What the server says of a payment that it lost sight of (flash-api.md 3.7).
 _GENERIC_WORDS: Final = re.compile(r"unexpected error", re.IGNORECASE)
 # Apollo Router drops the code of an error on its way (flash-api.md 5.1); these words identify it all the same.

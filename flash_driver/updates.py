@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from flash_driver.outcome import describe
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -39,8 +41,7 @@ def oddity(data: Mapping[str, Any]) -> str | None:
     update = payload.get("update")
     if not isinstance(update, dict):
         errors = payload.get("errors")
-        first = errors[0] if isinstance(errors, list) and errors else None
-        words = first.get("message") if isinstance(first, dict) else None
+        words, _ = describe(errors if isinstance(errors, list) else [])
         return f"an event without an update: {_short(words)}"
     kind, status = update.get("__typename"), update.get("status")
     if kind not in _KNOWN_TYPES:

@@ -42,6 +42,7 @@ __all__ = ["Watcher"]
 
 _ASK_AT_ONCE: Final = 8
 _LOAD_AT_ONCE: Final = 500
+_LOAD_AGAIN_SECONDS: Final = 2.0
 _TOLD_AT_MOST: Final = 1000
 
 _log: Final = get_logger(part="watcher")
@@ -102,6 +103,7 @@ class Watcher:
         self.listening = Listening.OFF
         self.reason: str | None = None
         self.since = clock()
+        self._broken = False
         self.failure: LightningError | None = None
         self.last_event_at: datetime | None = None
 
@@ -141,6 +143,7 @@ class Watcher:
         if self._tasks:
             return
         self.failure, self._refused_since, self._trouble, self._losses = None, None, None, 0
+        self._broken = False
         self._asking = Gate(self._patience)
         self._changed, self._reload = asyncio.Event(), asyncio.Event()
         self._say(Listening.CONNECTING)
@@ -173,12 +176,17 @@ class Watcher:
         self._reload.set()
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        """Tell the listeners when something breaks that the watcher can't mend: deaf is worse than broken."""
+        """Tell the listeners when something breaks that the watcher can't mend: deaf is worse than broken.
+
+        It stays broken until it is started anew, whatever its other tasks still hear.
+        """
         try:
             await work
         except LightningError as error:
+            self._broken = True
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever listens has to know
+            self._broken = True
             _log.error("watching broke", error=type(error).__name__)
             self._fail(LightningError(f"watching invoices broke ({type(error).__name__}); listen again"))
 
@@ -196,17 +204,26 @@ class Watcher:
         """
         while True:
             self._reload.clear()
-            count = 0
-            async for record in self._journal.pending_invoices():
-                if record.payment_hash not in self._agenda:
-                    self._agenda.add(record.payment_hash, self._entry(record), _now())
-                    self._changed.set()
-                count += 1
-                if count % _LOAD_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            pause = self._patience.reload
+            try:
+                await self._load_once()
+            except LightningError as error:
+                # A database that hiccups is asked again; it is no reason to stop hearing.
+                self._tell_once("the journal could not be read", str(error))
+                pause = min(pause, _LOAD_AGAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._patience.reload):
+                async with asyncio.timeout(pause):
                     await self._reload.wait()
+
+    async def _load_once(self) -> None:
+        count = 0
+        async for record in self._journal.pending_invoices():
+            if record.payment_hash not in self._agenda:
+                self._agenda.add(record.payment_hash, self._entry(record), _now())
+                self._changed.set()
+            count += 1
+            if count % _LOAD_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _entry(self, record: InvoiceRecord) -> Entry:
         """Translate the BOLT11's times to the steady clock; a wall clock that is days off moves them no further."""
@@ -286,8 +303,10 @@ class Watcher:
 
     def _first_event(self) -> None:
         """From now on settlements are heard; whatever was paid before has to be asked for."""
-        self.failure, self._heard_since = None, _now()
-        self._say(Listening.HEARING)
+        self._heard_since = _now()
+        if not self._broken:
+            self.failure = None
+            self._say(Listening.HEARING)
         self._asking.lift()
         _log.info("listening for settlements via WebSocket", pending=len(self._agenda), losses=self._losses)
         self._ask_about_all()

@@ -9,6 +9,7 @@ import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningError, LightningInvoiceStatus
 from connection_strings.errors import CredentialRejected
+from flash_driver import watcher as watcher_module
 from flash_driver.agenda import Pace
 from flash_driver.health import Listening
 from flash_driver.journal.urls import JournalUrl
@@ -559,6 +560,43 @@ async def test_a_watcher_that_breaks_says_so(
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
+
+
+async def test_a_journal_that_hiccups_is_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that can't be read once is asked again; hearing goes on meanwhile."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    invoice = await client.create_invoice(COFFEE)
+    journal, failed = account_of(client).journal, asyncio.Event()
+    healthy = journal.pending_invoices
+
+    def hiccup(*_: object, **__: object) -> None:
+        monkeypatch.setattr(journal, "pending_invoices", healthy)
+        failed.set()
+        raise LightningError("the database is away for a moment")
+
+    monkeypatch.setattr(watcher_module, "_LOAD_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(journal, "pending_invoices", hiccup)
+    async with await client.listen() as listener:
+        await failed.wait()
+        sandbox.pay(invoice.bolt11)
+        assert await paid(listener) == invoice.id
+
+
+async def test_what_is_broken_does_not_look_healthy_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a part of the watcher has died, an event on the subscription does not make it healthy."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    account = account_of(client)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(account.journal, "pending_invoices", broken)
+    async with await client.listen():
+        await until(lambda: account.watcher.failure is not None and account.watcher.last_event_at is not None)
+        assert client.health.listening is Listening.FAILED
+        assert account.watcher.failure is not None
 
 
 async def test_an_error_in_the_stream_is_a_reason_to_begin_anew(bench: Bench) -> None:
