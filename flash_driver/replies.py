@@ -26,7 +26,6 @@ __all__ = [
     "InvoiceStatus",
     "PriceTick",
     "Received",
-    "SettledUpdate",
     "Wallet",
     "preimage_of",
     "read_account",
@@ -37,7 +36,7 @@ __all__ = [
     "read_price",
     "read_receive_ids",
     "read_received",
-    "read_update",
+    "read_tick",
 ]
 
 T = TypeVar("T")
@@ -122,13 +121,6 @@ class Received:
     preimage: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SettledUpdate:
-    """The server says on `myUpdates` that an invoice with this payment hash was paid."""
-
-    payment_hash: str
-
-
 def read_account(data: Mapping[str, Any]) -> AccountReply:
     """Read the answer to `ACCOUNT` or `ME`; a price that makes no sense does no harm to the rest."""
     account = _dig(data, "me", "defaultAccount", kind=dict)
@@ -178,18 +170,12 @@ def read_fee_cents(data: Mapping[str, Any], field: str) -> Decimal | None:
     return _maybe_decimal(payload, "amount")
 
 
-def read_update(data: Mapping[str, Any] | None) -> SettledUpdate | PriceTick | None:
-    """Read one event of `myUpdates`; None for anything that is not ours to act upon (flash-api.md 3.6)."""
-    update = _optional(data or {}, "myUpdates", "update")
-    if not isinstance(update, dict):
+def read_tick(data: Mapping[str, Any]) -> PriceTick | None:
+    """Read the price in an event of `myUpdates`; None for any other event (flash-api.md 3.6)."""
+    update = _optional(data, "myUpdates", "update")
+    if not isinstance(update, dict) or update.get("__typename") != "RealtimePrice":
         return None
-    if update.get("__typename") == "LnUpdate":
-        payment_hash = update.get("paymentHash")
-        paid = update.get("status") == "PAID" and isinstance(payment_hash, str)
-        return SettledUpdate(str(payment_hash).lower()) if paid else None
-    if update.get("__typename") == "RealtimePrice" and update.get("denominatorCurrency") == "USD":
-        return _read_tick(update)
-    return None
+    return _read_tick(update) if update.get("denominatorCurrency") == "USD" else None
 
 
 def read_receive_ids(data: Mapping[str, Any]) -> list[str]:

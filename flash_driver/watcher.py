@@ -23,7 +23,7 @@ from flash_driver.log import get_logger
 from flash_driver.operations import ME, MY_UPDATES
 from flash_driver.outcome import Cause, describe
 from flash_driver.patience import Gate, Patience
-from flash_driver.replies import PriceTick, read_update
+from flash_driver.replies import read_tick
 from flash_driver.transports.connection import ConnectionFailed, SubscriptionEnded
 from flash_driver.updates import announced, oddity
 from flash_driver.verdict import data_of
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from flash_driver.invoices import Invoices
     from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.replies import PriceTick
     from flash_driver.transports.protocol import Next
     from flash_driver.transports.router import Router
     from flash_driver.transports.websocket import WebSocketTransport
@@ -296,7 +297,7 @@ class Watcher:
             self._first_event()
         if (payment_hash := announced(event.data)) is not None:
             await self._hint(payment_hash)
-        if isinstance(tick := read_update(event.data), PriceTick):
+        if (tick := read_tick(event.data)) is not None:
             self._on_tick(tick)
         elif odd := oddity(event.data):
             self._tell_once("the server sent something odd on the subscription", odd)

@@ -18,7 +18,6 @@ from flash_driver.replies import (
     InvoiceStatus,
     PriceTick,
     Received,
-    SettledUpdate,
     Wallet,
     preimage_of,
     read_account,
@@ -29,7 +28,7 @@ from flash_driver.replies import (
     read_price,
     read_receive_ids,
     read_received,
-    read_update,
+    read_tick,
 )
 
 if TYPE_CHECKING:
@@ -230,21 +229,14 @@ def update(**fields: object) -> dict[str, Any]:
     return {"myUpdates": {"errors": [], "update": fields}}
 
 
-def test_settlement() -> None:
-    """A payment hash that was paid is a settlement, in lower case."""
-    event = update(__typename="LnUpdate", paymentHash=PAYMENT_HASH.upper(), status="PAID", walletId="w1")
-    assert read_update(event) == SettledUpdate(PAYMENT_HASH)
-
-
 def test_price_on_the_subscription() -> None:
     """A price in dollars is a tick."""
-    assert read_update(update(__typename="RealtimePrice", denominatorCurrency="USD", **TICK)) == PRICE
+    assert read_tick(update(__typename="RealtimePrice", denominatorCurrency="USD", **TICK)) == PRICE
 
 
 @pytest.mark.parametrize(
     "event",
     [
-        None,
         {},
         {"myUpdates": None},
         {"myUpdates": {"update": None}},
@@ -262,9 +254,9 @@ def test_price_on_the_subscription() -> None:
         update(__typename="OfTomorrow"),
     ],
 )
-def test_update_that_is_not_ours(event: dict[str, Any] | None) -> None:
+def test_update_that_is_not_ours(event: dict[str, Any]) -> None:
     """Nothing else on the subscription is acted upon (flash-api.md 3.6)."""
-    assert read_update(event) is None
+    assert read_tick(event) is None
 
 
 # --- transactions ---------------------------------------------------------------------------------------------------
@@ -371,7 +363,7 @@ READERS: tuple[Callable[[Any], object], ...] = (
     lambda data: read_created(data, "f"),
     read_invoice_status,
     lambda data: read_fee_cents(data, "f"),
-    read_update,
+    read_tick,
     read_receive_ids,
     lambda data: read_received(data, PAYMENT_HASH, ("w1",)),
 )
@@ -401,8 +393,8 @@ def test_every_leaf_may_be_anything(leaf: object) -> None:
         (read_price, {"realtimePrice": price}),
         (read_price, {"realtimePrice": {**TICK, "btcSatPrice": {"base": leaf, "offset": 12}}}),
         (read_price, {"realtimePrice": {**TICK, "timestamp": leaf}}),
-        (read_update, update(__typename="LnUpdate", paymentHash=leaf, status=leaf)),
-        (read_update, update(__typename="RealtimePrice", denominatorCurrency="USD", **price)),
+        (read_tick, update(__typename="LnUpdate", paymentHash=leaf, status=leaf)),
+        (read_tick, update(__typename="RealtimePrice", denominatorCurrency="USD", **price)),
         (lambda data: read_received(data, PAYMENT_HASH, ("w1",)), receipt(amount=leaf, paymentPreimage=leaf)),
     )
     for reader, data in answers:

@@ -12,10 +12,11 @@ from gql import Client, gql
 from flash_driver.deadline import Deadline
 from flash_driver.operations import ACCOUNT, INVOICE_CREATE_USD, INVOICE_STATUS, ME, MY_UPDATES, PRICE, PROBE
 from flash_driver.outcome import Answer, Cause, Closed, ErrorFrame, NotExecuted
-from flash_driver.replies import SettledUpdate, read_account, read_price, read_update
+from flash_driver.replies import read_account, read_price, read_tick
 from flash_driver.transports.connection import COMPLETED_BY_SERVER, Connection, Limits, SubscriptionEnded
 from flash_driver.transports.handshake import shake_hands
 from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.updates import announced
 from tests.support.sockets import within
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def test_many_operations_in_flight(peer: StartPeer) -> None:
         answers = await asyncio.gather(*(connection.execute(each.payload, soon()) for each in operations))
         fields = [next(iter(set(answer.data or {}) - {"__typename", "globals"})) for answer in answers]  # type: ignore[union-attr]  # all are answers
         assert fields == ["realtimePrice" if number % 2 else "me" for number in range(200)]
-        assert read_update((await subscription.receive()).data) is not None
+        assert read_tick((await subscription.receive()).data or {}) is not None
     assert (await server.seen())["sockets"] == 1
 
 
@@ -141,7 +142,7 @@ async def test_declining_server(peer: StartPeer) -> None:
             assert operation.classify(evidence) == NotExecuted(DECLINED[0]["message"], Cause.DECLINED)
         await server.pay(minted.payment_hash)
         assert read_price({"realtimePrice": (await subscription.receive()).data["myUpdates"]["update"]})  # type: ignore[index]  # an event of ours
-        assert read_update((await subscription.receive()).data) == SettledUpdate(minted.payment_hash)
+        assert announced((await subscription.receive()).data or {}) == minted.payment_hash
 
 
 async def test_closing_server(peer: StartPeer) -> None:
@@ -167,7 +168,7 @@ async def test_probe_spares_the_subscription_of_a_closing_server(peer: StartPeer
     assert await transport.probe(soon()) == Closed(4500)
     await server.pay(minted.payment_hash)
     async with within():
-        assert read_update((await subscription.receive()).data) == SettledUpdate(minted.payment_hash)
+        assert announced((await subscription.receive()).data or {}) == minted.payment_hash
     await transport.aclose()
 
 
