@@ -24,7 +24,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
-from connection_strings.errors import InvalidRequest, LightningError, NotSupported
+from connection_strings.errors import (
+    BackendUnavailable,
+    InvalidRequest,
+    LightningError,
+    NotSupported,
+)
 from connection_strings.lightning import LightningPaymentStatus, PayInvoiceParams, PayResponse, PayResult
 from flash_driver.attempts import (
     fee_limit,
@@ -98,7 +103,7 @@ class _Order:
 
 
 class Payments:
-    """Pays BOLT11 invoices out of one account."""
+    """Pays BOLT11 invoices out of one account, until it is closed."""
 
     def __init__(
         self,
@@ -123,6 +128,7 @@ class Payments:
         self._late: set[asyncio.Task[None]] = set()
         self._resolving: dict[str, asyncio.Task[None]] = {}
         self._taken_up = False
+        self._closed = False
 
     async def pay(self, bolt11: str, params: PayInvoiceParams) -> PayResponse:
         """Pay, and say how that ended.
@@ -132,24 +138,37 @@ class Payments:
 
         Raises:
             InvalidRequest: The BOLT11 or the amount makes no sense; nothing was sent.
-            LightningError: Something before the payment failed; nothing was sent.
+            BackendUnavailable: The client was closed, or the time was over before anything was sent.
+            LightningError: Something else before the payment failed; nothing was sent.
 
         """
         order = self._order(bolt11, params)
+        self._insist_on_open()
         deadline = Deadline.after(params.send_timeout.total_seconds())
         await self._take_up()
         payment_hash = order.request.payment_hash
-        async with self._preparing.setdefault(payment_hash, asyncio.Lock()):
+        preparing = self._preparing.setdefault(payment_hash, asyncio.Lock())
+        if not await deadline.acquire(preparing):
+            return await self._as_journalled(payment_hash)
+        try:
             task = self._following.get(payment_hash)
+            joined = task is not None
             if task is None:
                 known = await self._journal.find_payment(payment_hash)
                 if known is not None and known.status is not LightningPaymentStatus.FAILED:
+                    self._insist_on_open()
                     task = self._follow(payment_hash, self._go_on(known, deadline))
                 else:
                     prepared = await self._prepare(order, known, deadline)
                     if isinstance(prepared, PayResponse):
                         return prepared
+                    self._insist_on_open()
                     task = self._follow(payment_hash, self._carry_out(prepared, deadline))
+        finally:
+            preparing.release()
+        # Who sent it has a deadline of his own, which this caller need not share.
+        if joined and not (await asyncio.wait({task}, timeout=deadline.remaining))[0]:
+            return await self._as_journalled(payment_hash)
         return await self._outcome_of(task, payment_hash)
 
     async def find(self, payment_hash: str) -> PaymentRecord | None:
@@ -166,12 +185,26 @@ class Payments:
 
     async def aclose(self) -> None:
         """End everything; an attempt that is under way is left UNKNOWN in the journal, to be asked about later."""
+        # Whoever is preparing a payment now finds this before the first byte.
+        self._closed = True
         tasks = [*self._following.values(), *self._late, *self._resolving.values()]
         self._resolving.clear()
-        self._taken_up = False
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _insist_on_open(self) -> None:
+        """Let nothing leave after the close: it would be followed by nobody."""
+        if self._closed:
+            raise BackendUnavailable("paying", {"client": "it was closed"}, executed=False)
+
+    async def _as_journalled(self, payment_hash: str) -> PayResponse:
+        """Answer a caller whose time is over while another is at the same payment."""
+        record = await self._journal.find_payment(payment_hash)
+        if record is None:
+            ways = {"payment": "another call prepares it and took all the time"}
+            raise BackendUnavailable("paying", ways, executed=False)
+        return response(record)
 
     # --- before the first byte --------------------------------------------------------------------------------------
 
@@ -389,7 +422,7 @@ class Payments:
             self._taken_up = True
 
     def _resolve_later(self, record: PaymentRecord) -> None:
-        if is_question(record) and record.payment_hash not in self._resolving:
+        if is_question(record) and record.payment_hash not in self._resolving and not self._closed:
             work = self._resolve(record)
             task = asyncio.create_task(work, name="flash-driver payment resolver")
             self._resolving[record.payment_hash] = task

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import ConnectionStringError, RateLimited, RequestRefused
+from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
 from flash_driver.operations import ACCOUNT, ME
 from flash_driver.replies import AccountReply, Currency, Wallet, read_account
 from flash_driver.verdict import data_of
@@ -71,10 +71,14 @@ class WalletDirectory:
 
         Raises:
             ConnectionStringError: The wallet or currency of the connection string is not one of this account's.
-            LightningError: The account can't be looked up.
+            LightningError: The account can't be looked up, or not before the deadline.
 
         """
-        async with self._looking_up:
+        # Whoever looks it up may have more time than this caller.
+        if not await deadline.acquire(self._looking_up):
+            ways = {"account": "another look-up took all the time"}
+            raise BackendUnavailable("looking up the account", ways, executed=False)
+        try:
             oldest = _REMEMBERED if at_most_old is None else at_most_old
             age = self._clock() - self._looked_up_at
             if self._chosen is None or not timedelta(0) <= age <= oldest:
@@ -82,6 +86,8 @@ class WalletDirectory:
                 self._chosen = choose_wallet(account, self._settings)
                 self._looked_up_at = self._clock()
             return self._chosen
+        finally:
+            self._looking_up.release()
 
     async def moved_from(self, wallet: ChosenWallet, deadline: Deadline) -> ChosenWallet | None:
         """After a refusal look the account up again; return its wallet if that is another one now."""

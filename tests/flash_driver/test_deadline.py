@@ -40,6 +40,15 @@ async def test_at_most_is_the_earlier_one() -> None:
     assert deadline.at_most(1).remaining <= 1
 
 
+async def test_a_lock_is_waited_for_until_then() -> None:
+    """A lock that somebody holds is given up on at the deadline; a free one is had even after it."""
+    lock = asyncio.Lock()
+    assert await Deadline.after(-1).acquire(lock)
+    assert not await Deadline.after(0.01).acquire(lock)
+    lock.release()
+    assert await Deadline.after(10).acquire(lock)
+
+
 def test_needs_a_running_loop() -> None:
     """There is no deadline without the clock it lies on."""
     with pytest.raises(RuntimeError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connection_strings import (
+    BackendUnavailable,
     InvalidRequest,
     LightMoney,
     LightningError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
 
 PAY = "lnInvoicePaymentSend"
+PROBE = "lnUsdInvoiceFeeProbe"
 QUICK = PayInvoiceParams(send_timeout=timedelta(seconds=1))
 COMPLETE, FAILED = LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED
 PENDING, UNKNOWN = LightningPaymentStatus.PENDING, LightningPaymentStatus.UNKNOWN
@@ -420,6 +422,57 @@ async def test_closing_before_anything_was_journalled(bench: Bench, monkeypatch:
         PayResult.ERROR,
         "the client was closed before anything was sent",
     )
+
+
+async def test_nothing_leaves_after_the_close(bench: Bench) -> None:
+    """A client closed while a payment is being prepared never sends it, and the caller is told that."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    payments = account_of(client).payments
+    sandbox.arm("delay", seconds=0.5, operation=PROBE)
+    minted = sandbox.foreign_invoice(50_000)
+    paying = asyncio.create_task(client.pay(minted.payment_request, PayInvoiceParams(max_fee_percent=5.0)))
+    await until(lambda: bool(operations(sandbox, PROBE)))
+    # Only the payments are closed: a server that can still be reached is the worst case.
+    await payments.aclose()
+    with pytest.raises(BackendUnavailable, match="it was closed") as caught:
+        await paying
+    assert caught.value.executed is False
+    with pytest.raises(BackendUnavailable, match="it was closed"):
+        await payments.pay(minted.payment_request, QUICK)
+    assert (requested(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+
+
+async def test_nobody_waits_longer_than_he_said_for_anothers_preparation(bench: Bench) -> None:
+    """A second caller with little time is told at his own deadline, while the first goes on and pays."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    sandbox.arm("delay", seconds=3, operation=PROBE)
+    minted = sandbox.foreign_invoice(50_000)
+    limited = PayInvoiceParams(max_fee_percent=5.0, send_timeout=timedelta(seconds=30))
+    patient = asyncio.create_task(client.pay(minted.payment_request, limited))
+    await until(lambda: bool(operations(sandbox, PROBE)))
+    hasty = PayInvoiceParams(send_timeout=timedelta(seconds=0.05))
+    with pytest.raises(BackendUnavailable, match="another call prepares it") as caught:
+        await client.pay(minted.payment_request, hasty)
+    assert (caught.value.executed, patient.done()) == (False, False)
+    assert (await patient).result is PayResult.OK
+
+
+async def test_nobody_waits_longer_than_he_said_for_anothers_payment(bench: Bench) -> None:
+    """A second caller with little time gets UNKNOWN at his own deadline, while the first goes on."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=2)
+    minted = sandbox.foreign_invoice(50_000)
+    patient = asyncio.create_task(client.pay(minted.payment_request))
+    await until(lambda: bool(requested(sandbox)))
+    hasty = await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.05)))
+    assert (hasty.result, patient.done()) == (PayResult.UNKNOWN, False)
+    assert (await patient).result is PayResult.OK
+    assert executed(sandbox) == [1]
 
 
 async def test_a_breakdown_of_ours_is_no_failure_of_the_payment(bench: Bench) -> None:

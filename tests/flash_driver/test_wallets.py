@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import pytest
 
-from connection_strings.errors import ConnectionStringError, RateLimited, RequestRefused
+from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
 from flash_driver.deadline import Deadline
 from flash_driver.replies import AccountReply, Wallet
 from flash_driver.settings import FlashSettings
 from flash_driver.wallets import choose_wallet
 from tests.support.driver import operations
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from tests.support.driver import Bench
@@ -162,6 +163,21 @@ async def test_account_is_looked_up_once_for_all_and_again_when_old(bench: Bench
     clock.now -= timedelta(days=1)
     await wallets.choose(deadline)
     assert operations(sandbox, "me") == {"websocket": 4}
+
+
+async def test_nobody_waits_longer_than_he_said_for_anothers_look_up(bench: Bench) -> None:
+    """While a caller with much time looks the account up, one with little is told at his own deadline."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    wallets = client._account().wallets
+    sandbox.arm("delay", seconds=60, operation="me", count=99)
+    patient = asyncio.create_task(wallets.choose(Deadline.after(30)))
+    await until(wallets._looking_up.locked)
+    with pytest.raises(BackendUnavailable, match="another look-up took all the time") as caught:
+        await wallets.choose(Deadline.after(0.05))
+    assert caught.value.executed is False
+    assert not patient.done()
+    patient.cancel()
 
 
 async def test_moved_from(bench: Bench) -> None:
