@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -143,11 +144,13 @@ class Account:
         self.watcher.watch(record)
 
     async def aclose(self) -> None:
-        """End every task and close every connection; what is remembered stays."""
-        await self.audience.aclose()
-        await self.payments.aclose()
-        for transport in self._transports:
-            await transport.aclose()
+        """End every task and close every connection, whichever of them fails to; what is remembered stays."""
+        async with AsyncExitStack() as last_first:
+            for transport in reversed(self._transports):
+                last_first.push_async_callback(transport.aclose)
+            last_first.push_async_callback(self.journal.aclose)
+            last_first.push_async_callback(self.payments.aclose)
+            last_first.push_async_callback(self.audience.aclose)
 
     async def _look_up(self) -> None:
         """Have the server say whose account this is, which `_see_account` hears."""

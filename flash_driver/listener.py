@@ -80,8 +80,10 @@ class FlashInvoiceListener:
         if not self._closed:
             self._closed = True
             self.owner = None
-            self._journal.bell.ring()
-            await self._on_close()
+            try:
+                self._journal.bell.ring()
+            finally:
+                await self._on_close()
 
     def __aiter__(self) -> Self:
         return self
@@ -146,13 +148,18 @@ class Audience:
             return self._seat(index)
 
     async def aclose(self) -> None:
-        """Close every listener, and end the watcher."""
-        for seat in list(self._present.values()):
-            if (listener := seat()) is not None:
-                await listener.aclose()
-        self._present.clear()
-        await self._stop_if_deserted()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        """Close every listener, and end the watcher, whichever of them fails to."""
+        try:
+            async with contextlib.AsyncExitStack() as each:
+                for seat in reversed(self._present.values()):
+                    if (listener := seat()) is not None:
+                        each.push_async_callback(listener.aclose)
+        finally:
+            self._present.clear()
+            try:
+                await self._stop_if_deserted()
+            finally:
+                await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def _seat(self, index: int) -> FlashInvoiceListener:
         place, loop = object(), asyncio.get_running_loop()

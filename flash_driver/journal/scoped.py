@@ -24,7 +24,8 @@ class AccountJournal:
     """A `Journal` for the account that a credential opens.
 
     Besides its own errors each method may raise what `look_up` raises, as long as the account is not known. `id` and
-    `bell` are there from the first method on that was awaited.
+    `bell` are there from the first method on that was awaited, and stay those of the old journal until the next method
+    when the server names another account.
 
     Args:
         store: Where the journals of all accounts are.
@@ -38,41 +39,58 @@ class AccountJournal:
         self._fingerprint = fingerprint
         self._look_up = look_up
         self._scope: str | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[Journal] | None = None
         self._opened: Journal | None = None
+        self._outdated = True
 
     def belongs_to(self, scope: str) -> None:
         """Take note of what the server said whose account this is."""
         if scope != self._scope:
-            self._scope, self._opened = scope, None
+            self._scope, self._outdated = scope, True
 
     async def open(self) -> Journal:
-        """Return the account's journal in its store.
+        """Return the account's journal in its store; all who ask while it is being opened share the attempt.
+
+        So nobody waits for another's attempt and then for one of his own.
 
         Raises:
             JournalError: The journal can't be used now.
             LightningError: The account can't be looked up now.
 
         """
-        if self._opened is not None:
+        if self._opened is not None and not self._outdated:
             return self._opened
-        async with self._opening:
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._find(), name="flash-driver journal opening")
+            # Whoever asked may have gone by the time it fails; asyncio complains of errors that nobody looked at.
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        opening = self._opening
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if opening.cancelled() and not (task is not None and task.cancelling()):
+                raise JournalError("the journal", "was closed", "ask again") from None
+            raise
+
+    async def _find(self) -> Journal:
+        journal = await self._open()
+        if journal is None:
+            await self._look_up()
             journal = await self._open()
-            if journal is None:
-                await self._look_up()
-                journal = await self._open()
-            if journal is None:
-                raise JournalError("the journal", "can't be opened", "the server does not tell whose account this is")
-            return journal
+        if journal is None:
+            raise JournalError("the journal", "can't be opened", "the server does not tell whose account this is")
+        return journal
 
     async def _open(self) -> Journal | None:
         """Open the journal of the account as it is known; again when the server told meanwhile."""
-        while self._opened is None:
+        while self._opened is None or self._outdated:
             scope = self._scope
             journal = await self._store.open(self._fingerprint, scope)
             if scope == self._scope:
-                self._opened = journal
-                break
+                if journal is None:
+                    return None
+                self._opened, self._outdated = journal, False
         return self._opened
 
     @property
@@ -175,3 +193,7 @@ class AccountJournal:
 
     async def aclose(self) -> None:
         """Keep everything; the store closes when its last user goes."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait([opening])

@@ -189,3 +189,47 @@ async def test_a_wallet_that_does_not_exist_is_told(bench: Bench, in_file: Proce
     )
     with pytest.raises(ConnectionStringError, match="names no wallet of this account"):
         await client.list_invoices()
+
+
+async def test_a_listener_outlives_what_is_learnt_of_the_account(bench: Bench, in_file: ProcessSettings) -> None:
+    """After a restart the first call that asks the server whose account it is disturbs no listener that waits."""
+    sandbox = await bench.sandbox()
+    first = await bench.client(sandbox, Pool(), in_file)
+    await first.create_invoice(SAT)
+    await first.aclose()
+    restarted = await bench.client(sandbox, Pool(), in_file)
+    listener = await restarted.listen()
+    cursor = listener.cursor
+    await restarted.warm_up()
+    assert listener.cursor == cursor
+    invoice = await restarted.create_invoice(SAT)
+    sandbox.pay(invoice.bolt11)
+    async with asyncio.timeout(20):
+        assert (await listener.wait_invoice()).id == invoice.id
+    await listener.aclose()
+
+
+async def test_closing_goes_on_when_a_part_of_it_fails(
+    bench: Bench, in_file: ProcessSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails to close, everything else is closed all the same, and the failure is told."""
+    client = await bench.client(await bench.sandbox(), Pool(), in_file)
+    listener = await client.listen()
+    account = client._account()
+    assert account.socket is not None
+
+    async def fail() -> None:
+        raise OSError("it does not close")
+
+    def broken() -> None:
+        raise OSError("it does not ring")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(account.payments, "aclose", fail)
+        patch.setattr(account.journal.bell, "ring", broken)
+        with pytest.raises(OSError, match="it does not"):
+            await account.aclose()
+    assert not account.watcher.running
+    assert not account.socket.connected
+    with pytest.raises(asyncio.CancelledError):
+        await listener.wait_invoice()

@@ -93,6 +93,63 @@ async def test_a_token_that_turns_out_to_be_anothers() -> None:
     assert journal.id != first[1]
 
 
+async def test_an_open_journal_stays_at_hand_when_the_account_is_told() -> None:
+    """A listener that waits needs id and bell at any moment: the old ones are there until the new journal is open."""
+    store, server = MemoryStore(), Server()
+    await opening(store, server).add_invoice(an_invoice(1))
+    journal = opening(store, server)
+    await journal.list_invoices()
+    before = journal.id, journal.bell
+    journal.belongs_to("account")
+    assert (journal.id, journal.bell) == before
+    journal.belongs_to("another account")
+    assert (journal.id, journal.bell) == before
+    assert await journal.list_invoices() == []
+    assert journal.id != before[0]
+
+
+async def test_whoever_waits_for_anothers_attempt_shares_how_it_ends() -> None:
+    """A server that can't be asked costs everybody one attempt's time, not the attempts of all before him too."""
+    asked = 0
+    go_on = asyncio.Event()
+
+    async def fail() -> None:
+        nonlocal asked
+        asked += 1
+        await go_on.wait()
+        raise BackendUnavailable("looking up the account", {"http": "refused"})
+
+    journal = AccountJournal(MemoryStore(), "fingerprint", fail)
+    waiting = [asyncio.create_task(journal.last_settle_index()) for _ in range(3)]
+    while not asked:  # noqa: ASYNC110 - the first attempt has begun
+        await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(20):
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [BackendUnavailable] * 3
+    assert asked == 1
+
+
+async def test_closing_ends_an_attempt_to_open() -> None:
+    """Nothing of an attempt is left behind, and whoever waits for it hears an error, not a cancellation."""
+    began = asyncio.Event()
+
+    async def hang() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    journal = AccountJournal(MemoryStore(), "fingerprint", hang)
+    waiting, cancelled = (asyncio.create_task(journal.last_settle_index()) for _ in range(2))
+    async with asyncio.timeout(20):
+        await began.wait()
+        cancelled.cancel()
+        await journal.aclose()
+        with pytest.raises(JournalError, match="was closed"):
+            await waiting
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+
 async def test_told_while_it_is_being_opened() -> None:
     """What the server says while the journal is being opened counts."""
 
