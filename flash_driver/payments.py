@@ -19,16 +19,20 @@ known to do ("payment already prepared") though nothing in Flash assures it (fla
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from connection_strings.errors import (
     BackendUnavailable,
+    InvalidReply,
     InvalidRequest,
     LightningError,
     NotSupported,
+    RequestRefused,
 )
 from connection_strings.lightning import LightningPaymentStatus, PayInvoiceParams, PayResponse, PayResult
 from flash_driver.attempts import (
@@ -44,10 +48,11 @@ from flash_driver.attempts import (
 from flash_driver.deadline import Deadline
 from flash_driver.journal.base import PaymentRecord
 from flash_driver.log import get_logger
-from flash_driver.operations import FEE_PROBE, FEE_PROBE_NO_AMOUNT
+from flash_driver.operations import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PRICE
 from flash_driver.outcome import Outcome, Unknown
 from flash_driver.payment_request import PAYMENT_HASH, PaymentRequest, decode
-from flash_driver.replies import read_fee_cents
+from flash_driver.rates import RateUnknown
+from flash_driver.replies import read_fee_cents, read_price
 from flash_driver.transports.trail import Trail
 from flash_driver.verdict import data_of
 
@@ -67,6 +72,8 @@ if TYPE_CHECKING:
 __all__ = ["Payments", "Persistence"]
 
 _LONGEST_WAIT_FOR_WALLET: Final = 5.0
+_LONGEST_WAIT_FOR_PRICE: Final = 5.0
+_MSAT_PER_SAT: Final = 1000
 _SHARE_OF_TIME: Final = 0.6
 """How much of the time left the first sending may use."""
 
@@ -138,6 +145,7 @@ class Payments:
 
         Raises:
             InvalidRequest: The BOLT11 or the amount makes no sense; nothing was sent.
+            RateUnknown: The server does not tell its price, which an amountless BOLT11 is paid at; nothing was sent.
             BackendUnavailable: The client was closed, or the time was over before anything was sent.
             LightningError: Something else before the payment failed; nothing was sent.
 
@@ -230,7 +238,7 @@ class Payments:
         if expected not in (None, request.network, "mainnet" if request.network == "bitcoin" else None):
             detail = f"the invoice is for {request.network}, this wallet is on {expected}"
             return PayResponse(result=PayResult.ERROR, error_detail=detail)
-        cents = self._cents(order, wallet)
+        cents = await self._cents(order, wallet, deadline)
         too_dear = await self._exceeds_fee_limit(order, wallet, cents, deadline)
         if too_dear is not None:
             return PayResponse(result=PayResult.ERROR, error_detail=too_dear)
@@ -246,13 +254,32 @@ class Payments:
             cents=cents,
         )
 
-    def _cents(self, order: _Order, wallet: ChosenWallet) -> Decimal | None:
+    async def _cents(self, order: _Order, wallet: ChosenWallet, deadline: Deadline) -> Decimal | None:
         """What to send on an amountless BOLT11; the server converts it back at its own rate (flash-api.md 6)."""
         if order.request.amount_msat is not None:
             return None
         if not wallet.currency.in_cents:
             raise NotSupported("Flash pays amountless invoices from USD and USDT wallets only")
-        return self._rates(wallet.currency).quote(order.amount_msat).cents
+        rates = self._rates(wallet.currency)
+        await self._ask_price(rates, deadline)
+        return rates.cents_to_pay(order.amount_msat)
+
+    async def _ask_price(self, rates: RateBook, deadline: Deadline) -> None:
+        """Have the server tell its price; without an answer the book knows best whether it still has one to pay at."""
+        with contextlib.suppress(RequestRefused, BackendUnavailable, InvalidReply):
+            delivery = await self._router.perform(PRICE(), deadline.share(0.5).at_most(_LONGEST_WAIT_FOR_PRICE))
+            rates.see_tick(read_price(data_of(delivery, "asking for the price")))
+
+    async def _in_msat(self, fee: Decimal, wallet: ChosenWallet, deadline: Deadline) -> int:
+        """What a fee comes to in millisatoshi, rather a little more than less."""
+        if not wallet.currency.in_cents:
+            return int((fee * _MSAT_PER_SAT).to_integral_value(ROUND_CEILING))
+        rates = self._rates(wallet.currency)
+        try:
+            return rates.fee_msat(fee)
+        except RateUnknown:
+            await self._ask_price(rates, deadline)
+            return rates.fee_msat(fee)
 
     async def _exceeds_fee_limit(
         self, order: _Order, wallet: ChosenWallet, cents: Decimal | None, deadline: Deadline
@@ -266,11 +293,10 @@ class Payments:
             variables["amount"] = cents
         try:
             delivery = await self._router.perform(document(input=variables), deadline.share(0.5))
-            fee_cents = read_fee_cents(data_of(delivery, "asking for the fee"), document.field or "")
-            if fee_cents is None:
+            fee = read_fee_cents(data_of(delivery, "asking for the fee"), document.field or "")
+            if fee is None:
                 return "the fee limit can't be kept, because the server does not tell the fee"
-            in_cents = wallet.currency.in_cents
-            fee_msat = self._rates(wallet.currency).to_msat(fee_cents) if in_cents else int(fee_cents * 1000)
+            fee_msat = await self._in_msat(fee, wallet, deadline)
         except LightningError as error:
             return f"the fee limit can't be kept, because the fee can't be asked for: {error}"
         if fee_msat > order.fee_limit_msat:

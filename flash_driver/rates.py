@@ -8,8 +8,9 @@ has to do.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +38,10 @@ _FARTHEST_FROM_PRICE: Final = Decimal("0.2")
 _PRICE_GOOD_FOR: Final = 60 * MINUTE
 _AGES_AFTER: Final = 10 * MINUTE
 _LONGEST_TRIP: Final = 5_000_000
+_FARTHEST_AHEAD: Final = timedelta(minutes=5)
+"""A price from further in the future is refused: every later one would count as older than it."""
+_PRICE_TO_PAY_AT: Final = timedelta(seconds=60)
+"""How long ago the server may have said the price that money is sent at."""
 
 _log: Final = get_logger()
 
@@ -64,7 +69,7 @@ class Quote:
 
 
 class RateBook:
-    """The rate of one server for one currency.
+    """The rate of one server for one currency; threads may share it.
 
     Args:
         decimals: How many decimals of a cent the server resolves (flash-api.md 6: USD 6, USDT 4).
@@ -75,7 +80,9 @@ class RateBook:
     def __init__(self, decimals: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._unit = Decimal(1).scaleb(-decimals)
         self._clock = clock
+        self._lock = threading.RLock()
         self._tick: PriceTick | None = None
+        self._told_at: datetime | None = None
         self._suspect_tick: PriceTick | None = None
         self._price = PricePath()
         self._schools = tuple(School(rounding, self._price) for rounding in Rounding)
@@ -99,9 +106,10 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        if self._tick is not None:
-            return self._tick.cents_per_sat, self._tick.time
-        return self._custodians_rate()
+        with self._lock:
+            if self._tick is not None:
+                return self._tick.cents_per_sat, self._tick.time
+            return self._custodians_rate()
 
     def to_msat(self, cents: Decimal) -> int:
         """Return what an amount of cents is worth at the market's rate, rounded down to whole millisatoshi.
@@ -120,20 +128,65 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        with exactly():
+        with self._lock, exactly():
             return int((cents * _MSAT_PER_SAT / self._custodians_rate()[0]).to_integral_value(ROUND_HALF_EVEN))
+
+    # --- paying -----------------------------------------------------------------------------------------------------
+
+    def cents_to_pay(self, msat: int) -> Decimal:
+        """Return what to send so that this amount arrives: at the server's price of now, and at no other rate.
+
+        What invoices taught is the rate of receiving, which lies on the other side of the price.
+
+        Raises:
+            RateUnknown: The server has not told its price within the last minute, or it has just jumped.
+
+        """
+        with self._lock, exactly():
+            exact = msat * self._price_to_pay_at() / _MSAT_PER_SAT
+            return exact.quantize(self._unit_of(exact), ROUND_HALF_EVEN)
+
+    def fee_msat(self, cents: Decimal) -> int:
+        """Return what a fee in cents is worth at the server's price of now, rounded up to whole millisatoshi.
+
+        Raises:
+            RateUnknown: The server has not told its price within the last minute, or it has just jumped.
+
+        """
+        with self._lock, exactly():
+            return int((cents * _MSAT_PER_SAT / self._price_to_pay_at()).to_integral_value(ROUND_CEILING))
+
+    def _price_to_pay_at(self) -> Decimal:
+        # By our own clock: the server's may go differently.
+        told_now = self._told_at is not None and abs(self._clock() - self._told_at) <= _PRICE_TO_PAY_AT
+        if self._tick is None or not told_now:
+            raise RateUnknown("the server does not tell its price now, and money is sent at no older one")
+        if self._suspect_tick is not None:
+            raise RateUnknown("the server's price has jumped, and money is sent at it only when it is confirmed")
+        return self._tick.cents_per_sat
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Take in the server's price; an absurd or older one changes nothing.
 
-        One that is far from the last is believed only when the next one confirms it.
+        One that is far from the last is believed only when the next one confirms it, one from the future never.
         """
         if tick is None or not _is_price(tick.cents_per_sat):
             return
+        with self._lock:
+            self._see_tick(tick)
+
+    def _see_tick(self, tick: PriceTick) -> None:
+        now = self._clock()
+        if tick.time - now > _FARTHEST_AHEAD:
+            _log.warning("the server's price is dated in the future, not believed")
+            return
         if self._tick is not None:
-            if tick.time < self._tick.time or tick == self._tick:
+            if tick == self._tick:
+                self._told_at = now
+                return
+            if tick.time < self._tick.time:
                 return
             if not self._follows(tick, self._tick):
                 confirmed = self._suspect_tick is not None and self._follows(tick, self._suspect_tick)
@@ -141,14 +194,18 @@ class RateBook:
                     _log.warning("the server's price is far from its last one, not believed yet")
                     self._suspect_tick = tick
                     return
-        self._tick, self._suspect_tick = tick, None
+        self._tick, self._told_at, self._suspect_tick = tick, now, None
         # By our own clock: the server's has whole seconds only, and may go differently.
-        self._price.add(self._now(), tick.cents_per_sat)
+        self._price.add(moment_of(now), tick.cents_per_sat)
 
     def learn(self, quote: Quote, msat: int) -> None:
         """Take in the amount, in millisatoshi, of the invoice that a quote led to; an absurd one changes nothing."""
         if msat <= 0 or quote.cents <= 0:
             return
+        with self._lock:
+            self._learn(quote, msat)
+
+    def _learn(self, quote: Quote, msat: int) -> None:
         now = self._now()
         trip = min(_LONGEST_TRIP, max(0, now - quote.at))
         self._half_trip += (trip // 2 - self._half_trip) // (4 if self._half_trip else 1)
@@ -173,8 +230,8 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        now = self._now()
-        with exactly():
+        with self._lock, exactly():
+            now = self._now()
             theory = self._best(now)
             forecast = None if theory is None else theory.forecast(now + self._half_trip)
             if theory is None or forecast is None:
@@ -185,9 +242,13 @@ class RateBook:
                     highest = most // self._step_msat * self._step_msat
                     target += min(self._caution(theory, forecast, msat), max(Decimal(0), highest - msat) / 2)
                 exact = target * forecast.middle
-            unit = max(self._unit, Decimal(1).scaleb(exact.adjusted() + 1 - _SAFE_DIGITS))
+            unit = self._unit_of(exact)
             rounding = ROUND_HALF_EVEN if most is None else ROUND_CEILING
             return Quote(exact.quantize(unit, rounding), unit, now, learned=forecast is not None)
+
+    def _unit_of(self, cents: Decimal) -> Decimal:
+        """The smallest difference that the server sees in so many cents."""
+        return max(self._unit, Decimal(1).scaleb(cents.adjusted() + 1 - _SAFE_DIGITS))
 
     def _caution(self, theory: Theory, forecast: Interval, msat: int) -> Decimal:
         """How far above the amount to aim, in msat, so as not to end below: nothing while the rounding forgives it."""

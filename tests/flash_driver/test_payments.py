@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,6 +22,8 @@ from connection_strings import (
 from flash_driver.journal.base import PaymentRecord
 from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.pool import Pool
+from flash_driver.rates import RateUnknown
+from flash_driver.replies import Currency
 from flash_driver.transports.router import Delivery
 from tests.support.driver import operations
 from tests.support.haste import account_of, hasten
@@ -144,6 +147,54 @@ async def test_amountless_that_is_lost_is_never_repeated(bench: Bench) -> None:
     params = replace(QUICK, amount=LightMoney.from_sat(5000))
     results = [(await client.pay(minted.payment_request, params)).result for _ in range(3)]
     assert (results, requested(sandbox), executed(sandbox)) == ([PayResult.UNKNOWN] * 3, [1], [1])
+
+
+async def test_amountless_is_paid_at_the_price_of_now(bench: Bench) -> None:
+    """When the market has moved since the price was heard last, what arrives is the amount named all the same."""
+    sandbox = await bench.sandbox(usd_per_btc=Decimal(100_000))
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    rates = account_of(client).rates(Currency.USD)
+    assert rates._tick is not None
+    # It was heard two hours ago: long enough for such a move to be believed.
+    rates._tick = replace(rates._tick, time=rates._tick.time - timedelta(hours=2))
+    sandbox.set_price(usd_per_btc=Decimal(95_000))
+    minted = sandbox.foreign_invoice()
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    (row,) = sandbox.ledger_snapshot()["payments"]
+    assert answer.result is PayResult.OK
+    assert abs(row["msat"] - 5_000_000) < 50_000
+
+
+async def test_amountless_is_not_paid_without_a_price(bench: Bench) -> None:
+    """When the server does not say its price now, an older one is not paid at: nothing is sent."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    rates = account_of(client).rates(Currency.USD)
+    assert rates._told_at is not None
+    rates._told_at -= timedelta(seconds=61)
+    sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
+    minted = sandbox.foreign_invoice()
+    with pytest.raises(RateUnknown):
+        await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    assert (requested(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+
+
+async def test_a_fee_is_measured_at_the_price_of_now(bench: Bench) -> None:
+    """A fee limit is kept at a price that the server says now, or else not at all."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    rates = account_of(client).rates(Currency.USD)
+    limited = PayInvoiceParams(max_fee_percent=1.0)
+    for down in (False, True):
+        rates._told_at = None
+        if down:
+            sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
+        answer = await client.pay(sandbox.foreign_invoice(100_000_000).payment_request, limited)
+        assert answer.result is (PayResult.ERROR if down else PayResult.OK)
+    assert executed(sandbox) == [1]
 
 
 async def test_amounts_have_to_fit(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
@@ -341,3 +342,95 @@ def test_tenthousandth_cents() -> None:
     assert shop.book.quote(1000).cents == Decimal("0.0975")
     assert shop.book.quote(1).cents == Decimal("0.0001")
     assert str(shop.book.quote(123_456_789_000).cents) == "12040864.0880"
+
+
+# --- paying -----------------------------------------------------------------------------------------------------------
+
+
+def test_money_is_sent_at_the_price_not_at_the_rate_of_receiving() -> None:
+    """What invoices taught lies on the other side of the price, so it says nothing of what to send."""
+    shop = Shop()
+    shop.tick()
+    for _ in range(5):
+        shop.ask(BTC)
+    shop.tick()
+    assert shop.book.cents_to_pay(1_000_000) == PRICE * 1000
+    assert shop.book.quote(1_000_000).cents < PRICE * 1000
+
+
+def test_money_is_sent_at_no_old_price() -> None:
+    """A price said more than a minute ago by our own clock is none to pay at, until the server repeats it."""
+    shop = Shop()
+    with pytest.raises(RateUnknown):
+        shop.book.cents_to_pay(1000)
+    shop.tick()
+    struck = shop.now
+    shop.now += timedelta(seconds=61)
+    with pytest.raises(RateUnknown, match="no older one"):
+        shop.book.cents_to_pay(1000)
+    with pytest.raises(RateUnknown, match="no older one"):
+        shop.book.fee_msat(Decimal(1))
+    shop.tick(told_at=struck)
+    assert shop.book.cents_to_pay(1000) == PRICE
+
+
+def test_money_is_not_sent_at_a_price_in_doubt() -> None:
+    """After a jump neither the old price nor the new one is paid at; the confirmation ends that."""
+    shop = Shop()
+    shop.tick()
+    shop.tick("0.05", after=1)
+    with pytest.raises(RateUnknown, match="jumped"):
+        shop.book.cents_to_pay(1000)
+    shop.tick("0.05", after=1)
+    assert shop.book.cents_to_pay(1000) == Decimal("0.05")
+
+
+def test_a_fee_is_never_made_smaller() -> None:
+    """A fee is rounded up to whole millisatoshi, so that a limit is kept."""
+    shop = Shop()
+    shop.tick("0.3")
+    assert shop.book.fee_msat(Decimal("0.0001")) == 1
+    assert shop.book.fee_msat(Decimal("0.3")) == 1000
+
+
+# --- what is shared ---------------------------------------------------------------------------------------------------
+
+
+def test_a_price_from_the_future_does_not_freeze_the_rate() -> None:
+    """A price dated more than five minutes ahead is refused, so that later ones are not older than it."""
+    shop = Shop()
+    shop.tick()
+    shop.tick("0.0976", told_at=shop.now + timedelta(seconds=301))
+    shop.tick("0.0974", after=1)
+    assert shop.book.cents_per_sat[0] == Decimal("0.0974")
+    shop.tick("0.0973", told_at=shop.now + timedelta(seconds=300))
+    assert shop.book.cents_per_sat[0] == Decimal("0.0973")
+
+
+def test_threads_take_turns() -> None:
+    """While one thread is learning, another that quotes waits for it."""
+    shop = Shop()
+    shop.tick()
+    inside, leave, quoted = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly() -> datetime:
+        inside.set()
+        leave.wait(30)
+        return shop.now
+
+    def quote() -> None:
+        shop.book.quote(1000)
+        quoted.set()
+
+    shop.book._clock = slowly
+    learner = threading.Thread(target=shop.book.learn, args=(quote_of("9.7"), 100_000))
+    learner.start()
+    assert inside.wait(30)
+    shop.book._clock = lambda: shop.now
+    other = threading.Thread(target=quote)
+    other.start()
+    assert not quoted.wait(0.1)
+    leave.set()
+    assert quoted.wait(30)
+    for thread in (learner, other):
+        thread.join()
