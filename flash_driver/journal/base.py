@@ -202,7 +202,10 @@ class Journal(Protocol):
         ...
 
     async def block_invoices(self, until: datetime) -> None:
-        """Let nobody take anything out of the budget until then: the server itself has blocked the account."""
+        """Let nobody take anything out of the budget until then: the server itself has blocked the account.
+
+        A block that lasts longer is not shortened.
+        """
         ...
 
     async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:

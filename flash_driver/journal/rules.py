@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.base import PaymentRecord
     from flash_driver.settings import InvoiceBudget
 
-__all__ = ["DEFINITE", "WEIGHT", "budget_wait", "counting_attempt", "still_spent", "telling_attempt"]
+__all__ = ["DEFINITE", "WEIGHT", "block_end", "budget_wait", "counting_attempt", "still_spent", "telling_attempt"]
 
 DEFINITE: Final = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
 """How a payment can have ended for good."""
@@ -58,6 +58,17 @@ def budget_wait(
         free_at.append(spent[-limit.invoices] + timedelta(seconds=limit.seconds))
     wait = max(free_at) - now
     return wait or None
+
+
+def block_end(known: datetime | None, until: datetime) -> datetime:
+    """Return until when the server refuses, now that it says so anew: what one answer shortens, another has promised.
+
+    Args:
+        known: The end of the block as it was known, also of one that is over.
+        until: The end that the server tells now.
+
+    """
+    return known if known is not None and timedelta(0) < known - until <= _LONGEST_BLOCK else until
 
 
 def counting_attempt(attempts: Sequence[PaymentRecord], record: PaymentRecord) -> PaymentRecord:

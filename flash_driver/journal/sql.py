@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.base import PAGE, InvoiceRecord
 from flash_driver.journal.payment_rows import PaymentRows
-from flash_driver.journal.rules import budget_wait, still_spent
+from flash_driver.journal.rules import block_end, budget_wait, still_spent
 from flash_driver.journal.schema import INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
 
 if TYPE_CHECKING:
@@ -188,8 +188,13 @@ class SqlJournal:
 
     async def block_invoices(self, until: datetime) -> None:
         """Let nobody take anything out of the budget until then."""
-        mine = update(accounts).where(accounts.c.id == self._account)
-        await self._store.write(lambda connection: connection.execute(mine.values(blocked_until=until)))
+
+        def work(connection: Connection) -> None:
+            end = block_end(self._lock(connection).blocked_until, until)
+            mine = update(accounts).where(accounts.c.id == self._account)
+            connection.execute(mine.values(blocked_until=end))
+
+        await self._store.write(work)
 
     # --- payments ---------------------------------------------------------------------------------------------------
 

@@ -228,6 +228,17 @@ async def test_block_stops_everybody_until_it_ends(journal: Journal) -> None:
     assert await journal.spend_invoice(LIMIT, NOON + timedelta(minutes=5)) is None
 
 
+async def test_a_block_is_never_shortened(journal: Journal) -> None:
+    """A later, shorter refusal leaves the longer block in force; one far beyond it comes of a clock set back."""
+    await journal.block_invoices(NOON + timedelta(minutes=5))
+    await journal.block_invoices(NOON + timedelta(seconds=1))
+    assert await journal.spend_invoice(LIMIT, NOON) == timedelta(minutes=5)
+    await journal.block_invoices(NOON + timedelta(minutes=6))
+    assert await journal.spend_invoice(None, NOON) == timedelta(minutes=6)
+    await journal.block_invoices(NOON - timedelta(days=1))
+    assert await journal.spend_invoice(LIMIT, NOON - timedelta(days=1, minutes=1)) == timedelta(minutes=1)
+
+
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
 async def test_budget_survives_a_clock_that_jumps_by_a_day(journal: Journal, jump: timedelta) -> None:
     """Nobody waits longer than the window, and the budget goes on being kept."""
