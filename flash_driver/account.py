@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from flash_driver import __version__
 from flash_driver.budget import Budget
@@ -30,6 +30,8 @@ from flash_driver.wallets import WalletDirectory
 from flash_driver.watcher import Watcher
 
 if TYPE_CHECKING:
+    from weakref import finalize
+
     from flash_driver.health import Health
     from flash_driver.journal.base import InvoiceRecord
     from flash_driver.journal.store import JournalStore
@@ -54,16 +56,10 @@ _API_KEY_POLL_SPACING: Final = timedelta(milliseconds=600)
 class AccountMemory:
     """What this process remembers of an account between clients, besides its journal; bound to no event loop."""
 
-    budget: Budget
     capabilities: Capabilities = field(default_factory=Capabilities)
     rates: dict[Currency, RateBook] = field(
         default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
     )
-
-    @classmethod
-    def make(cls, process: ProcessSettings) -> AccountMemory:
-        """Make an empty memory as the process is set up."""
-        return cls(Budget(process.invoice_budget))
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -81,6 +77,9 @@ class Account:
         memory: What this process remembers of the account.
         store: Where its journal is.
 
+    Attributes:
+        users: The clients that share it, each with what is done when it is garbage-collected.
+
     """
 
     def __init__(
@@ -90,7 +89,7 @@ class Account:
         self.process = process
         self.memory = memory
         self.journal = AccountJournal(store, settings.fingerprint, self._look_up)
-        self.users: WeakSet[object] = WeakSet()
+        self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
         transports = _transports(settings)
         self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
         self._transports = transports
@@ -105,7 +104,7 @@ class Account:
             rates=self.rates,
             receipts=self.receipts,
             journal=self.journal,
-            budget=memory.budget,
+            budget=Budget(process.invoice_budget),
         )
         self.payments = Payments(
             process=process, router=self.router, wallets=self.wallets, rates=self.rates, journal=self.journal
@@ -157,7 +156,8 @@ class Account:
         await self.wallets.choose(Deadline.after(CREATE_SECONDS))
 
     def _see_account(self, account: AccountReply) -> None:
-        self.journal.belongs_to(f"{self.settings.server} {account.account_id}")
+        # A UUID, so the same under every name of the server, and never that of another server's account.
+        self.journal.belongs_to(account.account_id)
         self.memory.see_tick(account.price)
 
 

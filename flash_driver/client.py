@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Never, Self, overload
 from weakref import WeakSet
 
@@ -27,11 +29,12 @@ from flash_driver.invoices import CREATE_SECONDS
 from flash_driver.operations import BALANCE, ME, PRICE
 from flash_driver.pool import Pool, shared_pool
 from flash_driver.replies import read_account, read_balances, read_price
+from flash_driver.transports.handshake import ConnectionFailed
 from flash_driver.verdict import data_of
 from flash_driver.wallets import choose_wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Coroutine, Iterator, Sequence
     from datetime import timedelta
     from decimal import Decimal
     from types import TracebackType
@@ -45,6 +48,17 @@ if TYPE_CHECKING:
 __all__ = ["FlashLightningClient"]
 
 _ASK_SECONDS: Final = 10.0
+
+_ELSEWHERE_SECONDS: Final = 5.0
+"""How long to wait for what another event loop closes, which may itself be waiting for this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a client holds on one event loop."""
+
+    account: Account
+    listeners: WeakSet[FlashInvoiceListener] = field(default_factory=WeakSet)
 
 
 class FlashLightningClient:
@@ -63,8 +77,7 @@ class FlashLightningClient:
         self._settings = settings
         self._process = process
         self._pool = pool
-        self._held: Account | None = None
-        self._listeners: WeakSet[FlashInvoiceListener] = WeakSet()
+        self._held: dict[asyncio.AbstractEventLoop, _Held] = {}
 
     def __repr__(self) -> str:
         return f"<FlashLightningClient server={self._settings.server!r}>"
@@ -173,10 +186,11 @@ class FlashLightningClient:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        listener = await self._account().listen(after)
+        held = self._hold()
+        listener = await held.account.listen(after)
         # A client that is forgotten while its listener is in use must not look gone.
         listener.owner = self
-        self._listeners.add(listener)
+        held.listeners.add(listener)
         return listener
 
     # --- payments ---------------------------------------------------------------------------------------------------
@@ -254,11 +268,17 @@ class FlashLightningClient:
     async def warm_up(self) -> None:
         """Connect and look the account up ahead of the first invoice.
 
+        A WebSocket that can't be opened is no error as long as another transport works.
+
         Raises:
             LightningError: As `validate`.
 
         """
-        await self._account().wallets.choose(Deadline.after(_ASK_SECONDS))
+        account, deadline = self._account(), Deadline.after(_ASK_SECONDS)
+        await account.wallets.choose(deadline)
+        if account.socket is not None:
+            with contextlib.suppress(ConnectionFailed):
+                await account.socket.connection(deadline)
 
     @property
     def health(self) -> Health:
@@ -306,14 +326,26 @@ class FlashLightningClient:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
-        """Close this client's listeners and let go of everything; the next call takes it up again."""
-        account, self._held = self._held, None
-        try:
-            for listener in list(self._listeners):
-                await listener.aclose()
-        finally:
-            if account is not None:
-                await self._pool.release(self, account)
+        """Close this client's listeners and let go of everything; the next call takes it up again.
+
+        That includes what it uses on other event loops that run now, in other threads.
+        """
+        here = asyncio.get_running_loop()
+        held = {loop: each for loop, each in self._held.items() if loop is here or loop.is_running()}
+        async with contextlib.AsyncExitStack() as each_loop:
+            for loop in held:
+                if (each := self._held.pop(loop, None)) is None:
+                    continue
+                if loop is here:
+                    each_loop.push_async_callback(self._let_go, each)
+                else:
+                    each_loop.push_async_callback(_elsewhere, loop, self._let_go(each))
+
+    async def _let_go(self, held: _Held) -> None:
+        async with contextlib.AsyncExitStack() as last_first:
+            last_first.push_async_callback(self._pool.release, self, held.account)
+            for listener in list(held.listeners):
+                last_first.push_async_callback(listener.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -324,8 +356,18 @@ class FlashLightningClient:
         await self.aclose()
 
     def _account(self) -> Account:
-        self._held = self._pool.acquire(self, self._settings, self._process)
-        return self._held
+        return self._hold().account
+
+    def _hold(self) -> _Held:
+        """Take up the account on the running loop, and forget loops that are closed."""
+        here = asyncio.get_running_loop()
+        for loop in [loop for loop in list(self._held) if loop.is_closed()]:
+            self._held.pop(loop, None)
+        account = self._pool.acquire(self, self._settings, self._process)
+        held = self._held.get(here)
+        if held is None or held.account is not account:
+            held = self._held[here] = _Held(account)
+        return held
 
     async def _prove(self, seconds: float) -> None:
         """Ask the server who we are, now and not from memory, and check that the wallet set is one of ours."""
@@ -358,6 +400,18 @@ def _nothing_unwatched(account: Account) -> Iterator[None]:
     except BaseException:
         account.watcher.reload()
         raise
+
+
+async def _elsewhere(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, None]) -> None:
+    """Do something on another running event loop, and wait for it, though not for ever."""
+    try:
+        doing = asyncio.run_coroutine_threadsafe(work, loop)
+    except RuntimeError:  # closed since we looked, and with it all that was on it
+        work.close()
+        return
+    done, _ = await asyncio.wait([asyncio.wrap_future(doing)], timeout=_ELSEWHERE_SECONDS)
+    for each in done:
+        each.result()
 
 
 def _is_text(value: object) -> bool:

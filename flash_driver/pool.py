@@ -8,10 +8,11 @@ stays, and so does a journal in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, finalize
 
 from flash_driver.account import Account, AccountMemory
 from flash_driver.journal.store import MemoryStore, make_store
@@ -40,6 +41,7 @@ class Pool:
         self._in_memory = MemoryStore()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OnLoop] = WeakKeyDictionary()
         self._guard = threading.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def acquire(self, user: object, settings: FlashSettings, process: ProcessSettings) -> Account:
         """Return the account on the running loop, kept open until `release` or until the user is gone."""
@@ -52,19 +54,44 @@ class Pool:
                 store = self._store(here, process.journal_url)
                 account = Account(settings, process, self._memory(settings, process), store)
                 here.accounts[settings, process] = account
-            account.users.add(user)
-            return account
+        if user not in account.users:
+            # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
+            account.users[user] = gone = finalize(user, self._close_later, loop, account)
+            gone.atexit = False
+        return account
 
     async def release(self, user: object, account: Account) -> None:
-        """Let go of an account; the last one to do so closes it, also when he is cancelled meanwhile."""
-        account.users.discard(user)
-        if account.users:
-            return
-        here = self._loops.get(asyncio.get_running_loop(), _OnLoop())
+        """Let go of an account; the last one to do so closes it, also when he is cancelled meanwhile.
+
+        From another event loop than the account's own, closing it is only begun.
+        """
+        if (gone := account.users.pop(user, None)) is not None:
+            gone.detach()
         with self._guard:
-            for key in [key for key, known in here.accounts.items() if known is account]:
-                del here.accounts[key]
-        await asyncio.shield(asyncio.create_task(self._close(here, account), name="flash-driver closing"))
+            home = next((loop for loop, here in self._loops.items() if account in here.accounts.values()), None)
+        if home is asyncio.get_running_loop():
+            if (closing := self._close_if_deserted(home, account)) is not None:
+                await asyncio.shield(closing)
+        elif home is not None:
+            self._close_later(home, account)
+
+    def _close_later(self, loop: asyncio.AbstractEventLoop, account: Account) -> None:
+        with contextlib.suppress(RuntimeError):  # a closed loop has nothing left to close on
+            loop.call_soon_threadsafe(self._close_if_deserted, loop, account)
+
+    def _close_if_deserted(self, loop: asyncio.AbstractEventLoop, account: Account) -> asyncio.Task[None] | None:
+        """Begin to close an account that nobody uses, on its own loop; goes on whatever becomes of who asked."""
+        with self._guard:
+            here = self._loops.get(loop, _OnLoop())
+            key = next((key for key, known in here.accounts.items() if known is account), None)
+            # Listed, because one that is being collected just now still counts in the length.
+            if key is None or list(account.users):
+                return None
+            del here.accounts[key]
+        closing = loop.create_task(self._close(here, account), name="flash-driver closing")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return closing
 
     async def _close(self, here: _OnLoop, account: Account) -> None:
         try:
@@ -91,7 +118,7 @@ class Pool:
     def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:
         key = (settings.fingerprint, process.journal_url)
         if key not in self._memories:
-            self._memories[key] = AccountMemory.make(process)
+            self._memories[key] = AccountMemory()
         return self._memories[key]
 
 

@@ -121,7 +121,7 @@ accounts: Final = Table(
     Column("last_settle_index", BigInteger, nullable=False),
     Column("blocked_until", Moment),
 )
-"""An account on a server. Whoever changes what belongs to it locks this row first."""
+"""An account, by the UUID that its server gave it. Whoever changes what belongs to it locks this row first."""
 
 logins: Final = Table(
     "flash_logins",

@@ -14,10 +14,11 @@ from connection_strings import (
     LightMoney,
     LightningInvoiceStatus,
     PayResult,
+    RateLimited,
 )
 from flash_driver.journal.errors import JournalError
 from flash_driver.pool import Pool
-from flash_driver.settings import ProcessSettings
+from flash_driver.settings import InvoiceBudget, ProcessSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,6 +102,28 @@ async def test_the_same_account_on_another_server_is_another_account(bench: Benc
     live, test = await bench.sandbox(token="ory_st_same"), await bench.sandbox(token="ory_st_same")
     await (await bench.client(live, pool, in_file)).create_invoice(SAT)
     assert await ids(await bench.client(test, pool, in_file)) == []
+
+
+async def test_another_name_of_the_server_opens_the_same_journal(bench: Bench, in_file: ProcessSettings) -> None:
+    """An account is found under whatever name its server goes by: an invoice of it is never said not to exist."""
+    sandbox = await bench.sandbox()
+    first = await bench.client(sandbox, Pool(), in_file)
+    invoice = await first.create_invoice(SAT)
+    await first.aclose()
+    renamed = await bench.client(sandbox, Pool(), in_file, server=sandbox.server.replace("127.0.0.1", "localhost"))
+    assert await renamed.get_invoice(invoice.id) == invoice
+
+
+async def test_each_client_keeps_the_budget_it_is_given(bench: Bench) -> None:
+    """The limit of the process settings that came first does not win for those that come later."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    free = await bench.client(sandbox, pool, ProcessSettings(invoice_budget=None))
+    bound = await bench.client(sandbox, pool, ProcessSettings(invoice_budget=InvoiceBudget(1, 60)))
+    await free.create_invoice(SAT)
+    await bound.create_invoice(SAT)
+    with pytest.raises(RateLimited):
+        await bound.create_invoice(SAT)
+    await free.create_invoice(SAT)
 
 
 async def test_once_known_the_journal_is_read_without_the_server(bench: Bench, in_file: ProcessSettings) -> None:

@@ -175,6 +175,28 @@ async def test_warming_up_leaves_one_round_trip(bench: Bench) -> None:
     }
 
 
+async def test_warming_up_connects_though_the_account_is_known(bench: Bench) -> None:
+    """What is remembered of the account is no reason to leave the socket closed."""
+    client = await bench.client(await bench.sandbox())
+    await client.warm_up()
+    socket = account_of(client).socket
+    assert socket is not None
+    await socket.aclose()
+    await client.warm_up()
+    assert client.health.connected
+
+
+async def test_warming_up_without_a_socket_is_no_error(bench: Bench) -> None:
+    """Where HTTP works, a WebSocket that can't be opened does not fail the warming up."""
+    sandbox = await bench.sandbox()
+    gone = await bench.sandbox()
+    websocket = gone.server.replace("http:", "ws:")
+    await gone.aclose()
+    client = await bench.client(sandbox, websocket=websocket)
+    await client.warm_up()
+    assert not client.health.connected
+
+
 async def test_a_closed_client_takes_up_its_work_again(bench: Bench) -> None:
     """Closing lets go of everything, twice if need be; the next call connects again and knows the journal."""
     sandbox = await bench.sandbox()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -15,11 +15,15 @@ from flash_driver.journal.sql_store import SqlStore
 from flash_driver.pool import Pool
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.settings import FlashSettings, ProcessSettings
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
     from tests.support.driver import Bench
+
+T = TypeVar("T")
 
 SAT = LightMoney.from_sat(1000)
 
@@ -135,3 +139,127 @@ async def test_memory_outlives_clients(bench: Bench) -> None:
     await client.aclose()
     assert [found.id for found in await client.list_invoices()] == [invoice.id]
     assert await (await bench.client(sandbox)).list_invoices() == []
+
+
+class Thread:
+    """An event loop that runs in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do something there, and wait for it here."""
+        async with asyncio.timeout(20):
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+
+    def end(self) -> None:
+        """Stop the loop and close it."""
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(20)
+        self.loop.close()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Thread]:
+    """Give an event loop in another thread."""
+    thread = Thread()
+    yield thread
+    if not thread.loop.is_closed():
+        thread.end()
+
+
+async def test_a_client_on_two_event_loops_at_once(bench: Bench, elsewhere: Thread) -> None:
+    """It holds an account on each; closing it on one closes both, each on its own loop, and it can go on on both."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    client = await bench.client(sandbox, pool)
+    await client.warm_up()
+    mine = client._account()
+    listener = await elsewhere.run(client.listen())
+    theirs = next(account for account in pool._loops[elsewhere.loop].accounts.values())
+    assert theirs is not mine
+    assert mine.socket is not None
+    assert theirs.socket is not None
+    await client.warm_up()
+    async with asyncio.timeout(20):
+        await client.aclose()
+    assert not mine.socket.connected
+    assert not theirs.socket.connected
+    assert not theirs.watcher.running
+    assert [len(here.accounts) for here in pool._loops.values()] == [0, 0]
+    with pytest.raises(asyncio.CancelledError):
+        await elsewhere.run(listener.wait_invoice())
+    invoice = await elsewhere.run(client.create_invoice(SAT))
+    assert await client.get_invoice(invoice.id) == invoice
+    await elsewhere.run(client.aclose())
+    assert [len(here.accounts) for here in pool._loops.values()] == [0, 0]
+
+
+async def test_one_loops_client_leaves_the_others_account_open(bench: Bench, elsewhere: Thread) -> None:
+    """What another client uses on another loop stays open when a client that was on both is closed."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    both, other = await bench.client(sandbox, pool), await bench.client(sandbox, pool)
+    await both.warm_up()
+    await elsewhere.run(both.warm_up())
+    await elsewhere.run(other.warm_up())
+    await both.aclose()
+    (theirs,) = pool._loops[elsewhere.loop].accounts.values()
+    assert theirs.socket is not None
+    assert theirs.socket.connected
+    await elsewhere.run(other.aclose())
+    assert not theirs.socket.connected
+
+
+async def test_an_account_is_never_closed_from_a_foreign_loop(bench: Bench, elsewhere: Thread) -> None:
+    """Released from elsewhere, an account closes on its own event loop."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    client = await bench.client(sandbox, pool)
+    await elsewhere.run(client.warm_up())
+    (theirs,) = pool._loops[elsewhere.loop].accounts.values()
+    closed_on: list[object] = []
+    close = theirs.aclose
+
+    async def watched() -> None:
+        closed_on.append(asyncio.get_running_loop())
+        await close()
+
+    theirs.aclose = watched  # type: ignore[method-assign]  # to see where it is called
+    await pool.release(client, theirs)
+    await until(lambda: closed_on == [elsewhere.loop])
+    await until(lambda: not pool._closing)
+    assert theirs.socket is not None
+    assert not theirs.socket.connected
+
+
+async def test_a_closed_loop_is_no_hindrance(bench: Bench, elsewhere: Thread) -> None:
+    """A client forgets what it held on an event loop that is closed."""
+    client = await bench.client(await bench.sandbox(), Pool())
+
+    async def take_up() -> None:
+        client._account()
+
+    await elsewhere.run(take_up())
+    elsewhere.end()
+    await take_up()
+    assert list(client._held) == [asyncio.get_running_loop()]
+
+
+async def test_an_account_whose_clients_are_all_forgotten_is_closed(bench: Bench, process: ProcessSettings) -> None:
+    """A host that drops its clients without closing them leaves neither connection nor database open."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    settings = FlashSettings.from_connection_string(ConnectionString.parse(sandbox.connection_string))
+    first, second = (FlashLightningClient(settings, process, pool) for _ in range(2))
+    await first.create_invoice(SAT)
+    await second.warm_up()
+    account = first._account()
+    assert account.socket is not None
+    del first
+    gc.collect()
+    await asyncio.sleep(0)
+    assert await second.list_invoices() != []
+    assert second._account() is account
+    del second
+    gc.collect()
+    await until(lambda: stores_of(pool) == [])
+    assert not account.socket.connected
