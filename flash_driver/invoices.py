@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -47,6 +48,11 @@ __all__ = ["CREATE_SECONDS", "Invoices"]
 CREATE_SECONDS: Final = 4.9
 """A host gives up after 5 s (flash-api.md 7.4): wallet, fallbacks and corrections together stay below."""
 
+_NETWORK_SHARE: Final = 0.85
+"""How much of that the server may use; the rest is for the journal, which is written last."""
+_FASTEST_CLOCK: Final = timedelta(hours=1)
+"""No clock is taken to be further ahead; by then an expiry is final however short this process has known of it."""
+_EXPIRED_REMEMBERED: Final = 100_000
 _FRESH: Final = timedelta(minutes=1)
 """How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
 _MSAT_PER_SAT: Final = 1000
@@ -69,6 +75,7 @@ class Invoices:
         journal: Journal,
         budget: Budget,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._process = process
@@ -78,6 +85,8 @@ class Invoices:
         self._receipts = receipts
         self._journal = journal
         self._clock = clock
+        self._steady = steady
+        self._expired_since: dict[str, float] = {}
         self._minter = Minter(
             process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
         )
@@ -100,7 +109,7 @@ class Invoices:
         """
         if not _is_text(params.description):
             raise InvalidRequest("description", "has half a surrogate pair in it, which is no character")
-        deadline = Deadline.after(CREATE_SECONDS)
+        deadline = Deadline.after(CREATE_SECONDS).share(_NETWORK_SHARE)
         amount = "any" if params.amountless else str(params.amount)
         trail = Trail(_log.bind(amount=amount), "creating invoice", "invoice created")
         wallet = await self._wallets.choose(deadline, trail, at_most_old=_FRESH if params.amountless else None)
@@ -232,8 +241,9 @@ class Invoices:
     async def refresh(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
         """Ask the server how an invoice stands, and keep what it says.
 
-        EXPIRED is believed only after the BOLT11's own expiry plus the grace time (flash-api.md 3.5), and a word that
-        is not known never.
+        EXPIRED is believed only after the BOLT11's own expiry plus the grace time (flash-api.md 3.5), which has to have
+        passed since the server first said so, too, because this machine's clock may be fast. A word that is not known
+        is never believed.
 
         Raises:
             LightningError: The server can't be asked, or does not say.
@@ -244,7 +254,8 @@ class Invoices:
         match read_invoice_status(data):
             case InvoiceStatus.PAID:
                 return await self.settle(record, deadline)
-            case InvoiceStatus.EXPIRED if self._clock() >= self.final_at(record):
+            case InvoiceStatus.EXPIRED if self._is_final(record):
+                self._expired_since.pop(record.payment_hash, None)
                 return await self._journal.expire_invoice(record.payment_hash) or record
             case InvoiceStatus.UNKNOWN:
                 _log.warning("the server answered with a status that is not known", payment_hash=record.payment_hash)
@@ -270,8 +281,18 @@ class Invoices:
             _log.info("invoice settled", payment_hash=settled.payment_hash, settle_index=settled.settle_index)
         return settled
 
+    def _is_final(self, record: InvoiceRecord) -> bool:
+        """Whether the server's word EXPIRED may be believed now."""
+        steady = self._steady()
+        since = self._expired_since.setdefault(record.payment_hash, steady)
+        if len(self._expired_since) > _EXPIRED_REMEMBERED:
+            del self._expired_since[next(iter(self._expired_since))]
+        waited = steady - since >= self._process.expiry_grace_seconds
+        now = self._clock()
+        return now >= self.final_at(record) and (waited or now >= self.final_at(record) + _FASTEST_CLOCK)
+
     def final_at(self, record: InvoiceRecord) -> datetime:
-        """When the server's word EXPIRED may be believed."""
+        """When the server's word EXPIRED may be believed at the earliest, by this machine's clock."""
         return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import ROUND_UP, Decimal, localcontext
 from functools import partial
 from operator import add
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from bolt11 import decode
@@ -33,6 +33,7 @@ from tests.support.invoices import BEHALF, USD, lnurl, of_sat, orphans
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
+    from flash_driver.wallets import ChosenWallet
     from tests.support.driver import Bench
 
 # --- the amount ------------------------------------------------------------------------------------------------------
@@ -313,18 +314,66 @@ async def test_strange_status_is_no_verdict(bench: Bench) -> None:
         await client.get_invoice(invoice.id)
 
 
-async def test_expired_is_said_after_the_grace_only(bench: Bench) -> None:
-    """The server's word EXPIRED counts only when no payment can be on its way any more."""
+@pytest.mark.parametrize(
+    ("late", "waited", "status"),
+    [
+        (9, 60, LightningInvoiceStatus.UNPAID),
+        (10, 9, LightningInvoiceStatus.UNPAID),
+        (10, 10, LightningInvoiceStatus.EXPIRED),
+        (3609, 0, LightningInvoiceStatus.UNPAID),
+        (3610, 0, LightningInvoiceStatus.EXPIRED),
+    ],
+)
+async def test_expired_is_said_after_the_grace_only(
+    bench: Bench, late: int, waited: int, status: LightningInvoiceStatus
+) -> None:
+    """EXPIRED counts after the grace by the clock and since the server first said so: the clock may be fast."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, process=ProcessSettings(expiry_grace_seconds=10, invoice_budget=None))
     invoice = await client.create_invoice(of_sat(1000))
     sandbox._bank.clock = lambda: invoice.expires_at + timedelta(seconds=1)
     invoices = client._account().invoices
-    for late, status in ((9, LightningInvoiceStatus.UNPAID), (10, LightningInvoiceStatus.EXPIRED)):
-        invoices._clock = partial(add, invoice.expires_at, timedelta(seconds=late))
-        found = await client.get_invoice(invoice.id)
-        assert found is not None
-        assert found.status is status
+    invoices._clock = partial(add, invoice.expires_at, timedelta(seconds=late))
+    if waited:
+        invoices._steady = lambda: 1000.0
+        early = await client.get_invoice(invoice.id)
+        assert early is not None
+        assert early.status is LightningInvoiceStatus.UNPAID
+    invoices._steady = lambda: 1000.0 + waited
+    found = await client.get_invoice(invoice.id)
+    assert found is not None
+    assert found.status is status
+
+
+async def test_what_is_remembered_of_expiries_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many invoices expire, no more than so many moments are kept, and none of what is settled."""
+    monkeypatch.setattr("flash_driver.invoices._EXPIRED_REMEMBERED", 2)
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    made = [await client.create_invoice(of_sat(1000)) for _ in range(3)]
+    sandbox._bank.clock = lambda: made[-1].expires_at + timedelta(seconds=1)
+    invoices = client._account().invoices
+    for invoice in made:
+        await client.get_invoice(invoice.id)
+    assert list(invoices._expired_since) == [invoice.id for invoice in made[1:]]
+    invoices._clock = partial(add, made[-1].expires_at, timedelta(hours=2))
+    await client.get_invoice(made[-1].id)
+    assert list(invoices._expired_since) == [made[1].id]
+
+
+async def test_the_server_leaves_time_for_the_journal(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server gets a part of the five seconds only, so that the journal is written within them."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    choose, seen = client._account().wallets.choose, list[float]()
+
+    async def noting(deadline: Deadline, *arguments: Any, **options: Any) -> ChosenWallet:
+        seen.append(deadline.remaining)
+        return await choose(deadline, *arguments, **options)
+
+    monkeypatch.setattr(client._account().wallets, "choose", noting)
+    await client.create_invoice(of_sat(1000))
+    assert max(seen) < 4.3
 
 
 async def test_unknown_word_is_kept_as_unpaid(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
