@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import LightningError
+from connection_strings.errors import LightningError, RateLimited, RequestRefused
 from flash_driver.decimals import exactly
 from flash_driver.operations import TRANSACTION_DETAILS, TRANSACTIONS
-from flash_driver.replies import Currency, Received, read_receive_ids, read_received
+from flash_driver.replies import Currency, Received, read_receipt_hash, read_receive_ids, read_received
 from flash_driver.verdict import data_of
 
 if TYPE_CHECKING:
@@ -22,7 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Receipt", "Receipts"]
 
-_LATEST: Final = 20
+_LATEST: Final = 100
+"""As many as the server gives at the most."""
+_AT_ONCE: Final = 8
+_SLACK: Final = timedelta(minutes=1)
+"""How much earlier than its invoice a receipt may be dated: the clocks of server and custodian may differ."""
+_REMEMBERED: Final = 10_000
 _MSAT_PER_HUNDREDTH_BTC: Final = 10**9
 
 
@@ -41,6 +48,7 @@ class Receipts:
         self._router = router
         self._wallets = wallets
         self._rates = rates
+        self._hashes: dict[str, str] = {}
 
     async def find(self, record: InvoiceRecord, deadline: Deadline) -> Receipt:
         """Look through the account's latest receipts.
@@ -53,13 +61,40 @@ class Receipts:
         # After a move of wallets the server no longer shows the one that an older invoice credits (flash-api.md 3.2).
         own = (*wallet.account_wallet_ids, record.wallet_id)
         listing = data_of(await self._router.perform(TRANSACTIONS(first=_LATEST), deadline), "listing receipts")
-        for transaction_id in read_receive_ids(listing):
-            details = TRANSACTION_DETAILS(input={"transactionId": transaction_id})
-            data = data_of(await self._router.perform(details, deadline), "reading a receipt")
-            received = read_received(data, record.payment_hash, own)
-            if received is not None:
-                return Receipt(self._msat(record, received), received.preimage)
+        ids = [
+            transaction_id
+            for transaction_id in read_receive_ids(listing, record.created_at - _SLACK)
+            if self._hashes.get(transaction_id) in (None, record.payment_hash)
+        ]
+        unreadable: RequestRefused | None = None
+        for start in range(0, len(ids), _AT_ONCE):
+            reading = (self._read(transaction_id, record, own, deadline) for transaction_id in ids[start:][:_AT_ONCE])
+            found = await asyncio.gather(*reading, return_exceptions=True)
+            for received in found:
+                if isinstance(received, Received):
+                    return Receipt(self._msat(record, received), received.preimage)
+            for trouble in found:
+                if isinstance(trouble, RequestRefused) and not isinstance(trouble, RateLimited):
+                    # One that the server can't tell of must not hide the others.
+                    unreadable = unreadable or trouble
+                elif isinstance(trouble, BaseException):
+                    raise trouble
+        if unreadable is not None:
+            raise unreadable
         raise LightningError("the invoice is paid, but the server does not say yet how much; ask again")
+
+    async def _read(
+        self, transaction_id: str, record: InvoiceRecord, own: tuple[str, ...], deadline: Deadline
+    ) -> Received | None:
+        """Read one transaction, and remember whose it is so that it is not read for another invoice again."""
+        details = TRANSACTION_DETAILS(input={"transactionId": transaction_id})
+        data = data_of(await self._router.perform(details, deadline), "reading a receipt")
+        payment_hash = read_receipt_hash(data)
+        if payment_hash is not None:
+            self._hashes[transaction_id] = payment_hash
+            if len(self._hashes) > _REMEMBERED:
+                del self._hashes[next(iter(self._hashes))]
+        return read_received(data, record.payment_hash, own)
 
     def _msat(self, record: InvoiceRecord, received: Received) -> int:
         currency = Currency(record.currency)

@@ -34,6 +34,7 @@ __all__ = [
     "read_fee_cents",
     "read_invoice_status",
     "read_price",
+    "read_receipt_hash",
     "read_receive_ids",
     "read_received",
     "read_tick",
@@ -178,11 +179,29 @@ def read_tick(data: Mapping[str, Any]) -> PriceTick | None:
     return _read_tick(update) if update.get("denominatorCurrency") == "USD" else None
 
 
-def read_receive_ids(data: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the account's latest receiving transactions, newest first."""
+def read_receive_ids(data: Mapping[str, Any], since: datetime | None = None) -> list[str]:
+    """Return the ids of the account's latest receiving transactions, newest first.
+
+    Args:
+        data: The answer to `TRANSACTIONS`.
+        since: Leaves out what is older; one that does not tell its age (`createdAt`, in seconds) is kept.
+
+    """
     edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
     nodes = [_dig(edge, "node", kind=dict) for edge in edges]
-    return [_dig(node, "id", kind=str) for node in nodes if node.get("direction") == "RECEIVE"]
+    oldest = 0.0 if since is None else since.timestamp()
+    return [
+        _dig(node, "id", kind=str)
+        for node in nodes
+        if node.get("direction") == "RECEIVE"
+        and ((created := _maybe_int(node, "createdAt")) is None or created >= oldest)
+    ]
+
+
+def read_receipt_hash(data: Mapping[str, Any]) -> str | None:
+    """Return the payment hash of the transaction that `TRANSACTION_DETAILS` told of; None when it has none."""
+    payment_hash = _optional(data, "transactionDetails", "transactionDetails", "paymentHash")
+    return payment_hash.lower() if isinstance(payment_hash, str) and payment_hash else None
 
 
 def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequence[str]) -> Received | None:

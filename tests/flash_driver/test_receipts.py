@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningInvoice, LightningInvoiceStatus
-from connection_strings.errors import LightningError
+from connection_strings.errors import LightningError, RateLimited, RequestRefused
+from flash_driver.deadline import Deadline
+from tests.support.driver import operations
 from tests.support.invoices import lnurl
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
     from tests.support.driver import Bench
 
+DETAILS = "transactionDetails"
 TIP = CreateInvoiceParams(description="tip")
 
 
@@ -74,6 +78,73 @@ async def test_the_right_one_of_many(bench: Bench) -> None:
         assert paid is not None
         assert paid.amount_received is not None
         assert abs(paid.amount_received.msat - msat) <= 1
+
+
+async def test_the_one_behind_many(bench: Bench) -> None:
+    """A receipt is found behind dozens of newer ones, and what was read for one invoice is not read for the next."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    tips = [await client.create_invoice(TIP) for _ in range(2)]
+    for tip in tips:
+        sandbox.pay(tip.bolt11, msat=1_000_000)
+    for _ in range(30):
+        sandbox.pay((await client.create_invoice(LightMoney.from_sat(100))).bolt11)
+    for tip, most in zip(tips, (32, 33), strict=True):
+        paid = await client.get_invoice(tip.id)
+        assert paid is not None
+        assert paid.status is LightningInvoiceStatus.PAID
+        assert sum(operations(sandbox, DETAILS).values()) <= most
+
+
+async def test_receipts_older_than_the_invoice_are_not_read(bench: Bench) -> None:
+    """What came in before the invoice was made can't be what paid it."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    for _ in range(10):
+        sandbox.pay((await client.create_invoice(LightMoney.from_sat(100))).bolt11)
+    account = client._account()
+    invoice = await client.create_invoice(TIP)
+    record = await account.journal.find_invoice(invoice.id)
+    assert record is not None
+    later = replace(record, created_at=record.created_at + timedelta(minutes=2))
+    with pytest.raises(LightningError, match="does not say yet how much"):
+        await account.receipts.find(later, Deadline.after(5))
+    assert operations(sandbox, DETAILS) == {}
+    with pytest.raises(LightningError, match="does not say yet how much"):
+        await account.receipts.find(record, Deadline.after(5))
+    assert sum(operations(sandbox, DETAILS).values()) == 10
+
+
+async def test_a_receipt_that_can_not_be_read_hides_no_other(bench: Bench) -> None:
+    """One that the server refuses to tell of is passed over; when none is the right one, its error is told."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    invoice = await client.create_invoice(TIP)
+    sandbox.pay(invoice.bolt11, msat=1_000_000)
+    for _ in range(10):
+        sandbox.pay((await client.create_invoice(LightMoney.from_sat(100))).bolt11)
+    sandbox.arm("error", operation=DETAILS, channel="top", code="IBEX_ERROR")
+    paid = await client.get_invoice(invoice.id)
+    assert paid is not None
+    assert paid.status is LightningInvoiceStatus.PAID
+    other = await client.create_invoice(TIP)
+    record = await client._account().journal.find_invoice(other.id)
+    assert record is not None
+    for code, error in (("IBEX_ERROR", RequestRefused), ("TOO_MANY_REQUESTS", RateLimited)):
+        sandbox.arm("error", operation=DETAILS, channel="top", code=code)
+        client._account().receipts._hashes.clear()
+        with pytest.raises(error):
+            await client._account().receipts.find(record, Deadline.after(5))
+
+
+async def test_what_is_remembered_of_receipts_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest are forgotten, and read again when needed."""
+    monkeypatch.setattr("flash_driver.receipts._REMEMBERED", 2)
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    for _ in range(4):
+        await tipped(client, sandbox, 1_000_000)
+    assert len(client._account().receipts._hashes) == 2
 
 
 async def test_receipt_of_a_wallet_that_was_moved_away(bench: Bench) -> None:

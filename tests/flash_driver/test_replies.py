@@ -26,6 +26,7 @@ from flash_driver.replies import (
     read_fee_cents,
     read_invoice_status,
     read_price,
+    read_receipt_hash,
     read_receive_ids,
     read_received,
     read_tick,
@@ -328,6 +329,19 @@ def test_receive_ids() -> None:
     assert read_receive_ids(edges()) == []
 
 
+def test_receive_ids_since() -> None:
+    """What is older than asked for is left out; what does not tell its age is not."""
+    rows = [{"id": str(at), "direction": "RECEIVE", "createdAt": at} for at in (99, 100, None, "x")]
+    assert read_receive_ids(edges(*rows), datetime.fromtimestamp(100, UTC)) == ["100", "None", "x"]
+
+
+def test_receipt_hash() -> None:
+    """The hash is told in lower case, and only where there is one."""
+    for value, told in (("AB", "ab"), ("", None), (None, None), (7, None)):
+        assert read_receipt_hash({"transactionDetails": {"transactionDetails": {"paymentHash": value}}}) == told
+    assert read_receipt_hash({"transactionDetails": None}) is None
+
+
 @pytest.mark.parametrize("data", [{}, edges(None), edges("x"), edges({"direction": "RECEIVE"}), {"me": []}])
 def test_receive_ids_of_the_wrong_shape(data: dict[str, Any]) -> None:
     """A page that is none is a wrong answer, not an empty one."""
@@ -364,6 +378,7 @@ READERS: tuple[Callable[[Any], object], ...] = (
     read_invoice_status,
     lambda data: read_fee_cents(data, "f"),
     read_tick,
+    read_receipt_hash,
     read_receive_ids,
     lambda data: read_received(data, PAYMENT_HASH, ("w1",)),
 )
