@@ -51,6 +51,7 @@ from flash_driver.log import get_logger
 from flash_driver.operations import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PRICE
 from flash_driver.outcome import Outcome, Unknown
 from flash_driver.payment_request import PAYMENT_HASH, PaymentRequest, decode
+from flash_driver.persistence import Persistence
 from flash_driver.rates import RateUnknown
 from flash_driver.replies import read_fee_cents, read_price
 from flash_driver.transports.trail import Trail
@@ -73,31 +74,12 @@ __all__ = ["Payments", "Persistence"]
 
 _LONGEST_WAIT_FOR_WALLET: Final = 5.0
 _LONGEST_WAIT_FOR_PRICE: Final = 5.0
+_LONGEST_WAIT_TO_FIND: Final = 3.0
 _MSAT_PER_SAT: Final = 1000
 _SHARE_OF_TIME: Final = 0.6
 """How much of the time left the first sending may use."""
 
 _log: Final = get_logger(part="payments")
-
-
-@dataclass(frozen=True, slots=True)
-class Persistence:
-    """How persistently it is asked how a payment ended, in seconds.
-
-    Attributes:
-        pauses: Before each repetition while the host waits.
-        sender_lives: For how long another process may still be at an attempt that the journal calls pending.
-        look: Between two looks into the journal meanwhile.
-        later: When to ask after the expiry of the BOLT11; the first leaves room for clocks that differ.
-        forgotten: After how long the server is not asked any more: it keeps what it knows for 24 hours.
-
-    """
-
-    pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
-    sender_lives: float = 40.0
-    look: float = 0.5
-    later: tuple[float, ...] = (60.0, 600.0, 3600.0)
-    forgotten: float = 20 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +116,7 @@ class Payments:
         self._following: dict[str, asyncio.Task[PayResponse]] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._resolving: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, asyncio.Event] = {}
         self._taken_up = False
         self._closed = False
 
@@ -180,11 +163,26 @@ class Payments:
         return await self._outcome_of(task, payment_hash)
 
     async def find(self, payment_hash: str) -> PaymentRecord | None:
-        """Return what is known of a payment; None only when none was ever attempted for this hash."""
+        """Return what is known of a payment; None only when none was ever attempted for this hash.
+
+        Where the server may be asked how it ended, that is waited for a little: a host that makes a client for each
+        call would close it before its resolver has asked, and never learn.
+        """
         if PAYMENT_HASH.fullmatch(payment_hash) is None:
             return None
         await self._take_up()
-        return await self._journal.find_payment(payment_hash.lower())
+        record = await self._journal.find_payment(payment_hash.lower())
+        if record is None or not self._may_ask(record):
+            return record
+        if record.payment_hash not in self._asked:
+            # Another process left it open since this one took up what there was.
+            self._resolve_later(record)
+        if (asked := self._asked.get(record.payment_hash)) is None or asked.is_set():
+            return record
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LONGEST_WAIT_TO_FIND):
+                await asked.wait()
+        return await self._journal.find_payment(record.payment_hash)
 
     async def history(self, *, include_pending: bool, offset: int) -> list[PaymentRecord]:
         """Return each payment once, in the order they were first attempted."""
@@ -447,15 +445,30 @@ class Payments:
                 self._resolve_later(record)
             self._taken_up = True
 
+    def _may_ask(self, record: PaymentRecord) -> bool:
+        """Whether it is late enough to ask how a payment ended."""
+        sending = record.status is LightningPaymentStatus.PENDING and self._may_be_sending(record)
+        if sending or not is_question(record):
+            return False
+        return self._clock() >= decode(record.bolt11).expires_at + timedelta(seconds=self._persistence.later[0])
+
     def _resolve_later(self, record: PaymentRecord) -> None:
         if is_question(record) and record.payment_hash not in self._resolving and not self._closed:
-            work = self._resolve(record)
-            task = asyncio.create_task(work, name="flash-driver payment resolver")
+            asked = self._asked[record.payment_hash] = asyncio.Event()
+            task = asyncio.create_task(self._resolve(record, asked), name="flash-driver payment resolver")
             self._resolving[record.payment_hash] = task
-            task.add_done_callback(lambda _: self._resolving.pop(record.payment_hash, None))
 
-    async def _resolve(self, record: PaymentRecord) -> None:
-        """Ask how a payment ended once its BOLT11 has expired, so that the question can't execute it."""
+            def end(_: asyncio.Task[None]) -> None:
+                self._resolving.pop(record.payment_hash, None)
+                asked.set()
+
+            task.add_done_callback(end)
+
+    async def _resolve(self, record: PaymentRecord, asked: asyncio.Event) -> None:
+        """Ask how a payment ended once its BOLT11 has expired, so that the question can't execute it.
+
+        `asked` is set as soon as the first answer is in the journal.
+        """
         expires_at = decode(record.bolt11).expires_at
         for wait in self._persistence.later:
             due = expires_at + timedelta(seconds=wait)
@@ -467,6 +480,7 @@ class Payments:
                 return
             delivery = await self._router.perform(operation(known), Deadline.after(_LONGEST_WAIT_FOR_WALLET))
             judged = await self._keep(judge(known, delivery.outcome, delivery.reasons, sent_before=True))
+            asked.set()
             if not is_question(judged):
                 _log.info("payment resolved", payment_hash=judged.payment_hash, status=judged.status.value)
                 return

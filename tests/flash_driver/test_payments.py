@@ -21,6 +21,7 @@ from connection_strings import (
 )
 from flash_driver.journal.base import PaymentRecord
 from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.payments import Persistence
 from flash_driver.pool import Pool
 from flash_driver.rates import RateUnknown
 from flash_driver.replies import Currency
@@ -597,6 +598,54 @@ async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, 
 
     await until(complete)
     assert executed(sandbox) == [1]
+
+
+async def test_a_client_for_each_call_learns_how_it_ended(bench: Bench) -> None:
+    """After the expiry a lookup waits for the question, so that a client which lives for one call resolves it."""
+    sandbox = await bench.sandbox()
+    pool = Pool()
+    client = hasten(await bench.client(sandbox, pool, transports="http"))
+    await client.warm_up()
+    sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
+    minted = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    assert (await client.pay(minted.payment_request, QUICK)).result is PayResult.UNKNOWN
+    await client.aclose()
+    sandbox.clear_faults()
+    # The next client is as quick as any; only its clock is an hour on.
+    client = await bench.client(sandbox, pool)
+    account_of(client).payments._clock = lambda: datetime.now(UTC) + timedelta(hours=2)
+    asked = sum(operations(sandbox, PAY).values())
+    assert await status_of(client, minted.payment_hash) is COMPLETE
+    assert sum(operations(sandbox, PAY).values()) == asked + 1
+    assert executed(sandbox) == [1]
+
+
+async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) -> None:
+    """A lookup asks also about what came into the journal later; many at once share the question and its answer."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), persistence=Persistence(later=(0.2,)))
+    await client.list_payments()
+    minted = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    record = PaymentRecord(
+        payment_hash=minted.payment_hash,
+        bolt11=minted.payment_request,
+        wallet_id=sandbox.wallet_id,
+        amount_msat=5000,
+        created_at=datetime.now(UTC),
+        attempt=1,
+        idempotency_key="left-open",
+    )
+    payments = account_of(client).payments
+    await account_of(client).journal.begin_payment(record)
+    payments._clock = lambda: record.created_at + timedelta(seconds=20)
+    assert await status_of(client, minted.payment_hash) is PENDING
+    assert not payments._resolving
+    payments._clock = lambda: record.created_at + timedelta(hours=1)
+    oracle = Oracle(client, Unknown("busy", answered=True, kept=True))
+    found = await asyncio.gather(*(status_of(client, minted.payment_hash) for _ in range(5)))
+    assert found == [UNKNOWN] * 5
+    assert await status_of(client, minted.payment_hash) is UNKNOWN
+    assert oracle.keys == ["left-open"]
 
 
 async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(bench: Bench) -> None:
