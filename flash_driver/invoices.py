@@ -48,10 +48,11 @@ __all__ = ["CREATE_SECONDS", "Invoices"]
 CREATE_SECONDS: Final = 4.9
 """A host gives up after 5 s (flash-api.md 7.4): wallet, fallbacks and corrections together stay below."""
 
-_NETWORK_SHARE: Final = 0.85
+_SERVER_SECONDS: Final = 4.2
 """How much of that the server may use; the rest is for the journal, which is written last."""
 _FASTEST_CLOCK: Final = timedelta(hours=1)
 """No clock is taken to be further ahead; by then an expiry is final however short this process has known of it."""
+_NANOSECONDS: Final = 10**9
 _EXPIRED_REMEMBERED: Final = 100_000
 _FRESH: Final = timedelta(minutes=1)
 """How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
@@ -75,7 +76,7 @@ class Invoices:
         journal: Journal,
         budget: Budget,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        steady: Callable[[], float] = time.monotonic,
+        steady: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._settings = settings
         self._process = process
@@ -86,7 +87,7 @@ class Invoices:
         self._journal = journal
         self._clock = clock
         self._steady = steady
-        self._expired_since: dict[str, float] = {}
+        self._expired_since: dict[str, int] = {}
         self._minter = Minter(
             process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
         )
@@ -109,7 +110,7 @@ class Invoices:
         """
         if not _is_text(params.description):
             raise InvalidRequest("description", "has half a surrogate pair in it, which is no character")
-        deadline = Deadline.after(CREATE_SECONDS).share(_NETWORK_SHARE)
+        deadline = Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS)
         amount = "any" if params.amountless else str(params.amount)
         trail = Trail(_log.bind(amount=amount), "creating invoice", "invoice created")
         wallet = await self._wallets.choose(deadline, trail, at_most_old=_FRESH if params.amountless else None)
@@ -287,7 +288,7 @@ class Invoices:
         since = self._expired_since.setdefault(record.payment_hash, steady)
         if len(self._expired_since) > _EXPIRED_REMEMBERED:
             del self._expired_since[next(iter(self._expired_since))]
-        waited = steady - since >= self._process.expiry_grace_seconds
+        waited = steady - since >= self._process.expiry_grace_seconds * _NANOSECONDS
         now = self._clock()
         return now >= self.final_at(record) and (waited or now >= self.final_at(record) + _FASTEST_CLOCK)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import calendar
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError, RateLimited, RequestRefused
@@ -27,8 +27,8 @@ __all__ = ["Receipt", "Receipts"]
 _LATEST: Final = 100
 """As many as the server gives at the most."""
 _AT_ONCE: Final = 8
-_SLACK: Final = timedelta(minutes=1)
-"""How much earlier than its invoice a receipt may be dated: the clocks of server and custodian may differ."""
+_SLACK: Final = 60
+"""How many seconds earlier than its invoice a receipt may be dated: the clocks of server and custodian may differ."""
 _REMEMBERED: Final = 10_000
 _MSAT_PER_HUNDREDTH_BTC: Final = 10**9
 
@@ -61,9 +61,10 @@ class Receipts:
         # After a move of wallets the server no longer shows the one that an older invoice credits (flash-api.md 3.2).
         own = (*wallet.account_wallet_ids, record.wallet_id)
         listing = data_of(await self._router.perform(TRANSACTIONS(first=_LATEST), deadline), "listing receipts")
+        since = calendar.timegm(record.created_at.utctimetuple()) - _SLACK
         ids = [
             transaction_id
-            for transaction_id in read_receive_ids(listing, record.created_at - _SLACK)
+            for transaction_id in read_receive_ids(listing, since)
             if self._hashes.get(transaction_id) in (None, record.payment_hash)
         ]
         unreadable: RequestRefused | None = None

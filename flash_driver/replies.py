@@ -179,22 +179,21 @@ def read_tick(data: Mapping[str, Any]) -> PriceTick | None:
     return _read_tick(update) if update.get("denominatorCurrency") == "USD" else None
 
 
-def read_receive_ids(data: Mapping[str, Any], since: datetime | None = None) -> list[str]:
+def read_receive_ids(data: Mapping[str, Any], since: int = 0) -> list[str]:
     """Return the ids of the account's latest receiving transactions, newest first.
 
     Args:
         data: The answer to `TRANSACTIONS`.
-        since: Leaves out what is older; one that does not tell its age (`createdAt`, in seconds) is kept.
+        since: Leaves out what is older, in Unix seconds; one that does not tell its age (`createdAt`) is kept.
 
     """
     edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
     nodes = [_dig(edge, "node", kind=dict) for edge in edges]
-    oldest = 0.0 if since is None else since.timestamp()
     return [
         _dig(node, "id", kind=str)
         for node in nodes
         if node.get("direction") == "RECEIVE"
-        and ((created := _maybe_int(node, "createdAt")) is None or created >= oldest)
+        and ((created := _maybe_int(node, "createdAt")) is None or created >= since)
     ]
 
 

@@ -335,11 +335,11 @@ async def test_expired_is_said_after_the_grace_only(
     invoices = client._account().invoices
     invoices._clock = partial(add, invoice.expires_at, timedelta(seconds=late))
     if waited:
-        invoices._steady = lambda: 1000.0
+        invoices._steady = lambda: 10**12
         early = await client.get_invoice(invoice.id)
         assert early is not None
         assert early.status is LightningInvoiceStatus.UNPAID
-    invoices._steady = lambda: 1000.0 + waited
+    invoices._steady = lambda: 10**12 + waited * 10**9
     found = await client.get_invoice(invoice.id)
     assert found is not None
     assert found.status is status

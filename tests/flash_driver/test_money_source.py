@@ -42,6 +42,8 @@ DIVIDES_DECIMALS = {
     "rates.RateBook._caution",
     "rates.RateBook._credible",
     "rates.RateBook._follows",
+    "rates.RateBook.cents_to_pay",
+    "rates.RateBook.fee_msat",
     "rates.RateBook.paid_msat",
     "rates.RateBook.quote",
     "rates.RateBook.to_msat",
