@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Story:
 
 @contextmanager
 def recorded() -> Iterator[Story]:
-    """Record what is logged inside the block."""
-    with capture_logs() as entries:
-        yield Story(entries)
+    """Record what is logged inside the block, and leave structlog as configured, or not, as it was."""
+    configured = structlog.is_configured()
+    try:
+        with capture_logs() as entries:
+            yield Story(entries)
+    finally:
+        if not configured:
+            structlog.reset_defaults()
