@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from tests.support.driver import Bench
 from tests.support.postgres import MISSING, PostgresServer, binaries
@@ -31,6 +32,13 @@ def postgres() -> Iterator[PostgresServer]:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
     with PostgresServer(folder) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _no_logging_from_other_tests() -> Iterator[None]:
+    """Let a test that records logs leave nothing configured: the driver logs elsewhere once structlog is."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
