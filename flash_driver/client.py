@@ -129,6 +129,10 @@ class FlashLightningClient:
             LightningError: Base of these and of what else the server may answer.
 
         """
+        if not isinstance(amount, CreateInvoiceParams | LightMoney):
+            raise InvalidRequest(
+                "amount", "must be a LightMoney, zero for an amountless invoice, or CreateInvoiceParams"
+            )
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
         if amount_tolerance is not None and not (amount_tolerance.is_finite() and 0 <= amount_tolerance <= 100):
             raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")

@@ -35,8 +35,10 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
         port = parts.port
     except ValueError:
         raise ValueError("is not a URL; write it like https://api.flashapp.me/graphql") from None
-    if parts.scheme not in schemes or not parts.hostname:
+    if parts.scheme not in schemes:
         raise ValueError(f"must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in sorted(schemes))}")
+    if not parts.hostname:
+        raise ValueError("must be a URL that names a host, such as https://api.flashapp.me/graphql")
     _refuse_extras(parts)
     if parts.scheme in _PLAIN_SCHEMES and not allow_insecure and not parts.hostname.endswith(".onion"):
         raise ValueError(

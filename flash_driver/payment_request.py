@@ -91,6 +91,8 @@ def decode(bolt11: str) -> PaymentRequest:
         InvalidRequest: It is not a BOLT11.
 
     """
+    if not isinstance(bolt11, str):
+        raise InvalidRequest("bolt11", f"must be the text of a BOLT11, not {type(bolt11).__name__}")
     text = bolt11.strip()
     if text[: len(_SCHEME)].lower() == _SCHEME:
         text = text[len(_SCHEME) :]

@@ -32,7 +32,8 @@ ALIASES: Final = {"api": "server", "api-token": "token"}
 """Other names of keys, as Flash's own plugin documents them."""
 
 TRANSPORT_NAMES: Final = ("websocket", "http", "graphql")
-_TOKEN: Final = re.compile(r"[\x21-\x7e]+")
+_TOKEN: Final = re.compile(r"(?!(?:ory_st_|fk_)$)[A-Za-z0-9._~+/-]+=*")
+"""What a bearer token consists of (RFC 6750 2.1), with something behind a prefix that we know."""
 _WALLET_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -107,7 +108,7 @@ def _token(value: object) -> object:
     if not isinstance(text, str) or not text:
         raise ValueError("is empty; copy the token from Flash, it starts with ory_st_ (session) or fk_ (API key)")
     if _TOKEN.fullmatch(text) is None:
-        raise ValueError("has a blank or another character that no token has; copy it again, in one piece")
+        raise ValueError("is no token: it has a blank, a quotation mark or the like, or is cut; copy it again, whole")
     return Secret(text)
 
 
@@ -196,7 +197,7 @@ class FlashSettings(BaseModel):
         """Check the URLs once it is known whether insecure ones are wanted."""
         allow_insecure = _boolean_or_false(values.get("allowinsecure"))
         checked = dict(values)
-        checked["server"] = _named("server", checked.get("server") or DEFAULT_SERVER, {"https", "http"}, allow_insecure)
+        checked["server"] = _named("server", checked.get("server", DEFAULT_SERVER), {"https", "http"}, allow_insecure)
         if "websocket" in checked:
             checked["websocket"] = _named("websocket", checked["websocket"], {"wss", "ws"}, allow_insecure)
         else:

@@ -42,5 +42,5 @@ def data_of(delivery: Delivery, doing: str) -> Mapping[str, Any]:
             tried = "; ".join(f"{shown(name)}: {why}" for name, why in delivery.reasons.items())
             raise CredentialRejected(f"{doing} failed: the server refuses the token, log in to Flash again ({tried})")
         case NotExecuted() | Unknown():
-            executed = None if isinstance(outcome, Unknown) else False
+            executed = None if isinstance(outcome, Unknown) and not delivery.harmless else False
             raise BackendUnavailable(doing, delivery.reasons or {delivery.transport: outcome.reason}, executed=executed)

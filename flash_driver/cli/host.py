@@ -5,6 +5,7 @@ The host is a program of its own, started as one: this package knows that there 
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import secrets
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["host"]
 
 _MODULE: Final = "lightning_host"
+_NEEDS: Final = "jinja2"
+"""The package that the extra `host` brings, and nothing else does."""
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 8.0
 
@@ -50,6 +53,8 @@ def host(
 async def _serve(output: Output, port: int, ws_mutations: Literal["accept", "decline", "close"]) -> None:
     from flash_driver.sandbox import Sandbox, SandboxOptions  # noqa: PLC0415 - needs the extra `sandbox`
 
+    if importlib.util.find_spec(_NEEDS) is None:
+        raise CommandFailed("host", "the host needs the extra `host`: pip install 'flash-driver[host]'")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -108,7 +113,7 @@ async def _ready(process: asyncio.subprocess.Process) -> dict[str, Any]:
     except TimeoutError:
         raise CommandFailed("host", "the host did not get ready in time") from None
     if not line:
-        raise CommandFailed("host", "the host did not start, see above; it needs the extra `host`") from None
+        raise CommandFailed("host", "the host did not start, see above") from None
     ready: dict[str, Any] = json.loads(line)
     return ready
 

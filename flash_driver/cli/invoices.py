@@ -206,7 +206,8 @@ def _show(output: Output, invoice: LightningInvoice) -> None:
 def _table(invoices: list[LightningInvoice]) -> Table:
     table = Table(box=None, pad_edge=False)
     for name in ("status", "amount", "until", "id"):
-        table.add_column(name, overflow="fold", justify="right" if name == "amount" else "left")
+        # An id that is broken in two can't be copied.
+        table.add_column(name, overflow="fold", justify="right" if name == "amount" else "left", no_wrap=name == "id")
     for invoice in invoices:
         until = invoice.expires_at if invoice.paid_at is None else invoice.paid_at
         table.add_row(invoice.status.value, shown_amount(invoice.amount), shown_time(until)[:-4], invoice.id)

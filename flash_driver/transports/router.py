@@ -39,6 +39,7 @@ class Delivery:
         transport: The transport that gave it.
         reasons: Each transport that did not do, and why, in the order tried.
         causes: The kinds of trouble met on the way.
+        harmless: Whether it was a question: one that was lost has changed nothing.
 
     """
 
@@ -46,6 +47,7 @@ class Delivery:
     transport: str
     reasons: Mapping[str, str] = field(default_factory=dict)
     causes: frozenset[Cause] = frozenset()
+    harmless: bool = False
 
 
 class _Tried:
@@ -61,7 +63,8 @@ class _Tried:
     def delivery(self) -> Delivery:
         """The verdict so far."""
         outcome, transport = self._verdict
-        return Delivery(outcome, transport, self.reasons, frozenset(self._causes))
+        harmless = self._operation.document.kind is Kind.ASK
+        return Delivery(outcome, transport, self.reasons, frozenset(self._causes), harmless=harmless)
 
     def passed_over(self, transport: str, inability: Inability) -> None:
         """Note a transport that is not tried, or not yet."""

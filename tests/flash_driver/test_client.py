@@ -16,7 +16,7 @@ from connection_strings import (
     ListInvoicesParams,
     NotSupported,
 )
-from connection_strings.errors import BackendUnavailable, CredentialRejected
+from connection_strings.errors import BackendUnavailable, CredentialRejected, InvalidRequest
 from flash_driver.client import FlashLightningClient
 from tests.support.driver import operations
 from tests.support.haste import account_of
@@ -252,3 +252,18 @@ async def test_health_is_that_of_the_account(bench: Bench) -> None:
     assert client.health.connected is False
     assert operations(sandbox, "me") == {}
     assert account_of(client).watcher.running is False
+
+
+@pytest.mark.parametrize("amount", [None, 1000, "1000 sat"])
+async def test_amount_of_another_type_is_refused(bench: Bench, amount: object) -> None:
+    """What is no amount is refused by name, and never taken for an amountless invoice."""
+    client = await bench.client(await bench.sandbox())
+    with pytest.raises(InvalidRequest, match="amount: must be a LightMoney"):
+        await client.create_invoice(amount)  # type: ignore[call-overload]  # that it is wrong is the point
+
+
+async def test_bolt11_of_another_type_is_refused(bench: Bench) -> None:
+    """Paying nothing is refused by name."""
+    client = await bench.client(await bench.sandbox())
+    with pytest.raises(InvalidRequest, match="bolt11: must be the text of a BOLT11, not NoneType"):
+        await client.pay(None)  # type: ignore[arg-type]  # as above

@@ -64,3 +64,11 @@ def test_reason_of_the_outcome_where_no_other_is_known() -> None:
     with pytest.raises(BackendUnavailable) as caught:
         data_of(Delivery(Unknown("socket dropped"), "websocket"), "asking")
     assert caught.value.reasons == {"websocket": "socket dropped"}
+
+
+def test_a_lost_question_has_changed_nothing() -> None:
+    """When no answer to a question came, nothing can have been carried out: no host has to fear for money."""
+    with pytest.raises(BackendUnavailable) as caught:
+        data_of(Delivery(Unknown("socket dropped"), "websocket", harmless=True), "asking")
+    assert caught.value.executed is False
+    assert "may have been carried out" not in str(caught.value)

@@ -73,12 +73,20 @@ async def test_words_tell_where_to_click() -> None:
 
 
 async def test_host_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """When the host's program can't run there is one line that says what it needs."""
+    """When the host's program can't run, the command ends with a line that says so."""
     monkeypatch.setattr(command, "_MODULE", "no_such_program")
     monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", lambda *_: None)
-    with pytest.raises(CommandFailed, match="needs the extra `host`"):
+    with pytest.raises(CommandFailed, match="did not start"):
         await command._serve(Output(), 0, "accept")
     assert "no_such_program" in capfd.readouterr().err
+
+
+async def test_missing_extra_is_named(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the packages of the host there is one line that says how to get them."""
+    monkeypatch.setattr(command, "_NEEDS", "no_such_package")
+    ended = await cli("host")
+    assert ended.status == 1
+    assert "pip install 'flash-driver[host]'" in ended.err
 
 
 async def test_host_that_ends_by_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
