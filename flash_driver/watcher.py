@@ -113,6 +113,11 @@ class Watcher:
         """Whether settlements are being heard of."""
         return bool(self._tasks)
 
+    @property
+    def watched(self) -> int:
+        """How many unpaid invoices are being watched."""
+        return len(self._agenda)
+
     def health(self, transports: Mapping[str, str]) -> Health:
         """Say how things stand.
 
