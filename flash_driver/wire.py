@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-__all__ = ["MalformedJSON", "decode", "encode"]
+__all__ = ["MalformedJSON", "Written", "decode", "encode", "write"]
+
+Written: TypeAlias = msgspec.Raw
+"""A value that is JSON already, to stand in a larger one."""
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -17,14 +20,24 @@ class MalformedJSON(ValueError):
     """The bytes are not JSON; the message says what is wrong and shows none of them."""
 
 
-def encode(value: object) -> str:
+def write(value: object) -> bytes:
     """Write JSON; a `Decimal` becomes a number without an exponent, which the server would not read (flash-api.md 4).
 
     Raises:
         ValueError: A number is not finite, or a text is not Unicode.
 
     """
-    return _encoder.encode(_plain(value)).decode()
+    return _encoder.encode(_plain(value))
+
+
+def encode(value: object) -> str:
+    """Write JSON as `write` does, into a text.
+
+    Raises:
+        ValueError: A number is not finite, or a text is not Unicode.
+
+    """
+    return write(value).decode()
 
 
 def decode(text: str | bytes) -> Any:

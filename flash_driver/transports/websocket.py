@@ -101,7 +101,7 @@ class WebSocketTransport(AsyncTransport):
             connection = await self.connection(deadline)
         except ConnectionFailed as failure:
             return failure.evidence
-        return await connection.execute(operation.payload, deadline, late)
+        return await connection.execute(operation.written, deadline, late)
 
     async def probe(self, deadline: Deadline) -> Evidence:
         """Ask a harmless question that shows whether this server executes operations on a socket.
@@ -116,7 +116,7 @@ class WebSocketTransport(AsyncTransport):
         except ConnectionFailed as failure:
             return failure.evidence
         try:
-            return await connection.execute(PROBE().payload, deadline)
+            return await connection.execute(PROBE().written, deadline)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline.at):  # cuts the goodbye short, not what it cleans up
@@ -156,7 +156,7 @@ class WebSocketTransport(AsyncTransport):
 
         """
         connection = await self.connection(deadline)
-        return await connection.subscribe(operation.payload, deadline)
+        return await connection.subscribe(operation.written, deadline)
 
     async def aclose(self) -> None:
         """Close the socket and end every task; the next use connects again."""
