@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver import wire
 from flash_driver.outcome import Evidence, Kind, Outcome, classify
-from flash_driver.wire import Written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,9 +108,9 @@ class Operation:
         }
 
     @property
-    def written(self) -> Written:
+    def written(self) -> bytes:
         """The same as JSON: only the variables are written anew."""
-        return Written(self.document.head + wire.write(self.variables) + b"}")
+        return self.document.head + wire.write(self.variables) + b"}"
 
     def classify(self, evidence: Evidence) -> Outcome:
         """Decide what became of this operation."""

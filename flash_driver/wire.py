@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["MalformedJSON", "Written", "decode", "encode", "write"]
-
-Written: TypeAlias = msgspec.Raw
-"""A value that is JSON already, to stand in a larger one."""
+__all__ = ["MalformedJSON", "decode", "encode", "write"]
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -61,14 +58,14 @@ def decode(text: str | bytes) -> Any:
 
 def _plain(value: object) -> object:
     """Return the same value with each `Decimal` written out."""
-    match value:
-        case Decimal():
-            if not value.is_finite():
-                raise ValueError("a number that is not finite can't be written as JSON")
-            return msgspec.Raw(format(value, "f").encode())
-        case dict():
-            return {key: _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return {key: each if isinstance(each, str) else _plain(each) for key, each in value.items()}
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError("a number that is not finite can't be written as JSON")
+        return msgspec.Raw(format(value, "f").encode())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

@@ -22,6 +22,7 @@ from flash_driver.outcome import (
     TimedOut,
     describe,
 )
+from flash_driver.transports.expiry import Expiry
 from flash_driver.transports.handshake import ConnectionFailed, Endpoint, Limits
 from flash_driver.transports.protocol import (
     Acknowledged,
@@ -34,13 +35,13 @@ from flash_driver.transports.protocol import (
 )
 from flash_driver.transports.socket import Socket
 from flash_driver.transports.subscription import COMPLETED_BY_SERVER, Subscription, SubscriptionEnded
+from flash_driver.transports.turnstile import Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flash_driver.deadline import Deadline
     from flash_driver.transports.protocol import Event
-    from flash_driver.wire import Written
 
 __all__ = [
     "COMPLETED_BY_SERVER",
@@ -103,14 +104,14 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         self._limits = limits
-        self._loop = asyncio.get_running_loop()
         self._socket = Socket(endpoint, limits, self)
         self._protocol = GraphQLTransportWS()
-        self._acknowledged: asyncio.Future[None] = self._loop.create_future()
+        self._acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._calls: dict[str, _Call] = {}
         self._late: dict[str, _Call] = {}
         self._subscriptions: dict[str, Subscription] = {}
-        self._slots = asyncio.Semaphore(limits.max_in_flight)
+        self._turnstile = Turnstile(limits.max_in_flight)
+        self._expiry = Expiry()
         self._ended = False
 
     @classmethod
@@ -181,7 +182,7 @@ class Connection:
 
     async def execute(
         self,
-        payload: Mapping[str, object] | Written,
+        payload: Mapping[str, object] | bytes,
         deadline: Deadline,
         late: Callable[[Evidence], None] | None = None,
     ) -> Evidence:
@@ -193,9 +194,11 @@ class Connection:
             late: Called with the answer if it comes after the caller stopped waiting.
 
         """
-        if not await self._slot(deadline):
+        if not self._turnstile.enter_at_once() and not await self._turnstile.enter(deadline):
             return NotWritten("too many operations in flight" if self.usable else "the socket closed meanwhile")
         try:
+            if self._socket.jammed and not await self._unjammed(deadline):
+                return NotWritten("the server takes no more for now")
             # Nothing else runs from here until the text is written: what is not written by then never will be.
             if deadline.passed:
                 return NotWritten("no time was left to write the request")
@@ -207,10 +210,10 @@ class Connection:
             self._socket.send(message, hold=crowded)
             return await self._await_answer(operation_id, call, deadline)
         finally:
-            self._slots.release()
+            self._turnstile.leave()
 
     async def _await_answer(self, operation_id: str, call: _Call, deadline: Deadline) -> Evidence:
-        expiry = self._loop.call_at(deadline.at, call.expire)
+        moment = self._expiry.set(call, deadline)
         try:
             evidence = await call.answer
         except asyncio.CancelledError:
@@ -218,7 +221,7 @@ class Connection:
                 call.settle_late(call.answer.result())
             raise
         finally:
-            expiry.cancel()
+            self._expiry.lift(call, moment)
             if not call.answer.done():
                 call.answer.cancel()
             self._abandon(operation_id)
@@ -236,36 +239,26 @@ class Connection:
         if len(self._late) > self._limits.max_late:
             del self._late[next(iter(self._late))]
 
-    async def _slot(self, deadline: Deadline) -> bool:
-        """Take a place among those in flight, once the peer reads again; returns whether that was so in time."""
-        if not self._slots.locked() and not self._socket.jammed:
-            return await self._slots.acquire()
+    async def _unjammed(self, deadline: Deadline) -> bool:
+        """Wait until the peer reads again; returns whether it did in time, or the socket is gone."""
         try:
             async with asyncio.timeout_at(deadline.at):
-                await self._slots.acquire()
-                try:
-                    await self._socket.unjammed()
-                except BaseException:
-                    self._slots.release()
-                    raise
+                await self._socket.unjammed()
         except TimeoutError:
             return False
         return True
 
     # --- subscriptions ----------------------------------------------------------------------------------------------
 
-    async def subscribe(self, payload: Mapping[str, object] | Written, deadline: Deadline) -> Subscription:
+    async def subscribe(self, payload: Mapping[str, object] | bytes, deadline: Deadline) -> Subscription:
         """Start a GraphQL subscription.
 
         Raises:
             ConnectionFailed: The socket is gone or jammed; nothing is subscribed.
 
         """
-        try:
-            async with asyncio.timeout_at(deadline.at):
-                await self._socket.unjammed()
-        except TimeoutError:
-            raise ConnectionFailed("the subscription could not be written in time", Cause.SLOW) from None
+        if not await self._unjammed(deadline):
+            raise ConnectionFailed("the subscription could not be written in time", Cause.SLOW)
         if not self.usable:
             raise ConnectionFailed("the socket closed before the subscription was written")
         operation_id, message = self._protocol.subscribe(payload)

@@ -111,13 +111,19 @@ class GraphQLTransportWS:
         self._state = State.INITIALISING
         return wire.write({"type": "connection_init", "payload": payload})
 
-    def subscribe(self, payload: Mapping[str, object] | wire.Written) -> tuple[str, bytes]:
-        """Return a fresh operation id and the `subscribe` message that starts it: query, mutation or subscription."""
+    def subscribe(self, payload: Mapping[str, object] | bytes) -> tuple[str, bytes]:
+        """Return a fresh operation id and the `subscribe` message that starts it: query, mutation or subscription.
+
+        Args:
+            payload: query, operationName and variables, or the same as JSON.
+
+        """
         if self._state is not State.ACKNOWLEDGED:
             raise RuntimeError("subscribe is sent after connection_ack")
         self._last_id += 1
         operation_id = str(self._last_id)
-        return operation_id, wire.write({"id": operation_id, "type": "subscribe", "payload": payload})
+        written = payload if isinstance(payload, bytes) else wire.write(payload)
+        return operation_id, b'{"id":"%d","type":"subscribe","payload":%b}' % (self._last_id, written)
 
     def complete(self, operation_id: str) -> bytes:
         """Return `complete`, which ends a subscription from our side."""

@@ -107,7 +107,7 @@ class Socket(asyncio.Protocol):
                     uri.host,
                     uri.port,
                     ssl=(self._endpoint.tls or True) if uri.secure else None,
-                    happy_eyeballs_delay=_SECOND_ADDRESS_AFTER_SECONDS,
+                    **_happy_eyeballs(self._loop),
                 )
                 await self._answered
         except BaseException as error:
@@ -365,6 +365,12 @@ class Socket(asyncio.Protocol):
         # A goodbye of ours alone ends nothing: what is in flight may still be answered.
         if core.close_rcvd is not None or core.parser_exc is not None:
             self._end()
+
+
+def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
+    """Return the option for it; uvloop has none."""
+    known = isinstance(loop, asyncio.BaseEventLoop)
+    return {"happy_eyeballs_delay": _SECOND_ADDRESS_AFTER_SECONDS} if known else {}
 
 
 def _quiet_logger() -> logging.Logger:

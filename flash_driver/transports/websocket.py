@@ -98,7 +98,7 @@ class WebSocketTransport(AsyncTransport):
 
         """
         try:
-            connection = await self.connection(deadline)
+            connection = self._ready() or await self.connection(deadline)
         except ConnectionFailed as failure:
             return failure.evidence
         return await connection.execute(operation.written, deadline, late)
@@ -129,9 +129,8 @@ class WebSocketTransport(AsyncTransport):
             ConnectionFailed: It did not come about by the deadline.
 
         """
-        self._last_used = asyncio.get_running_loop().time()
-        if self._connection is not None and self._connection.usable:
-            return self._connection
+        if (ready := self._ready()) is not None:
+            return ready
         if self._opening is None or self._opening.done():
             _log.info("WebSocket not connected, connecting")
             self._opening = asyncio.create_task(self._open(), name="flash-driver websocket connect")
@@ -147,6 +146,11 @@ class WebSocketTransport(AsyncTransport):
             if opening.cancelled() and not _being_cancelled():
                 raise ConnectionFailed("the transport was closed") from None
             raise
+
+    def _ready(self) -> Connection | None:
+        """Return the connection if it can be used at once."""
+        self._last_used = asyncio.get_running_loop().time()
+        return self._connection if self._connection is not None and self._connection.usable else None
 
     async def open_subscription(self, operation: Operation, deadline: Deadline) -> Subscription:
         """Start a subscription on the shared connection.
