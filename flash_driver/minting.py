@@ -21,7 +21,7 @@ from flash_driver.replies import read_created
 from flash_driver.verdict import data_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -113,8 +113,18 @@ class Minter:
         minor_units: Decimal | None,
         deadline: Deadline,
         trail: Trail,
+        *,
+        budgeted: bool = False,
     ) -> Minted:
         """Have one invoice made.
+
+        Args:
+            params: The terms.
+            wallet: Which wallet it credits.
+            minor_units: How much to ask for, in cents (satoshi for a BTC wallet); None for an amountless one.
+            deadline: When it has to be over.
+            trail: Where to tell about it.
+            budgeted: Whether it was taken out of the budget before.
 
         Raises:
             WalletMoved: It was refused, and the account has another wallet by now.
@@ -124,8 +134,8 @@ class Minter:
 
         """
         document, variables = _mutation(params, wallet, minor_units)
-        if not params.amountless:  # the server does not limit those (flash-api.md 4)
-            await self._budget.spend(self._journal)
+        if not budgeted:
+            await self.take_budget([params])
         delivery = await self._router.perform(document(input=variables), deadline, trail)
         if isinstance(delivery.outcome, Refused):
             await self._learn_from(delivery.outcome, wallet, deadline)
@@ -138,6 +148,18 @@ class Minter:
             now=self._clock(),
         )
         return Minted(request, wallet, minor_units, delivery.transport)
+
+    async def take_budget(self, many: Sequence[CreateInvoiceParams]) -> None:
+        """Take what invoices of these terms cost out of the account's budget, all or nothing.
+
+        Raises:
+            RateLimited: It is used up.
+            InvalidRequest: It is never so large.
+
+        """
+        limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-api.md 4)
+        if limited:
+            await self._budget.spend(self._journal, limited)
 
     async def _learn_from(self, refusal: Refused, wallet: ChosenWallet, deadline: Deadline) -> None:
         if refusal.retry_after is not None:

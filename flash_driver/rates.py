@@ -99,6 +99,11 @@ class RateBook:
         return self._tick is not None or self._learned_at is not None
 
     @property
+    def learned(self) -> bool:
+        """Whether invoices have taught the custodian's rate, rather than only the price being known."""
+        return self._learned_at is not None
+
+    @property
     def cents_per_sat(self) -> tuple[Decimal, datetime]:
         """The market's rate now, and when it was learned: the server's price, else that of the last invoices.
 
