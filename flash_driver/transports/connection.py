@@ -174,6 +174,11 @@ class Connection:
         return bool(self._subscriptions)
 
     @property
+    def in_flight(self) -> int:
+        """How many operations wait for their answers."""
+        return len(self._calls)
+
+    @property
     def busy(self) -> bool:
         """Whether anything is in flight or subscribed."""
         return bool(self._subscriptions or self._calls)
