@@ -19,7 +19,7 @@ from flash_driver import bech32
 __all__ = ["Bolt11", "read"]
 
 _NETWORKS: Final = {"bc": "bitcoin", "tb": "testnet", "tbs": "signet", "bcrt": "regtest"}
-_PREFIX: Final = re.compile(r"ln(?P<network>bcrt|bc|tbs|tb)(?:(?P<number>[1-9][0-9]{0,17})(?P<multiplier>[munp]?))?")
+_PREFIX: Final = re.compile(r"ln(?P<network>bcrt|bc|tbs|tb)(?:(?P<number>[1-9][0-9]{0,19})(?P<multiplier>[munp]?))?")
 _PICO_BTC: Final = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
 _PICO_BTC_PER_MSAT: Final = 10
 _MAX_MSAT: Final = LightMoney.MAX.msat

@@ -84,10 +84,16 @@ class MintedInvoice:
 
 
 class Mint:
-    """Makes and signs invoices in the name of one node."""
+    """Makes and signs invoices in the name of one node.
+
+    Attributes:
+        private_key: The node's, 32 bytes; it signs nothing but the invoices of a sandbox.
+
+    """
 
     def __init__(self) -> None:
-        self._private_key = PrivateKey(secrets.token_bytes(32))
+        self.private_key = secrets.token_bytes(32)
+        self._key = PrivateKey(self.private_key)
 
     def mint(
         self,
@@ -145,7 +151,7 @@ class Mint:
         """Put prefix, fields and a signature together, which is over whole bytes, the last one filled up with zeros."""
         bits = len(digits) * 5
         signed = prefix.encode() + (int(digits, 32) << -bits % 8).to_bytes((bits + 7) // 8, "big")
-        return bech32.encode(prefix, digits + _octets(self._private_key.sign_recoverable(signed)))
+        return bech32.encode(prefix, digits + _octets(self._key.sign_recoverable(signed)))
 
 
 def _amount(msat: int | None) -> str:

@@ -91,7 +91,7 @@ def test_the_package_writes_the_same(
         expiry=timedelta(seconds=seconds),
         network=network,
     )
-    again = bolt11.encode(bolt11.decode(minted.payment_request), mint._private_key.to_hex())
+    again = bolt11.encode(bolt11.decode(minted.payment_request), mint.private_key.hex())
     assert minted.payment_request == again
 
 
