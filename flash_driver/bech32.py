@@ -24,6 +24,8 @@ _CHECKED: Final = 1
 _TO_VALUES: Final = bytes.maketrans(_ALPHABET, _VALUES)
 _TO_DIGITS: Final = bytes.maketrans(_ALPHABET, _DIGITS)
 _FROM_DIGITS: Final = bytes.maketrans(_DIGITS, _ALPHABET)
+_TO_HIGH_BITS: Final = bytes(octet >> 5 for octet in range(256))
+_TO_LOW_BITS: Final = bytes(octet & 31 for octet in range(256))
 
 
 def _remainder_of(top: int) -> int:
@@ -74,6 +76,6 @@ def _remainder(prefix: str, values: bytes) -> int:
     """Return the remainder of the BCH code over prefix and data (BIP 173)."""
     letters = prefix.encode()
     rest = 1
-    for value in bytes(letter >> 5 for letter in letters) + b"\0" + bytes(letter & 31 for letter in letters) + values:
+    for value in letters.translate(_TO_HIGH_BITS) + b"\0" + letters.translate(_TO_LOW_BITS) + values:
         rest = (rest & 0x1FFFFFF) << 5 ^ value ^ _REMAINDERS[rest >> 25]
     return rest

@@ -1,10 +1,10 @@
 """Reads a BOLT11: the fields that a wallet looks at, and who signed it (BOLT 11).
 
-The package `bolt11` reads more, and takes 4 ms for an invoice of 295 characters, most of what the driver spent on
-creating one. This reader takes 90 us, half of it for the signature. It refuses whatever the package refuses, but for an
-empty `c` or `f` field, which it passes over. It refuses besides what BOLT 11 forbids and the package takes: `d` and `h`
-side by side; letters in mixed case; amounts of nothing, with leading zeros, a fraction of a millisatoshi or more than
-there is; and padding that is not zero, or longer than it need be.
+The package `bolt11` reads more, and takes 3 ms for an invoice of 290 characters, most of what the driver spent on
+creating one. This reader takes 0.1 ms, half of it for the signature. It refuses whatever the package refuses, but for
+an empty `c` or `f` field, which it passes over. It refuses besides what BOLT 11 forbids and the package takes: `d` and
+`h` side by side; letters in mixed case; amounts of nothing, with leading zeros, a fraction of a millisatoshi or more
+than there is; and padding that is not zero, or longer than it need be.
 """
 
 from __future__ import annotations

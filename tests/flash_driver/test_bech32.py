@@ -55,6 +55,15 @@ def test_refuses_what_is_too_short_or_foreign(text: str) -> None:
         decode(text)
 
 
+@pytest.mark.parametrize("at", [0, 3, 5, -1])
+def test_cases_are_not_mixed(at: int) -> None:
+    """One letter in the other case is refused, wherever it is."""
+    text = encode("lnbc", digits("qpzryq"))
+    places = [place for place, letter in enumerate(text) if letter.isalpha()]
+    with pytest.raises(ValueError, match="mixed"):
+        decode(text[: places[at]] + text[places[at]].upper() + text[places[at] + 1 :])
+
+
 def test_letters_are_digits() -> None:
     """The alphabet's letters count from zero."""
     assert digits(CHARSET) == BASE_32.encode()

@@ -29,6 +29,13 @@ def test_an_invoice_says_what_was_asked_for() -> None:
     assert decoded.payment_hash == minted.payment_hash
     assert decoded.payment_secret == minted.payment_secret
     assert decoded.expiry == 60
+    assert decoded.min_final_cltv_expiry == 18
+    assert decoded.features is not None
+    assert decoded.features.readable == {
+        "var_onion_optin": "required",
+        "payment_secret": "required",
+        "basic_mpp": "supported",
+    }
     assert datetime.fromtimestamp(decoded.expiry_time, tz=UTC) == minted.expires_at
 
 
