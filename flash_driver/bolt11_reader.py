@@ -47,7 +47,7 @@ class Bolt11:
     Attributes:
         network: bitcoin, testnet, signet or regtest.
         amount_msat: In millisatoshi, None when the payer chooses.
-        timestamp: When it was signed, in seconds since 1970.
+        timestamp_seconds: When it was signed, in seconds since 1970.
         expiry_seconds: How long it can be paid from then on; any number, however large.
         payment_hash: Field `p`, 32 bytes.
         payment_secret: Field `s`, 32 bytes.
@@ -59,7 +59,7 @@ class Bolt11:
 
     network: str
     amount_msat: int | None
-    timestamp: int
+    timestamp_seconds: int
     expiry_seconds: int
     payment_hash: bytes
     payment_secret: bytes
@@ -94,7 +94,7 @@ def read(text: str) -> Bolt11:
     return Bolt11(
         network=network,
         amount_msat=amount_msat,
-        timestamp=int(data[:_TIMESTAMP_DIGITS], 32),
+        timestamp_seconds=int(data[:_TIMESTAMP_DIGITS], 32),
         expiry_seconds=_DEFAULT_EXPIRY_SECONDS if expiry is None else _number(expiry),
         payment_hash=_octets(fields[_PAYMENT_HASH]),
         payment_secret=_octets(fields[_PAYMENT_SECRET]),

@@ -115,8 +115,8 @@ def _decode(bolt11: str) -> PaymentRequest:
         raise ValueError("it is too long")
     found = read(bolt11)
     try:
-        created_at = datetime.fromtimestamp(found.timestamp, UTC)
-        expires_at = datetime.fromtimestamp(found.timestamp + found.expiry_seconds, UTC)
+        created_at = datetime.fromtimestamp(found.timestamp_seconds, UTC)
+        expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, UTC)
     except (OverflowError, OSError, ValueError):
         raise ValueError("it expires beyond all time") from None
     return PaymentRequest(

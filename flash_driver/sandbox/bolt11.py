@@ -58,7 +58,7 @@ def read_invoice(payment_request: str) -> ReadInvoice:
     """
     try:
         found = read(payment_request)
-        expires_at = datetime.fromtimestamp(found.timestamp + found.expiry_seconds, tz=UTC)
+        expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, tz=UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise NotAnInvoiceError("Invalid payment request") from error
     return ReadInvoice(

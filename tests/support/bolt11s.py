@@ -176,7 +176,7 @@ def read_by_package(text: str) -> Bolt11:
     return Bolt11(
         network=CURRENCIES[found.currency],
         amount_msat=None if found.amount_msat is None else int(found.amount_msat),
-        timestamp=found.date,
+        timestamp_seconds=found.date,
         expiry_seconds=found.expiry,
         payment_hash=bytes.fromhex(found.payment_hash),
         payment_secret=bytes.fromhex(found.payment_secret),
