@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from connection_strings import Secret
+from lightning_host.addresses import Network, read_networks
 
 __all__ = ["ENV_PREFIX", "Allowance", "HostSettings", "SettingsError", "StoreSettings"]
 
@@ -47,6 +48,10 @@ def _present(value: object) -> object:
     if not isinstance(secret, Secret) or not secret.reveal().strip():
         raise ValueError("is empty")
     return secret
+
+
+def _networks(value: object) -> object:
+    return read_networks(value) if isinstance(value, str) else value
 
 
 ConnectionStringSecret = Annotated[Secret, BeforeValidator(_present)]
@@ -123,6 +128,12 @@ class HostSettings(BaseSettings):
         checkout_allowance: How many invoices open checkouts may have renewed per store, so that pages left open leave
             the rest of the server's limit to the shop; None for no limit.
         most_streams: How many pages may be told of payments at once by one process; others ask again and again.
+        most_streams_per_address: How many of them may be open at one address (IPv6: one network of 64 bits).
+        most_connections: How many connections one process takes at once; more are answered with 503.
+        most_connections_per_address: How many of them from one address; more are answered with 429.
+        trusted_proxies: Reverse proxies in front of this host, as addresses or networks separated by commas: their
+            `X-Forwarded-For` is believed, and their connections are not counted by address. None by default: then the
+            proxy itself is the address that pages and connections are counted by.
         webhook_private_addresses: Whether webhooks may go to loopback and private addresses.
         webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
             further pause is longer.
@@ -155,6 +166,10 @@ class HostSettings(BaseSettings):
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
     checkout_allowance: Allowance | None = Allowance(times=6, seconds=120)
     most_streams: int = Field(default=2_000, ge=1)
+    most_streams_per_address: int = Field(default=100, ge=1)
+    most_connections: int = Field(default=4_000, ge=1)
+    most_connections_per_address: int = Field(default=250, ge=1)
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     webhook_private_addresses: bool = False
     webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
     webhook_keep_days: int = Field(default=30, ge=1, le=3650)

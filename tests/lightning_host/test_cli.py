@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import httpx
 import pytest
 
 from lightning_host.cli import main
 from tests.lightning_host.programs import free_port
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STRING = "type=flash;server=http://127.0.0.1:9/graphql;token=ory_st_secret;allowinsecure=true"
 
@@ -78,3 +76,31 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
         assert httpx.get(f"{url}/live").json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(("hard", "warned"), [(5_000, False), (1_000, True)])
+def test_files_are_allowed_for_its_connections(tmp_path: Path, *, hard: int, warned: bool) -> None:
+    """A shell's low limit of open files is raised to what the connections need, or the log says that it can't be."""
+    environment = {
+        "LIGHTNING_HOST_CONNECTION_STRING": STRING,
+        "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{tmp_path}/host.sqlite3",
+        "FLASH_JOURNAL_URL": "memory:",
+        "PATH": os.defpath,
+    }
+    command = f'ulimit -Sn 500; ulimit -Hn {hard}; exec "{sys.executable}" -m lightning_host --port 0'
+    with subprocess.Popen(
+        ["sh", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    (files,) = [line.split()[3] for line in limits if line.startswith("Max open files")]
+    assert files == str(min(4_200, hard))
+    assert ("MOST_CONNECTIONS is more than this process may have" in log) is warned
