@@ -42,6 +42,27 @@ def test_what_can_not_start_says_why(
     assert "secret" not in told
 
 
+def test_port_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port beyond the last is refused, and no other taken in its place."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    assert main(["--port", "99999"]) == 2
+    assert capsys.readouterr().err.startswith("lightning-host: LIGHTNING_HOST_PORT Input should be less than or equal")
+
+
+def test_variable_that_nothing_reads_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A misspelt variable changes nothing without a word: the log says so, and what was probably meant."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", f"sqlite:///{tmp_path}/host.sqlite3")
+    monkeypatch.setenv("LIGHTNING_HOST_TRUSTED_PROXY", "10.0.0.1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        main(["--port", str(taken.getsockname()[1])])
+    words = "LIGHTNING_HOST_TRUSTED_PROXY is no setting of this host; did you mean TRUSTED_PROXIES?"
+    assert words in caplog.messages
+
+
 def test_port_that_is_taken_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import bolt11
 import pytest
 
 from connection_strings import LightMoney
-from lightning_host.settings import Allowance
+from lightning_host.allowance import Allowance
 from tests.lightning_host.hosts import eventually
 from tests.lightning_host.test_checkout_pages import NASTY
 from tests.support.checkouts import KEY, browser, token_in

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
+from lightning_host.allowance import Allowance
 from lightning_host.host import open_host
-from lightning_host.settings import Allowance, HostSettings
+from lightning_host.settings import HostSettings
 from tests.lightning_host.hosts import PASSWORD, eventually
 from tests.lightning_host.needs import missing
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings import Secret
-from lightning_host.settings import Allowance, HostSettings, SettingsError
+from lightning_host.allowance import Allowance
+from lightning_host.settings import HostSettings, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,6 +136,12 @@ def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         DATABASE_URL="postgresql://user:very-secret@db/host",
     )
     assert "very-secret" not in f"{settings!r} {settings} {settings.all_stores!r}"
+
+
+def test_allowance_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`off` is no limit, as with the driver's own budget."""
+    settings = from_environment(monkeypatch, CONNECTION_STRING=STRING, LNURL_ALLOWANCE="off", CHECKOUT_ALLOWANCE="1/9")
+    assert (settings.lnurl_allowance, settings.checkout_allowance) == (None, Allowance(times=1, seconds=9))
 
 
 def test_allowance_reads_times_per_seconds() -> None:
