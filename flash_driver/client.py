@@ -110,7 +110,7 @@ class FlashLightningClient:
         """Create an invoice, within 5 s in all.
 
         Flash counts in dollars: the amount of the returned invoice is what its BOLT11 says, at least the one asked for
-        and at most `amount-tolerance` percent more; exactly the one asked for with `description_hash_only`. Flash lets
+        and at most `amount-tolerance` percent more; exactly the one asked for with a description hash. Flash lets
         invoices live 60 s (flash-api.md 3.4): see `expires_at`.
 
         Args:

@@ -21,7 +21,7 @@ from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.bargain import Bargain
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
-from flash_driver.minting import Minter, WalletMoved, sha256_of
+from flash_driver.minting import Minter, WalletMoved
 from flash_driver.operations import INVOICE_STATUS, PRICE
 from flash_driver.payment_request import PAYMENT_HASH
 from flash_driver.rates import RateUnknown
@@ -188,7 +188,7 @@ class Invoices:
                 minted = await self._mint(order, moved.wallet)
             except WalletMoved:
                 raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
-        if params.description_hash_only and not _commits(params, minted):
+        if not _commits(params, minted):
             _log.warning("the invoice carries no description hash", payment_hash=minted.request.payment_hash)
         record = minted.record(params.description)
         await self._journal.add_invoice(record)
@@ -202,7 +202,7 @@ class Invoices:
             minted = await self._ask(order, wallet, None)
             await self._insist_on_hash(params, minted)
             return minted
-        bargain = Bargain(params.amount.msat, None if params.description_hash_only else order.tolerance_percent)
+        bargain = Bargain(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
         if not wallet.currency.in_cents:
             return await self._mint_sats(order, wallet, bargain)
         return await self._mint_cents(order, wallet, bargain)
@@ -244,7 +244,7 @@ class Invoices:
 
     async def _insist_on_hash(self, params: CreateInvoiceParams, minted: Minted) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
-        if params.description_hash_only and required and not _commits(params, minted):
+        if required and not _commits(params, minted):
             await self._keep_orphan(params, minted, "it carries no description hash")
             raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
 
@@ -340,7 +340,8 @@ class Invoices:
 
 
 def _commits(params: CreateInvoiceParams, minted: Minted) -> bool:
-    return minted.request.description_hash == sha256_of(params.description)
+    """Whether the BOLT11 commits to the hash that was asked for, if one was."""
+    return params.committed_hash in (None, minted.request.description_hash)
 
 
 def _check(params: CreateInvoiceParams) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from flash_driver.transports.trail import Trail
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
-__all__ = ["Minted", "Minter", "WalletMoved", "sha256_of"]
+__all__ = ["Minted", "Minter", "WalletMoved"]
 
 _MAX_MINUTES: Final = 24 * 60
 
@@ -170,11 +169,6 @@ class Minter:
                 raise WalletMoved(moved)
 
 
-def sha256_of(description: str) -> str:
-    """Return the hash that commits to a description, in lower-case hex (BOLT 11 field `h`, LUD-06)."""
-    return hashlib.sha256(description.encode()).hexdigest()
-
-
 def _mutation(
     params: CreateInvoiceParams, wallet: ChosenWallet, minor_units: Decimal | None
 ) -> tuple[Document, dict[str, object]]:
@@ -188,8 +182,8 @@ def _mutation(
     if not wallet.currency.in_cents:
         return INVOICE_CREATE_BTC, {"walletId": wallet.id, "amount": int(minor_units), **asked}
     asked["amount"] = minor_units
-    if params.description_hash_only:
+    if params.committed_hash is not None:
         # The one mutation that takes a description hash; it calls the wallet by another name.
-        asked["descriptionHash"] = sha256_of(params.description)
+        asked["descriptionHash"] = params.committed_hash
         return INVOICE_CREATE_ON_BEHALF, {"recipientWalletId": wallet.id, **asked}
     return INVOICE_CREATE_USD, {"walletId": wallet.id, **asked}
