@@ -18,6 +18,7 @@ from flash_driver.payments import Payments
 from flash_driver.rates import RateBook
 from flash_driver.receipts import Receipts
 from flash_driver.replies import Currency
+from flash_driver.server_clock import ServerClock
 from flash_driver.settings import TokenKind
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.connection import Endpoint
@@ -60,6 +61,7 @@ class AccountMemory:
     rates: dict[Currency, RateBook] = field(
         default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
     )
+    server_clock: ServerClock = field(default_factory=ServerClock)
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -105,6 +107,7 @@ class Account:
             receipts=self.receipts,
             journal=self.journal,
             budget=Budget(process.invoice_budget),
+            server_clock=memory.server_clock,
         )
         self.payments = Payments(
             process=process, router=self.router, wallets=self.wallets, rates=self.rates, journal=self.journal

@@ -20,6 +20,7 @@ from flash_driver.agenda import Agenda, Entry, Pace
 from flash_driver.deadline import Deadline
 from flash_driver.health import Health, Listening
 from flash_driver.log import get_logger
+from flash_driver.once import TellOnce
 from flash_driver.operations import ME, MY_UPDATES
 from flash_driver.outcome import Cause, describe
 from flash_driver.patience import Gate, Patience
@@ -44,7 +45,6 @@ __all__ = ["Watcher"]
 _ASK_AT_ONCE: Final = 8
 _LOAD_AT_ONCE: Final = 500
 _LOAD_AGAIN_SECONDS: Final = 2.0
-_TOLD_AT_MOST: Final = 1000
 
 _log: Final = get_logger(part="watcher")
 
@@ -98,7 +98,7 @@ class Watcher:
         self._changed = asyncio.Event()
         self._reload = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._told: set[str] = set()
+        self._tell_once = TellOnce(_log)
         self._losses = 0
         self._heard_since = 0.0
         self.listening = Listening.OFF
@@ -210,7 +210,7 @@ class Watcher:
                 await self._load_once()
             except LightningError as error:
                 # A database that hiccups is asked again; it is no reason to stop hearing.
-                self._tell_once("the journal could not be read", str(error))
+                self._tell_once("the journal could not be read", why=str(error))
                 pause = min(pause, _LOAD_AGAIN_SECONDS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -290,7 +290,7 @@ class Watcher:
             if code == "NOT_AUTHENTICATED":
                 raise _Anonymous(words)
             # The subscription may go on after an error, or be completed next; an event may have been lost either way.
-            self._tell_once("the server sent an error on the subscription", words)
+            self._tell_once("the server sent an error on the subscription", words=words)
             raise SubscriptionEnded(f"the server answered the subscription with: {words}")
         self.last_event_at = self._clock()
         if not self._hearing:
@@ -300,7 +300,7 @@ class Watcher:
         if (tick := read_tick(event.data)) is not None:
             self._on_tick(tick)
         elif odd := oddity(event.data):
-            self._tell_once("the server sent something odd on the subscription", odd)
+            self._tell_once("the server sent something odd on the subscription", what=odd)
 
     def _first_event(self) -> None:
         """From now on settlements are heard; whatever was paid before has to be asked for."""
@@ -318,7 +318,7 @@ class Watcher:
         if payment_hash not in self._agenda:
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
-                self._tell_once("a settlement of an invoice that this driver did not make", payment_hash)
+                self._tell_once("a settlement of an invoice that this driver did not make", payment_hash=payment_hash)
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
@@ -395,7 +395,9 @@ class Watcher:
             return
         now, entry, grace = _now(), self._agenda[record.payment_hash], self._grace(record)
         if urgent:
-            self._tell_once("an invoice was announced, and the query says that it is unpaid", record.payment_hash)
+            self._tell_once(
+                "an invoice was announced, and the query says that it is unpaid", payment_hash=record.payment_hash
+            )
         entry.vain = entry.vain + 1 if urgent or entry.vain or now >= entry.expires + grace else 0
         due = self._pace.next_question(entry, now, grace, hearing=self._hearing)
         if entry.vain and now < entry.expires + grace:
@@ -438,14 +440,6 @@ class Watcher:
         if listening is not self.listening:
             self.since = self._clock()
         self.listening, self.reason = listening, reason
-
-    def _tell_once(self, event: str, what: str) -> None:
-        """Log what may come again and again, once."""
-        if len(self._told) >= _TOLD_AT_MOST:
-            self._told.clear()
-        if f"{event}: {what}" not in self._told:
-            self._told.add(f"{event}: {what}")
-            _log.warning(event, what=what)
 
 
 def _now() -> float:
