@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
@@ -35,8 +36,9 @@ class ReadInvoice:
     expires_at: datetime
 
 
+@lru_cache(maxsize=4096)
 def read_invoice(payment_request: str) -> ReadInvoice:
-    """Decode a BOLT11."""
+    """Decode a BOLT11; the last ones are kept, because each question about an invoice brings it along."""
     try:
         decoded = bolt11.decode(payment_request)
         return ReadInvoice(

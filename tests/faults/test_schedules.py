@@ -52,6 +52,7 @@ def test_a_failure_is_told_by_its_seed() -> None:
     total.add(Verdict(seeds=1, lost=1, bad_seeds=[42]))
     assert not total.sound
     assert "failing seeds                             42" in table(total)
+    assert "replay: python -m tests.faults.soak --seed 42" in table(total)
 
 
 @pytest.mark.filterwarnings("ignore")
