@@ -169,10 +169,12 @@ async def test_reconnections_do_not_multiply_questions(bench: Bench) -> None:
         sandbox.arm("reset", when="now")
         await until(lambda expected=reconnection: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
         await hearing(client)
-        await until(lambda: client.health.lag == timedelta(0) and account_of(client).watcher._agenda.next_due(0) != 0)
+        await until(
+            lambda: client.health.lag == timedelta(0) and account_of(client).watcher._asking._agenda.next_due(0) != 0
+        )
     # Eight are under way at most when a connection is lost, and asked again.
     assert asked(sandbox) <= (15 + 8) * 4
-    assert account_of(client).watcher._agenda.scheduled <= 3 * 15 + 64
+    assert account_of(client).watcher._asking._agenda.scheduled <= 3 * 15 + 64
     await listener.aclose()
 
 
@@ -305,7 +307,7 @@ async def test_clock_jumps(bench: Bench, days: int, monkeypatch: pytest.MonkeyPa
     listener = await client.listen()
     await hearing(client)
     before = await client.create_invoice(COFFEE)
-    for part in (account_of(client).watcher, account_of(client).invoices):
+    for part in (account_of(client).watcher._asking, account_of(client).invoices):
         monkeypatch.setattr(part, "_clock", lambda: datetime.now(UTC) + timedelta(days=days))
     after = await client.create_invoice(COFFEE)
     for invoice in (after, before):
@@ -327,7 +329,7 @@ async def test_without_a_socket_it_polls(bench: Bench, transports: str) -> None:
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
-    assert (client.health.pending, account_of(client).watcher._agenda.next_due(0)) == (0, None)
+    assert (client.health.pending, account_of(client).watcher._asking._agenda.next_due(0)) == (0, None)
 
 
 async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
@@ -336,7 +338,7 @@ async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
     text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
     client = await bench.client(text)
     listener = await client.listen()
-    assert account_of(client).watcher._poll_spacing >= timedelta(seconds=0.5)
+    assert account_of(client).watcher._asking._poll_spacing >= timedelta(seconds=0.5)
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
@@ -594,7 +596,7 @@ async def test_what_is_broken_does_not_look_healthy_again(bench: Bench, monkeypa
 
     monkeypatch.setattr(account.journal, "pending_invoices", broken)
     async with await client.listen():
-        await until(lambda: account.watcher.failure is not None and account.watcher.last_event_at is not None)
+        await until(lambda: account.watcher.failure is not None and account.watcher._hearing.last_event_at is not None)
         assert client.health.listening is Listening.FAILED
         assert account.watcher.failure is not None
 
