@@ -118,6 +118,7 @@ class Account:
             router=self.router,
             invoices=self.invoices,
             journal=self.journal,
+            identify=self._identify,
             on_tick=memory.see_tick,
             poll_spacing=_API_KEY_POLL_SPACING if by_api_key else _POLL_SPACING,
         )
@@ -157,6 +158,10 @@ class Account:
     async def _look_up(self) -> None:
         """Have the server say whose account this is, which `_see_account` hears."""
         await self.wallets.choose(Deadline.after(CREATE_SECONDS))
+
+    async def _identify(self, at_most_old: timedelta) -> None:
+        """Have the server say whose account this is, unless it did so lately."""
+        await self.wallets.choose(Deadline.after(CREATE_SECONDS), at_most_old=at_most_old)
 
     def _see_account(self, account: AccountReply) -> None:
         # A UUID, so the same under every name of the server, and never that of another server's account.

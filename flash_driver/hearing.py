@@ -58,6 +58,7 @@ class Hearing:
 
     Attributes:
         losses: How many attempts to hear have failed in a row.
+        lost_at: When the last subscription was lost, on the event loop's clock; None when there was none yet.
         last_event_at: When the server last sent an event.
 
     """
@@ -86,6 +87,7 @@ class Hearing:
         self._patience = patience
         self._heard_since = 0.0
         self.losses = 0
+        self.lost_at: float | None = None
         self.last_event_at: datetime | None = None
 
     async def run(self) -> None:
@@ -95,7 +97,7 @@ class Hearing:
             CredentialRejected: The token is dead.
 
         """
-        self.losses = 0
+        self.losses, self.lost_at = 0, None
         if self._socket is None:
             self._standing.say(Listening.POLLING, "this token opens no WebSocket")
             return
@@ -157,8 +159,10 @@ class Hearing:
 
     def _lose(self, why: Exception) -> None:
         """Take note that nothing is heard any more."""
-        heard_for = asyncio.get_running_loop().time() - self._heard_since
-        stable = self._standing.hearing and heard_for >= self._patience.stable
+        now = asyncio.get_running_loop().time()
+        if self._standing.hearing:
+            self.lost_at = now
+        stable = self._standing.hearing and now - self._heard_since >= self._patience.stable
         self.losses = 1 if stable else self.losses + 1
         _log.info("not hearing, asking instead", why=str(why), losses=self.losses)
         if self._standing.listening is not Listening.FAILED:

@@ -23,7 +23,7 @@ from flash_driver.patience import Patience
 from flash_driver.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
     from typing import Any
 
     from flash_driver.invoices import Invoices
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Watcher"]
 
 _LOAD_AGAIN_SECONDS: Final = 2.0
+_IDENTIFY_AGAIN_SECONDS: Final = 10.0
+_FRESH: Final = 60.0
+"""How old the word may be whose account this is, in seconds, when listening begins."""
 
 _log: Final = get_logger(part="watcher")
 
@@ -47,6 +50,7 @@ class Watcher:
         router: For questions.
         invoices: Asks how an invoice stands, and settles it.
         journal: Where the invoices are.
+        identify: Has the server say whose account this is, unless it did so at most this long ago.
         on_tick: Told each price that passes on the subscription.
         poll_spacing: The least time between two questions that nothing was heard for, to keep the server's limits.
         clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
@@ -62,6 +66,7 @@ class Watcher:
         router: Router,
         invoices: Invoices,
         journal: Journal,
+        identify: Callable[[timedelta], Awaitable[None]],
         on_tick: Callable[[PriceTick], None],
         poll_spacing: timedelta,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -70,6 +75,8 @@ class Watcher:
     ) -> None:
         self._socket = socket
         self._journal = journal
+        self._identify = identify
+        self._unsure = False
         self._patience = patience or Patience()
         self._reload = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -190,7 +197,11 @@ class Watcher:
         self._journal.bell.ring()
 
     def _catch_up(self) -> None:
-        """Ask about everything: what was paid before the subscription was up may have been missed."""
+        """Ask about everything: what was paid before the subscription was up may have been missed.
+
+        The server itself may be another one than before, on which the same token opens another account.
+        """
+        self._unsure = True
         self._asking.lift()
         self._asking.ask_about_all()
         self._reload.set()
@@ -203,6 +214,8 @@ class Watcher:
         while True:
             self._reload.clear()
             pause = self._patience.reload
+            if self._unsure and not await self._know_account():
+                pause = min(pause, _IDENTIFY_AGAIN_SECONDS)
             try:
                 await self._asking.load()
             except LightningError as error:
@@ -212,3 +225,15 @@ class Watcher:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._reload.wait()
+
+    async def _know_account(self) -> bool:
+        """Have the account confirmed, so that the journal is the right one; what was lately confirmed is believed."""
+        lost_at = self._hearing.lost_at
+        since_lost = _FRESH if lost_at is None else asyncio.get_running_loop().time() - lost_at
+        try:
+            await self._identify(timedelta(seconds=since_lost))
+        except LightningError as error:
+            _log.debug("the account could not be confirmed now", why=str(error))
+            return False
+        self._unsure = False
+        return True

@@ -6,13 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from yarl import URL
 
 from connection_strings import LightningError
 from flash_driver import watcher as watcher_module
 from flash_driver.health import Listening
+from tests.support.driver import operations
 from tests.support.haste import account_of, hasten
 from tests.support.waiting import until
-from tests.support.watching import COFFEE, hearing, paid
+from tests.support.watching import COFFEE, STEADY, hearing, paid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,3 +115,70 @@ async def test_starting_and_stopping_twice(bench: Bench) -> None:
     assert watcher.running
     await watcher.stop()
     assert (watcher.watched, watcher.listening) == (0, Listening.OFF)
+
+
+# --- whose account --------------------------------------------------------------------------------------------------
+
+
+async def test_a_reconnection_costs_one_question_about_the_account(bench: Bench) -> None:
+    """Listening begins with what is known of the account; each reconnection has it confirmed once, by one query."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), limits=STEADY)
+    await client.create_invoice(COFFEE)
+    asked = [sum(operations(sandbox, "me").values())]
+    async with await client.listen():
+        await hearing(client)
+        await until(lambda: not account_of(client).watcher._unsure)
+        asked.append(sum(operations(sandbox, "me").values()))
+        for reconnections in (1, 2):
+            sandbox.arm("reset", when="now")
+            await until(lambda expected=reconnections: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
+            await hearing(client)
+            await until(lambda: not account_of(client).watcher._unsure)
+            asked.append(sum(operations(sandbox, "me").values()))
+    assert asked == [1, 1, 2, 3]
+
+
+async def test_the_journal_follows_when_the_token_opens_another_account(bench: Bench) -> None:
+    """When a restarted server gives the token another account, that one's settlements are heard from then on."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    listener = await client.listen()
+    await hearing(client)
+    old = await client.create_invoice(COFFEE)
+    sandbox.pay(old.bolt11)
+    assert await paid(listener) == old.id
+    unpaid = await client.create_invoice(COFFEE)
+    before = listener.cursor
+    port = URL(sandbox.server).port
+    await sandbox.aclose()
+    replaced = await bench.sandbox(port=port, token=sandbox.token)
+    waiting = asyncio.create_task(paid(listener))
+    await until(lambda: listener.cursor.partition(":")[0] != before.partition(":")[0])
+    assert await client.list_invoices() == []
+    assert await client.get_invoice(unpaid.id) is None
+    new = await client.create_invoice(COFFEE)
+    replaced.pay(new.bolt11)
+    assert await waiting == new.id
+    assert listener.cursor.partition(":")[2] == "1"
+    await until(lambda: client.health.pending == 0)
+    await listener.aclose()
+
+
+async def test_an_account_that_can_not_be_confirmed_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the server does not tell whose account this is, settlements are heard, and it is asked again."""
+    monkeypatch.setattr(watcher_module, "_IDENTIFY_AGAIN_SECONDS", 0.05)
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), limits=STEADY)
+    async with await client.listen() as listener:
+        await hearing(client)
+        await until(lambda: not account_of(client).watcher._unsure)
+        invoice = await client.create_invoice(COFFEE)
+        sandbox.arm("error", operation="me", code="IBEX_ERROR", channel="top", count=1000)
+        sandbox.arm("reset", when="now")
+        await until(lambda: client.health.reconnects == 1)
+        sandbox.pay(invoice.bolt11)
+        assert await paid(listener) == invoice.id
+        assert account_of(client).watcher._unsure
+        sandbox.clear_faults()
+        await until(lambda: not account_of(client).watcher._unsure)
