@@ -121,6 +121,7 @@ class Account:
             identify=self._identify,
             on_tick=memory.see_tick,
             poll_spacing=_API_KEY_POLL_SPACING if by_api_key else _POLL_SPACING,
+            believe_events=process.settle_on == "event",
         )
         self.audience = Audience(self.journal, self.watcher)
 

@@ -1,6 +1,9 @@
 """Asks how unpaid invoices stand: each when its time has come, a few at once, what was announced before all others.
 
 A pending invoice costs a row in the journal and an entry in the agenda, no task and no subscription.
+
+An event is a hint and the query decides (flash-api.md 3.5, 3.6): what was heard of is asked about at once. Where the
+host chose to believe events, see `beliefs`, the query is asked all the same.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import BackendUnavailable, CredentialRejected, LightningError, RateLimited
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.agenda import Agenda, Entry
+from flash_driver.beliefs import Beliefs
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
 from flash_driver.patience import Gate
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from flash_driver.once import TellOnce
     from flash_driver.patience import Patience
     from flash_driver.standing import Standing
+    from flash_driver.updates import Announcement
 
 __all__ = ["Asking"]
 
@@ -44,6 +49,7 @@ class Asking:
         standing: Tells whether settlements are heard, and is told when the token turns out to be dead.
         tell_once: Logs what may come again and again.
         poll_spacing: The least time between two questions that nothing was heard for, to keep the server's limits.
+        believe_events: Whether an event settles an invoice, instead of the query that it prompts.
         clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
         pace: How often an invoice is asked about.
         patience: How long to wait for what.
@@ -61,6 +67,7 @@ class Asking:
         standing: Standing,
         tell_once: TellOnce,
         poll_spacing: timedelta,
+        believe_events: bool,
         clock: Callable[[], datetime],
         pace: Pace,
         patience: Patience,
@@ -70,6 +77,7 @@ class Asking:
         self._standing = standing
         self._tell_once = tell_once
         self._poll_spacing = poll_spacing
+        self._beliefs = Beliefs(invoices, enabled=believe_events)
         self._clock = clock
         self._pace = pace
         self._patience = patience
@@ -97,6 +105,7 @@ class Asking:
     def clear(self) -> None:
         """Forget every invoice."""
         self._agenda.clear()
+        self._beliefs.clear()
 
     # --- what to ask about ------------------------------------------------------------------------------------------
 
@@ -124,15 +133,17 @@ class Asking:
             if count % _LOAD_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
-    async def hint(self, payment_hash: str) -> None:
+    async def hint(self, announcement: Announcement) -> None:
         """Ask about an invoice that the server says was paid: it may be mistaken, or mean another account's."""
-        if payment_hash not in self._agenda:
+        payment_hash = announcement.payment_hash
+        if self._beliefs.enabled or payment_hash not in self._agenda:
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
                 self._tell_once("a settlement of an invoice that this driver did not make", payment_hash=payment_hash)
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
+            await self._beliefs.settle(announcement, record, Deadline.after(self._patience.ask))
             self._agenda.add(payment_hash, self._entry(record), _now())
         self._agenda.hurry(payment_hash)
         self._changed.set()
@@ -186,6 +197,9 @@ class Asking:
     async def _ask_about(self, payment_hash: str, slots: asyncio.Semaphore, *, urgent: bool) -> None:
         try:
             record = await self._journal.find_invoice(payment_hash)
+            if record is not None and payment_hash in self._beliefs:
+                await self._check_belief(record)
+                return
             # An expired one is asked about only when the server announces something after all: PAID wins.
             settled = record is not None and record.status is LightningInvoiceStatus.PAID
             if record is None or settled or (record.status is LightningInvoiceStatus.EXPIRED and not urgent):
@@ -198,10 +212,21 @@ class Asking:
             slots.release()
             self._changed.set()
 
+    async def _check_belief(self, record: InvoiceRecord) -> None:
+        vain = await self._beliefs.check(record, Deadline.after(self._patience.ask))
+        self._answered()
+        if vain is None:
+            self._agenda.discard(record.payment_hash)
+        else:
+            now, entry = _now(), self._agenda[record.payment_hash]
+            entry.vain = vain
+            self._agenda.schedule(record.payment_hash, self._pace.next_attempt(entry, now))
+
     async def _ask_about_unpaid(self, record: InvoiceRecord, *, urgent: bool) -> None:
         fresh = await self._invoices.refresh(record, Deadline.after(self._patience.ask))
         self._answered()
         if fresh.status is not LightningInvoiceStatus.UNPAID:
+            self._beliefs.forget(record.payment_hash)
             self._agenda.discard(record.payment_hash)
             return
         now, entry, grace = _now(), self._agenda[record.payment_hash], self._grace(record)

@@ -1,6 +1,6 @@
 """Hears of settled invoices over one subscription per account, again after each loss.
 
-An event is a hint and the query decides (flash-api.md 3.5, 3.6): what is heard of is handed on to be asked about.
+What is heard of is handed on to be asked about, or to be believed: see `asking`.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ class Hearing:
         self.last_event_at = self._clock()
         if not self._standing.hearing:
             self._first_event()
-        if (payment_hash := announced(event.data)) is not None:
-            await self._asking.hint(payment_hash)
+        if (announcement := announced(event.data)) is not None:
+            await self._asking.hint(announcement)
         if (tick := read_tick(event.data)) is not None:
             self._on_tick(tick)
         elif odd := oddity(event.data):

@@ -257,22 +257,32 @@ class Invoices:
             LightningError: The server can't be asked, or does not say.
 
         """
-        operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
         asked = self._steady()
-        data = data_of(await self._router.perform(operation, deadline), "looking up the invoice")
-        match read_invoice_status(data):
+        match await self.ask(record, deadline):
             case InvoiceStatus.PAID:
                 return await self.settle(record, deadline)
             case InvoiceStatus.EXPIRED if await self._is_final(record, asked, deadline):
                 self._expired_since.pop(record.payment_hash, None)
                 return await self._journal.expire_invoice(record.payment_hash) or record
-            case InvoiceStatus.UNKNOWN:
-                self._tell_once(
-                    "the server answered with a status that is not known",
-                    payment_hash=record.payment_hash,
-                    status=status_word(data),
-                )
         return record
+
+    async def ask(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceStatus:
+        """Ask the server how an invoice stands, and do nothing about it.
+
+        Raises:
+            LightningError: The server can't be asked, or does not say.
+
+        """
+        operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
+        data = data_of(await self._router.perform(operation, deadline), "looking up the invoice")
+        status = read_invoice_status(data)
+        if status is InvoiceStatus.UNKNOWN:
+            self._tell_once(
+                "the server answered with a status that is not known",
+                payment_hash=record.payment_hash,
+                status=status_word(data),
+            )
+        return status
 
     async def settle(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
         """Keep that the server said PAID for this very payment hash.

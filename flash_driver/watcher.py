@@ -53,6 +53,7 @@ class Watcher:
         identify: Has the server say whose account this is, unless it did so at most this long ago.
         on_tick: Told each price that passes on the subscription.
         poll_spacing: The least time between two questions that nothing was heard for, to keep the server's limits.
+        believe_events: Whether an event settles an invoice, instead of the query that it prompts.
         clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
         pace: How often an invoice is asked about.
         patience: How long to wait for what.
@@ -69,6 +70,7 @@ class Watcher:
         identify: Callable[[timedelta], Awaitable[None]],
         on_tick: Callable[[PriceTick], None],
         poll_spacing: timedelta,
+        believe_events: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pace: Pace | None = None,
         patience: Patience | None = None,
@@ -88,6 +90,7 @@ class Watcher:
             standing=self._standing,
             tell_once=self._tell_once,
             poll_spacing=poll_spacing,
+            believe_events=believe_events,
             clock=clock,
             pace=pace or Pace(),
             patience=self._patience,

@@ -12,11 +12,11 @@ import os
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from tests.faults.patience import lag
 from tests.faults.schedule import draw
-from tests.faults.world import Verdict, play
+from tests.faults.world import LEFT_OUT, SettleOn, Verdict, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,7 +29,7 @@ _LATEST: Final = 0.2
 """No further schedule begins while the event loop is later than this, in seconds: a starved world proves nothing."""
 
 
-async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE) -> Verdict:
+async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE, settle_on: SettleOn = "query") -> Verdict:
     """Play the schedules of these seeds, so many at once at most, and add up what they came to."""
     total, waiting, playing = Verdict(), iter(seeds), 0
 
@@ -40,7 +40,7 @@ async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE) -> Verdict:
                 pass
             playing += 1
             try:
-                total.add(await play(draw(seed)))
+                total.add(await play(draw(seed), settle_on))
             finally:
                 playing -= 1
 
@@ -59,12 +59,12 @@ async def _leaks(before: set[asyncio.Task[object]]) -> int:
     return sum(name.startswith("flash-driver") for name in names)
 
 
-def table(verdict: Verdict, seconds: float | None = None) -> str:
+def table(verdict: Verdict, seconds: float | None = None, settle_on: SettleOn = "query") -> str:
     """Render what schedules came to."""
     rows: list[tuple[str, object]] = [("schedules", verdict.seeds)]
     rows += [(f"  {name}", count) for name, count in sorted(verdict.faults.items())]
     rows += [
-        ("faults", sum(verdict.faults.values())),
+        ("faults", verdict.faults.total() - verdict.faults[LEFT_OUT]),
         ("invoices", verdict.invoices),
         ("settled", verdict.settled),
         ("delivered", verdict.delivered),
@@ -81,12 +81,15 @@ def table(verdict: Verdict, seconds: float | None = None) -> str:
         rows.append(("seconds", round(seconds)))
     if verdict.bad_seeds:
         rows.append(("failing seeds", " ".join(map(str, sorted(verdict.bad_seeds)))))
-    return "\n".join([*(f"{name:<34}{value:>10}" for name, value in rows), *verdict.notes, *replays(verdict)])
+    return "\n".join(
+        [*(f"{name:<34}{value:>10}" for name, value in rows), *verdict.notes, *replays(verdict, settle_on)]
+    )
 
 
-def replays(verdict: Verdict) -> list[str]:
+def replays(verdict: Verdict, settle_on: SettleOn = "query") -> list[str]:
     """Return the command that replays each schedule that went wrong."""
-    return [f"replay: python -m tests.faults.soak --seed {seed}" for seed in sorted(verdict.bad_seeds)]
+    how = "" if settle_on == "query" else f" --settle-on {settle_on}"
+    return [f"replay: python -m tests.faults.soak --seed {seed}{how}" for seed in sorted(verdict.bad_seeds)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="replay this one, and tell what happens")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes to use")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="schedules at once in a process; many starve it")
+    parser.add_argument("--settle-on", choices=get_args(SettleOn), default="query", help="see FLASH_SETTLE_ON")
     chosen = parser.parse_args(arguments)
     began = time.monotonic()
     if chosen.seed is not None:
@@ -104,26 +108,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("flash_driver").setLevel(logging.DEBUG)
         schedule = draw(chosen.seed)
         print(schedule.sandbox, schedule.transports, *schedule.steps, sep="\n")  # noqa: T201 - a command
-        total = _play_batch([chosen.seed], 1)
+        total = _play_batch([chosen.seed], 1, chosen.settle_on)
     else:
-        total = _play_all(range(chosen.first, chosen.first + chosen.schedules), chosen.workers, chosen.at_once)
-    print(table(total, time.monotonic() - began))  # noqa: T201 - a command
+        seeds = range(chosen.first, chosen.first + chosen.schedules)
+        total = _play_all(seeds, chosen.workers, chosen.at_once, chosen.settle_on)
+    print(table(total, time.monotonic() - began, chosen.settle_on))  # noqa: T201 - a command
     return 0 if total.sound else 1
 
 
-def _play_batch(seeds: Sequence[int], at_once: int) -> Verdict:
-    return asyncio.run(soak(seeds, at_once))
+def _play_batch(seeds: Sequence[int], at_once: int, settle_on: SettleOn) -> Verdict:
+    return asyncio.run(soak(seeds, at_once, settle_on))
 
 
-def _play_all(seeds: range, workers: int, at_once: int) -> Verdict:
+def _play_all(seeds: range, workers: int, at_once: int, settle_on: SettleOn) -> Verdict:
     total, began = Verdict(), time.monotonic()
     batches = [seeds[start : start + _PER_BATCH] for start in range(0, len(seeds), _PER_BATCH)]
     with ProcessPoolExecutor(workers, initializer=_silence) as pool:
-        for ended in as_completed([pool.submit(_play_batch, batch, at_once) for batch in batches]):
+        for ended in as_completed([pool.submit(_play_batch, batch, at_once, settle_on) for batch in batches]):
             done = ended.result()
             total.add(done)
             seconds = time.monotonic() - began
-            progress = [f"{total.seeds} schedules, {seconds:.0f} s, {len(total.bad_seeds)} failing", *replays(done)]
+            progress = [
+                f"{total.seeds} schedules, {seconds:.0f} s, {len(total.bad_seeds)} failing",
+                *replays(done, settle_on),
+            ]
             print(*progress, sep="\n", file=sys.stderr, flush=True)  # noqa: T201 - a command
     return total
 

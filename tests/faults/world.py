@@ -8,7 +8,7 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningError, ListPaymentsParams
 from flash_driver.journal.urls import JournalUrl
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
     from tests.faults.schedule import Schedule, Step
 
-__all__ = ["Verdict", "World", "play"]
+__all__ = ["LEFT_OUT", "SettleOn", "Verdict", "World", "play"]
+
+SettleOn: TypeAlias = Literal["query", "event"]
+
+LEFT_OUT: Final = "left out: a forged settlement"
+"""Under this name the lies are counted that a host who believes events is not told."""
 
 _GRACE_SECONDS: Final = 1
 _CALM: Final = Patience(
@@ -109,8 +114,9 @@ class Verdict:
 class World:
     """Server, network and host of one schedule."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, settle_on: SettleOn = "query") -> None:
         self._schedule = schedule
+        self._believes_events = settle_on == "event"
         self._faults: Counter[str] = Counter()
         self._deeds: set[asyncio.Task[None]] = set()
         self._pool = Pool()
@@ -119,6 +125,7 @@ class World:
             invoice_budget=None,
             expiry_grace_seconds=_GRACE_SECONDS,
             network="regtest",
+            settle_on=settle_on,
         )
 
     async def play(self) -> Verdict:
@@ -268,7 +275,10 @@ class World:
     async def _lie(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - told to all
         """Announce a settlement that did not happen."""
         invoices = self._host.invoices
-        if invoices:
+        if invoices and self._believes_events:
+            # What a host asked to be believed is no invention of the driver's.
+            self._faults[LEFT_OUT] += 1
+        elif invoices:
             self._sandbox.announce(invoices[int(pick * len(invoices))].payment_hash)
 
     async def _stranger(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - told to all
@@ -392,6 +402,6 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def play(schedule: Schedule) -> Verdict:
+async def play(schedule: Schedule, settle_on: SettleOn = "query") -> Verdict:
     """Play one schedule from an empty world to the verdict."""
-    return await World(schedule).play()
+    return await World(schedule, settle_on).play()
