@@ -53,7 +53,7 @@ CREATE_SECONDS: Final = 4.9
 
 _SERVER_SECONDS: Final = 4.2
 """How much of that the server may use; the rest is for the journal, which is written last."""
-_LONGEST_WAIT_FOR_TIME: Final = 2.0
+_TIME_SECONDS: Final = 2.0
 _NANOSECONDS: Final = 10**9
 _EXPIRED_REMEMBERED: Final = 100_000
 _FRESH: Final = timedelta(minutes=1)
@@ -322,7 +322,7 @@ class Invoices:
         """Learn the server's time, once: who makes no invoice and asks about each a single time has no other way."""
         self._time_asked = True
         with contextlib.suppress(LightningError):
-            delivery = await self._router.perform(PRICE(), deadline.at_most(_LONGEST_WAIT_FOR_TIME))
+            delivery = await self._router.perform(PRICE(), deadline.at_most(_TIME_SECONDS))
             data = data_of(delivery, "asking for the time")
             if (moment := read_price_time(data)) is not None:
                 self._server_clock.heard(moment)

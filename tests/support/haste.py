@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flash_driver.agenda import Pace
 from flash_driver.patience import Patience
-from flash_driver.payments import Persistence
+from flash_driver.persistence import Persistence
 from flash_driver.transports.handshake import Limits
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def hasten(
     )
     asking._pace = pace or Pace(quick=0.2, heard=0.5, slowest=0.5, retry=0.05, slowest_retry=0.2)
     asking._poll_spacing = timedelta(milliseconds=2)
-    account.payments._persistence = persistence or Persistence(
+    payments = account.payments
+    payments._sending._persistence = payments._resolving._persistence = persistence or Persistence(
         pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=2.0, look=0.05, later=(0.2, 0.5, 1.0)
     )
     return client
