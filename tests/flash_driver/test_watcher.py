@@ -179,6 +179,8 @@ async def test_an_account_that_can_not_be_confirmed_now(bench: Bench, monkeypatc
         await until(lambda: client.health.reconnects == 1)
         sandbox.pay(invoice.bolt11)
         assert await paid(listener) == invoice.id
+        before = sum(operations(sandbox, "me").values())
+        await until(lambda: sum(operations(sandbox, "me").values()) >= before + 4)
         assert account_of(client).watcher._unsure
         sandbox.clear_faults()
         await until(lambda: not account_of(client).watcher._unsure)
