@@ -18,6 +18,7 @@ from flash_driver.payments import Payments
 from flash_driver.rates import RateBook
 from flash_driver.receipts import Receipts
 from flash_driver.replies import Currency
+from flash_driver.server_clock import ServerClock
 from flash_driver.settings import TokenKind
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.router import Router
@@ -55,6 +56,7 @@ class AccountMemory:
     rates: dict[Currency, RateBook] = field(
         default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
     )
+    server_clock: ServerClock = field(default_factory=ServerClock)
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -106,6 +108,7 @@ class Account:
             receipts=self.receipts,
             journal=self.journal,
             budget=Budget(process.invoice_budget),
+            server_clock=memory.server_clock,
         )
         self.payments = Payments(
             process=process, router=self.router, wallets=self.wallets, rates=self.rates, journal=self.journal
@@ -116,8 +119,10 @@ class Account:
             router=self.router,
             invoices=self.invoices,
             journal=self.journal,
+            identify=self._identify,
             on_tick=memory.see_tick,
             poll_spacing=_API_KEY_POLL_SPACING if by_api_key else _POLL_SPACING,
+            believe_events=process.settle_on == "event",
         )
         self.audience = Audience(self.journal, self.watcher)
 
@@ -161,6 +166,10 @@ class Account:
     async def _look_up(self) -> None:
         """Have the server say whose account this is, which `_see_account` hears."""
         await self.wallets.choose(Deadline.after(CREATE_SECONDS))
+
+    async def _identify(self, at_most_old: timedelta) -> None:
+        """Have the server say whose account this is, unless it did so lately."""
+        await self.wallets.choose(Deadline.after(CREATE_SECONDS), at_most_old=at_most_old)
 
     def _see_account(self, account: AccountReply) -> None:
         # A UUID, so the same under every name of the server, and never that of another server's account.

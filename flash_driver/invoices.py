@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,10 +23,12 @@ from flash_driver.bargain import Bargain
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
 from flash_driver.minting import Minter, WalletMoved
+from flash_driver.once import TellOnce
 from flash_driver.operations import INVOICE_STATUS, PRICE
 from flash_driver.payment_request import PAYMENT_HASH
 from flash_driver.rates import RateUnknown
-from flash_driver.replies import InvoiceStatus, read_invoice_status, read_price
+from flash_driver.replies import InvoiceStatus, read_invoice_status, read_price, read_price_time, status_word
+from flash_driver.server_clock import ServerClock
 from flash_driver.settings import DescriptionHashPolicy
 from flash_driver.transports.trail import Trail
 from flash_driver.verdict import data_of
@@ -51,8 +54,7 @@ CREATE_SECONDS: Final = 4.9
 
 _SERVER_SECONDS: Final = 4.2
 """How much of that the server may use; the rest is for the journal, which is written last."""
-_FASTEST_CLOCK: Final = timedelta(hours=1)
-"""No clock is taken to be further ahead; by then an expiry is final however short this process has known of it."""
+_TIME_SECONDS: Final = 2.0
 _NANOSECONDS: Final = 10**9
 _EXPIRED_REMEMBERED: Final = 100_000
 _FRESH: Final = timedelta(minutes=1)
@@ -98,6 +100,7 @@ class Invoices:
         budget: Budget,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         steady: Callable[[], int] = time.monotonic_ns,
+        server_clock: ServerClock | None = None,
     ) -> None:
         self._settings = settings
         self._process = process
@@ -108,6 +111,9 @@ class Invoices:
         self._journal = journal
         self._clock = clock
         self._steady = steady
+        self._server_clock = ServerClock() if server_clock is None else server_clock
+        self._time_asked = False
+        self._tell_once = TellOnce(_log)
         self._expired_since: dict[str, int] = {}
         self._minter = Minter(
             process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
@@ -192,6 +198,7 @@ class Invoices:
             _log.warning("the invoice carries no description hash", payment_hash=minted.request.payment_hash)
         record = minted.record(params.description)
         await self._journal.add_invoice(record)
+        self._server_clock.heard(minted.request.created_at)
         trail.done(minted.transport, payment_hash=record.payment_hash)
         return record
 
@@ -284,9 +291,25 @@ class Invoices:
     async def refresh(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
         """Ask the server how an invoice stands, and keep what it says.
 
-        EXPIRED is believed only after the BOLT11's own expiry plus the grace time (flash-api.md 3.5), which has to have
-        passed since the server first said so, too, because this machine's clock may be fast. A word that is not known
-        is never believed.
+        EXPIRED is believed only when the question was asked after the BOLT11's own expiry plus the grace time
+        (flash-api.md 3.5), by what the server's clock says at least or because the server has been saying so for that
+        long. This machine's own clock has no say: it may be fast. A word that is not known is never believed.
+
+        Raises:
+            LightningError: The server can't be asked, or does not say.
+
+        """
+        asked = self._steady()
+        match await self.ask(record, deadline):
+            case InvoiceStatus.PAID:
+                return await self.settle(record, deadline)
+            case InvoiceStatus.EXPIRED if await self._is_final(record, asked, deadline):
+                self._expired_since.pop(record.payment_hash, None)
+                return await self._journal.expire_invoice(record.payment_hash) or record
+        return record
+
+    async def ask(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceStatus:
+        """Ask the server how an invoice stands, and do nothing about it.
 
         Raises:
             LightningError: The server can't be asked, or does not say.
@@ -294,15 +317,14 @@ class Invoices:
         """
         operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
         data = data_of(await self._router.perform(operation, deadline), "looking up the invoice")
-        match read_invoice_status(data):
-            case InvoiceStatus.PAID:
-                return await self.settle(record, deadline)
-            case InvoiceStatus.EXPIRED if self._is_final(record):
-                self._expired_since.pop(record.payment_hash, None)
-                return await self._journal.expire_invoice(record.payment_hash) or record
-            case InvoiceStatus.UNKNOWN:
-                _log.warning("the server answered with a status that is not known", payment_hash=record.payment_hash)
-        return record
+        status = read_invoice_status(data)
+        if status is InvoiceStatus.UNKNOWN:
+            self._tell_once(
+                "the server answered with a status that is not known",
+                payment_hash=record.payment_hash,
+                status=status_word(data),
+            )
+        return status
 
     async def settle(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
         """Keep that the server said PAID for this very payment hash.
@@ -324,18 +346,31 @@ class Invoices:
             _log.info("invoice settled", payment_hash=settled.payment_hash, settle_index=settled.settle_index)
         return settled
 
-    def _is_final(self, record: InvoiceRecord) -> bool:
-        """Whether the server's word EXPIRED may be believed now."""
-        steady = self._steady()
-        since = self._expired_since.setdefault(record.payment_hash, steady)
+    async def _is_final(self, record: InvoiceRecord, asked: int, deadline: Deadline) -> bool:
+        """Whether the word EXPIRED, in answer to a question of this moment, may be believed.
+
+        The moment of the answer would not do: between the two a payment may land, and a slow process finds out late.
+        """
+        since = self._expired_since.setdefault(record.payment_hash, self._steady())
         if len(self._expired_since) > _EXPIRED_REMEMBERED:
             del self._expired_since[next(iter(self._expired_since))]
-        waited = steady - since >= self._process.expiry_grace_seconds * _NANOSECONDS
-        now = self._clock()
-        return now >= self.final_at(record) and (waited or now >= self.final_at(record) + _FASTEST_CLOCK)
+        if asked - since >= self._process.expiry_grace_seconds * _NANOSECONDS:
+            return True
+        if not self._server_clock.known and not self._time_asked:
+            await self._ask_time(deadline)
+        return self._server_clock.has_passed(self.final_at(record), asked)
+
+    async def _ask_time(self, deadline: Deadline) -> None:
+        """Learn the server's time, once: who makes no invoice and asks about each a single time has no other way."""
+        self._time_asked = True
+        with contextlib.suppress(LightningError):
+            delivery = await self._router.perform(PRICE(), deadline.at_most(_TIME_SECONDS))
+            data = data_of(delivery, "asking for the time")
+            if (moment := read_price_time(data)) is not None:
+                self._server_clock.heard(moment)
 
     def final_at(self, record: InvoiceRecord) -> datetime:
-        """When the server's word EXPIRED may be believed at the earliest, by this machine's clock."""
+        """When the server's word EXPIRED may be believed at the earliest, by the server's clock."""
         return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from connection_strings.errors import LightningError
     from connection_strings.lightning import LightningInvoice
-    from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.journal.base import InvoiceRecord
+    from flash_driver.journal.scoped import AccountJournal
     from flash_driver.watcher import Watcher
 
 __all__ = ["Audience", "FlashInvoiceListener", "parse_cursor"]
@@ -40,12 +41,13 @@ class FlashInvoiceListener:
 
     def __init__(
         self,
-        journal: Journal,
+        journal: AccountJournal,
         after: int,
         failure: Callable[[], LightningError | None],
         on_close: Callable[[], Awaitable[None]],
     ) -> None:
         self._journal = journal
+        self._journal_id = journal.id
         self._index = after
         self._failure = failure
         self._on_close = on_close
@@ -57,7 +59,7 @@ class FlashInvoiceListener:
     @property
     def cursor(self) -> str:
         """Where this listener stands; `listen(after=cursor)` goes on behind the last invoice it gave out."""
-        return f"{self._journal.id}:{self._index}"
+        return f"{self._journal_id}:{self._index}"
 
     async def wait_invoice(self) -> LightningInvoice:
         """Wait for the next paid invoice; several callers at once get one each.
@@ -110,7 +112,12 @@ class FlashInvoiceListener:
                 if self._closed:
                     raise asyncio.CancelledError("the listener was closed")
                 if not self._ready:
-                    self._ready.extend(await self._journal.settled_after(self._index))
+                    settled = await self._journal.settled_after(self._index)
+                    if self._journal.id != self._journal_id:
+                        # The token opens another account now, whose settlements are counted by themselves.
+                        self._journal_id, self._index = self._journal.id, self._journal.begins_at
+                        continue
+                    self._ready.extend(settled)
                 if self._ready:
                     return self._ready.popleft()
                 if (failure := self._failure()) is not None:
@@ -124,7 +131,7 @@ class Audience:
     A listener that is dropped without being closed leaves when it is garbage-collected.
     """
 
-    def __init__(self, journal: Journal, watcher: Watcher) -> None:
+    def __init__(self, journal: AccountJournal, watcher: Watcher) -> None:
         self._journal = journal
         self._watcher = watcher
         self._present: dict[object, weakref.ref[FlashInvoiceListener]] = {}

@@ -34,10 +34,12 @@ __all__ = [
     "read_fee_cents",
     "read_invoice_status",
     "read_price",
+    "read_price_time",
     "read_receipt_hash",
     "read_receive_ids",
     "read_received",
     "read_tick",
+    "status_word",
 ]
 
 T = TypeVar("T")
@@ -45,6 +47,7 @@ T = TypeVar("T")
 _MOST_DIGITS: Final = 30
 """A number of more digits than this, before or after the point, is no money and no price."""
 _LATEST_SECOND: Final = 253_402_300_799
+_LONGEST_WORD: Final = 80
 """The last second of the year 9999, the latest that a datetime can tell."""
 
 
@@ -151,6 +154,11 @@ def read_price(data: Mapping[str, Any]) -> PriceTick | None:
     return _read_tick(_dig(data, "realtimePrice", kind=dict))
 
 
+def read_price_time(data: Mapping[str, Any]) -> datetime | None:
+    """Read when the price in `realtimePrice` was struck; None when the server does not say."""
+    return _read_time(_dig(data, "realtimePrice", kind=dict))
+
+
 def read_created(data: Mapping[str, Any], field: str) -> CreatedReply:
     """Read the payload of an invoice mutation."""
     invoice = _dig(data, field, "invoice", kind=dict)
@@ -163,6 +171,11 @@ def read_invoice_status(data: Mapping[str, Any]) -> InvoiceStatus:
     """Read the answer to `INVOICE_STATUS`."""
     word = _optional(data, "lnInvoicePaymentStatus", "status")
     return InvoiceStatus(word) if word in ("PENDING", "PAID", "EXPIRED") else InvoiceStatus.UNKNOWN
+
+
+def status_word(data: Mapping[str, Any]) -> str:
+    """Return what stands in the place of the status in the answer to `INVOICE_STATUS`, cut and quoted for a log."""
+    return repr(_optional(data, "lnInvoicePaymentStatus", "status"))[:_LONGEST_WORD]
 
 
 def read_fee_cents(data: Mapping[str, Any], field: str) -> Decimal | None:
@@ -242,10 +255,13 @@ def _read_tick(price: Mapping[str, Any]) -> PriceTick | None:
     offset = _maybe_int(price, "btcSatPrice", "offset")
     if base is None or base <= 0 or offset is None or not 0 <= offset <= _MOST_DIGITS:
         return None
+    return PriceTick(base.scaleb(-offset), _read_time(price) or datetime.now(UTC))
+
+
+def _read_time(price: Mapping[str, Any]) -> datetime | None:
     seconds = _maybe_int(price, "timestamp")
     known = seconds is not None and 0 < seconds <= _LATEST_SECOND
-    struck = datetime.fromtimestamp(seconds, UTC) if seconds is not None and known else datetime.now(UTC)
-    return PriceTick(base.scaleb(-offset), struck)
+    return datetime.fromtimestamp(seconds, UTC) if seconds is not None and known else None
 
 
 def _maybe_decimal(row: object, key: str) -> Decimal | None:

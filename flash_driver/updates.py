@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver.outcome import describe
@@ -9,15 +10,31 @@ from flash_driver.outcome import describe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["announced", "oddity"]
+__all__ = ["Announcement", "announced", "oddity"]
 
 _KNOWN_TYPES: Final = {"RealtimePrice", "Price", "LnUpdate", "OnChainUpdate", "IntraLedgerUpdate"}
 _KNOWN_STATUSES: Final = {"PAID", "PENDING", "EXPIRED"}
 _LONGEST: Final = 80
 
 
-def announced(data: Mapping[str, Any]) -> str | None:
-    """Return the payment hash that an event says was paid, or about which it says something nobody knows.
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What an event says of an invoice.
+
+    Attributes:
+        payment_hash: Which one, in lower-case hex.
+        paid: Whether it says PAID; else it says something nobody knows.
+        wallet_id: The wallet that was credited, None when that is not told.
+
+    """
+
+    payment_hash: str
+    paid: bool
+    wallet_id: str | None
+
+
+def announced(data: Mapping[str, Any]) -> Announcement | None:
+    """Return which invoice an event says was paid, or about which it says something nobody knows.
 
     EXPIRED and PENDING are no news: the query is asked at the expiry anyway.
     """
@@ -26,8 +43,11 @@ def announced(data: Mapping[str, Any]) -> str | None:
     if not isinstance(update, dict) or update.get("__typename") != "LnUpdate":
         return None
     payment_hash = update.get("paymentHash")
-    quiet = update.get("status") in ("PENDING", "EXPIRED")
-    return None if quiet or not isinstance(payment_hash, str) else payment_hash.lower()
+    status, wallet_id = update.get("status"), update.get("walletId")
+    if status in ("PENDING", "EXPIRED") or not isinstance(payment_hash, str):
+        return None
+    wallet = wallet_id.lower() if isinstance(wallet_id, str) else None
+    return Announcement(payment_hash.lower(), status == "PAID", wallet)
 
 
 def oddity(data: Mapping[str, Any]) -> str | None:

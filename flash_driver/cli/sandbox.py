@@ -21,7 +21,7 @@ _SERVER, _ACCOUNT, _MONEY = "The server", "The account", "Money and time"
 
 def sandbox(
     *,
-    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 4010,
+    port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.", min=0, max=65535)] = 4010,
     host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
     ws_mutations: Annotated[
         Literal["accept", "decline", "close"], typer.Option(help="What becomes of a mutation on the WebSocket.")
@@ -68,31 +68,40 @@ def sandbox(
     balance_cents: Annotated[
         str, typer.Option(help="What each wallet starts with, in cents.", rich_help_panel=_ACCOUNT)
     ] = "1000000",
-    usd_per_btc: Annotated[str, typer.Option(help="The price at the start.", rich_help_panel=_MONEY)] = "97531.86",
+    usd_per_btc: Annotated[
+        str, typer.Option(metavar="USD", help="The price at the start.", rich_help_panel=_MONEY)
+    ] = "97531.86",
     spread: Annotated[
-        str, typer.Option(help="How far below it invoices are valued: 0.004 is 0.4 %.", rich_help_panel=_MONEY)
+        str,
+        typer.Option(
+            metavar="PART", help="How far below it invoices are valued: 0.004 is 0.4 %.", rich_help_panel=_MONEY
+        ),
     ] = "0.004",
     drift_percent_per_minute: Annotated[
-        str, typer.Option(help="How fast the price moves.", rich_help_panel=_MONEY)
+        str, typer.Option(metavar="PERCENT", help="How fast the price moves.", rich_help_panel=_MONEY)
     ] = "0",
     price_tick_seconds: Annotated[
-        float, typer.Option(help="How often subscribers hear the price.", min=0.001, rich_help_panel=_MONEY)
+        float,
+        typer.Option(metavar="SECONDS", help="How often subscribers hear it.", rich_help_panel=_MONEY),
     ] = 30.0,
     invoice_expiry_seconds: Annotated[
-        int, typer.Option(help="The longest life of an invoice.", min=1, rich_help_panel=_MONEY)
+        int,
+        typer.Option(metavar="SECONDS", help="The longest life of an invoice.", rich_help_panel=_MONEY),
     ] = 60,
     invoice_unit: Annotated[
-        Literal["sat", "msat"], typer.Option(help="What invoices are whole numbers of.", rich_help_panel=_MONEY)
+        Literal["sat", "msat"],
+        typer.Option(metavar="UNIT", help="Invoices are whole sat or msat.", rich_help_panel=_MONEY),
     ] = "msat",
     invoice_rounding: Annotated[
-        Literal["half-even", "down", "up"], typer.Option(help="How they get there.", rich_help_panel=_MONEY)
+        Literal["half-even", "down", "up"],
+        typer.Option(metavar="WAY", help="half-even, down or up.", rich_help_panel=_MONEY),
     ] = "half-even",
     description_hash: Annotated[
         Literal["drop", "honour"],
-        typer.Option(help="What becomes of a description hash; Flash drops it.", rich_help_panel=_MONEY),
+        typer.Option(metavar="WAY", help="drop, as Flash does, or honour.", rich_help_panel=_MONEY),
     ] = "drop",
     send_fee_percent: Annotated[
-        str, typer.Option(help="What a payment out of it costs.", rich_help_panel=_MONEY)
+        str, typer.Option(metavar="PERCENT", help="What a payment costs.", rich_help_panel=_MONEY)
     ] = "0.5",
 ) -> int:
     """Serve a Flash-compatible server until SIGINT or SIGTERM."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["NEWEST", "STEPS", "migrate"]
+__all__ = ["NEWEST", "STEPS", "find_version", "migrate"]
 
 _LOCK: Final = 0x666C617368  # "flash": PostgreSQL names such locks by number
 
@@ -109,13 +109,7 @@ def migrate(connection: Connection, journal: JournalUrl) -> int:
     dialect = connection.dialect.name
     if dialect == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
-    found = _version(connection)
-    if found > NEWEST:
-        raise JournalError(
-            str(journal),
-            f"has schema version {found}, and this flash-driver knows versions up to {NEWEST}",
-            "update flash-driver, or let FLASH_JOURNAL_URL name another journal",
-        )
+    found = find_version(connection, journal)
     if found == NEWEST:
         return found
     if not inspect(connection).has_table(version.name):
@@ -128,7 +122,20 @@ def migrate(connection: Connection, journal: JournalUrl) -> int:
     return found
 
 
-def _version(connection: Connection) -> int:
+def find_version(connection: Connection, journal: JournalUrl) -> int:
+    """Return the version of the tables that are there, zero for none.
+
+    Raises:
+        JournalError: The journal was made by a newer driver.
+
+    """
     if not inspect(connection).has_table(version.name):
         return 0
-    return int(connection.execute(select(version.c.version)).scalar_one())
+    found = int(connection.execute(select(version.c.version)).scalar_one())
+    if found > NEWEST:
+        raise JournalError(
+            str(journal),
+            f"has schema version {found}, and this flash-driver knows versions up to {NEWEST}",
+            "update flash-driver, or let FLASH_JOURNAL_URL name another journal",
+        )
+    return found

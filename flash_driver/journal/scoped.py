@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from flash_driver.journal.base import PAGE
 from flash_driver.journal.errors import JournalError
+from flash_driver.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from flash_driver.settings import InvoiceBudget
 
 __all__ = ["AccountJournal"]
+
+_log: Final = get_logger(part="journal")
 
 
 class AccountJournal:
@@ -32,6 +35,9 @@ class AccountJournal:
         fingerprint: What tells the credential from others.
         look_up: Asks the server whose account the credential opens, and tells `belongs_to`.
 
+    Attributes:
+        begins_at: The settle index that the present journal stood at when it took the place of another account's.
+
     """
 
     def __init__(self, store: JournalStore, fingerprint: str, look_up: Callable[[], Awaitable[None]]) -> None:
@@ -42,6 +48,7 @@ class AccountJournal:
         self._opening: asyncio.Task[Journal] | None = None
         self._opened: Journal | None = None
         self._outdated = True
+        self.begins_at = 0
 
     def belongs_to(self, scope: str) -> None:
         """Take note of what the server said whose account this is."""
@@ -90,8 +97,18 @@ class AccountJournal:
             if scope == self._scope:
                 if journal is None:
                     return None
-                self._opened, self._outdated = journal, False
+                await self._replace_by(journal)
         return self._opened
+
+    async def _replace_by(self, journal: Journal) -> None:
+        """Use this journal from now on; whoever waits for the old one's bell has to find out."""
+        scope, old = self._scope, self._opened
+        if old is not None and old.id != journal.id:
+            _log.warning("the token opens another account now; its invoices and payments are kept apart")
+            self.begins_at = await journal.last_settle_index()
+        self._opened, self._outdated = journal, scope != self._scope
+        if old is not None:
+            old.bell.ring()
 
     @property
     def id(self) -> str:

@@ -6,6 +6,7 @@ import secrets
 from base64 import b32hexencode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
@@ -49,8 +50,9 @@ class ReadInvoice:
     expires_at: datetime
 
 
+@lru_cache(maxsize=4096)
 def read_invoice(payment_request: str) -> ReadInvoice:
-    """Read a BOLT11.
+    """Read a BOLT11; the last ones are kept, because each question about an invoice brings it along.
 
     Raises:
         NotAnInvoiceError: It is none.

@@ -39,6 +39,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "repeated_send": get_args(RepeatedSend),
     "cutover": get_args(CutoverState),
 }
+_SHORTEST_TICK: Final = 0.001
 
 
 def is_loopback(host: str) -> bool:
@@ -130,6 +131,8 @@ class SandboxOptions:
             raise ValueError(f"cutover={self.cutover} needs both a USD and a USDT wallet")
         if self.invoice_expiry_seconds < 1:
             raise ValueError("invoice_expiry_seconds must be at least 1")
+        if not self.price_tick_seconds >= _SHORTEST_TICK:
+            raise ValueError(f"price_tick_seconds must be at least {_SHORTEST_TICK}")
         RateLimit.parse(self.rate_limit)
 
     @property

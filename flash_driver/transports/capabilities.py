@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
@@ -22,6 +22,10 @@ _REMEMBERED_SECONDS: Final = {
 }
 
 
+_DOUBTED_AFTER_SECONDS: Final = 30.0
+"""How long a refusal to execute is believed without doubt; twice that when it was confirmed, and so on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Inability:
     """Why a transport is passed over for now.
@@ -30,12 +34,16 @@ class Inability:
         cause: What kind of trouble it is.
         reason: The same for a person.
         until: When it is forgotten, on the clock of the memory.
+        doubted_from: From when on to ask again harmlessly, should nothing else work.
+        believed: For how long it is believed without doubt, in seconds.
 
     """
 
     cause: Cause
     reason: str
     until: float
+    doubted_from: float
+    believed: float = _DOUBTED_AFTER_SECONDS
 
     @property
     def final(self) -> bool:
@@ -84,6 +92,11 @@ class Capabilities:
             return False
         return True if transport in self._executes else None
 
+    def doubtful(self, transport: str) -> bool:
+        """Whether this transport is passed over for good on a word that may have been a stray one, or is outdated."""
+        inability = self.unable(transport)
+        return inability is not None and inability.final and inability.doubted_from <= self._clock()
+
     def summary(self) -> dict[str, str]:
         """Return what is known, for health reports: transport -> `works`, or why it is passed over."""
         known = dict.fromkeys(sorted(self._executes), "works")
@@ -92,4 +105,12 @@ class Capabilities:
 
     def _remember(self, transport: str, cause: Cause, reason: str) -> None:
         self._executes.discard(transport)
-        self._unable[transport] = Inability(cause, reason, self._clock() + _REMEMBERED_SECONDS[cause])
+        now, before = self._clock(), self.unable(transport)
+        fresh = Inability(cause, reason, now + _REMEMBERED_SECONDS[cause], now + _DOUBTED_AFTER_SECONDS)
+        if before is not None and before.final and not fresh.final:
+            # What kept the server from being asked again says nothing about what it would answer.
+            fresh = replace(before, doubted_from=now + _REMEMBERED_SECONDS[cause])
+        elif before is not None and before.final and before.doubted_from <= now:
+            believed = 2 * before.believed
+            fresh = replace(fresh, doubted_from=now + believed, believed=believed)
+        self._unable[transport] = fresh

@@ -142,6 +142,8 @@ class Router:
                 break
             if trail is not None and following:
                 trail.falling_back(transport.name, following[0].name, tried.reasons[transport.name])
+        else:
+            await self._doubt_refusal(tried, operation, deadline, trail, late)
         return tried.delivery
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
@@ -172,6 +174,26 @@ class Router:
                 second_chance.append(transport)
         yield from second_chance
 
+    async def _doubt_refusal(
+        self,
+        tried: _Tried,
+        operation: Operation,
+        deadline: Deadline,
+        trail: Trail | None,
+        late: Callable[[Evidence], None] | None,
+    ) -> None:
+        """When nothing else works, ask a socket once more that is said to execute nothing, and use it if it does.
+
+        The word may have been a stray one, or the server has been upgraded since.
+        """
+        for socket in self._transports:
+            known = isinstance(socket, WebSocketTransport) and self._capabilities.doubtful(socket.name)
+            if not known or deadline.passed:
+                continue
+            if trail is not None:
+                trail.attempting(socket.name)
+            tried.settles(socket.name, await self._attempt(socket, operation, deadline, trail, late))
+
     async def _attempt(
         self,
         transport: Transport,
@@ -200,11 +222,14 @@ class Router:
         """Connect, and before the first mutation make sure that the server executes mutations on a socket at all.
 
         A question needs no proof, it is one; unless subscriptions live on the socket, which an older server would
-        close. Returns what stands in the way, if anything does.
+        close, or the server is known to execute none. Returns what stands in the way, if anything does.
         """
+        executes = self._capabilities.executes(socket.name)
         harmless = operation.document.kind is Kind.ASK and not socket.subscribed
-        if not harmless and (unproven := await self._prove(socket, deadline)) is not None:
-            return unproven
+        if executes is False or (executes is None and not harmless):
+            unproven = await self._prove(socket, deadline, again=True)
+            if unproven is not None:
+                return unproven
         try:
             await socket.connection(deadline)
         except ConnectionFailed as failure:
@@ -213,15 +238,25 @@ class Router:
             return obstacle
         return None
 
-    async def _prove(self, socket: WebSocketTransport, deadline: Deadline) -> NotExecuted | None:
-        """Make sure that the server executes operations on its socket; returns why not, or why that stays unknown."""
+    async def _prove(
+        self, socket: WebSocketTransport, deadline: Deadline, *, again: bool = False
+    ) -> NotExecuted | None:
+        """Make sure that the server executes operations on its socket; returns why not, or why that stays unknown.
+
+        Args:
+            socket: Where to ask.
+            deadline: When to stop waiting.
+            again: Whether to ask once more where the answer that is remembered has become doubtful.
+
+        """
         try:
             async with asyncio.timeout_at(deadline.at):
                 await self._probing.acquire()
         except TimeoutError:
             return NotExecuted("no time was left to ask whether the socket executes operations", Cause.SLOW)
         try:
-            if self._capabilities.executes(socket.name) is None:
+            doubtful = again and self._capabilities.doubtful(socket.name)
+            if doubtful or self._capabilities.executes(socket.name) is None:
                 outcome = PROBE().classify(await socket.probe(deadline))
                 self._capabilities.learn(socket.name, outcome)
                 if isinstance(outcome, NotExecuted):

@@ -7,34 +7,42 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import logging
 import os
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
-from typing import TYPE_CHECKING, Final
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import TYPE_CHECKING, Final, get_args
 
+from tests.faults.patience import lag
 from tests.faults.schedule import draw
-from tests.faults.world import Verdict, play
+from tests.faults.world import LEFT_OUT, SettleOn, Verdict, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["main", "soak", "table"]
+__all__ = ["main", "replays", "soak", "table"]
 
-_AT_ONCE: Final = 24
-_PER_BATCH: Final = 200
+_AT_ONCE: Final = 40
+_PER_BATCH: Final = 250
+_LATEST: Final = 0.2
+"""No further schedule begins while the event loop is later than this, in seconds: a starved world proves nothing."""
 
 
-async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE) -> Verdict:
-    """Play the schedules of these seeds, so many at once, and add up what they came to."""
-    total, waiting = Verdict(), iter(seeds)
+async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE, settle_on: SettleOn = "query") -> Verdict:
+    """Play the schedules of these seeds, so many at once at most, and add up what they came to."""
+    total, waiting, playing = Verdict(), iter(seeds), 0
 
     async def work() -> None:
+        nonlocal playing
         for seed in waiting:
-            total.add(await play(draw(seed)))
+            while await lag() > _LATEST and playing:
+                pass
+            playing += 1
+            try:
+                total.add(await play(draw(seed), settle_on))
+            finally:
+                playing -= 1
 
     before = asyncio.all_tasks()
     await asyncio.gather(*(work() for _ in range(at_once)))
@@ -51,12 +59,12 @@ async def _leaks(before: set[asyncio.Task[object]]) -> int:
     return sum(name.startswith("flash-driver") for name in names)
 
 
-def table(verdict: Verdict, seconds: float | None = None) -> str:
+def table(verdict: Verdict, seconds: float | None = None, settle_on: SettleOn = "query") -> str:
     """Render what schedules came to."""
     rows: list[tuple[str, object]] = [("schedules", verdict.seeds)]
     rows += [(f"  {name}", count) for name, count in sorted(verdict.faults.items())]
     rows += [
-        ("faults", sum(verdict.faults.values())),
+        ("faults", verdict.faults.total() - verdict.faults[LEFT_OUT]),
         ("invoices", verdict.invoices),
         ("settled", verdict.settled),
         ("delivered", verdict.delivered),
@@ -73,7 +81,15 @@ def table(verdict: Verdict, seconds: float | None = None) -> str:
         rows.append(("seconds", round(seconds)))
     if verdict.bad_seeds:
         rows.append(("failing seeds", " ".join(map(str, sorted(verdict.bad_seeds)))))
-    return "\n".join([*(f"{name:<34}{value:>10}" for name, value in rows), *verdict.notes])
+    return "\n".join(
+        [*(f"{name:<34}{value:>10}" for name, value in rows), *verdict.notes, *replays(verdict, settle_on)]
+    )
+
+
+def replays(verdict: Verdict, settle_on: SettleOn = "query") -> list[str]:
+    """Return the command that replays each schedule that went wrong."""
+    how = "" if settle_on == "query" else f" --settle-on {settle_on}"
+    return [f"replay: python -m tests.faults.soak --seed {seed}{how}" for seed in sorted(verdict.bad_seeds)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="replay this one, and tell what happens")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes to use")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="schedules at once in a process; many starve it")
+    parser.add_argument("--settle-on", choices=get_args(SettleOn), default="query", help="see FLASH_SETTLE_ON")
     chosen = parser.parse_args(arguments)
     began = time.monotonic()
     if chosen.seed is not None:
@@ -91,33 +108,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("flash_driver").setLevel(logging.DEBUG)
         schedule = draw(chosen.seed)
         print(schedule.sandbox, schedule.transports, *schedule.steps, sep="\n")  # noqa: T201 - a command
-        total = _play_batch([chosen.seed], 1)
+        total = _play_batch([chosen.seed], 1, chosen.settle_on)
     else:
-        logging.getLogger("flash_driver").setLevel(logging.CRITICAL)
-        total = _play_all(range(chosen.first, chosen.first + chosen.schedules), chosen.workers, chosen.at_once)
-    print(table(total, time.monotonic() - began))  # noqa: T201 - a command
+        seeds = range(chosen.first, chosen.first + chosen.schedules)
+        total = _play_all(seeds, chosen.workers, chosen.at_once, chosen.settle_on)
+    print(table(total, time.monotonic() - began, chosen.settle_on))  # noqa: T201 - a command
     return 0 if total.sound else 1
 
 
-def _play_batch(seeds: Sequence[int], at_once: int) -> Verdict:
-    return asyncio.run(soak(seeds, at_once))
+def _play_batch(seeds: Sequence[int], at_once: int, settle_on: SettleOn) -> Verdict:
+    return asyncio.run(soak(seeds, at_once, settle_on))
 
 
-def _play_all(seeds: range, workers: int, at_once: int) -> Verdict:
-    total = Verdict()
+def _play_all(seeds: range, workers: int, at_once: int, settle_on: SettleOn) -> Verdict:
+    total, began = Verdict(), time.monotonic()
     batches = [seeds[start : start + _PER_BATCH] for start in range(0, len(seeds), _PER_BATCH)]
     with ProcessPoolExecutor(workers, initializer=_silence) as pool:
-        for done in pool.map(_play_batch, batches, repeat(at_once)):
+        for ended in as_completed([pool.submit(_play_batch, batch, at_once, settle_on) for batch in batches]):
+            done = ended.result()
             total.add(done)
-            if sys.stderr.isatty():
-                sys.stderr.write(f"\r{total.seeds} schedules, {len(total.bad_seeds)} failing")
-    with contextlib.suppress(OSError):
-        sys.stderr.flush()
+            seconds = time.monotonic() - began
+            progress = [
+                f"{total.seeds} schedules, {seconds:.0f} s, {len(total.bad_seeds)} failing",
+                *replays(done, settle_on),
+            ]
+            print(*progress, sep="\n", file=sys.stderr, flush=True)  # noqa: T201 - a command
     return total
 
 
 def _silence() -> None:
-    logging.getLogger("flash_driver").setLevel(logging.CRITICAL)
+    """Keep thousands of reports of the faults, which are the point here, out of sight."""
+    for name in ("flash_driver", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 if __name__ == "__main__":

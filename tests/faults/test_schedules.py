@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.faults.schedule import draw
 from tests.faults.soak import main, soak, table
-from tests.faults.world import Verdict
+from tests.faults.world import LEFT_OUT, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.faults.world import SettleOn
+
 _SEEDS = 200
+_SEEDS_ON_EVENTS = 40
 _AT_ONCE = 20
 
 
@@ -31,13 +35,14 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.timeout(300)
-async def test_nothing_is_lost_doubled_or_invented() -> None:
+@pytest.mark.parametrize(("settle_on", "seeds"), [("query", _SEEDS), ("event", _SEEDS_ON_EVENTS)])
+async def test_nothing_is_lost_doubled_or_invented(settle_on: SettleOn, seeds: int) -> None:
     """Whatever fails, each paid invoice is heard of once and no money leaves twice, by the server's own ledger."""
-    total = await soak(range(_SEEDS), _AT_ONCE)
-    print(table(total))  # noqa: T201 - shown when it fails
-    assert (total.seeds, total.sound, total.bad_seeds) == (_SEEDS, True, [])
+    total = await soak(range(seeds), _AT_ONCE, settle_on)
+    print(table(total, settle_on=settle_on))  # noqa: T201 - shown when it fails
+    assert (total.seeds, total.sound, total.bad_seeds) == (seeds, True, [])
     # Otherwise nothing was put to the test.
-    assert min(total.settled, total.delivered, total.payments, sum(total.faults.values())) > _SEEDS / 2
+    assert min(total.settled, total.delivered, total.payments, total.faults.total()) > seeds / 2
 
 
 def test_a_seed_always_draws_the_same_schedule() -> None:
@@ -52,6 +57,15 @@ def test_a_failure_is_told_by_its_seed() -> None:
     total.add(Verdict(seeds=1, lost=1, bad_seeds=[42]))
     assert not total.sound
     assert "failing seeds                             42" in table(total)
+    assert "replay: python -m tests.faults.soak --seed 42" in table(total)
+    assert "replay: python -m tests.faults.soak --seed 42 --settle-on event" in table(total, settle_on="event")
+
+
+def test_what_was_left_out_is_no_fault() -> None:
+    """A forged event that was not sent is counted apart from what struck."""
+    shown = table(Verdict(seeds=1, faults=Counter({LEFT_OUT: 3, "network: cut": 2})))
+    assert f"faults{2:>38}" in shown
+    assert LEFT_OUT in shown
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from decimal import ROUND_UP, Decimal, localcontext
-from functools import partial
-from operator import add
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,12 +26,21 @@ from connection_strings.errors import (
 from flash_driver.deadline import Deadline
 from flash_driver.rates import RateUnknown
 from flash_driver.replies import InvoiceStatus
+from flash_driver.server_clock import ServerClock
 from flash_driver.settings import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import BEHALF, USD, lnurl, of_sat, orphans
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from connection_strings import LightningInvoice
+    from flash_driver.client import FlashLightningClient
+    from flash_driver.operations import Operation
+    from flash_driver.transports.router import Delivery
     from flash_driver.wallets import ChosenWallet
     from tests.support.driver import Bench
 
@@ -314,35 +322,112 @@ async def test_strange_status_is_no_verdict(bench: Bench) -> None:
         await client.get_invoice(invoice.id)
 
 
+async def status_of(client: FlashLightningClient, invoice: LightningInvoice) -> LightningInvoiceStatus:
+    """Look an invoice up that there is."""
+    found = await client.get_invoice(invoice.id)
+    assert found is not None
+    return found.status
+
+
+def wall_and_steady(client: FlashLightningClient, wall: datetime) -> Callable[[int], None]:
+    """Stop this machine's clocks; returns what moves the steady one to so many seconds from now."""
+    invoices = client._account().invoices
+    start = time.monotonic_ns()
+    invoices._clock = lambda: wall
+
+    def move(seconds: int) -> None:
+        invoices._steady = lambda: start + seconds * 10**9
+
+    move(0)
+    return move
+
+
+@pytest.mark.parametrize("fast", [timedelta(0), timedelta(hours=2), timedelta(days=400)])
 @pytest.mark.parametrize(
-    ("late", "waited", "status"),
+    ("asked", "status"),
     [
-        (9, 60, LightningInvoiceStatus.UNPAID),
-        (10, 9, LightningInvoiceStatus.UNPAID),
-        (10, 10, LightningInvoiceStatus.EXPIRED),
-        (3609, 0, LightningInvoiceStatus.UNPAID),
-        (3610, 0, LightningInvoiceStatus.EXPIRED),
+        pytest.param([69], LightningInvoiceStatus.UNPAID, id="too early"),
+        pytest.param([71], LightningInvoiceStatus.EXPIRED, id="late enough by what the server's clock says at least"),
+        pytest.param([40, 49], LightningInvoiceStatus.UNPAID, id="not for long enough"),
+        pytest.param([40, 51], LightningInvoiceStatus.EXPIRED, id="for long enough"),
     ],
 )
 async def test_expired_is_said_after_the_grace_only(
-    bench: Bench, late: int, waited: int, status: LightningInvoiceStatus
+    bench: Bench, asked: list[int], status: LightningInvoiceStatus, fast: timedelta
 ) -> None:
-    """EXPIRED counts after the grace by the clock and since the server first said so: the clock may be fast."""
+    """EXPIRED counts after the grace by the server's clock, or since it first said so: this machine's may be fast."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, process=ProcessSettings(expiry_grace_seconds=10, invoice_budget=None))
     invoice = await client.create_invoice(of_sat(1000))
     sandbox._bank.clock = lambda: invoice.expires_at + timedelta(seconds=1)
+    move = wall_and_steady(client, invoice.expires_at + fast)
+    told = []
+    for seconds in asked:
+        move(seconds)
+        told.append(await status_of(client, invoice))
+    assert told == [*[LightningInvoiceStatus.UNPAID] * (len(asked) - 1), status]
+
+
+async def test_a_payment_between_question_and_answer(bench: Bench) -> None:
+    """An answer that says EXPIRED and comes late proves nothing about the time it took: a payment may have landed."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, process=ProcessSettings(expiry_grace_seconds=10, invoice_budget=None))
+    invoice = await client.create_invoice(of_sat(1000))
+    move = wall_and_steady(client, invoice.expires_at)
+    move(61)
+    sandbox._bank.clock = lambda: invoice.expires_at + timedelta(seconds=1)
+    assert await status_of(client, invoice) is LightningInvoiceStatus.UNPAID
+    router = client._account().router
+    perform = router.perform
+
+    async def slow(operation: Operation, *arguments: Any, **options: Any) -> Delivery:
+        delivery = await perform(operation, *arguments, **options)
+        sandbox.pay(invoice.bolt11, force=True)
+        move(3600)
+        return delivery
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(router, "perform", slow)
+        assert await status_of(client, invoice) is LightningInvoiceStatus.UNPAID
+    assert await status_of(client, invoice) is LightningInvoiceStatus.PAID
+
+
+@pytest.mark.parametrize(
+    ("late", "status"),
+    [(9, LightningInvoiceStatus.UNPAID), (11, LightningInvoiceStatus.EXPIRED)],
+)
+async def test_who_makes_no_invoice_asks_for_the_time(
+    bench: Bench, tmp_path: Path, late: int, status: LightningInvoiceStatus
+) -> None:
+    """A process that asks about an invoice a single time learns the server's time from its price, asked for once."""
+    process = ProcessSettings.model_validate(
+        {"journal_url": f"sqlite+aiosqlite:///{tmp_path}/journal.db", "invoice_budget": None}
+    )
+    sandbox = await bench.sandbox()
+    async with await bench.client(sandbox, process=process) as first:
+        invoice = await first.create_invoice(of_sat(1000))
+    sandbox._bank.clock = sandbox._bank.custodian._clock = lambda: invoice.expires_at + timedelta(seconds=late)
+    client = await bench.client(sandbox, process=process)
+    wall_and_steady(client, invoice.expires_at + timedelta(days=1))
+    before = operations(sandbox, "realtimePrice")
+    for _ in range(2):
+        assert await status_of(client, invoice) is status
+    assert sum(operations(sandbox, "realtimePrice").values()) - sum(before.values()) == 1
+
+
+async def test_a_server_that_tells_no_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any time of the server's, EXPIRED counts when it has been said for as long as the grace."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, process=ProcessSettings(expiry_grace_seconds=10, invoice_budget=None))
+    invoice = await client.create_invoice(of_sat(1000))
     invoices = client._account().invoices
-    invoices._clock = partial(add, invoice.expires_at, timedelta(seconds=late))
-    if waited:
-        invoices._steady = lambda: 10**12
-        early = await client.get_invoice(invoice.id)
-        assert early is not None
-        assert early.status is LightningInvoiceStatus.UNPAID
-    invoices._steady = lambda: 10**12 + waited * 10**9
-    found = await client.get_invoice(invoice.id)
-    assert found is not None
-    assert found.status is status
+    invoices._server_clock = ServerClock()
+    monkeypatch.setattr("flash_driver.invoices.read_price_time", lambda _data: None)
+    sandbox._bank.clock = lambda: invoice.expires_at + timedelta(days=1)
+    move = wall_and_steady(client, invoice.expires_at + timedelta(days=1))
+    assert await status_of(client, invoice) is LightningInvoiceStatus.UNPAID
+    move(11)
+    assert await status_of(client, invoice) is LightningInvoiceStatus.EXPIRED
 
 
 async def test_what_is_remembered_of_expiries_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +441,7 @@ async def test_what_is_remembered_of_expiries_is_bounded(bench: Bench, monkeypat
     for invoice in made:
         await client.get_invoice(invoice.id)
     assert list(invoices._expired_since) == [invoice.id for invoice in made[1:]]
-    invoices._clock = partial(add, made[-1].expires_at, timedelta(hours=2))
+    wall_and_steady(client, made[-1].expires_at)(7200)
     await client.get_invoice(made[-1].id)
     assert list(invoices._expired_since) == [made[1].id]
 
@@ -377,16 +462,16 @@ async def test_the_server_leaves_time_for_the_journal(bench: Bench, monkeypatch:
 
 
 async def test_unknown_word_is_kept_as_unpaid(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A status that this driver has never heard of is told to the log and changes nothing."""
+    """A status that this driver has never heard of is told to the log, once, and changes nothing."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     invoice = await client.create_invoice(of_sat(1000))
     monkeypatch.setattr("flash_driver.invoices.read_invoice_status", lambda _data: InvoiceStatus.UNKNOWN)
     with recorded() as story:
-        found = await client.get_invoice(invoice.id)
-    assert found is not None
-    assert found.status is LightningInvoiceStatus.UNPAID
-    assert story.entry("the server answered with a status that is not known")["payment_hash"] == invoice.id
+        for _ in range(3):
+            assert await status_of(client, invoice) is LightningInvoiceStatus.UNPAID
+    told = story.entry("the server answered with a status that is not known")
+    assert (told["payment_hash"], told["status"]) == (invoice.id, "'PENDING'")
 
 
 async def test_settling_twice_tells_once(bench: Bench) -> None:

@@ -22,11 +22,14 @@ MONEY = (
     "flash_driver/minting.py",
     "flash_driver/payment_request.py",
     "flash_driver/payments.py",
+    "flash_driver/preparing.py",
     "flash_driver/price_path.py",
     "flash_driver/rate_theory.py",
     "flash_driver/rates.py",
     "flash_driver/receipts.py",
     "flash_driver/replies.py",
+    "flash_driver/resolving.py",
+    "flash_driver/sending.py",
     "flash_driver/wire.py",
 )
 DIVIDES_DECIMALS = {
@@ -48,7 +51,7 @@ DIVIDES_DECIMALS = {
     "rates.RateBook.quote",
     "rates.RateBook.to_msat",
 }
-WITH_TIMEOUTS = {"payments"}
+WITH_TIMEOUTS = {"payments", "preparing", "resolving", "sending"}
 """Modules that also hand time-outs, which are floats, to asyncio: only calls of `float` and divisions count."""
 FLOATS = {"float", "total_seconds", "timestamp", "isclose", "fsum", "random", "uniform", "getcontext"}
 """Names that give floats, or that depend on the context the host has set."""

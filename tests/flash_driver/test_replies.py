@@ -26,10 +26,12 @@ from flash_driver.replies import (
     read_fee_cents,
     read_invoice_status,
     read_price,
+    read_price_time,
     read_receipt_hash,
     read_receive_ids,
     read_received,
     read_tick,
+    status_word,
 )
 
 if TYPE_CHECKING:
@@ -158,12 +160,25 @@ def test_price_struck_at_no_time(seconds: object) -> None:
     tick = read_price({"realtimePrice": {**TICK, "timestamp": seconds}})
     assert tick is not None
     assert before <= tick.time <= datetime.now(UTC)
+    assert read_price_time({"realtimePrice": {**TICK, "timestamp": seconds}}) is None
+
+
+def test_time_of_the_price() -> None:
+    """The server's own time is told apart from none; this machine's clock never stands in for it."""
+    assert read_price_time({"realtimePrice": TICK}) == PRICE.time
 
 
 def test_price_missing() -> None:
     """No price at all is a wrong answer to the question for it."""
     with pytest.raises(InvalidReply, match="realtimePrice"):
         read_price({})
+
+
+def test_status_word() -> None:
+    """What stands for a status is quoted and cut, whatever it is."""
+    assert status_word({"lnInvoicePaymentStatus": {"status": "HELD"}}) == "'HELD'"
+    assert status_word({"lnInvoicePaymentStatus": None}) == "None"
+    assert len(status_word({"lnInvoicePaymentStatus": {"status": "x" * 500}})) == 80
 
 
 def test_fee() -> None:
@@ -374,6 +389,7 @@ READERS: tuple[Callable[[Any], object], ...] = (
     read_account,
     read_balances,
     read_price,
+    read_price_time,
     lambda data: read_created(data, "f"),
     read_invoice_status,
     lambda data: read_fee_cents(data, "f"),
@@ -408,6 +424,7 @@ def test_every_leaf_may_be_anything(leaf: object) -> None:
         (read_price, {"realtimePrice": price}),
         (read_price, {"realtimePrice": {**TICK, "btcSatPrice": {"base": leaf, "offset": 12}}}),
         (read_price, {"realtimePrice": {**TICK, "timestamp": leaf}}),
+        (read_price_time, {"realtimePrice": {**TICK, "timestamp": leaf}}),
         (read_tick, update(__typename="LnUpdate", paymentHash=leaf, status=leaf)),
         (read_tick, update(__typename="RealtimePrice", denominatorCurrency="USD", **price)),
         (lambda data: read_received(data, PAYMENT_HASH, ("w1",)), receipt(amount=leaf, paymentPreimage=leaf)),

@@ -21,6 +21,7 @@ from connection_strings import (
     LightningInvoice,
     LightningInvoiceStatus,
 )
+from flash_driver.transports import capabilities
 from tests.support.driver import operations
 from tests.support.logs import recorded
 
@@ -230,6 +231,21 @@ async def test_second_invoice_on_a_declining_server_costs_one_request(bench: Ben
     assert after["http_requests"] - before["http_requests"] == 1
     assert after["opened"] == before["opened"]
     assert story.steps == ["attempting HTTP", "creating invoice via HTTP", "invoice created via HTTP"]
+
+
+async def test_a_stray_refusal_heals_where_http_refuses_the_token(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One word of the server's on a bad day does not stop a shop whose token opens sockets alone."""
+    monkeypatch.setattr(capabilities, "_DOUBTED_AFTER_SECONDS", 0.0)
+    sandbox = await bench.sandbox(http_bearer="reject")
+    client = await bench.client(sandbox)
+    await client.create_invoice(COFFEE)
+    sandbox.arm("decline", operation=CREATE)
+    with recorded() as story:
+        assert is_for_coffee(await client.create_invoice(COFFEE))
+    assert story.steps[-1] == "invoice created via WebSocket"
+    assert operations(sandbox, CREATE) == {"websocket": 3, "http": 2}
 
 
 async def test_memory_is_shared_by_clients_of_the_same_account(bench: Bench) -> None:

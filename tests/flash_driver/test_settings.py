@@ -160,10 +160,11 @@ def test_process_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("FLASH_INVOICE_BUDGET", "5/60")
     monkeypatch.setenv("FLASH_EXPIRY_GRACE_SECONDS", "30")
     monkeypatch.setenv("FLASH_NETWORK", "regtest")
+    monkeypatch.setenv("FLASH_SETTLE_ON", "event")
     found = ProcessSettings.from_environment()
     assert found.invoice_budget == InvoiceBudget(5, 60)
     assert found.expiry_grace_seconds == 30
-    assert found.network == "regtest"
+    assert (found.network, found.settle_on) == ("regtest", "event")
 
 
 @pytest.mark.parametrize(("text", "budget"), [("20/120", InvoiceBudget(20, 120)), (" OFF ", None)])
@@ -180,6 +181,7 @@ def test_invoice_budget_is_a_ratio_or_off(text: str, budget: InvoiceBudget | Non
         ("FLASH_EXPIRY_GRACE_SECONDS", "-1"),
         ("FLASH_EXPIRY_GRACE_SECONDS", CANARY),
         ("FLASH_NETWORK", CANARY),
+        ("FLASH_SETTLE_ON", CANARY),
     ],
 )
 def test_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -4,9 +4,18 @@ from typing import Any
 
 import pytest
 
-from flash_driver.updates import announced, oddity
+from flash_driver.updates import Announcement, announced, oddity
 
 HASH = "AB" * 32
+LOWER = HASH.lower()
+
+
+ODD = Announcement(LOWER, paid=False, wallet_id=None)
+
+
+def said_paid(wallet_id: str | None) -> Announcement:
+    """Return what a settlement is read as."""
+    return Announcement(LOWER, paid=True, wallet_id=wallet_id)
 
 
 def event(**update: Any) -> dict[str, Any]:
@@ -15,11 +24,21 @@ def event(**update: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "payment_hash", "words"),
+    ("data", "announcement", "words"),
     [
-        (event(__typename="LnUpdate", paymentHash=HASH, status="PAID", walletId="another"), HASH.lower(), None),
-        (event(__typename="LnUpdate", paymentHash=HASH, status="SETTLED"), HASH.lower(), "unknown state 'SETTLED'"),
-        (event(__typename="LnUpdate", paymentHash=HASH, status=None), HASH.lower(), "unknown state None"),
+        (
+            event(__typename="LnUpdate", paymentHash=HASH, status="PAID", walletId="A-1"),
+            said_paid("a-1"),
+            None,
+        ),
+        (event(__typename="LnUpdate", paymentHash=HASH, status="PAID"), said_paid(None), None),
+        (event(__typename="LnUpdate", paymentHash=HASH, status="paid"), ODD, "'paid'"),
+        (
+            event(__typename="LnUpdate", paymentHash=HASH, status="SETTLED"),
+            ODD,
+            "'SETTLED'",
+        ),
+        (event(__typename="LnUpdate", paymentHash=HASH, status=None), ODD, "state None"),
         (event(__typename="LnUpdate", paymentHash=HASH, status="EXPIRED"), None, None),
         (event(__typename="LnUpdate", paymentHash=HASH, status="PENDING"), None, None),
         (event(__typename="LnUpdate", paymentHash=7, status="PAID"), None, "without a payment hash"),
@@ -35,8 +54,8 @@ def event(**update: Any) -> dict[str, Any]:
         (event(__typename="W" * 999), None, "WWW"),
     ],
 )
-def test_what_an_event_tells(data: dict[str, Any], payment_hash: str | None, words: str | None) -> None:
+def test_what_an_event_tells(data: dict[str, Any], announcement: Announcement | None, words: str | None) -> None:
     """Only a settlement, or a state nobody knows, makes us ask; the rest is noise, or odd enough to be told."""
-    assert announced(data) == payment_hash
+    assert announced(data) == announcement
     found = oddity(data)
     assert (found is None) if words is None else (found is not None and words in found and len(found) < 120)

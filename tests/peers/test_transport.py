@@ -141,7 +141,9 @@ async def test_declining_server(peer: StartPeer) -> None:
             assert operation.classify(evidence) == NotExecuted(DECLINED[0]["message"], Cause.DECLINED)
         await server.pay(minted.payment_hash)
         assert read_price({"realtimePrice": (await subscription.receive()).data["myUpdates"]["update"]})  # type: ignore[index]  # an event of ours
-        assert announced((await subscription.receive()).data or {}) == minted.payment_hash
+        told = announced((await subscription.receive()).data or {})
+        assert told is not None
+        assert (told.payment_hash, told.paid) == (minted.payment_hash, True)
 
 
 async def test_closing_server(peer: StartPeer) -> None:
@@ -167,7 +169,9 @@ async def test_probe_spares_the_subscription_of_a_closing_server(peer: StartPeer
     assert await transport.probe(soon()) == Closed(4500)
     await server.pay(minted.payment_hash)
     async with within():
-        assert announced((await subscription.receive()).data or {}) == minted.payment_hash
+        told = announced((await subscription.receive()).data or {})
+        assert told is not None
+        assert (told.payment_hash, told.paid) == (minted.payment_hash, True)
     await transport.aclose()
 
 

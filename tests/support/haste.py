@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from flash_driver.agenda import Pace
 from flash_driver.patience import Patience
-from flash_driver.payments import Persistence
+from flash_driver.persistence import Persistence
 from flash_driver.transports.handshake import Limits
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def hasten(
         account.socket._limits = limits or short
         for lane in account.socket._lanes:
             lane._limits = limits or short
-    watcher = account.watcher
-    watcher._patience = patience or Patience(
+    asking, hearing = account.watcher._asking, account.watcher._hearing
+    asking._patience = hearing._patience = account.watcher._patience = patience or Patience(
         connect=3.0,
         ask=3.0,
         backoff=0.05,
@@ -50,9 +50,10 @@ def hasten(
         refusal=0.3,
         reload=1.0,
     )
-    watcher._pace = pace or Pace(quick=0.2, heard=0.5, slowest=0.5, retry=0.05, slowest_retry=0.2)
-    watcher._poll_spacing = timedelta(milliseconds=2)
-    account.payments._persistence = persistence or Persistence(
+    asking._pace = pace or Pace(quick=0.2, heard=0.5, slowest=0.5, retry=0.05, slowest_retry=0.2)
+    asking._poll_spacing = timedelta(milliseconds=2)
+    payments = account.payments
+    payments._sending._persistence = payments._resolving._persistence = persistence or Persistence(
         pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=2.0, look=0.05, later=(0.2, 0.5, 1.0)
     )
     return client

@@ -29,7 +29,8 @@ from flash_driver import account
 from flash_driver.client import FlashLightningClient
 from flash_driver.journal.engine import WRITES
 from flash_driver.journal.scoped import AccountJournal
-from flash_driver.payments import Payments, Persistence
+from flash_driver.payments import Payments
+from flash_driver.persistence import Persistence
 from flash_driver.pool import Pool
 from flash_driver.settings import FlashSettings, InvoiceBudget, ProcessSettings
 from flash_driver.transports.router import Router

@@ -9,6 +9,7 @@ from connection_strings.grammar import ConnectionString
 from flash_driver import __version__
 from flash_driver.cli.doctor.advice import LOG_IN_AGAIN
 from flash_driver.cli.doctor.findings import NotApplicable, Trouble
+from flash_driver.cli.doctor.memory import check_journal
 from flash_driver.cli.doctor.network import Place, reach
 from flash_driver.cli.doctor.routes import RouteFindings, check_clock, check_price, check_wallet, examine_route
 from flash_driver.cli.doctor.socket import STEPS, SocketFindings, examine_socket
@@ -34,7 +35,18 @@ _API_KEY: Final = (
     "in the Flash app and use it as the token; HTTP takes that."
 )
 _ROUTES: Final = {"http": "HTTP route", "graphql": "GraphQL client route"}
-_AFTER_THE_STRING: Final = ("DNS", "TCP", "TLS", *STEPS, *_ROUTES.values(), "token", "wallet", "price", "clock")
+_AFTER_THE_STRING: Final = (
+    "DNS",
+    "TCP",
+    "TLS",
+    *STEPS,
+    *_ROUTES.values(),
+    "token",
+    "wallet",
+    "price",
+    "clock",
+    "journal",
+)
 
 
 async def examine(examination: Examination, text: str) -> None:
@@ -83,7 +95,8 @@ class _Patient:
         has_wallet = await check_wallet(self._examination, account, self._settings)
         await check_price(self._examination, self._transport(works[0]) if works else None)
         await check_clock(self._examination, self._settings.server, self._tls, reachable=reached[server])
-        self._examination.creates = works if has_wallet else []
+        remembers = await check_journal(self._examination)
+        self._examination.creates = works if has_wallet and remembers else []
         hears = ["subscription"] if socket.hears else []
         self._examination.hears = hears + (["asking"] if works else [])
         if socket.authenticated and not works:

@@ -5,8 +5,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 
 import flash_driver.sandbox as sandbox_package
+from flash_driver.cli.app import app
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from tests.flash_driver.cli.commands import CANARY
 
@@ -39,6 +41,18 @@ async def test_ready_line_is_all_there_is(cli: Commands, served: list[SandboxOpt
     assert list(ended.json) == KEYS
     assert ended.json["token"].startswith("ory_st_")
     assert served[0] == SandboxOptions()
+
+
+async def test_help_names_every_option_in_full(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns no option is cut, and no line is longer."""
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = (await cli("sandbox", "--help")).out
+    commands: Any = typer.main.get_command(app)
+    options = [option for parameter in commands.commands["sandbox"].params for option in parameter.opts]
+    assert len(options) > 20
+    assert [option for option in options if f" {option} " not in shown] == []
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptions]) -> None:

@@ -12,6 +12,7 @@ from flash_driver.journal.scoped import AccountJournal
 from flash_driver.journal.store import MemoryStore
 from flash_driver.settings import InvoiceBudget
 from tests.support.journals import NOON, a_payment, an_invoice, settle
+from tests.support.logs import recorded
 
 
 class Server:
@@ -91,6 +92,23 @@ async def test_a_token_that_turns_out_to_be_anothers() -> None:
     assert await journal.list_invoices() == []
     assert first == ([an_invoice(1)], first[1])
     assert journal.id != first[1]
+
+
+async def test_whoever_waits_finds_out_that_the_account_is_another() -> None:
+    """The old journal's bell rings, and where the new one stood is kept, so that nothing settled later is missed."""
+    store, server = MemoryStore(), Server("another account")
+    other = opening(store, server, "their token")
+    await other.add_invoice(an_invoice(1))
+    await settle(other, 1)
+    journal = opening(store, Server())
+    await journal.last_settle_index()
+    with journal.bell.waiting() as rung, recorded() as story:
+        journal.belongs_to("another account")
+        await journal.list_invoices()
+        async with asyncio.timeout(5):
+            await rung
+    assert journal.begins_at == 1
+    assert [entry["log_level"] for entry in story.entries] == ["warning"]
 
 
 async def test_an_open_journal_stays_at_hand_when_the_account_is_told() -> None:

@@ -19,6 +19,7 @@ from flash_driver.sandbox.options import is_loopback
         ({"default_wallet": "USDT"}, "default_wallet must be the currency of one of the wallets"),
         ({"cutover": "COMPLETE"}, "cutover=COMPLETE needs both a USD and a USDT wallet"),
         ({"invoice_expiry_seconds": 0}, "invoice_expiry_seconds must be at least 1"),
+        ({"price_tick_seconds": 0.0}, "price_tick_seconds must be at least 0.001"),
         ({"rate_limit": "many"}, "rate_limit must read like 20/120, 20/120/300 or off"),
     ],
 )

@@ -142,6 +142,68 @@ def test_a_loss_calls_for_a_new_proof() -> None:
     assert memory.executes("websocket") is None
 
 
+@pytest.mark.parametrize("outcome", [DECLINED, CLOSED])
+def test_declining_is_doubted_after_a_while(outcome: NotExecuted) -> None:
+    """What declined may be asked again after half a minute, after each confirmation twice as late, and stays known."""
+    clock = Clock()
+    memory = Capabilities(clock)
+    assert not memory.doubtful("websocket")
+    for pause in (30, 60, 120):
+        memory.learn("websocket", outcome)
+        clock.now += pause - 0.001
+        assert not memory.doubtful("websocket")
+        clock.now += 0.001
+        assert memory.doubtful("websocket")
+        assert memory.executes("websocket") is False
+
+
+def test_many_refusals_at_once_are_no_confirmation() -> None:
+    """Ten requests in flight that are all declined tell no more than one."""
+    clock = Clock()
+    memory = Capabilities(clock)
+    for _ in range(10):
+        memory.learn("websocket", DECLINED)
+    clock.now += 30
+    assert memory.doubtful("websocket")
+
+
+def test_an_answer_ends_the_doubt() -> None:
+    """A server that executes after all is believed, and the next refusal is doubted early again."""
+    clock = Clock()
+    memory = Capabilities(clock)
+    memory.learn("websocket", DECLINED)
+    clock.now += 30
+    memory.learn("websocket", Completed({}))
+    assert (memory.executes("websocket"), memory.doubtful("websocket")) == (True, False)
+    memory.learn("websocket", DECLINED)
+    clock.now += 30
+    assert memory.doubtful("websocket")
+
+
+def test_trouble_on_the_way_to_the_question_is_no_answer() -> None:
+    """A server that declined and can't be reached now still counts as declining, and is doubted after the trouble."""
+    clock = Clock()
+    memory = Capabilities(clock)
+    memory.learn("websocket", DECLINED)
+    clock.now += 30
+    memory.learn("websocket", NotExecuted("no handshake", Cause.SLOW))
+    assert (memory.executes("websocket"), memory.doubtful("websocket")) == (False, False)
+    clock.now += 30
+    assert memory.doubtful("websocket")
+    assert memory.summary() == {"websocket": "only subscriptions"}
+
+
+@pytest.mark.parametrize("cause", [Cause.CREDENTIAL, Cause.SLOW, Cause.UNREACHABLE])
+def test_passing_trouble_needs_no_doubt(cause: Cause) -> None:
+    """What is tried last anyway is never doubtful."""
+    clock = Clock()
+    memory = Capabilities(clock)
+    memory.learn("http", NotExecuted("why", cause))
+    assert not memory.doubtful("http")
+    clock.now += 0.9
+    assert not memory.doubtful("http")
+
+
 def test_clock_of_its_own() -> None:
     """Without a clock given it uses the machine's monotonic one."""
     memory = Capabilities()

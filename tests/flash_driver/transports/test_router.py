@@ -261,6 +261,17 @@ async def test_a_way_that_declines_gets_no_last_chance() -> None:
     assert way.asked == []
 
 
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Tell the time."""
+        return self.now
+
+
 # --- the story ------------------------------------------------------------------------------------------------------
 
 
@@ -318,11 +329,13 @@ class Kinds:
             await peer.answer(message["id"], **(CREATED.data or {}) if name == "InvoiceCreate" else {"a": 1})
 
 
-def over(server: Served, *more: Fake, **options: Any) -> tuple[Router, WebSocketTransport]:
+def over(
+    server: Served, *more: Fake, memory: Capabilities | None = None, **options: Any
+) -> tuple[Router, WebSocketTransport]:
     """Make a router with a real socket in front of other ways."""
     limits = Limits(close_timeout=0.2, suspicion_timeout=0.2)
     socket = WebSocketTransport(server.endpoint(**options), limits)
-    return Router([socket, *more], Capabilities()), socket
+    return Router([socket, *more], memory or Capabilities()), socket
 
 
 async def test_first_mutation_is_preceded_by_a_harmless_question() -> None:
@@ -385,6 +398,69 @@ async def test_declining_socket_is_remembered() -> None:
             assert (await router.perform(create(), Deadline.after(20))).transport == "http"
         await socket.aclose()
     assert kinds.asked == ["Probe"]
+
+
+@pytest.mark.parametrize("operation", [create(), PROBE()])
+async def test_stray_refusal_heals(operation: Operation) -> None:
+    """When nothing else works, a socket that declined once is asked again harmlessly after a while, and used."""
+    clock, kinds = Clock(), Kinds()
+    memory = Capabilities(clock)
+    memory.learn("websocket", NotExecuted("only subscriptions", Cause.DECLINED))
+    async with served(kinds) as server:
+        router, socket = over(server, Fake("http", *[HttpStatus(401)] * 2), memory=memory)
+        first = await router.perform(operation, Deadline.after(20))
+        assert first.reasons == {"websocket": "only subscriptions (remembered)", "http": "HTTP 401"}
+        assert kinds.asked == []
+        clock.now += 30
+        second = await router.perform(operation, Deadline.after(20))
+        assert (type(second.outcome), second.transport) == (Completed, "websocket")
+        assert memory.executes("websocket") is True
+        await socket.aclose()
+    assert kinds.asked == ["Probe", operation.document.name]
+
+
+async def test_decliner_is_not_asked_again_and_again() -> None:
+    """A server that really declines hears one harmless question per doubt, rarer each time, whatever else fails."""
+    clock, kinds = Clock(), Kinds(closes=True)
+    memory = Capabilities(clock)
+    async with served(kinds) as server:
+        router, socket = over(server, Fake("http", *[NotConnected("refused")] * 100), memory=memory)
+        asked = []
+        for seconds in (0, 29, 1, 59, 1, 119, 1):
+            clock.now += seconds
+            many = [router.perform(create(), Deadline.after(20)) for _ in range(5)]
+            assert {type(each.outcome) for each in await asyncio.gather(*many)} == {NotExecuted}
+            asked.append(kinds.asked.count("Probe"))
+        await socket.aclose()
+    assert asked == [1, 1, 2, 2, 3, 3, 4]
+    assert set(kinds.asked) == {"Probe"}
+
+
+async def test_decliner_is_left_alone_while_something_works() -> None:
+    """However old the memory is, what works is used, with all the time there is, and the socket is not asked."""
+    clock, kinds, way = Clock(), Kinds(), Fake("http", CREATED)
+    memory = Capabilities(clock)
+    memory.learn("websocket", NotExecuted("only subscriptions", Cause.DECLINED))
+    clock.now += 3000
+    async with served(kinds) as server:
+        router, socket = over(server, way, memory=memory)
+        assert (await router.perform(create(), Deadline.after(20))).transport == "http"
+        await socket.aclose()
+    assert kinds.asked == []
+    assert way.seconds[0] > 15
+
+
+async def test_doubt_sends_no_payment_twice() -> None:
+    """A payment that may have been made elsewhere is not sent on the socket, doubtful or not."""
+    clock, kinds = Clock(), Kinds()
+    memory = Capabilities(clock)
+    memory.learn("websocket", NotExecuted("only subscriptions", Cause.DECLINED))
+    clock.now += 3000
+    async with served(kinds) as server:
+        router, socket = over(server, Fake("http", TimedOut()), memory=memory)
+        assert isinstance((await router.perform(pay(key=False), Deadline.after(20))).outcome, Unknown)
+        await socket.aclose()
+    assert kinds.asked == []
 
 
 async def test_no_connection_is_told_as_such() -> None:

@@ -77,4 +77,4 @@ async def test_progress_on_a_terminal(cli: Commands, sandbox: StartSandbox, monk
     monkeypatch.setattr("flash_driver.cli.output._Pipe.is_terminal", True)
     ended = await cli("doctor")
     assert ended.status == 0
-    assert "clock" in ended.err
+    assert "journal" in ended.err

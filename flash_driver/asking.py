@@ -1,0 +1,276 @@
+"""Asks how unpaid invoices stand: each when its time has come, a few at once, what was announced before all others.
+
+A pending invoice costs a row in the journal and an entry in the agenda, no task and no subscription.
+
+An event is a hint and the query decides (flash-api.md 3.5, 3.6): what was heard of is asked about at once. Where the
+host chose to believe events, see `beliefs`, the query is asked all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import BackendUnavailable, CredentialRejected, LightningError, RateLimited
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.agenda import Agenda, Entry
+from flash_driver.beliefs import Beliefs
+from flash_driver.deadline import Deadline
+from flash_driver.log import get_logger
+from flash_driver.patience import Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime, timedelta
+
+    from flash_driver.agenda import Pace
+    from flash_driver.invoices import Invoices
+    from flash_driver.journal.base import InvoiceRecord, Journal
+    from flash_driver.once import TellOnce
+    from flash_driver.patience import Patience
+    from flash_driver.standing import Standing
+    from flash_driver.updates import Announcement
+
+__all__ = ["Asking"]
+
+_ASK_AT_ONCE: Final = 8
+_LOAD_AT_ONCE: Final = 500
+
+_log: Final = get_logger(part="watcher")
+
+
+class Asking:
+    """Asks about the unpaid invoices of one account.
+
+    Args:
+        invoices: Asks how an invoice stands, and settles it.
+        journal: Where the invoices are.
+        standing: Tells whether settlements are heard, and is told when the token turns out to be dead.
+        tell_once: Logs what may come again and again.
+        poll_spacing: The least time between two questions that nothing was heard for, to keep the server's limits.
+        believe_events: Whether an event settles an invoice, instead of the query that it prompts.
+        clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
+        pace: How often an invoice is asked about.
+        patience: How long to wait for what.
+
+    Attributes:
+        trouble: Why the last question brought nothing, if that is so.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        invoices: Invoices,
+        journal: Journal,
+        standing: Standing,
+        tell_once: TellOnce,
+        poll_spacing: timedelta,
+        believe_events: bool,
+        clock: Callable[[], datetime],
+        pace: Pace,
+        patience: Patience,
+    ) -> None:
+        self._invoices = invoices
+        self._journal = journal
+        self._standing = standing
+        self._tell_once = tell_once
+        self._poll_spacing = poll_spacing
+        self._beliefs = Beliefs(invoices, enabled=believe_events)
+        self._clock = clock
+        self._pace = pace
+        self._patience = patience
+        self._agenda = Agenda()
+        self._gate = Gate(patience)
+        self._changed = asyncio.Event()
+        self._refused_since: float | None = None
+        self.trouble: str | None = None
+
+    @property
+    def watched(self) -> int:
+        """How many unpaid invoices are being watched."""
+        return len(self._agenda)
+
+    @property
+    def lag(self) -> float:
+        """For how long the longest waiting of them has been due to be asked about, in seconds."""
+        return self._agenda.lag(_now())
+
+    def begin(self) -> None:
+        """Forget the troubles of before."""
+        self._gate, self._changed = Gate(self._patience), asyncio.Event()
+        self._refused_since = self.trouble = None
+
+    def clear(self) -> None:
+        """Forget every invoice."""
+        self._agenda.clear()
+        self._beliefs.clear()
+
+    # --- what to ask about ------------------------------------------------------------------------------------------
+
+    def watch(self, record: InvoiceRecord) -> None:
+        """Watch a new invoice from now on."""
+        if record.payment_hash not in self._agenda:
+            now, entry = _now(), self._entry(record)
+            due = self._pace.next_question(entry, now, self._grace(record), hearing=self._standing.hearing)
+            self._agenda.add(record.payment_hash, entry, due)
+            self._changed.set()
+
+    async def load(self) -> None:
+        """Take up what the journal knows as unpaid.
+
+        Raises:
+            LightningError: The journal can't be read now.
+
+        """
+        count = 0
+        async for record in self._journal.pending_invoices():
+            if record.payment_hash not in self._agenda:
+                self._agenda.add(record.payment_hash, self._entry(record), _now())
+                self._changed.set()
+            count += 1
+            if count % _LOAD_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def hint(self, announcement: Announcement) -> None:
+        """Ask about an invoice that the server says was paid: it may be mistaken, or mean another account's."""
+        payment_hash = announcement.payment_hash
+        if self._beliefs.enabled or payment_hash not in self._agenda:
+            record = await self._journal.find_invoice(payment_hash)
+            if record is None:
+                self._tell_once("a settlement of an invoice that this driver did not make", payment_hash=payment_hash)
+                return
+            if record.status is LightningInvoiceStatus.PAID:
+                return
+            await self._beliefs.settle(announcement, record, Deadline.after(self._patience.ask))
+            self._agenda.add(payment_hash, self._entry(record), _now())
+        self._agenda.hurry(payment_hash)
+        self._changed.set()
+
+    def ask_about_all(self) -> None:
+        """Ask about every invoice: events may have been missed."""
+        self._agenda.hurry_all(_now())
+        self._changed.set()
+
+    def lift(self) -> None:
+        """The server can be reached again."""
+        self._gate.lift()
+
+    def _entry(self, record: InvoiceRecord) -> Entry:
+        """Translate the BOLT11's times to the steady clock; a wall clock that is days off moves them no further."""
+        now, wall = _now(), self._clock()
+        life = max(0.0, (record.expires_at - record.created_at).total_seconds())
+        age = max(0.0, (wall - record.created_at).total_seconds())
+        left = min(life, max(0.0, (record.expires_at - wall).total_seconds()))
+        return Entry(now - age, now + left)
+
+    def _grace(self, record: InvoiceRecord) -> float:
+        return (self._invoices.final_at(record) - record.expires_at).total_seconds()
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Ask about each invoice when its time has come, a few at once, for ever."""
+        slots = asyncio.Semaphore(_ASK_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await slots.acquire()
+                payment_hash, urgent = await self._next()
+                group.create_task(self._ask_about(payment_hash, slots, urgent=urgent))
+                if not urgent:
+                    await asyncio.sleep(self._poll_spacing.total_seconds())
+
+    async def _next(self) -> tuple[str, bool]:
+        """Wait until it is time to ask about an invoice."""
+        while True:
+            self._changed.clear()
+            now = _now()
+            opens = self._gate.opens_at
+            if opens <= now and (found := self._agenda.take(now)) is not None:
+                return found
+            due = self._agenda.next_due(now)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(None if due is None else max(due, opens)):
+                    await self._changed.wait()
+
+    async def _ask_about(self, payment_hash: str, slots: asyncio.Semaphore, *, urgent: bool) -> None:
+        try:
+            record = await self._journal.find_invoice(payment_hash)
+            if record is not None and payment_hash in self._beliefs:
+                await self._check_belief(record)
+                return
+            # An expired one is asked about only when the server announces something after all: PAID wins.
+            settled = record is not None and record.status is LightningInvoiceStatus.PAID
+            if record is None or settled or (record.status is LightningInvoiceStatus.EXPIRED and not urgent):
+                self._agenda.discard(payment_hash)
+                return
+            await self._ask_about_unpaid(record, urgent=urgent)
+        except LightningError as error:
+            self._retry(payment_hash, error)
+        finally:
+            slots.release()
+            self._changed.set()
+
+    async def _check_belief(self, record: InvoiceRecord) -> None:
+        vain = await self._beliefs.check(record, Deadline.after(self._patience.ask))
+        self._answered()
+        if vain is None:
+            self._agenda.discard(record.payment_hash)
+        else:
+            now, entry = _now(), self._agenda[record.payment_hash]
+            entry.vain = vain
+            self._agenda.schedule(record.payment_hash, self._pace.next_attempt(entry, now))
+
+    async def _ask_about_unpaid(self, record: InvoiceRecord, *, urgent: bool) -> None:
+        fresh = await self._invoices.refresh(record, Deadline.after(self._patience.ask))
+        self._answered()
+        if fresh.status is not LightningInvoiceStatus.UNPAID:
+            self._beliefs.forget(record.payment_hash)
+            self._agenda.discard(record.payment_hash)
+            return
+        now, entry, grace = _now(), self._agenda[record.payment_hash], self._grace(record)
+        if urgent:
+            self._tell_once(
+                "an invoice was announced, and the query says that it is unpaid", payment_hash=record.payment_hash
+            )
+        entry.vain = entry.vain + 1 if urgent or entry.vain or now >= entry.expires + grace else 0
+        due = self._pace.next_question(entry, now, grace, hearing=self._standing.hearing)
+        if entry.vain and now < entry.expires + grace:
+            # The books may lag behind the event: ask again soon.
+            due = min(due, self._pace.next_attempt(entry, now))
+        self._agenda.schedule(record.payment_hash, due)
+
+    def _answered(self) -> None:
+        self._gate.lift()
+        self._refused_since = self.trouble = None
+
+    def _retry(self, payment_hash: str, error: LightningError) -> None:
+        """Ask again later: this one, or all if the trouble is not its own."""
+        now, entry = _now(), self._agenda[payment_hash]
+        self.trouble = f"asking about an invoice failed: {error}"
+        match error:
+            case RateLimited():
+                self._gate.close_for(now, error.retry_after.total_seconds())
+            case BackendUnavailable():
+                self._gate.trouble(now)
+            case CredentialRejected():
+                self._gate.trouble(now)
+                self._doubt_credential(now, error)
+            case _:
+                entry.vain += 1
+        _log.debug("could not ask about an invoice", payment_hash=payment_hash, why=str(error), vain=entry.vain)
+        self._agenda.schedule(payment_hash, self._pace.next_attempt(entry, now))
+
+    def _doubt_credential(self, now: float, error: CredentialRejected) -> None:
+        """Hearing of what can't be asked about is as good as deaf; a single refusal may be a mischance."""
+        if self._refused_since is None:
+            self._refused_since = now
+        elif now - self._refused_since >= self._patience.refusal and self._standing.failure is None:
+            _log.error("the token is refused, nothing can be asked any more")
+            self._standing.fail(error)
+
+
+def _now() -> float:
+    """Return the steady time that pauses are measured on, in seconds."""
+    return asyncio.get_running_loop().time()
