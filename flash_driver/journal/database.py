@@ -130,6 +130,7 @@ class PostgresqlDatabase:
 
     def __init__(self, journal: JournalUrl) -> None:
         self.engine = open_postgresql(journal)
+        self._to_write = self.engine.execution_options(**{WRITES: True})
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that only reads."""
@@ -138,7 +139,7 @@ class PostgresqlDatabase:
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that writes."""
-        async with self.engine.begin() as connection:
+        async with self._to_write.begin() as connection:
             return await connection.run_sync(work)
 
     async def aclose(self) -> None:
