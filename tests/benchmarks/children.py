@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from types import TracebackType
 
-__all__ = ["Child", "ChildFailed", "obey", "post", "tell"]
+__all__ = ["Child", "ChildFailed", "heed", "obey", "post", "tell"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _LONGEST: Final = 120.0
@@ -101,6 +101,12 @@ class Child:
 def tell(**said: Any) -> None:
     """Say something to the process that started this one."""
     print(json.dumps(said), flush=True)  # noqa: T201 - a line of the conversation
+
+
+async def heed() -> dict[str, Any]:
+    """Wait for the next order while carrying one out."""
+    order: dict[str, Any] = json.loads(await asyncio.to_thread(sys.stdin.readline))
+    return order
 
 
 def obey(carry_out: Callable[[Mapping[str, Any]], Coroutine[Any, Any, None]]) -> None:
