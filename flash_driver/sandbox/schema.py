@@ -9,7 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from flash_driver.sandbox.accounts import BTCWallet, ConsumerAccount, UsdtWallet, UsdWallet
-from flash_driver.sandbox.complexity import ComplexityRule
+from flash_driver.sandbox.complexity import MAX_COMPLEXITY, complexity_rule
 from flash_driver.sandbox.paying import PayingMutations
 from flash_driver.sandbox.queries import Query
 from flash_driver.sandbox.receiving import ReceivingMutations
@@ -32,14 +32,19 @@ class FlashSchema(strawberry.Schema):
         """Log nothing: refusals are the sandbox's daily work."""
 
 
+def flash_schema(max_complexity: int = MAX_COMPLEXITY) -> FlashSchema:
+    """Return the schema, built when it is first needed; it is constant, so all sandboxes share it."""
+    return _schema(max_complexity)
+
+
 @cache
-def flash_schema() -> FlashSchema:
-    """Build the schema when it is first needed; it is constant, so all sandboxes share it."""
+def _schema(max_complexity: int) -> FlashSchema:
+    rule = complexity_rule(max_complexity)
     return FlashSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[BTCWallet, UsdWallet, UsdtWallet, ConsumerAccount, GraphQLApplicationError],
-        extensions=[lambda: AddValidationRules([ComplexityRule])],
+        extensions=[lambda: AddValidationRules([rule])],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

@@ -64,10 +64,14 @@ class Child:
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Tell it what to do and wait for what came of it."""
+        self.send(**order)
+        return self.hear()
+
+    def send(self, **order: Any) -> None:
+        """Tell it what to do."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         self._process.stdin.flush()
-        return self.hear()
 
     def hear(self, seconds: float = _LONGEST) -> dict[str, Any]:
         """Wait for what it says next.

@@ -38,6 +38,7 @@ class Server:
         token: A session token that it takes.
         process: Where it runs.
         direct: The URL to tell it things, past any proxy.
+        wallet_id: The sandbox's wallet.
 
     """
 
@@ -46,6 +47,7 @@ class Server:
     token: str
     process: Child
     direct: str
+    wallet_id: str = ""
 
     def connection_string(self, **keys: str) -> str:
         """Return the line that a host is configured with."""
@@ -83,7 +85,9 @@ def sandbox(*options: str) -> Iterator[Server]:
     arguments = ["flash_driver.cli", "sandbox", "--port", "0", "--json", "--rate-limit", "off", *options]
     with Child(*arguments) as process:
         said = process.hear()
-        yield Server(said["server"], said["websocket"], said["token"], process, _origin(said["server"]))
+        yield Server(
+            said["server"], said["websocket"], said["token"], process, _origin(said["server"]), said["wallet_id"]
+        )
 
 
 @contextmanager
