@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AT_ONCE", "BLINK", "OURS", "measure"]
 
-AT_ONCE: Final[Mapping[int, int]] = {1: 150, 16: 400, 64: 640}
+AT_ONCE: Final[Mapping[int, int]] = {1: 100, 16: 320, 64: 512}
 """How many at once, and how many in all."""
 OURS: Final[Mapping[str, str]] = {"our socket": "websocket", "our http": "http", "our graphql": "graphql"}
 BLINK: Final = "LNbits BlinkWallet"

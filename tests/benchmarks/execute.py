@@ -33,9 +33,11 @@ def measure(
             figures: dict[str, Any] = {}
             with Child("tests.benchmarks.execute_worker") as worker:
                 for number in in_flight:
+                    server.rewind()
                     before = server.process.cpu_seconds
                     said = worker.ask(way=way, in_flight=number, seconds=seconds, **where)
                     said["server_cpu"] = (server.process.cpu_seconds - before) / said["requests"] * 1e6
+                    said["asked"] = server.counts()["operations"]["lnUsdInvoiceCreate"]
                     figures |= {f"{name} {number}": value for name, value in said.items()}
             return figures
 

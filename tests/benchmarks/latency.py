@@ -31,7 +31,7 @@ _SPARE: Final = 20
 
 
 def measure(
-    *, rounds: int = 7, one_way_seconds: float = ONE_WAY_SECONDS, many: int = MANY, sandboxed: bool = True
+    *, rounds: int = 5, one_way_seconds: float = ONE_WAY_SECONDS, many: int = MANY, sandboxed: bool = True
 ) -> dict[str, Any]:
     """Measure against the responder; against the sandbox as well, which has to sign each invoice first."""
     with ExitStack() as stack:

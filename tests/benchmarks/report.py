@@ -211,7 +211,9 @@ def _median(figure: Mapping[str, float], unit: float, digits: int) -> str:
 
 
 def _around(figure: Mapping[str, float], digits: int, unit: float = 1) -> str:
-    """Return the median, with the least and the greatest behind it."""
+    """Return the median, with the least and the greatest behind it where there is more than one."""
+    if figure["least"] == figure["most"]:
+        return _median(figure, unit, digits)
     median, least, most = (f"{figure[name] / unit:,.{digits}f}" for name in ("median", "least", "most"))
     return f"{median} ({least} to {most})"
 
