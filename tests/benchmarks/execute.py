@@ -15,7 +15,7 @@ from tests.benchmarks.ways import FLOOR, WAYS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["IN_FLIGHT", "measure"]
+__all__ = ["IN_FLIGHT", "STOCK", "measure"]
 
 IN_FLIGHT: Final = (1, 64, 512)
 _INVOICES: Final = 8

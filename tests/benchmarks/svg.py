@@ -22,8 +22,8 @@ _STYLE: Final = """
   .title { font-weight: 600; font-size: 15px }
   .quiet { fill: #57606a; font-size: 12px }
   .rule { stroke: #8c959f; stroke-width: 1; stroke-opacity: .45 }
-  .aim { stroke: #c2504f; stroke-width: 2; stroke-dasharray: 4 3 }
-  @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #adb6c0 } }
+  .aim { stroke: #24292f; stroke-width: 2; stroke-dasharray: 4 3 }
+  @media (prefers-color-scheme: dark) { text { fill: #e6edf3 } .quiet { fill: #adb6c0 } .aim { stroke: #e6edf3 } }
 """
 
 
@@ -71,7 +71,8 @@ class _Sheet:
         self.parts.append(f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
 
     def render(self) -> str:
-        head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {self.height:.0f}" role="img">'
+        size = f'width="{_WIDTH}" height="{self.height:.0f}" viewBox="0 0 {_WIDTH} {self.height:.0f}"'
+        head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
         return "\n".join([head, f"<style>{_STYLE}</style>", *self.parts, "</svg>"]) + "\n"
 
 
@@ -116,16 +117,16 @@ def lines(title: str, note: str, panels: Sequence[tuple[str, str, Sequence[Line]
         log: Whether both axes are logarithmic; else both begin at zero.
 
     """
-    left, right, panel, gap = 90, 150, 190, 74
+    left, right, panel, gap = 90, 150, 190, 84
     sheet = _Sheet(62 + len(panels) * (panel + gap))
     sheet.text(16, 26, title, kind="title")
     sheet.text(16, 46, note, kind="quiet")
     for number, (name, x_name, drawn) in enumerate(panels):
-        top = 62 + 28 + number * (panel + gap)
+        top = 62 + 38 + number * (panel + gap)
         xs = [x for line in drawn for x, _ in line.points]
         ys = [y for line in drawn for _, y in line.points]
         across, up = _Axis.over(xs, log=log), _Axis.over(ys, log=log)
-        sheet.text(16, top - 10, name, kind="title")
+        sheet.text(16, top - 16, name, kind="title")
         sheet.text((left + _WIDTH - right) / 2, top + panel + 36, x_name, anchor="middle", kind="quiet")
         for tick in up.ticks:
             y = top + panel * (1 - up.place(tick))

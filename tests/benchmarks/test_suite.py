@@ -54,5 +54,5 @@ def test_drawings_follow_the_figures(tmp_path: Path) -> None:
         tmp_path,
         {"latency": {"rounds": 1, "round_trip_seconds": 0.1, "many": 5, "rows": rows, "taken": taken}},
     )
-    assert "warm (responder)" in (tmp_path / "performance-latency.svg").read_text()
+    assert ">invoice<" in (tmp_path / "performance-latency.svg").read_text()
     assert not (tmp_path / "performance-soak.svg").exists()
