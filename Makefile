@@ -45,6 +45,7 @@ soak: $(VENV)/ready-to-test ## Prove over 10,000 random fault schedules that no 
 
 bench: $(VENV)/ready-to-test ## Measure speed, latency, memory and scale, and write docs/performance.md's figures
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+	$(if $(BENCH),,$(BIN)/python -m tests.benchmarks.money --amounts 1000)
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
