@@ -43,10 +43,10 @@ format: $(VENV)/ready-to-test ## Format the code
 soak: $(VENV)/ready-to-test ## Prove over 10,000 random fault schedules that no payment is lost, invented or made twice
 	$(BIN)/python -m tests.faults.soak --schedules 10000
 
-bench: $(VENV)/ready-to-test ## Measure
-	$(BIN)/python -m tests.benchmarks.money
-	$(BIN)/python -m tests.benchmarks.pending
-	$(BIN)/python -m tests.benchmarks.bolt11
+bench: $(VENV)/ready-to-test ## Measure speed, latency, memory and scale, and write docs/performance.md's figures
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+	$(if $(BENCH),,$(BIN)/python -m tests.benchmarks.money --amounts 1000)
+	$(if $(BENCH),,$(BIN)/python -m tests.benchmarks.bolt11)
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -40,6 +40,10 @@ def sandbox(
     rate_limit: Annotated[
         str, typer.Option(help="New invoices per seconds, as 20/120, or off.", rich_help_panel=_SERVER)
     ] = "20/120",
+    max_complexity: Annotated[
+        int,
+        typer.Option(help="What a document may cost; a Lightning mutation costs 120.", min=1, rich_help_panel=_SERVER),
+    ] = 200,
     token: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +119,7 @@ def sandbox(
         public_host=public_host,
         router=router,
         rate_limit=rate_limit,
+        max_complexity=max_complexity,
         token=token,
         api_key=api_key,
         wallets=tuple(name.strip().upper() for name in wallets.split(",")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from graphql import (
     FieldNode,
@@ -15,22 +15,29 @@ from graphql import (
     ValidationRule,
 )
 
-__all__ = ["MAX_COMPLEXITY", "ComplexityRule"]
+__all__ = ["MAX_COMPLEXITY", "ComplexityRule", "complexity_rule"]
 
 MAX_COMPLEXITY: Final = 200
 _EXPENSIVE: Final = 120
 
 
 class ComplexityRule(ValidationRule):
-    """Refuses a document whose fields cost more than Flash allows."""
+    """Refuses a document whose fields cost more than Flash allows.
+
+    Attributes:
+        limit: How much that is.
+
+    """
+
+    limit: ClassVar[int] = MAX_COMPLEXITY
 
     def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
         """Add up an operation's cost."""
         expensive = node.operation is OperationType.MUTATION
         cost = self._cost(node.selection_set, root=True, mutation=expensive)
-        if cost > MAX_COMPLEXITY:
+        if cost > self.limit:
             self.report_error(
-                GraphQLError(f"Query complexity of {cost} exceeds maximum allowed complexity of {MAX_COMPLEXITY}", node)
+                GraphQLError(f"Query complexity of {cost} exceeds maximum allowed complexity of {self.limit}", node)
             )
 
     def _cost(
@@ -57,3 +64,8 @@ class ComplexityRule(ValidationRule):
                 inner = fragment.selection_set if fragment else None
                 cost += self._cost(inner, root=root, mutation=mutation, within=(*within, name))
         return cost
+
+
+def complexity_rule(limit: int) -> type[ComplexityRule]:
+    """Return the rule with another limit."""
+    return type("ComplexityRule", (ComplexityRule,), {"limit": limit})

@@ -7,6 +7,7 @@ from decimal import Decimal
 from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias, get_args
 
+from flash_driver.sandbox.complexity import MAX_COMPLEXITY
 from flash_driver.sandbox.rate_limit import RateLimit
 
 __all__ = [
@@ -81,6 +82,7 @@ class SandboxOptions:
         send_fee_percent: What a payment out of the sandbox costs.
         repeated_send: Whether the custodian refuses to pay a BOLT11 twice, or the worst case: pays again.
         rate_limit: Invoice creations per seconds and account, as `20/120`, or `off`.
+        max_complexity: How much one document may ask for, where each Lightning mutation counts 120.
         price_tick_seconds: How often `myUpdates` hears of the price.
         init_timeout_seconds: How long a socket may take to send `connection_init`.
         ping_seconds: How often a socket is pinged; a peer that misses a whole round is dropped.
@@ -113,6 +115,7 @@ class SandboxOptions:
     send_fee_percent: Decimal = Decimal("0.5")
     repeated_send: RepeatedSend = "refuse"
     rate_limit: str = "20/120"
+    max_complexity: int = MAX_COMPLEXITY
     price_tick_seconds: float = 30.0
     init_timeout_seconds: float = 3.0
     ping_seconds: float = 12.0

@@ -9,7 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from flash_driver.sandbox.accounts import BTCWallet, ConsumerAccount, UsdtWallet, UsdWallet
-from flash_driver.sandbox.complexity import ComplexityRule
+from flash_driver.sandbox.complexity import MAX_COMPLEXITY, complexity_rule
 from flash_driver.sandbox.paying import PayingMutations
 from flash_driver.sandbox.queries import Query
 from flash_driver.sandbox.receiving import ReceivingMutations
@@ -32,18 +32,24 @@ class FlashSchema(strawberry.Schema):
         """Log nothing: refusals are the sandbox's daily work."""
 
 
+def flash_schema(max_complexity: int = MAX_COMPLEXITY) -> FlashSchema:
+    """Return the schema, built when it is first needed; it is constant, so all sandboxes share it."""
+    return _schema(max_complexity)
+
+
 @cache
-def flash_schema() -> FlashSchema:
-    """Build the schema when it is first needed; it is constant, so all sandboxes share it.
+def _schema(max_complexity: int) -> FlashSchema:
+    """Build the schema.
 
     Clients send the same few documents over and over. Validating one took as long as all else that an invoice needs,
     so the last 128 and what is wrong with them are kept; no rule looks at variables or at who asks.
     """
+    rule = complexity_rule(max_complexity)
     return FlashSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[BTCWallet, UsdWallet, UsdtWallet, ConsumerAccount, GraphQLApplicationError],
-        extensions=[lambda: AddValidationRules([ComplexityRule]), ParserCache, ValidationCache],
+        extensions=[lambda: AddValidationRules([rule]), ParserCache, ValidationCache],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

@@ -82,7 +82,9 @@ class Sandbox:
             OSError: The port is taken, or the host isn't this machine's.
 
         """
-        engine = Engine(self._bank, self._invoices, self._sends, self._credentials, flash_schema())
+        engine = Engine(
+            self._bank, self._invoices, self._sends, self._credentials, flash_schema(self.options.max_complexity)
+        )
         app = web.Application()
         app.add_routes(
             [web.post("/graphql", partial(serve_http, engine)), web.get("/graphql", partial(serve_websocket, engine))]

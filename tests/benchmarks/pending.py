@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
     from flash_driver.deadline import Deadline
     from flash_driver.journal.base import InvoiceRecord
+    from flash_driver.listener import FlashInvoiceListener
     from flash_driver.sandbox import Sandbox
 
 __all__ = ["Figures", "main", "measure"]
@@ -47,6 +48,7 @@ class Figures:
         invoices: How many were pending.
         bytes_each: Memory of the watcher per pending invoice, beyond the journal.
         seconds_to_load: From `listen` until all were watched.
+        seconds_to_settle: From a payment until it was delivered, on a socket that is well.
         seconds_to_hear: From the loss of the socket until settlements were heard again.
         seconds_to_newest: From the loss until the newest invoice, paid meanwhile without an event, was delivered.
         requests_by_then: Status questions sent from the loss until then.
@@ -58,6 +60,7 @@ class Figures:
     invoices: int
     bytes_each: int
     seconds_to_load: float
+    seconds_to_settle: float
     seconds_to_hear: float
     seconds_to_newest: float
     requests_by_then: int
@@ -85,6 +88,7 @@ async def measure(invoices: int, watch_seconds: float = 5.0) -> Figures:
         gc.collect()
         bytes_each = (tracemalloc.get_traced_memory()[0] - before) // invoices
         tracemalloc.stop()
+        settled = await _settle_one(client, sandbox, listener)
         under_way = _UnderWay(client)
         newest = await client.create_invoice(CreateInvoiceParams(LightMoney.from_sat(1000)))
         sandbox.arm("drop_settlement")
@@ -100,7 +104,17 @@ async def measure(invoices: int, watch_seconds: float = 5.0) -> Figures:
         asked, began = _asked(sandbox), time.perf_counter()
         await asyncio.sleep(watch_seconds)
         speed = (_asked(sandbox) - asked) / (time.perf_counter() - began)
-        return Figures(invoices, bytes_each, loaded, heard, found, by_then, under_way.most, speed)
+        return Figures(invoices, bytes_each, loaded, settled, heard, found, by_then, under_way.most, speed)
+
+
+async def _settle_one(client: FlashLightningClient, sandbox: Sandbox, listener: FlashInvoiceListener) -> float:
+    """Pay an invoice among all the others; gives the seconds until the listener had it."""
+    invoice = await client.create_invoice(CreateInvoiceParams(LightMoney.from_sat(1000)))
+    began = time.perf_counter()
+    sandbox.pay(invoice.bolt11)
+    async with asyncio.timeout(60):
+        assert (await listener.wait_invoice()).id == invoice.id
+    return time.perf_counter() - began
 
 
 class _UnderWay:
@@ -149,6 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ("pending invoices", f"{figures.invoices}"),
         ("memory per pending invoice", f"{figures.bytes_each} bytes"),
         ("until all are watched", f"{figures.seconds_to_load:.2f} s (traced)"),
+        ("a payment is delivered after", f"{figures.seconds_to_settle * 1000:.1f} ms"),
         ("after a loss: until heard again", f"{figures.seconds_to_hear:.2f} s"),
         ("after a loss: until the newest is found paid", f"{figures.seconds_to_newest:.2f} s"),
         ("status requests sent by then", f"{figures.requests_by_then}"),

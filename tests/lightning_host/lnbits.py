@@ -16,16 +16,21 @@ from typing import Any, Final
 from tests.lightning_host.needs import missing
 from tests.lightning_host.programs import Program, free_port
 
-__all__ = ["LNBITS_VERSION", "install_lnbits", "lnbits_program"]
+__all__ = ["LNBITS_VERSION", "install_lnbits", "installed_lnbits", "lnbits_program"]
 
 LNBITS_VERSION: Final = "1.6.2"
 _CACHE: Final = Path(__file__).parents[2] / ".cache" / f"lnbits-{LNBITS_VERSION}"
 _INSTALL_SECONDS: Final = 300.0
 
 
+def installed_lnbits() -> Path | None:
+    """Return the environment that has LNbits if it was made before."""
+    return _CACHE if (_CACHE / "complete").exists() else None
+
+
 def install_lnbits() -> Path:
     """Return the environment that has LNbits, made first if need be; skips the test when it can't be made."""
-    if not (_CACHE / "complete").exists():
+    if installed_lnbits() is None:
         python = _old_enough_python()
         shutil.rmtree(_CACHE, ignore_errors=True)
         wanted = [f"lnbits=={LNBITS_VERSION}", "bitstring<5"]  # its bolt11 imports a class that bitstring 5 removed

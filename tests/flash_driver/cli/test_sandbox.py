@@ -59,8 +59,9 @@ async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptio
     """Every option is handed on."""
     text = (
         "--port 0 --host localhost --ws-mutations close --http-bearer reject --public-host example.test --router "
-        "--rate-limit off --api-key fk_x --wallets usdt,USD --default-wallet USD --external-wallet "
-        "--btc-wallet --balance-cents 12.5 --usd-per-btc 50000 --spread 0.01 --drift-percent-per-minute -1 "
+        "--rate-limit off --max-complexity 500 --api-key fk_x --wallets usdt,USD --default-wallet USD "
+        "--external-wallet --btc-wallet --balance-cents 12.5 --usd-per-btc 50000 --spread 0.01 "
+        "--drift-percent-per-minute -1 "
         "--price-tick-seconds 5 --invoice-expiry-seconds 90 --invoice-unit sat --invoice-rounding up "
         "--description-hash honour --send-fee-percent 2"
     )
@@ -74,6 +75,7 @@ async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptio
             public_host="example.test",
             router=True,
             rate_limit="off",
+            max_complexity=500,
             api_key="fk_x",
             wallets=("USDT", "USD"),
             default_wallet="USD",

@@ -11,6 +11,7 @@ from tests.flash_driver.sandbox.clients import CREATE, CREATE_AMOUNTLESS, ME, SE
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab
+    from tests.flash_driver.sandbox.conftest import StartLab
 
 SCHEMA = build_schema(flash_schema().as_str())
 
@@ -88,6 +89,20 @@ async def test_two_lightning_mutations_are_too_complex(lab: Lab) -> None:
     assert reply.status == 400
     assert "complexity of 240 exceeds" in reply.error["message"]
     assert lab.sandbox.ledger_snapshot()["invoices"] == []
+
+
+async def test_complexity_can_be_allowed(start_lab: StartLab) -> None:
+    """A sandbox that allows more executes several mutations of one document, each on its own."""
+    lab = await start_lab(max_complexity=240)
+    fields = " ".join(
+        f'{alias}: lnUsdInvoiceCreate(input: {{walletId: "{lab.sandbox.wallet_id}", amount: 1}}) {{ __typename }}'
+        for alias in "abc"
+    )
+    refused = await lab.http(f"mutation {{ {fields} }}")
+    assert "complexity of 360 exceeds maximum allowed complexity of 240" in refused.error["message"]
+    allowed = await lab.http(f"mutation {{ {fields.partition(' c:')[0]} }}")
+    assert set(allowed.data) == {"a", "b"}
+    assert len(lab.sandbox.ledger_snapshot()["invoices"]) == 2
 
 
 async def test_fragments_do_not_hide_complexity(lab: Lab) -> None:

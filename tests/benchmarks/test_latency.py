@@ -1,0 +1,18 @@
+"""The short form of the latencies: how often the server was asked, not how long that took."""
+
+from __future__ import annotations
+
+from tests.benchmarks import latency
+from tests.benchmarks.report import render
+
+
+def test_round_trips_are_as_few_as_promised() -> None:
+    """Cold: a connection, one question, one creation; warm: one creation; a settlement: one question at the most."""
+    figures = latency.measure(rounds=1, one_way_seconds=0.002, many=5, sandboxed=False)
+    seen = {row["what"]: row["seen"] for row in figures["rows"]}
+    for cold in ("cold, first", "cold"):
+        assert seen[cold] == {"connections": 1, "me": 1, "lnUsdInvoiceCreate": 1}
+    assert seen["warm"] == {"lnUsdInvoiceCreate": 1}
+    assert seen["many"] == {"lnUsdInvoiceCreate": 5}
+    assert seen["settle"] in ({}, {"lnInvoicePaymentStatus": 1})
+    assert "5 invoices by `create_invoices`" in render("latency", figures)
