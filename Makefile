@@ -46,7 +46,7 @@ soak: $(VENV)/ready-to-test ## Prove over 10,000 random fault schedules that no 
 bench: $(VENV)/ready-to-test ## Measure speed, latency, memory and scale, and write docs/performance.md's figures
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 	$(if $(BENCH),,$(BIN)/python -m tests.benchmarks.money --amounts 1000)
-	$(if $(BENCH),,$(BIN)/python -m tests.benchmarks.bolt11)
+	$(if $(BENCH),,$(BIN)/python -m tests.benchmarks.bolt11_reading)
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

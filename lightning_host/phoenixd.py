@@ -44,6 +44,7 @@ from lightning_host.phoenixd_rows import PhoenixdRows
 from lightning_host.phoenixd_values import (
     channel_less_info,
     incoming_data,
+    not_known_yet,
     outgoing_data,
     paid_data,
     settled_event,
@@ -228,26 +229,10 @@ async def _outgoing(request: web.Request, store: Store) -> web.Response:
         asked_for = await PhoenixdRows(request.app[HOST].database).find_payout(store, payment_hash)
         if asked_for is None:
             raise
-        return web.json_response(_not_known_yet(payment_hash, *asked_for))
+        return web.json_response(not_known_yet(payment_hash, *asked_for))
     if payment is None or payment.status is LightningPaymentStatus.FAILED:
         raise ProblemError.make(404, "not-found", "there is no payment with this payment hash, or it failed for good")
     return web.json_response(outgoing_data(payment))
-
-
-def _not_known_yet(payment_hash: str, invoice: str, created_at: int) -> dict[str, Any]:
-    return {
-        "type": "outgoing_payment",
-        "subType": "lightning",
-        "paymentId": payment_hash,
-        "paymentHash": payment_hash,
-        "preimage": None,
-        "isPaid": False,
-        "sent": 0,
-        "fees": 0,
-        "invoice": invoice,
-        "completedAt": None,
-        "createdAt": created_at,
-    }
 
 
 async def _list_outgoing(request: web.Request, store: Store) -> web.Response:

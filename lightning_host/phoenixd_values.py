@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from lightning_host.invoices import HostInvoice
     from lightning_host.ledger import Settlement
 
-__all__ = ["channel_less_info", "incoming_data", "outgoing_data", "paid_data", "settled_event", "whole_sat"]
+__all__ = [
+    "channel_less_info",
+    "incoming_data",
+    "not_known_yet",
+    "outgoing_data",
+    "paid_data",
+    "settled_event",
+    "whole_sat",
+]
 
 _MSAT: Final = 1_000
 
@@ -85,6 +93,23 @@ def outgoing_data(payment: LightningPayment) -> dict[str, Any]:
         "invoice": payment.bolt11,
         "completedAt": to_ms(payment.created_at) if done else None,
         "createdAt": to_ms(payment.created_at),
+    }
+
+
+def not_known_yet(payment_hash: str, invoice: str, created_at: int) -> dict[str, Any]:
+    """Write an outgoing payment that was asked for, while nobody can say what became of it: it is not paid."""
+    return {
+        "type": "outgoing_payment",
+        "subType": "lightning",
+        "paymentId": payment_hash,
+        "paymentHash": payment_hash,
+        "preimage": None,
+        "isPaid": False,
+        "sent": 0,
+        "fees": 0,
+        "invoice": invoice,
+        "completedAt": None,
+        "createdAt": created_at,
     }
 
 

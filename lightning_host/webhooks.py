@@ -1,7 +1,7 @@
 """Webhooks: other servers are told of each settlement, signed as BTCPay signs.
 
-`webhooks_rows.py` queues and remembers, `webhooks_sender.py` sends, `webhooks_network.py` keeps it out of the private
-network, `webhooks_api.py` registers and replays.
+`webhooks_rows.py` queues and remembers, in the tables of `webhooks_tables.py`; `webhooks_sender.py` sends,
+`webhooks_network.py` keeps it out of the private network, `webhooks_api.py` registers and replays.
 """
 
 from __future__ import annotations

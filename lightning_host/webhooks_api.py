@@ -23,11 +23,12 @@ from lightning_host.bodies import read_json
 from lightning_host.host import HOST
 from lightning_host.problems import ProblemError
 from lightning_host.webhooks_network import is_public
-from lightning_host.webhooks_rows import EVENTS, WebhookRows
+from lightning_host.webhooks_rows import WebhookRows
+from lightning_host.webhooks_tables import EVENTS
 
 if TYPE_CHECKING:
     from lightning_host.bodies import Fields
-    from lightning_host.webhooks_rows import Delivery, Webhook
+    from lightning_host.webhooks_tables import Delivery, Webhook
 
 __all__ = ["add_webhook_api"]
 

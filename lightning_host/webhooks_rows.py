@@ -6,111 +6,29 @@ body is written then and never changes, so each attempt carries the same id, the
 
 from __future__ import annotations
 
-import enum
 import json
 import secrets
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
-from connection_strings import Secret
 from lightning_host.checkout_rows import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout_rows import CheckoutRows
-from lightning_host.database import from_ms, metadata, now_ms
+from lightning_host.database import now_ms
+from lightning_host.webhooks_tables import DeliveryStatus, Webhook, read_delivery, read_webhook
+from lightning_host.webhooks_tables import deliveries as _deliveries
+from lightning_host.webhooks_tables import webhooks as _webhooks
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Row
     from sqlalchemy.ext.asyncio import AsyncConnection
 
+    from connection_strings import Secret
     from lightning_host.database import Database
     from lightning_host.ledger import Settlement
+    from lightning_host.webhooks_tables import Delivery
 
-__all__ = ["EVENTS", "Delivery", "DeliveryStatus", "Webhook", "WebhookRows"]
-
-EVENTS: Final = ("InvoiceSettled", "InvoicePaymentSettled")
-"""What is told: that something was paid; that a checkout which was paid already was paid once more."""
-
-_webhooks: Final = Table(
-    "host_webhooks",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("store", String(64), nullable=False, index=True),
-    Column("url", Text, nullable=False),
-    Column("secret", Text, nullable=False),
-    Column("events", Text, nullable=False),
-    Column("enabled", Boolean, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
-_deliveries: Final = Table(
-    "host_webhook_deliveries",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("webhook", String(32), nullable=False),
-    Column("body", Text, nullable=False),
-    Column("status", String(16), nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("due_at", BigInteger, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("delivered_at", BigInteger),
-    Column("http_status", Integer),
-    Column("problem", Text),
-    Index("host_webhook_deliveries_due", "status", "due_at"),
-    Index("host_webhook_deliveries_by_webhook", "webhook", "created_at"),
-)
-
-
-class DeliveryStatus(enum.StrEnum):
-    """Where a delivery stands; GAVE_UP is told in the log, and can be sent again through the API."""
-
-    PENDING = "Pending"
-    DELIVERED = "Delivered"
-    GAVE_UP = "GaveUp"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Webhook:
-    """Where to tell what.
-
-    Attributes:
-        secret: What deliveries are signed with.
-        events: What is told; empty for everything.
-
-    """
-
-    id: str
-    store: str
-    url: str
-    secret: Secret
-    events: tuple[str, ...]
-    enabled: bool
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """One thing to be told to one webhook.
-
-    Attributes:
-        id: The same in each attempt.
-        body: What is sent, byte by byte.
-        due_at: When the next attempt is due.
-        http_status: What the last attempt was answered, None when it was not.
-        problem: Why the last attempt failed.
-
-    """
-
-    id: str
-    webhook: str
-    body: str
-    status: DeliveryStatus
-    attempts: int
-    due_at: datetime
-    created_at: datetime
-    delivered_at: datetime | None
-    http_status: int | None
-    problem: str | None
+__all__ = ["WebhookRows"]
 
 
 class WebhookRows:
@@ -136,7 +54,7 @@ class WebhookRows:
         async with self._database.begin() as connection:
             await connection.execute(insert(_webhooks).values(row))
             found = await connection.execute(select(_webhooks).where(_webhooks.c.id == row["id"]))
-            return _read_webhook(found.one())
+            return read_webhook(found.one())
 
     async def change(self, webhook: Webhook, **values: Any) -> None:
         """Change url, secret, events or enabled."""
@@ -157,13 +75,13 @@ class WebhookRows:
         """Return a webhook, None when there is none with this id."""
         async with self._database.begin() as connection:
             row = (await connection.execute(select(_webhooks).where(_webhooks.c.id == webhook_id))).one_or_none()
-        return None if row is None else _read_webhook(row)
+        return None if row is None else read_webhook(row)
 
     async def of_store(self, store_id: str, *, connection: AsyncConnection | None = None) -> list[Webhook]:
         """Return the webhooks of a store, oldest first."""
         query = select(_webhooks).where(_webhooks.c.store == store_id).order_by(_webhooks.c.created_at, _webhooks.c.id)
         async with self._database.within(connection) as reading:
-            return [_read_webhook(row) for row in await reading.execute(query)]
+            return [read_webhook(row) for row in await reading.execute(query)]
 
     # --- deliveries -------------------------------------------------------------------------------------------------
 
@@ -189,14 +107,14 @@ class WebhookRows:
         async with self._database.begin() as connection:
             found = await connection.execute(select(_deliveries).where(_deliveries.c.id == delivery_id))
             row = found.one_or_none()
-        return None if row is None else _read_delivery(row)
+        return None if row is None else read_delivery(row)
 
     async def deliveries(self, webhook: Webhook, *, offset: int, limit: int) -> list[Delivery]:
         """List what was or will be told to a webhook, newest first."""
         query = select(_deliveries).where(_deliveries.c.webhook == webhook.id)
         query = query.order_by(_deliveries.c.created_at.desc(), _deliveries.c.id).offset(offset).limit(limit)
         async with self._database.begin() as connection:
-            return [_read_delivery(row) for row in await connection.execute(query)]
+            return [read_delivery(row) for row in await connection.execute(query)]
 
     async def claim(self, seconds: float, *, limit: int) -> list[Delivery]:
         """Take deliveries that are due, for so long: no other replica sends them meanwhile."""
@@ -205,7 +123,7 @@ class WebhookRows:
         claimed = []
         async with self._database.begin() as connection:
             query = select(_deliveries).where(*due).order_by(_deliveries.c.due_at).limit(limit)
-            waiting = [_read_delivery(row) for row in await connection.execute(query)]
+            waiting = [read_delivery(row) for row in await connection.execute(query)]
         for delivery in waiting:
             take = update(_deliveries).where(_deliveries.c.id == delivery.id, *due)
             async with self._database.begin() as connection:
@@ -291,20 +209,3 @@ class WebhookRows:
         if checkout is not None:
             told["flashcardId"] = checkout.card
         return "InvoiceSettled" if settles else "InvoicePaymentSettled", told
-
-
-def _read_webhook(row: Row[Any]) -> Webhook:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
-    values |= {
-        "secret": Secret(values["secret"]),
-        "events": tuple(values["events"].split()),
-        "created_at": from_ms(values["created_at"]),
-    }
-    return Webhook(**values)
-
-
-def _read_delivery(row: Row[Any]) -> Delivery:
-    values = dict(row._mapping)  # noqa: SLF001 - as above
-    for name in ("due_at", "created_at", "delivered_at"):
-        values[name] = None if values[name] is None else from_ms(values[name])
-    return Delivery(**{**values, "status": DeliveryStatus(values["status"])})

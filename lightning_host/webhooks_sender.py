@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lightning_host.host import Host
     from lightning_host.stores import Store
-    from lightning_host.webhooks_rows import Delivery, Webhook
+    from lightning_host.webhooks_tables import Delivery, Webhook
 
 __all__ = ["WebhookSender", "pauses", "signature"]
 

@@ -5,18 +5,24 @@ LNbits pins an old pydantic, so it can't live in ours. The environment is made o
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.lightning_host.needs import missing
 from tests.lightning_host.programs import Program, free_port
 
-__all__ = ["LNBITS_VERSION", "install_lnbits", "installed_lnbits", "lnbits_program"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["LNBITS_VERSION", "install_lnbits", "installed_lnbits", "lnbits_being_installed", "lnbits_program"]
 
 LNBITS_VERSION: Final = "1.6.2"
 _CACHE: Final = Path(__file__).parents[2] / ".cache" / f"lnbits-{LNBITS_VERSION}"
@@ -30,22 +36,43 @@ def installed_lnbits() -> Path | None:
 
 def install_lnbits() -> Path:
     """Return the environment that has LNbits, made first if need be; skips the test when it can't be made."""
-    if installed_lnbits() is None:
+    try:
+        _install()
+    except (OSError, subprocess.SubprocessError):
+        missing(f"LNbits {LNBITS_VERSION}, which can't be installed,")
+    return _CACHE
+
+
+@contextlib.contextmanager
+def lnbits_being_installed() -> Iterator[None]:
+    """Install LNbits beside what runs in the block, which takes about a minute the first time."""
+    if installed_lnbits() is not None:
+        yield
+        return
+    # In a session of its own, so that pip ends with it; what went wrong is seen when LNbits is asked for.
+    command, root = [sys.executable, "-m", __name__], Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # whoever needs LNbits has waited for it
+
+
+def _install() -> None:
+    """Make the environment unless there is one; whoever comes while it is being made waits."""
+    _CACHE.parent.mkdir(exist_ok=True)
+    with _CACHE.with_name(f"{_CACHE.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if installed_lnbits() is not None:
+            return
         python = _old_enough_python()
         shutil.rmtree(_CACHE, ignore_errors=True)
         wanted = [f"lnbits=={LNBITS_VERSION}", "bitstring<5"]  # its bolt11 imports a class that bitstring 5 removed
-        try:
-            subprocess.run([python, "-m", "venv", _CACHE], check=True, capture_output=True, timeout=_INSTALL_SECONDS)
-            subprocess.run(
-                [_CACHE / "bin" / "pip", "install", "--quiet", *wanted],
-                check=True,
-                capture_output=True,
-                timeout=_INSTALL_SECONDS,
-            )
-        except (OSError, subprocess.SubprocessError):
-            missing(f"LNbits {LNBITS_VERSION}, which can't be installed,")
+        pip = str(_CACHE / "bin" / "pip")
+        for command in ([python, "-m", "venv", str(_CACHE)], [pip, "install", "--quiet", *wanted]):
+            subprocess.run(command, check=True, capture_output=True, timeout=_INSTALL_SECONDS)
         (_CACHE / "complete").touch()
-    return _CACHE
 
 
 def lnbits_program(environment: Path, folder: Path, phoenixd: str, password: str) -> Program:
@@ -85,3 +112,7 @@ def _old_enough_python() -> str:
     if sys.version_info[:2] in {(3, 11), (3, 12)}:
         return sys.executable
     return shutil.which("python3.12") or shutil.which("python3.11") or missing("a Python below 3.13 for LNbits")
+
+
+if __name__ == "__main__":
+    _install()

@@ -11,7 +11,8 @@ from sqlalchemy import text
 from connection_strings import LightMoney, Secret
 from lightning_host.database import Database, now_ms
 from lightning_host.ledger import Settlement
-from lightning_host.webhooks_rows import DeliveryStatus, WebhookRows
+from lightning_host.webhooks_rows import WebhookRows
+from lightning_host.webhooks_tables import DeliveryStatus
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:

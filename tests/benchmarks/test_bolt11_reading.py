@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from flash_driver.bolt11_reader import read
-from tests.benchmarks.bolt11 import Figures, differing, measure
+from tests.benchmarks.bolt11_reading import Figures, differing, measure
 from tests.support.bolt11s import random_invoice
 
 

@@ -1,4 +1,4 @@
-"""What reading and writing a BOLT11 costs, and that it comes out right: `python -m tests.benchmarks.bolt11`.
+"""What reading and writing a BOLT11 costs, and that it comes out right: `python -m tests.benchmarks.bolt11_reading`.
 
 Random invoices in all forms are read by the package `bolt11` and by the driver, in turns, and what they read is
 compared field by field. Then both read, and write, one invoice as the sandbox makes it. Each figure is the median of
