@@ -8,7 +8,9 @@ same time goes into one transaction, so that they share the wait for the disk.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -16,22 +18,40 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from flash_driver.journal.engine import WRITES, open_postgresql, open_sqlite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert
 
     _Queued = tuple[Callable[[Connection], Any], asyncio.Future[Any]]
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresqlDatabase", "SqliteDatabase", "open_database"]
+__all__ = ["Insertion", "PostgresqlDatabase", "SqliteDatabase", "open_database"]
 
 T = TypeVar("T")
 
 _READERS: Final = 2
 _TOGETHER: Final = 128
 """How many callers share a transaction at the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insertion:
+    """Work that adds a row; those that are done together and have the same statement are one call to the database.
+
+    Attributes:
+        statement: An INSERT without values, which settles by itself what becomes of a row that is there already.
+        row: The values.
+
+    """
+
+    statement: Insert
+    row: Mapping[str, Any]
+
+    def __call__(self, connection: Connection) -> None:
+        """Add the row."""
+        connection.execute(self.statement, self.row)
 
 
 class SqliteDatabase:
@@ -112,12 +132,24 @@ class SqliteDatabase:
         """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
         try:
             with self._to_write.begin() as connection:
-                return [work(connection) for work in works]
+                return _do_all(connection, works)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers
             its_own = not isinstance(error, DBAPIError) or isinstance(error, IntegrityError)
             if len(works) == 1 or not its_own:
                 return [error] * len(works)
         return [self._together([work])[0] for work in works]
+
+
+def _do_all(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    results: list[Any] = []
+    for statement, alike in itertools.groupby(works, lambda work: getattr(work, "statement", None)):
+        if statement is None:
+            results += [work(connection) for work in alike]
+        else:
+            rows = [work.row for work in alike if isinstance(work, Insertion)]
+            connection.execute(statement, rows)
+            results += [None] * len(rows)
+    return results
 
 
 class PostgresqlDatabase:

@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.base import PAGE, InvoiceRecord
+from flash_driver.journal.database import Insertion
 from flash_driver.journal.payment_rows import PaymentRows
 from flash_driver.journal.rules import begin_of_window, block_end, budget_wait
 from flash_driver.journal.schema import INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
@@ -68,12 +69,8 @@ class SqlJournal:
 
     async def add_invoice(self, record: InvoiceRecord) -> None:
         """Keep a new invoice; one that was an orphan becomes the host's."""
-
-        def work(connection: Connection) -> None:
-            if not self._insert(connection, replace(record, orphan=False)):
-                connection.execute(update(invoices).where(self._is(record.payment_hash)).values(orphan=False))
-
-        await self._store.write(work)
+        row = {"account": self._account, **values_of(record), "orphan": False}
+        await self._store.write(Insertion(_add_invoice(self._store.dialect), row))
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the host will not get."""
@@ -264,6 +261,13 @@ class SqlJournal:
 def insert_new(connection: Connection, table: Table, **values: object) -> bool:
     """Add a row unless one with the same key is there; tell whether it was added."""
     return connection.execute(_insert_new(table, connection.dialect.name), values).rowcount == 1
+
+
+@cache
+def _add_invoice(dialect: str) -> Insert:
+    kind = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    key = (invoices.c.account, invoices.c.payment_hash)
+    return kind(invoices).on_conflict_do_update(index_elements=key, set_={"orphan": False})
 
 
 @cache

@@ -58,6 +58,11 @@ class SqlStore:
         self._bells: dict[int, Bell] = {}
         self._ringer = make_ringer(journal, self._database, self.ring)
 
+    @property
+    def dialect(self) -> str:
+        """Which SQL the database speaks: sqlite or postgresql."""
+        return "postgresql" if self._journal.path is None else "sqlite"
+
     async def open(self, fingerprint: str, scope: str | None) -> SqlJournal | None:
         """Return the journal of the account that a credential opens, None when that is not known yet.
 

@@ -8,17 +8,21 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Column, Integer, MetaData, Table, event, text
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from flash_driver.journal import engine as engine_module
-from flash_driver.journal.database import SqliteDatabase
+from flash_driver.journal.database import Insertion, SqliteDatabase
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sqlalchemy import Connection
+
+
+NUMBERS = Table("numbers", MetaData(), Column("n", Integer, unique=True))
 
 
 @pytest.fixture
@@ -72,6 +76,30 @@ async def test_one_who_fails_takes_nobody_along(database: SqliteDatabase) -> Non
     results = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
     assert [type(result) for result in results] == [int, int, IntegrityError, ZeroDivisionError, int]
     assert await numbers(database) == [1, 2, 3]
+
+
+async def test_rows_added_at_once_are_one_call(database: SqliteDatabase) -> None:
+    """Rows for the same statement go to the database together, in their place among what else is written."""
+    calls: list[bool] = []
+
+    @event.listens_for(database._engine, "before_cursor_execute")
+    def note(*arguments: Any) -> None:
+        calls.append(arguments[-1])
+
+    insertion = insert(NUMBERS).on_conflict_do_nothing()
+    works: list[Callable[[Connection], Any]] = [Insertion(insertion, {"n": n}) for n in (1, 2, 3, 3, 2)]
+    results = await asyncio.gather(*(database.write(work) for work in (*works, add(4), *works)))
+    assert results == [None] * 5 + [4] + [None] * 5
+    assert calls.count(True) == 2
+    assert await numbers(database) == [1, 2, 3, 4]
+
+
+async def test_a_row_that_breaks_a_rule_takes_no_other_along(database: SqliteDatabase) -> None:
+    """Of rows that were to be added together each is added by itself when one of them can't be."""
+    works = [Insertion(insert(NUMBERS), {"n": n}) for n in (1, 1, 2)]
+    results = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), IntegrityError, type(None)]
+    assert await numbers(database) == [1, 2]
 
 
 async def test_trouble_of_the_file_is_everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
