@@ -30,7 +30,7 @@ types: $(VENV)/ready-to-test ## Check types, strictly
 
 tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=
 	$(BIN)/coverage report
 
 compose-test: ## Run sandbox, two replicas and PostgreSQL in containers, and kill some meanwhile

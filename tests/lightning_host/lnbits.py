@@ -6,7 +6,6 @@ LNbits pins an old pydantic, so it can't live in ours. The environment is made o
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tests.lightning_host.needs import missing
 from tests.lightning_host.programs import Program, free_port
+from tests.support.locks import alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +61,7 @@ def lnbits_being_installed() -> Iterator[None]:
 
 def _install() -> None:
     """Make the environment unless there is one; whoever comes while it is being made waits."""
-    _CACHE.parent.mkdir(exist_ok=True)
-    with _CACHE.with_name(f"{_CACHE.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(_CACHE):
         if installed_lnbits() is not None:
             return
         python = _old_enough_python()

@@ -17,6 +17,7 @@ import pytest
 
 from flash_driver.sandbox.bolt11 import Mint, MintedInvoice
 from flash_driver.transports.connection import Endpoint
+from tests.support.locks import alone
 from tests.support.sockets import within
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = ["NodePeer", "install", "running"]
 
 HOME: Final = Path(__file__).parents[1] / "peers" / "server"
 TOKEN: Final = "ory_st_peer"
+_LOCK: Final = Path(__file__).parents[2] / ".cache" / "peer"
 _INSTALL_SECONDS: Final = 50
 
 
@@ -85,11 +87,13 @@ def install() -> str:
     if node is None or npm is None:
         unfit("Node.js and npm are needed for a peer that nobody here wrote")
     wanted = json.loads((HOME / "package.json").read_text())["dependencies"]
-    if wanted != _installed(wanted):
+    with alone(_LOCK):
+        if wanted == _installed(wanted):
+            return node
         command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"]
         done = subprocess.run(command, cwd=HOME, capture_output=True, check=False, timeout=_INSTALL_SECONDS)
-        if wanted != _installed(wanted):
-            unfit(f"npm could not install the peer's packages (exit status {done.returncode})")
+    if wanted != _installed(wanted):
+        unfit(f"npm could not install the peer's packages (exit status {done.returncode})")
     return node
 
 
