@@ -46,6 +46,7 @@ soak: $(VENV)/ready-to-test ## Prove over 10,000 random fault schedules that no 
 bench: $(VENV)/ready-to-test ## Measure
 	$(BIN)/python -m tests.benchmarks.money
 	$(BIN)/python -m tests.benchmarks.pending
+	$(BIN)/python -m tests.benchmarks.bolt11
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -1,47 +1,52 @@
 """What a host and its Lightning drivers agree on: connection strings, the client interface, and its values.
 
 No network and no third-party import: everything here is text, numbers and promises. A host starts with
-`LightningClientFactory`; a driver implements `LightningConnectionStringHandler` and `LightningClient`.
+`LightningClientFactory`; a driver implements `LightningConnectionStringHandler` and `LightningClient`. Names are loaded
+when they are first used, so that importing the package costs next to nothing.
 """
 
-from connection_strings.errors import (
-    AmountMismatch,
-    BackendUnavailable,
-    ConnectionStringError,
-    CredentialRejected,
-    InvalidReply,
-    InvalidRequest,
-    LightningError,
-    NotSupported,
-    RateLimited,
-    RequestRefused,
-    UnknownConnectionType,
-)
-from connection_strings.factory import LightningClientFactory, LightningConnectionStringHandler
-from connection_strings.grammar import ConnectionString
-from connection_strings.keys import canonical_values
-from connection_strings.lightning import (
-    BalanceEstimate,
-    CreateInvoiceParams,
-    LightningClient,
-    LightningInvoice,
-    LightningInvoiceListener,
-    LightningInvoiceStatus,
-    LightningNodeBalance,
-    LightningNodeInformation,
-    LightningPayment,
-    LightningPaymentStatus,
-    ListInvoicesParams,
-    ListPaymentsParams,
-    OffchainBalance,
-    OnchainBalance,
-    PayDetails,
-    PayInvoiceParams,
-    PayResponse,
-    PayResult,
-)
-from connection_strings.money import LightMoney
-from connection_strings.secret import Secret
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as type checkers know it; importing it from typing would cost more than all the rest
+if TYPE_CHECKING:
+    from connection_strings.errors import (
+        AmountMismatch,
+        BackendUnavailable,
+        ConnectionStringError,
+        CredentialRejected,
+        InvalidReply,
+        InvalidRequest,
+        LightningError,
+        NotSupported,
+        RateLimited,
+        RequestRefused,
+        UnknownConnectionType,
+    )
+    from connection_strings.factory import LightningClientFactory, LightningConnectionStringHandler
+    from connection_strings.grammar import ConnectionString
+    from connection_strings.keys import canonical_values
+    from connection_strings.lightning import (
+        BalanceEstimate,
+        CreateInvoiceParams,
+        LightningClient,
+        LightningInvoice,
+        LightningInvoiceListener,
+        LightningInvoiceStatus,
+        LightningNodeBalance,
+        LightningNodeInformation,
+        LightningPayment,
+        LightningPaymentStatus,
+        ListInvoicesParams,
+        ListPaymentsParams,
+        OffchainBalance,
+        OnchainBalance,
+        PayDetails,
+        PayInvoiceParams,
+        PayResponse,
+        PayResult,
+    )
+    from connection_strings.money import LightMoney
+    from connection_strings.secret import Secret
 
 __all__ = [
     "AmountMismatch",
@@ -80,3 +85,37 @@ __all__ = [
     "UnknownConnectionType",
     "canonical_values",
 ]
+
+_HOMES = dict.fromkeys(__all__, "lightning") | {
+    "AmountMismatch": "errors",
+    "BackendUnavailable": "errors",
+    "ConnectionString": "grammar",
+    "ConnectionStringError": "errors",
+    "CredentialRejected": "errors",
+    "InvalidReply": "errors",
+    "InvalidRequest": "errors",
+    "LightMoney": "money",
+    "LightningClientFactory": "factory",
+    "LightningConnectionStringHandler": "factory",
+    "LightningError": "errors",
+    "NotSupported": "errors",
+    "RateLimited": "errors",
+    "RequestRefused": "errors",
+    "Secret": "secret",
+    "UnknownConnectionType": "errors",
+    "canonical_values": "keys",
+}
+"""The module that each name is loaded from."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib  # noqa: PLC0415 - with the names themselves
+
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

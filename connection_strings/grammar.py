@@ -17,7 +17,6 @@ At this level any value may be a secret. What is shown of a string is its keys, 
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Never, Self, final, overload
@@ -136,7 +135,9 @@ class ConnectionString:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ConnectionString):
             return NotImplemented
-        return hmac.compare_digest(self.render().encode(), other.render().encode())
+        from hmac import compare_digest  # noqa: PLC0415 - loads a crypto library, seldom needed
+
+        return compare_digest(self.render().encode(), other.render().encode())
 
     def __hash__(self) -> int:
         return hash((ConnectionString, self.render()))

@@ -6,10 +6,12 @@ UTC datetimes; hashes and preimages are lower-case hex of 32 bytes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from hashlib import sha256
 from math import isnan
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
@@ -45,6 +47,8 @@ __all__ = [
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
 DEFAULT_SEND_TIMEOUT = timedelta(seconds=30)
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class LightningInvoiceStatus(Enum):
@@ -83,9 +87,13 @@ class CreateInvoiceParams:
         expiry: How long the invoice can be paid; a backend may cap it, the invoice says what it became.
         description_hash_only: Commit to the SHA-256 of `description` instead of carrying it (BOLT 11 `h`, LUD-06).
         private_route_hints: Ask for hints to private channels; a custodial backend ignores it.
+        description_hash: Commit to this SHA-256 as it is, 64 lower-case hex digits, because its text is known to
+            somebody else only. `description` then is what a backend without hashes may show instead; together with
+            `description_hash_only` it is the very text, and must be left empty or have this hash.
 
     Raises:
-        InvalidRequest: A value of another type, a negative amount, or an expiry of zero or less.
+        InvalidRequest: A value of another type, a negative amount, an expiry of zero or less, or a hash that is
+            malformed or belongs to another text.
 
     """
 
@@ -94,20 +102,37 @@ class CreateInvoiceParams:
     expiry: timedelta = DEFAULT_EXPIRY
     description_hash_only: bool = False
     private_route_hints: bool = False
+    description_hash: str | None = None
 
     def __post_init__(self) -> None:
         _check_type("amount", self.amount, LightMoney, None)
         _check_type("description", self.description, str)
+        _check_type("description_hash", self.description_hash, str, None)
         _check_type("expiry", self.expiry, timedelta)
         if self.amount is not None and self.amount.msat < 0:
             raise InvalidRequest("amount", "must not be negative; use zero for an amountless invoice")
         if self.expiry <= timedelta(0):
             raise InvalidRequest("expiry", "must be longer than zero; 15 minutes is usual")
+        if self.description_hash is not None:
+            self._check_hash(self.description_hash)
+
+    def _check_hash(self, given: str) -> None:
+        if _HASH.fullmatch(given) is None:
+            raise InvalidRequest("description_hash", "must be 64 lower-case hexadecimal digits")
+        if self.description_hash_only and self.description and given != _sha256(self.description):
+            raise InvalidRequest("description_hash", "is not that of the description; leave one of them out")
 
     @property
     def amountless(self) -> bool:
         """Whether the payer chooses the amount."""
         return not self.amount
+
+    @property
+    def committed_hash(self) -> str | None:
+        """The hash that the BOLT11 is to commit to (field `h`), None when it carries the description itself."""
+        if self.description_hash is not None:
+            return self.description_hash
+        return _sha256(self.description) if self.description_hash_only else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +466,10 @@ class LightningClient(Protocol):
     ) -> None:
         """Let go of everything this client holds."""
         ...
+
+
+def _sha256(text: str) -> str:
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def _check_offset(offset_index: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Final, Never, Self, final
 
 __all__ = ["Secret"]
@@ -49,9 +48,9 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(
-            self._value.encode(errors="surrogatepass"), other._value.encode(errors="surrogatepass")
-        )
+        from hmac import compare_digest  # noqa: PLC0415 - loads a crypto library, seldom needed
+
+        return compare_digest(self._value.encode(errors="surrogatepass"), other._value.encode(errors="surrogatepass"))
 
     def __hash__(self) -> int:
         return hash((Secret, self._value))

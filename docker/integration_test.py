@@ -1,7 +1,10 @@
 """Drives sandbox and two replicas from inside their network; `docker/compose-test` kills and restarts in between.
 
+Takes steps, one after the other, with a plus sign between them:
+
 wait                    until both replicas are healthy
 basics                  create at one replica, hear at the other; Greenfield, LNURL, a flashcard
+webhooks                be told of payments by a webhook, signed, and once although two replicas send
 prepare                 open a checkout and a top-up, print what the next steps need
 paid-at-b STATE         pay them, and see both at replica b
 pay-only STATE          pay them
@@ -12,15 +15,21 @@ counted-once STATE      both replicas have counted each exactly once
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
+import secrets
+import socket
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 A: Final = "http://host-a:8080"
 B: Final = "http://host-b:8080"
@@ -51,6 +60,11 @@ class Driver:
         """POST JSON as the shop does; gives the JSON of a good answer."""
         async with self._session.post(url, json=body, headers=self._headers) as response:
             return await _answer(response)
+
+    async def delete(self, url: str) -> None:
+        """DELETE as the shop does."""
+        async with self._session.delete(url, headers=self._headers) as response:
+            await _answer(response)
 
     async def pay(self, bolt11: str) -> None:
         """Pay as a customer does."""
@@ -117,6 +131,32 @@ class Driver:
         check(not any(count.get("http") for count in created.values()), created)
         say("every invoice was made over the WebSocket")
 
+    async def webhooks(self) -> None:
+        """Be told of payments, signed, and once although two replicas send."""
+        secret = secrets.token_hex(16)
+        async with receiver() as (url, received):
+            webhook = await self.post(f"{A}{STORE}/webhooks", {"url": url, "secret": secret})
+            checkouts = [await self.post(f"{base}{STORE}/checkouts", {"amount": MSAT}) for base in (A, B)]
+            for checkout in checkouts:
+                await self.pay(checkout["BOLT11"])
+            async with asyncio.timeout(SECONDS):
+                told = [await received.get() for _ in checkouts]
+            for signature, body in told:
+                mac = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+                check(hmac.compare_digest(signature, f"sha256={mac}"), f"the signature is not right: {signature}")
+            paid = sorted(json.loads(body)["invoiceId"] for _, body in told)
+            check(paid == sorted(checkout["id"] for checkout in checkouts), told)
+            one = f"{STORE}/webhooks/{webhook['id']}"
+
+            async def delivered() -> bool:
+                deliveries = await self.get(f"{B}{one}/deliveries")
+                return {(each["status"], each["attempts"]) for each in deliveries} == {("Delivered", 1)}
+
+            await eventually(delivered)
+            check(received.empty(), "a payment was told twice")
+            await self.delete(f"{B}{one}")
+        say("webhook: each payment told once, and signed")
+
     async def lnurl(self, link: str, msat: int) -> Any:
         """Ask an LNURL-pay link for an invoice."""
         told = await self.get(link)
@@ -174,6 +214,27 @@ class Driver:
         say("counted once, at both replicas")
 
 
+@asynccontextmanager
+async def receiver() -> AsyncIterator[tuple[str, asyncio.Queue[tuple[str, bytes]]]]:
+    """Serve a webhook while the block runs; gives its URL in this network, and what comes: signature and body."""
+    received: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+
+    async def take(request: web.Request) -> web.Response:
+        received.put_nowait((request.headers.get("BTCPay-Sig", ""), await request.read()))
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/hook", take)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    address = socket.gethostbyname(socket.gethostname())
+    await web.TCPSite(runner, address, 0).start()
+    try:
+        yield f"http://{address}:{runner.addresses[0][1]}/hook", received
+    finally:
+        await runner.cleanup()
+
+
 def check(holds: object, told: object) -> None:
     """Go on only if something holds."""
     if not holds:
@@ -198,12 +259,24 @@ async def _answer(response: aiohttp.ClientResponse) -> Any:
     return told
 
 
-async def main(step: str, *arguments: str) -> None:
-    """Take one step."""
+async def main(*words: str) -> None:
+    """Take each step."""
     timeout = aiohttp.ClientTimeout(total=SECONDS)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         driver = Driver(session, KEY_FILE.read_text().strip())
-        await getattr(driver, step.replace("-", "_"))(*(json.loads(each) for each in arguments))
+        for step, *arguments in _steps(words):
+            await getattr(driver, step.replace("-", "_"))(*(json.loads(each) for each in arguments))
+
+
+def _steps(words: tuple[str, ...]) -> list[list[str]]:
+    """Tell steps apart: each begins the line or follows a plus sign."""
+    steps: list[list[str]] = [[]]
+    for word in words:
+        if word == "+":
+            steps.append([])
+        else:
+            steps[-1].append(word)
+    return steps
 
 
 if __name__ == "__main__":

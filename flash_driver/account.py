@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from flash_driver import __version__
 from flash_driver.budget import Budget
+from flash_driver.calls import Calls
 from flash_driver.deadline import Deadline
 from flash_driver.invoices import CREATE_SECONDS, Invoices
 from flash_driver.journal.scoped import AccountJournal
@@ -21,16 +21,13 @@ from flash_driver.replies import Currency
 from flash_driver.server_clock import ServerClock
 from flash_driver.settings import TokenKind
 from flash_driver.transports.capabilities import Capabilities
-from flash_driver.transports.connection import Endpoint
-from flash_driver.transports.graphql import GraphQLTransport
-from flash_driver.transports.http import HttpTransport
-from flash_driver.transports.network import make_tls_context
 from flash_driver.transports.router import Router
 from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.wallets import WalletDirectory
 from flash_driver.watcher import Watcher
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from weakref import finalize
 
     from flash_driver.health import Health
@@ -39,15 +36,13 @@ if TYPE_CHECKING:
     from flash_driver.listener import FlashInvoiceListener
     from flash_driver.replies import AccountReply, PriceTick
     from flash_driver.settings import FlashSettings, ProcessSettings
-    from flash_driver.transports.base import Transport
+    from flash_driver.transports.ways import Ways
 
 __all__ = ["Account", "AccountMemory"]
 
-CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
-CAPABILITIES: Final = "cash-wallet-usdt-v1"
-"""Shows an account's USDT wallet after the server's move away from USD wallets (flash-api.md 1.5, 3.2)."""
-
 _DECIMALS: Final = {Currency.USD: 6, Currency.USDT: 4, Currency.BTC: 0}
+_LINGER_SECONDS: Final = 5.0
+"""How long a close waits for calls under way: as long as an invoice may take."""
 _POLL_SPACING: Final = timedelta(milliseconds=50)
 _API_KEY_POLL_SPACING: Final = timedelta(milliseconds=600)
 """Keeps below the 120 requests a minute of an API key (flash-api.md 1.4)."""
@@ -78,6 +73,7 @@ class Account:
         process: What is set for the process.
         memory: What this process remembers of the account.
         store: Where its journal is.
+        ways: The transports of its server and token, which outlive it where others use them.
 
     Attributes:
         users: The clients that share it, each with what is done when it is garbage-collected.
@@ -85,16 +81,21 @@ class Account:
     """
 
     def __init__(
-        self, settings: FlashSettings, process: ProcessSettings, memory: AccountMemory, store: JournalStore
+        self,
+        settings: FlashSettings,
+        process: ProcessSettings,
+        memory: AccountMemory,
+        store: JournalStore,
+        ways: Ways,
     ) -> None:
         self.settings = settings
         self.process = process
         self.memory = memory
         self.journal = AccountJournal(store, settings.fingerprint, self._look_up)
+        self._calls = Calls()
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
-        transports = _transports(settings)
+        transports = ways.choose(settings)
         self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
-        self._transports = transports
         self.router = Router(transports, memory.capabilities)
         self.wallets = WalletDirectory(settings, self.router, self._see_account)
         self.receipts = Receipts(self.router, self.wallets, self.rates)
@@ -129,6 +130,10 @@ class Account:
         """Return what is known of the rate of a currency."""
         return self.memory.rates[currency]
 
+    def call(self) -> AbstractContextManager[None]:
+        """Hold the account open for a call, as far as its close can wait for that."""
+        return self._calls.one()
+
     @property
     def health(self) -> Health:
         """How things stand."""
@@ -148,13 +153,15 @@ class Account:
         self.watcher.watch(record)
 
     async def aclose(self) -> None:
-        """End every task and close every connection, whichever of them fails to; what is remembered stays."""
+        """Let the calls under way come to their end, within limits, then end every task, whichever of them fails to.
+
+        What is remembered stays, and so do the transports.
+        """
         async with AsyncExitStack() as last_first:
-            for transport in reversed(self._transports):
-                last_first.push_async_callback(transport.aclose)
             last_first.push_async_callback(self.journal.aclose)
             last_first.push_async_callback(self.payments.aclose)
             last_first.push_async_callback(self.audience.aclose)
+            last_first.push_async_callback(self._calls.ended, _LINGER_SECONDS)
 
     async def _look_up(self) -> None:
         """Have the server say whose account this is, which `_see_account` hears."""
@@ -168,24 +175,3 @@ class Account:
         # A UUID, so the same under every name of the server, and never that of another server's account.
         self.journal.belongs_to(account.account_id)
         self.memory.see_tick(account.price)
-
-
-def _transports(settings: FlashSettings) -> list[Transport]:
-    """Make the transports in the order in which they are tried; none connects before it is used."""
-    token = settings.token.reveal()
-    api_key = settings.token_kind is TokenKind.API_KEY
-    credential = {"X-API-KEY": token} if api_key else {"Authorization": f"Bearer {token}"}
-    headers = {**credential, CAPABILITY_HEADER: CAPABILITIES, "User-Agent": f"flash-driver/{__version__}"}
-    tls = make_tls_context() if "https:" in settings.server or "wss:" in settings.websocket else None
-    made: list[Transport] = []
-    for name in settings.transports:
-        if name == "http":
-            made.append(HttpTransport(settings.server, headers, tls))
-        elif name == "graphql":
-            made.append(GraphQLTransport(settings.server, headers, tls))
-        elif not api_key:
-            # The server reads neither on a socket with an API key; it would be anonymous there (flash-api.md 1.3).
-            init = {"Authorization": f"Bearer {token}", CAPABILITY_HEADER: CAPABILITIES}
-            socket_tls = tls if settings.websocket.startswith("wss:") else None
-            made.append(WebSocketTransport(Endpoint(settings.websocket, headers, init, socket_tls)))
-    return made

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import RateLimited
+from connection_strings.errors import InvalidRequest, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from flash_driver.settings import InvoiceBudget
 
 __all__ = ["Budget"]
+
+_LOOK_AGAIN: Final = timedelta(seconds=1)
 
 
 class Budget:
@@ -28,19 +30,36 @@ class Budget:
     def __init__(self, limit: InvoiceBudget | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._limit = limit
         self._clock = clock
+        self._known_free_at: datetime | None = None
 
-    async def spend(self, journal: Journal) -> None:
-        """Take one invoice out of the budget.
+    async def spend(self, journal: Journal, count: int = 1) -> None:
+        """Take so many invoices out of the budget, all or none.
 
         Raises:
-            RateLimited: It is used up, or the server has blocked the account; nothing was asked of the server.
+            RateLimited: It has not so many left, or the server blocks the account; nothing was asked of the server.
+            InvalidRequest: It never has so many.
             JournalError: The journal can't be used now.
 
         """
-        wait = await journal.spend_invoice(self._limit, self._clock())
+        now = self._clock()
+        if self._limit is None and self._known_free(now):
+            return
+        if self._limit is not None and count > self._limit.invoices:
+            raise InvalidRequest(
+                "params",
+                f"are {count} invoices at once, and the account's budget is {self._limit.invoices} in "
+                f"{self._limit.seconds} s (FLASH_INVOICE_BUDGET); ask for fewer",
+            )
+        wait = await journal.spend_invoices(self._limit, now, count)
         if wait is not None:
             raise RateLimited("the account's budget of new invoices is used up", retry_after=wait)
+        self._known_free_at = now
 
     async def block(self, journal: Journal, retry_after: timedelta) -> None:
         """Take note that the server itself has blocked the account, for so long."""
+        self._known_free_at = None
         await journal.block_invoices(self._clock() + retry_after)
+
+    def _known_free(self, now: datetime) -> bool:
+        """Whether the journal has just said that there is no block: another process's is heard of a second late."""
+        return self._known_free_at is not None and timedelta(0) <= now - self._known_free_at < _LOOK_AGAIN

@@ -110,7 +110,7 @@ class FlashLightningClient:
         """Create an invoice, within 5 s in all.
 
         Flash counts in dollars: the amount of the returned invoice is what its BOLT11 says, at least the one asked for
-        and at most `amount-tolerance` percent more; exactly the one asked for with `description_hash_only`. Flash lets
+        and at most `amount-tolerance` percent more; exactly the one asked for with a description hash. Flash lets
         invoices live 60 s (flash-api.md 3.4): see `expires_at`.
 
         Args:
@@ -136,8 +136,7 @@ class FlashLightningClient:
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
         if amount_tolerance is not None and not (amount_tolerance.is_finite() and 0 <= amount_tolerance <= 100):
             raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")
-        account = self._account()
-        with _nothing_unwatched(account):
+        with self._calling() as account, _nothing_unwatched(account):
             record = await account.invoices.create(params, amount_tolerance)
         account.watch(record)
         return record.invoice
@@ -149,8 +148,7 @@ class FlashLightningClient:
             LightningError: As `create_invoice`; those that were created are listed by `list_invoices`.
 
         """
-        account = self._account()
-        with _nothing_unwatched(account):
+        with self._calling() as account, _nothing_unwatched(account):
             records = await account.invoices.create_many(params)
         for record in records:
             account.watch(record)
@@ -165,13 +163,15 @@ class FlashLightningClient:
         """
         if not _is_text(invoice_id):
             return None
-        record = await self._account().invoices.find(invoice_id, Deadline.after(_ASK_SECONDS))
+        with self._calling() as account:
+            record = await account.invoices.find(invoice_id, Deadline.after(_ASK_SECONDS))
         return None if record is None else record.invoice
 
     async def list_invoices(self, params: ListInvoicesParams | None = None) -> list[LightningInvoice]:
         """List the invoices made through this driver as its journal knows them, oldest first."""
         params = params or ListInvoicesParams()
-        rows = await self._account().journal.list_invoices(pending_only=params.pending_only, offset=params.offset_index)
+        with self._calling() as account:
+            rows = await account.journal.list_invoices(pending_only=params.pending_only, offset=params.offset_index)
         return [row.invoice for row in rows]
 
     async def cancel_invoice(self, invoice_id: str) -> Never:
@@ -210,21 +210,22 @@ class FlashLightningClient:
             LightningError: Something before the payment failed; nothing was sent.
 
         """
-        return await self._account().payments.pay(bolt11, params or PayInvoiceParams())
+        with self._calling() as account:
+            return await account.payments.pay(bolt11, params or PayInvoiceParams())
 
     async def get_payment(self, payment_hash: str) -> LightningPayment | None:
         """Look a payment up in the journal; None only when none was ever attempted for this hash."""
         if not _is_text(payment_hash):
             return None
-        record = await self._account().payments.find(payment_hash)
+        with self._calling() as account:
+            record = await account.payments.find(payment_hash)
         return None if record is None else record.payment
 
     async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
         """List the payments made through this driver, oldest first."""
         params = params or ListPaymentsParams()
-        rows = await self._account().payments.history(
-            include_pending=params.include_pending, offset=params.offset_index
-        )
+        with self._calling() as account:
+            rows = await account.payments.history(include_pending=params.include_pending, offset=params.offset_index)
         return [row.payment for row in rows]
 
     # --- the account ------------------------------------------------------------------------------------------------
@@ -236,15 +237,16 @@ class FlashLightningClient:
             LightningError: The balance or the price can't be read.
 
         """
-        account, deadline = self._account(), Deadline.after(_ASK_SECONDS)
-        wallet = await account.wallets.choose(deadline)
-        rows = read_balances(data_of(await account.router.perform(BALANCE(), deadline), "reading the balance"))
-        held = next((row.minor_units for row in rows if row.wallet.id == wallet.id), None)
-        if held is None:
-            raise LightningError("the server does not tell the balance of this wallet")
-        if not wallet.currency.in_cents:
-            return LightningNodeBalance(offchain=OffchainBalance(local=LightMoney.from_sat(int(held))))
-        return await self._estimate(account, wallet, held, deadline)
+        deadline = Deadline.after(_ASK_SECONDS)
+        with self._calling() as account:
+            wallet = await account.wallets.choose(deadline)
+            rows = read_balances(data_of(await account.router.perform(BALANCE(), deadline), "reading the balance"))
+            held = next((row.minor_units for row in rows if row.wallet.id == wallet.id), None)
+            if held is None:
+                raise LightningError("the server does not tell the balance of this wallet")
+            if not wallet.currency.in_cents:
+                return LightningNodeBalance(offchain=OffchainBalance(local=LightMoney.from_sat(int(held))))
+            return await self._estimate(account, wallet, held, deadline)
 
     async def get_info(self) -> LightningNodeInformation:
         """Say what is known of the node, within 5 s, and prove that server and token work.
@@ -278,11 +280,12 @@ class FlashLightningClient:
             LightningError: As `validate`.
 
         """
-        account, deadline = self._account(), Deadline.after(_ASK_SECONDS)
-        await account.wallets.choose(deadline)
-        if account.socket is not None:
-            with contextlib.suppress(ConnectionFailed):
-                await account.socket.connection(deadline)
+        deadline = Deadline.after(_ASK_SECONDS)
+        with self._calling() as account:
+            await account.wallets.choose(deadline)
+            if account.socket is not None:
+                with contextlib.suppress(ConnectionFailed):
+                    await account.socket.connection(deadline)
 
     @property
     def health(self) -> Health:
@@ -332,7 +335,9 @@ class FlashLightningClient:
     async def aclose(self) -> None:
         """Close this client's listeners and let go of everything; the next call takes it up again.
 
-        That includes what it uses on other event loops that run now, in other threads.
+        The last client of an account lets its calls under way come to their end, for 5 s at most: so a token is changed
+        by making a client with the new one, and closing the old one once calls go to the new. Closing includes what is
+        used on other event loops that run now, in other threads.
         """
         here = asyncio.get_running_loop()
         held = {loop: each for loop, each in self._held.items() if loop is here or loop.is_running()}
@@ -362,6 +367,13 @@ class FlashLightningClient:
     def _account(self) -> Account:
         return self._hold().account
 
+    @contextlib.contextmanager
+    def _calling(self) -> Iterator[Account]:
+        """Use the account on the running loop, and hold it open meanwhile."""
+        account = self._account()
+        with account.call():
+            yield account
+
     def _hold(self) -> _Held:
         """Take up the account on the running loop, and forget loops that are closed."""
         here = asyncio.get_running_loop()
@@ -375,7 +387,8 @@ class FlashLightningClient:
 
     async def _prove(self, seconds: float) -> None:
         """Ask the server who we are, now and not from memory, and check that the wallet set is one of ours."""
-        data = data_of(await self._account().router.perform(ME(), Deadline.after(seconds)), "reaching the account")
+        with self._calling() as account:
+            data = data_of(await account.router.perform(ME(), Deadline.after(seconds)), "reaching the account")
         choose_wallet(read_account(data), self._settings)
 
     async def _estimate(

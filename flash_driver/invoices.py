@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.bargain import Bargain
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
-from flash_driver.minting import Minter, WalletMoved, sha256_of
+from flash_driver.minting import Minter, WalletMoved
 from flash_driver.once import TellOnce
 from flash_driver.operations import INVOICE_STATUS, PRICE
 from flash_driver.payment_request import PAYMENT_HASH
@@ -61,6 +62,26 @@ _FRESH: Final = timedelta(minutes=1)
 _MSAT_PER_SAT: Final = 1000
 
 _log: Final = get_logger()
+
+
+@dataclass(slots=True)
+class _Order:
+    """One invoice that is wanted.
+
+    Attributes:
+        params: The terms.
+        tolerance_percent: How much more than asked it may be over.
+        deadline: When the server has to have made it.
+        trail: Where its story is told.
+        budgeted: Whether the next request for it was taken out of the budget already.
+
+    """
+
+    params: CreateInvoiceParams
+    tolerance_percent: Decimal
+    deadline: Deadline
+    trail: Trail
+    budgeted: bool
 
 
 class Invoices:
@@ -114,21 +135,66 @@ class Invoices:
             LightningError: It was not created; see the kinds.
 
         """
-        if not _is_text(params.description):
-            raise InvalidRequest("description", "has half a surrogate pair in it, which is no character")
-        deadline = Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS)
+        _check(params)
+        return await self._create(self._order(params, tolerance_percent))
+
+    async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
+        """Create invoices side by side, in the order asked for, if the budget has enough for all.
+
+        Where the rate is not known from invoices yet, the first one goes ahead alone, so that the others can use what
+        it teaches.
+
+        Raises:
+            InvalidRequest: One's terms make no sense, or they are more than the budget ever allows; none was created.
+            RateLimited: The budget has not so many left; none was created.
+            LightningError: One was not created; those that were are listed by `list_invoices`, nothing is lost.
+
+        """
+        for params in many:
+            _check(params)
+        if not many:
+            return []
+        await self._minter.take_budget(many)
+        ahead = [] if await self._has_learned() else [await self._create(self._order(many[0], budgeted=True))]
+        orders = [self._order(params, budgeted=True) for params in many[len(ahead) :]]
+        rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
+        failures = [result for result in rest if isinstance(result, BaseException)]
+        if failures:
+            failures[0].add_note(f"{len(many) - len(failures)} of {len(many)} invoices were created and are journalled")
+            raise failures[0]
+        return [*ahead, *(result for result in rest if not isinstance(result, BaseException))]
+
+    async def _has_learned(self) -> bool:
+        """Whether invoices of the wallet in use have taught its rate."""
+        wallet = await self._wallets.choose(Deadline.after(_SERVER_SECONDS))
+        return not wallet.currency.in_cents or self._rates(wallet.currency).learned
+
+    def _order(
+        self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None, *, budgeted: bool = False
+    ) -> _Order:
         amount = "any" if params.amountless else str(params.amount)
-        trail = Trail(_log.bind(amount=amount), "creating invoice", "invoice created")
-        wallet = await self._wallets.choose(deadline, trail, at_most_old=_FRESH if params.amountless else None)
+        return _Order(
+            params=params,
+            # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
+            tolerance_percent=self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent,
+            deadline=Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS),
+            trail=Trail(_log.bind(amount=amount), "creating invoice", "invoice created"),
+            budgeted=budgeted,
+        )
+
+    async def _create(self, order: _Order) -> InvoiceRecord:
+        params, trail = order.params, order.trail
+        oldest = _FRESH if params.amountless else None
+        wallet = await self._wallets.choose(order.deadline, trail, at_most_old=oldest)
         try:
-            minted = await self._mint(params, wallet, tolerance_percent, deadline, trail)
+            minted = await self._mint(order, wallet)
         except WalletMoved as moved:
             _log.info("the account has another wallet by now", currency=moved.wallet.currency)
             try:
-                minted = await self._mint(params, moved.wallet, tolerance_percent, deadline, trail)
+                minted = await self._mint(order, moved.wallet)
             except WalletMoved:
                 raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
-        if params.description_hash_only and not _commits(params, minted):
+        if not _commits(params, minted):
             _log.warning("the invoice carries no description hash", payment_hash=minted.request.payment_hash)
         record = minted.record(params.description)
         await self._journal.add_invoice(record)
@@ -136,80 +202,56 @@ class Invoices:
         trail.done(minted.transport, payment_hash=record.payment_hash)
         return record
 
-    async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
-        """Create invoices side by side, in the order asked for.
-
-        The first goes ahead alone, so that the others can use what it teaches of the account and the rate.
-
-        Raises:
-            LightningError: One was not created; those that were are listed by `list_invoices`, nothing is lost.
-
-        """
-        if not many:
-            return []
-        first = await self.create(many[0])
-        rest = await asyncio.gather(*(self.create(params) for params in many[1:]), return_exceptions=True)
-        failures = [result for result in rest if isinstance(result, BaseException)]
-        if failures:
-            failures[0].add_note(f"{len(many) - len(failures)} of {len(many)} invoices were created and are journalled")
-            raise failures[0]
-        return [first, *(result for result in rest if not isinstance(result, BaseException))]
-
-    async def _mint(
-        self,
-        params: CreateInvoiceParams,
-        wallet: ChosenWallet,
-        tolerance_percent: Decimal | None,
-        deadline: Deadline,
-        trail: Trail,
-    ) -> Minted:
+    async def _mint(self, order: _Order, wallet: ChosenWallet) -> Minted:
         """Have an invoice made that will do."""
+        params = order.params
         if params.amount is None or params.amountless:
-            minted = await self._minter.mint(params, wallet, None, deadline, trail)
+            minted = await self._ask(order, wallet, None)
             await self._insist_on_hash(params, minted)
             return minted
-        # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
-        tolerated = self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent
-        bargain = Bargain(params.amount.msat, None if params.description_hash_only else tolerated)
+        bargain = Bargain(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
         if not wallet.currency.in_cents:
-            return await self._mint_sats(params, wallet, bargain, deadline, trail)
-        return await self._mint_cents(params, wallet, bargain, deadline, trail)
+            return await self._mint_sats(order, wallet, bargain)
+        return await self._mint_cents(order, wallet, bargain)
 
-    async def _mint_cents(
-        self, params: CreateInvoiceParams, wallet: ChosenWallet, bargain: Bargain, deadline: Deadline, trail: Trail
-    ) -> Minted:
+    async def _mint_cents(self, order: _Order, wallet: ChosenWallet, bargain: Bargain) -> Minted:
         """Ask in cents until the custodian's answer is the amount wanted."""
         rates = self._rates(wallet.currency)
         if not rates.known:
-            await self._ask_price(rates, deadline)
+            await self._ask_price(rates, order.deadline)
         while True:
             quote = bargain.next_quote(rates)
-            minted = await self._minter.mint(params, wallet, quote.cents, deadline, trail)
+            minted = await self._ask(order, wallet, quote.cents)
             msat = minted.request.amount_msat or 0
             rates.learn(quote, msat)
-            await self._insist_on_hash(params, minted)
+            await self._insist_on_hash(order.params, minted)
             if bargain.settle(quote, msat):
                 return minted
-            await self._keep_orphan(params, minted, "it is over another amount", asked_msat=bargain.asked_msat)
+            await self._keep_orphan(order.params, minted, "it is over another amount", asked_msat=bargain.asked_msat)
 
-    async def _mint_sats(
-        self, params: CreateInvoiceParams, wallet: ChosenWallet, bargain: Bargain, deadline: Deadline, trail: Trail
-    ) -> Minted:
+    async def _mint_sats(self, order: _Order, wallet: ChosenWallet, bargain: Bargain) -> Minted:
         """Ask a BTC wallet, which counts in whole satoshi, once."""
         asked_msat = bargain.asked_msat
         sats = -(-asked_msat // _MSAT_PER_SAT)
         if not bargain.acceptable(sats * _MSAT_PER_SAT):
             raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
-        minted = await self._minter.mint(params, wallet, Decimal(sats), deadline, trail)
-        await self._insist_on_hash(params, minted)
+        minted = await self._ask(order, wallet, Decimal(sats))
+        await self._insist_on_hash(order.params, minted)
         if not bargain.acceptable(minted.request.amount_msat or 0):
-            await self._keep_orphan(params, minted, "it is over another amount", asked_msat=asked_msat)
+            await self._keep_orphan(order.params, minted, "it is over another amount", asked_msat=asked_msat)
             raise AmountMismatch(asked_msat, [minted.request.amount_msat or 0])
         return minted
 
+    async def _ask(self, order: _Order, wallet: ChosenWallet, minor_units: Decimal | None) -> Minted:
+        """Have one invoice made; what was taken out of the budget beforehand counts for the first request only."""
+        budgeted, order.budgeted = order.budgeted, False
+        return await self._minter.mint(
+            order.params, wallet, minor_units, order.deadline, order.trail, budgeted=budgeted
+        )
+
     async def _insist_on_hash(self, params: CreateInvoiceParams, minted: Minted) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
-        if params.description_hash_only and required and not _commits(params, minted):
+        if required and not _commits(params, minted):
             await self._keep_orphan(params, minted, "it carries no description hash")
             raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
 
@@ -333,12 +375,12 @@ class Invoices:
 
 
 def _commits(params: CreateInvoiceParams, minted: Minted) -> bool:
-    return minted.request.description_hash == sha256_of(params.description)
+    """Whether the BOLT11 commits to the hash that was asked for, if one was."""
+    return params.committed_hash in (None, minted.request.description_hash)
 
 
-def _is_text(description: str) -> bool:
+def _check(params: CreateInvoiceParams) -> None:
     try:
-        description.encode()
+        params.description.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        raise InvalidRequest("description", "has half a surrogate pair in it, which is no character") from None

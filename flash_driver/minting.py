@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -21,7 +20,7 @@ from flash_driver.replies import read_created
 from flash_driver.verdict import data_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
     from decimal import Decimal
 
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from flash_driver.transports.trail import Trail
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
-__all__ = ["Minted", "Minter", "WalletMoved", "sha256_of"]
+__all__ = ["Minted", "Minter", "WalletMoved"]
 
 _MAX_MINUTES: Final = 24 * 60
 
@@ -113,8 +112,18 @@ class Minter:
         minor_units: Decimal | None,
         deadline: Deadline,
         trail: Trail,
+        *,
+        budgeted: bool = False,
     ) -> Minted:
         """Have one invoice made.
+
+        Args:
+            params: The terms.
+            wallet: Which wallet it credits.
+            minor_units: How much to ask for, in cents (satoshi for a BTC wallet); None for an amountless one.
+            deadline: When it has to be over.
+            trail: Where to tell about it.
+            budgeted: Whether it was taken out of the budget before.
 
         Raises:
             WalletMoved: It was refused, and the account has another wallet by now.
@@ -124,8 +133,8 @@ class Minter:
 
         """
         document, variables = _mutation(params, wallet, minor_units)
-        if not params.amountless:  # the server does not limit those (flash-api.md 4)
-            await self._budget.spend(self._journal)
+        if not budgeted:
+            await self.take_budget([params])
         delivery = await self._router.perform(document(input=variables), deadline, trail)
         if isinstance(delivery.outcome, Refused):
             await self._learn_from(delivery.outcome, wallet, deadline)
@@ -139,6 +148,18 @@ class Minter:
         )
         return Minted(request, wallet, minor_units, delivery.transport)
 
+    async def take_budget(self, many: Sequence[CreateInvoiceParams]) -> None:
+        """Take what invoices of these terms cost out of the account's budget, all or nothing.
+
+        Raises:
+            RateLimited: It is used up.
+            InvalidRequest: It is never so large.
+
+        """
+        limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-api.md 4)
+        if limited:
+            await self._budget.spend(self._journal, limited)
+
     async def _learn_from(self, refusal: Refused, wallet: ChosenWallet, deadline: Deadline) -> None:
         if refusal.retry_after is not None:
             await self._budget.block(self._journal, refusal.retry_after)
@@ -146,11 +167,6 @@ class Minter:
             moved = await self._wallets.moved_from(wallet, deadline)
             if moved is not None:
                 raise WalletMoved(moved)
-
-
-def sha256_of(description: str) -> str:
-    """Return the hash that commits to a description, in lower-case hex (BOLT 11 field `h`, LUD-06)."""
-    return hashlib.sha256(description.encode()).hexdigest()
 
 
 def _mutation(
@@ -166,8 +182,8 @@ def _mutation(
     if not wallet.currency.in_cents:
         return INVOICE_CREATE_BTC, {"walletId": wallet.id, "amount": int(minor_units), **asked}
     asked["amount"] = minor_units
-    if params.description_hash_only:
+    if params.committed_hash is not None:
         # The one mutation that takes a description hash; it calls the wallet by another name.
-        asked["descriptionHash"] = sha256_of(params.description)
+        asked["descriptionHash"] = params.committed_hash
         return INVOICE_CREATE_ON_BEHALF, {"recipientWalletId": wallet.id, **asked}
     return INVOICE_CREATE_USD, {"walletId": wallet.id, **asked}

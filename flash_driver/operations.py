@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from flash_driver import wire
 from flash_driver.outcome import Evidence, Kind, Outcome, classify
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Document:
 
         return print_ast(self.node)
 
+    @cached_property
+    def head(self) -> bytes:
+        """The request as JSON up to its variables, which are all that differs from one to the next."""
+        return wire.write({"query": self.text, "operationName": self.name})[:-1] + b',"variables":'
+
     def __call__(self, *, repeatable: bool | None = None, **variables: object) -> Operation:
         """Make an operation of it; a payment is repeatable only when it carries an idempotency key."""
         safe = self.kind is not Kind.SEND if repeatable is None else repeatable
@@ -100,6 +106,11 @@ class Operation:
             "operationName": self.document.name,
             "variables": self.variables,
         }
+
+    @property
+    def written(self) -> bytes:
+        """The same as JSON: only the variables are written anew."""
+        return self.document.head + wire.write(self.variables) + b"}"
 
     def classify(self, evidence: Evidence) -> Outcome:
         """Decide what became of this operation."""

@@ -1,7 +1,7 @@
 """BOLT11 payment requests: decoded, and checked before anybody sees them.
 
-Source: BOLT 11. Decoding is the `bolt11` library's; what is believed of the result is decided here. The prefix is read
-here, too: the library takes letter cases and amounts that the specification forbids.
+Reading is `bolt11_reader`'s, signature and all, whether a person hands it in or the server made it; what is believed of
+the result is decided here.
 """
 
 from __future__ import annotations
@@ -12,21 +12,16 @@ from datetime import UTC, datetime
 from typing import Final
 
 from connection_strings.errors import InvalidReply, InvalidRequest
-from connection_strings.money import LightMoney
+from flash_driver.bolt11_reader import read
 
 __all__ = ["PAYMENT_HASH", "PaymentRequest", "decode", "decode_reply"]
 
 _SCHEME: Final = "lightning:"
 PAYMENT_HASH: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
-_NETWORKS: Final = {"bc": "bitcoin", "tb": "testnet", "tbs": "signet", "bcrt": "regtest"}
 _NETWORK_NAMES: Final = {"mainnet": "bitcoin", "bitcoin": "bitcoin"} | {
     name: name for name in ("testnet", "signet", "regtest")
 }
-_PREFIX: Final = re.compile(r"ln(?P<network>bcrt|bc|tbs|tb)(?:(?P<number>[1-9][0-9]{0,17})(?P<multiplier>[munp]?))?")
-_PICO_BTC: Final = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
-_PICO_BTC_PER_MSAT: Final = 10
-_MAX_MSAT: Final = LightMoney.MAX.msat
 _LONGEST: Final = 7089
 """As many characters as the largest QR code holds; no wallet takes a longer request."""
 
@@ -116,46 +111,21 @@ def decode_reply(bolt11: str) -> PaymentRequest:
 
 
 def _decode(bolt11: str) -> PaymentRequest:
-    from bolt11 import decode as decode_fields  # noqa: PLC0415 - a third of the driver's import time, needed late
-
     if len(bolt11) > _LONGEST:
         raise ValueError("it is too long")
-    text = bolt11.lower()
-    if bolt11 not in (text, bolt11.upper()):
-        raise ValueError("upper and lower case are mixed")
-    network, amount_msat = _read_prefix(text)
+    found = read(bolt11)
     try:
-        found = decode_fields(text)
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its parts raise on odd input
-        raise ValueError(type(error).__name__) from None
-    try:
-        created_at = datetime.fromtimestamp(found.date, UTC)
-        expires_at = datetime.fromtimestamp(found.date + found.expiry, UTC)
+        created_at = datetime.fromtimestamp(found.timestamp_seconds, UTC)
+        expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, UTC)
     except (OverflowError, OSError, ValueError):
         raise ValueError("it expires beyond all time") from None
     return PaymentRequest(
-        bolt11=text,
-        network=network,
-        payment_hash=found.payment_hash.lower(),
-        amount_msat=amount_msat,
+        bolt11=bolt11.lower(),
+        network=found.network,
+        payment_hash=found.payment_hash.hex(),
+        amount_msat=found.amount_msat,
         description=found.description,
-        description_hash=found.description_hash,
+        description_hash=None if found.description_hash is None else found.description_hash.hex(),
         created_at=created_at,
         expires_at=expires_at,
     )
-
-
-def _read_prefix(text: str) -> tuple[str, int | None]:
-    """Read network and amount in millisatoshi, None without one, from what stands before the last 1 (BOLT 11)."""
-    prefix = _PREFIX.fullmatch(text.rpartition("1")[0])
-    if prefix is None:
-        raise ValueError("it does not start with ln, a network and an amount")
-    network = _NETWORKS[prefix["network"]]
-    if prefix["number"] is None:
-        return network, None
-    msat, rest = divmod(int(prefix["number"]) * _PICO_BTC[prefix["multiplier"]], _PICO_BTC_PER_MSAT)
-    if rest:
-        raise ValueError("its amount has a fraction of a millisatoshi")
-    if msat > _MAX_MSAT:
-        raise ValueError("its amount is more than there is bitcoin")
-    return network, msat

@@ -1,7 +1,8 @@
 """Shares accounts among clients: a host may make a new client for every call.
 
 The one piece of global state. Connections, to Flash and to the journal's database, belong to an event loop and close
-with their last client; what is remembered of an account (rates, what its server can do) belongs to the process and
+with their last client. Sockets belong to a server and a token, whatever else the connection strings say. What is
+remembered of an account (rates, what its server can do) belongs to the process and
 stays, and so does a journal in memory.
 """
 
@@ -16,6 +17,7 @@ from weakref import WeakKeyDictionary, finalize
 
 from flash_driver.account import Account, AccountMemory
 from flash_driver.journal.store import MemoryStore, make_store
+from flash_driver.transports.ways import Ways
 
 if TYPE_CHECKING:
     from flash_driver.journal.store import JournalStore
@@ -31,6 +33,7 @@ class _OnLoop:
 
     accounts: dict[tuple[FlashSettings, ProcessSettings], Account] = field(default_factory=dict)
     stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
+    ways: dict[str, Ways] = field(default_factory=dict)
 
 
 class Pool:
@@ -52,7 +55,8 @@ class Pool:
             account = here.accounts.get((settings, process))
             if account is None:
                 store = self._store(here, process.journal_url)
-                account = Account(settings, process, self._memory(settings, process), store)
+                ways = self._ways(here, settings)
+                account = Account(settings, process, self._memory(settings, process), store, ways)
                 here.accounts[settings, process] = account
         if user not in account.users:
             # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
@@ -97,12 +101,20 @@ class Pool:
         try:
             await account.aclose()
         finally:
-            url = account.process.journal_url
-            with self._guard:
-                needed = any(process.journal_url == url for _, process in here.accounts)
-                store = None if needed else here.stores.pop(url, None)
-            if store is not None:
-                await store.aclose()
+            async with contextlib.AsyncExitStack() as unneeded:
+                for each in self._unneeded(here, account):
+                    unneeded.push_async_callback(each.aclose)
+
+    def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | Ways]:
+        """Take out what no account uses any more, now that this one is closed."""
+        url, fingerprint = account.process.journal_url, account.settings.fingerprint
+        with self._guard:
+            unneeded: list[JournalStore | Ways | None] = []
+            if not any(process.journal_url == url for _, process in here.accounts):
+                unneeded.append(here.stores.pop(url, None))
+            if not any(settings.fingerprint == fingerprint for settings, _ in here.accounts):
+                unneeded.append(here.ways.pop(fingerprint, None))
+        return [each for each in unneeded if each is not None]
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in self._loops if loop.is_closed()]:
@@ -114,6 +126,11 @@ class Pool:
         if url not in here.stores:
             here.stores[url] = make_store(url)
         return here.stores[url]
+
+    def _ways(self, here: _OnLoop, settings: FlashSettings) -> Ways:
+        if settings.fingerprint not in here.ways:
+            here.ways[settings.fingerprint] = Ways(settings)
+        return here.ways[settings.fingerprint]
 
     def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:
         key = (settings.fingerprint, process.journal_url)

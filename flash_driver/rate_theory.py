@@ -13,7 +13,7 @@ a school are judged by the last few invoices, the schools by many more, and by t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -96,16 +96,24 @@ class Sighting:
     cents: Decimal
     msat: int
     step: int
+    _proofs: dict[Rounding, tuple[Interval, Interval]] = field(default_factory=dict, compare=False, repr=False)
 
     def exact(self, rounding: Rounding) -> Interval:
         """What it came to before the custodian rounded it, in millisatoshi."""
-        middle, half = self.msat + rounding.value * self.step, Decimal(self.step) / 2
-        return Interval(max(middle - half, self.msat * _LEAST_SHARE), middle + half)
+        return self._proof(rounding)[0]
 
     def rate(self, rounding: Rounding) -> Interval:
         """The rate at which that can be."""
-        exact = self.exact(rounding)
-        return Interval(self.cents / exact.high, self.cents / exact.low)
+        return self._proof(rounding)[1]
+
+    def _proof(self, rounding: Rounding) -> tuple[Interval, Interval]:
+        """Work both out once for all theories that share a guess at the rounding."""
+        known = self._proofs.get(rounding)
+        if known is None:
+            middle, half = self.msat + rounding.value * self.step, Decimal(self.step) / 2
+            exact = Interval(max(middle - half, self.msat * _LEAST_SHARE), middle + half)
+            known = self._proofs[rounding] = exact, Interval(self.cents / exact.high, self.cents / exact.low)
+        return known
 
     @property
     def any_rate(self) -> Interval:

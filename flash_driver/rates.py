@@ -37,6 +37,7 @@ _MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
 _FARTHEST_FROM_PRICE: Final = Decimal("0.2")
 _PRICE_GOOD_FOR: Final = 60 * MINUTE
 _AGES_AFTER: Final = 10 * MINUTE
+_SAME_MOMENT: Final = 50_000
 _LONGEST_TRIP: Final = 5_000_000
 _FARTHEST_AHEAD: Final = timedelta(minutes=5)
 """A price from further in the future is refused: every later one would count as older than it."""
@@ -89,6 +90,7 @@ class RateBook:
         self._step_msat = _COARSE_STEP_MSAT
         self._suspect: Sighting | None = None
         self._learned_at: datetime | None = None
+        self._taught: Sighting | None = None
         self._half_trip = 0
 
     # --- what is known ----------------------------------------------------------------------------------------------
@@ -97,6 +99,11 @@ class RateBook:
     def known(self) -> bool:
         """Whether anything can be quoted."""
         return self._tick is not None or self._learned_at is not None
+
+    @property
+    def learned(self) -> bool:
+        """Whether invoices have taught the custodian's rate, rather than only the price being known."""
+        return self._learned_at is not None
 
     @property
     def cents_per_sat(self) -> tuple[Decimal, datetime]:
@@ -213,9 +220,24 @@ class RateBook:
             self._step_msat = _FINEST_STEP_MSAT
         with exactly():
             sighting = Sighting(now - trip // 2, quote.cents, msat, self._step_msat)
-            if self._credible(sighting):
+            if not self._taught_by_another(sighting) and self._credible(sighting):
                 self._teach(sighting)
                 self._learned_at = self._clock()
+                self._taught = sighting
+
+    def _taught_by_another(self, sighting: Sighting) -> bool:
+        """Whether an invoice of the same moment, at least as large, has shown all that this one can.
+
+        Only one that came as foretold has nothing to add; so many invoices at once cost one lesson.
+        """
+        taught = self._taught
+        if taught is None or abs(sighting.at - taught.at) > _SAME_MOMENT or sighting.msat > taught.msat:
+            return False
+        theory = self._best(sighting.at)
+        forecast = None if theory is None else theory.forecast(sighting.at)
+        return (
+            theory is not None and forecast is not None and sighting.rate(theory.rounding).common(forecast) is not None
+        )
 
     # --- quoting ----------------------------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ ALIASES: Final = {"api": "server", "api-token": "token"}
 TRANSPORT_NAMES: Final = ("websocket", "http", "graphql")
 _TOKEN: Final = re.compile(r"(?!(?:ory_st_|fk_)$)[A-Za-z0-9._~+/-]+=*")
 """What a bearer token consists of (RFC 6750 2.1), with something behind a prefix that we know."""
+_LARGEST_POOL: Final = 16
 _WALLET_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -128,6 +129,12 @@ def _percent(value: object) -> object:
     return number
 
 
+def _pool_size(value: object) -> object:
+    if re.fullmatch(r"[1-9]\d?", str(value).strip()) is None or int(str(value)) > _LARGEST_POOL:
+        raise ValueError(f"must be a whole number from 1 to {_LARGEST_POOL}")
+    return int(str(value))
+
+
 def _policy(value: object) -> object:
     if isinstance(value, str) and value.lower() not in ("prefer", "require"):
         raise ValueError("must be prefer or require")
@@ -147,6 +154,7 @@ class FlashSettings(BaseModel):
         transports: The ways to the server, in the order they are tried.
         description_hash: What to do when the server drops a description hash.
         amount_tolerance: How much more than asked an invoice may be over, in percent; never less than asked.
+        pool_size: How many WebSockets may be open for the token.
 
     """
 
@@ -171,6 +179,8 @@ class FlashSettings(BaseModel):
     amount_tolerance: Annotated[Decimal, BeforeValidator(_percent)] = Field(
         default=Decimal(1), alias="amount-tolerance"
     )
+
+    pool_size: Annotated[int, BeforeValidator(_pool_size)] = Field(default=1, alias="pool-size")
 
     @classmethod
     def from_connection_string(cls, connection_string: ConnectionString) -> Self:

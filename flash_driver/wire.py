@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["MalformedJSON", "decode", "encode"]
+__all__ = ["MalformedJSON", "decode", "encode", "write"]
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -17,14 +17,24 @@ class MalformedJSON(ValueError):
     """The bytes are not JSON; the message says what is wrong and shows none of them."""
 
 
-def encode(value: object) -> str:
+def write(value: object) -> bytes:
     """Write JSON; a `Decimal` becomes a number without an exponent, which the server would not read (flash-api.md 4).
 
     Raises:
         ValueError: A number is not finite, or a text is not Unicode.
 
     """
-    return _encoder.encode(_plain(value)).decode()
+    return _encoder.encode(_plain(value))
+
+
+def encode(value: object) -> str:
+    """Write JSON as `write` does, into a text.
+
+    Raises:
+        ValueError: A number is not finite, or a text is not Unicode.
+
+    """
+    return write(value).decode()
 
 
 def decode(text: str | bytes) -> Any:
@@ -48,14 +58,14 @@ def decode(text: str | bytes) -> Any:
 
 def _plain(value: object) -> object:
     """Return the same value with each `Decimal` written out."""
-    match value:
-        case Decimal():
-            if not value.is_finite():
-                raise ValueError("a number that is not finite can't be written as JSON")
-            return msgspec.Raw(format(value, "f").encode())
-        case dict():
-            return {key: _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return {key: each if isinstance(each, str) else _plain(each) for key, each in value.items()}
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            raise ValueError("a number that is not finite can't be written as JSON")
+        return msgspec.Raw(format(value, "f").encode())
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value

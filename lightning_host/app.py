@@ -37,7 +37,7 @@ from lightning_host.face import face_of
 from lightning_host.faces import FACES
 from lightning_host.host import HOST, open_host
 from lightning_host.metrics import count_requests
-from lightning_host.plain import tell_plainly
+from lightning_host.pages import tell_reader
 from lightning_host.problems import Problem, problem_of
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _problem_teller(faces: tuple[Face, ...]) -> Middleware:
             if problem is None:
                 _log.exception("%s %s failed", request.method, request.path)
         face = face_of(faces, request.path)
-        tell = tell_plainly if face is None else face.tell
+        tell = tell_reader if face is None else face.tell
         return tell(request, problem or _UNFORESEEN)
 
     return tell_problems

@@ -9,8 +9,8 @@ from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, delete
 from lightning_host.database import metadata, now_ms
 
 if TYPE_CHECKING:
+    from lightning_host.allowance import Allowance
     from lightning_host.database import Database
-    from lightning_host.settings import Allowance
 
 __all__ = ["Budgets"]
 

@@ -14,6 +14,7 @@ from lightning_host.checkout_demo import add_demo
 from lightning_host.checkout_desk import DESK, CheckoutDesk
 from lightning_host.checkout_pages import add_checkout_pages
 from lightning_host.checkout_rows import CheckoutRows
+from lightning_host.crowd import Crowd
 from lightning_host.face import Face
 from lightning_host.host import HOST
 from lightning_host.pages import tell_page
@@ -46,7 +47,9 @@ async def _handle_settlements(host: Host) -> AsyncIterator[None]:
 async def _life(app: web.Application) -> AsyncIterator[None]:
     """Open the desk once the host is open."""
     host = app[HOST]
-    app[STREAMS] = EventStreams(host.settings.most_streams)
+    settings = host.settings
+    crowd = Crowd("open pages", most=settings.most_streams, most_per_client=settings.most_streams_per_address)
+    app[STREAMS] = EventStreams(crowd, settings.trusted_proxies)
     desk = app[DESK] = CheckoutDesk(host)
     async with desk.watch.running():
         yield

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -13,21 +14,14 @@ from connection_strings import ConnectionStringError
 from lightning_host.database import SchemaError
 from lightning_host.serve import run_host
 from lightning_host.settings import HostSettings, SettingsError
+from lightning_host.variables import unknown_variables, variables_help
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["main"]
 
-_EPILOG: Final = """\
-set by LIGHTNING_HOST_... in the environment:
-  CONNECTION_STRING  the wallet, such as type=...;server=...;token=...    (needed; or STORES)
-  API_KEY            opens the Greenfield API
-  PHOENIXD_PASSWORD  opens the phoenixd-compatible API
-  PUBLIC_URL         where payers reach this host, such as https://pay.example.com
-  DATABASE_URL       sqlite+aiosqlite:///file (default) or postgresql://...
-  STORES             many stores, as JSON
-each also as ..._FILE, naming a file that holds the value"""
+_log: Final = logging.getLogger("lightning_host")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="lightning-host",
         description="Serve a Lightning wallet to shops, wallets and other servers.",
-        epilog=_EPILOG,
+        epilog=variables_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--bind", help="address to listen on (default 127.0.0.1)")
@@ -51,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # aiohttp logs a stack trace for each request that is not HTTP: whoever can connect could fill the disk.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     try:
-        settings = HostSettings.from_environment()
         given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}
-        asyncio.run(run_host(settings.model_copy(update=given), _ready_line if chosen.json else _ready_words))
+        settings = HostSettings.from_environment(**given)
+        for sentence in unknown_variables(os.environ):
+            _log.warning("%s", sentence)
+        asyncio.run(run_host(settings, _ready_line if chosen.json else _ready_words))
     except (SettingsError, ConnectionStringError, SchemaError) as error:
         sys.stderr.write(f"lightning-host: {error}\n")
         return 2

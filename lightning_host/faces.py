@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from lightning_host.checkout import CHECKOUT
 from lightning_host.flashcards import FLASHCARD_LNURL, FLASHCARDS
+from lightning_host.front import FRONT
 from lightning_host.greenfield import GREENFIELD
 from lightning_host.health import HEALTH
 from lightning_host.lnurl import LNURL
@@ -28,6 +29,7 @@ FACES: Final[tuple[Face, ...]] = (
     ADDRESS_PAGES,
     PHOENIXD,
     PAGES,
+    FRONT,
     CHECKOUT,
     FLASHCARDS,
     FLASHCARD_LNURL,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 import bolt11
@@ -145,7 +144,14 @@ async def pay_callback(host: Host, target: PayTarget, request: web.Request) -> w
 
 
 async def exact_invoice(
-    host: Host, store: Store, params: CreateInvoiceParams, *, purpose: str, subject: str = "", comment: str = ""
+    host: Host,
+    store: Store,
+    params: CreateInvoiceParams,
+    *,
+    purpose: str,
+    subject: str = "",
+    comment: str = "",
+    external_id: str | None = None,
 ) -> LightningInvoice:
     """Make an invoice over exactly the amount asked for, which commits to no other text than the one asked for.
 
@@ -157,12 +163,14 @@ async def exact_invoice(
         LightningError: The wallet makes none.
 
     """
-    invoice = await host.invoices.create(store, params, purpose=purpose, subject=subject, comment=comment)
+    invoice = await host.invoices.create(
+        store, params, purpose=purpose, subject=subject, comment=comment, external_id=external_id
+    )
     decoded = bolt11.decode(invoice.bolt11)
     asked = params.amount or LightMoney.ZERO
     if int(decoded.amount_msat or 0) != asked.msat:
         raise AmountMismatch(asked.msat, [int(decoded.amount_msat or 0)])
-    if decoded.description_hash not in (None, sha256(params.description.encode()).hexdigest()):
+    if decoded.description_hash not in (None, params.committed_hash):
         raise InvalidReply("the wallet made an invoice that commits to another text")
     return invoice
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from connection_strings import LightMoney
     from lightning_host.problems import Problem
 
-__all__ = ["PAGES", "in_sat", "render", "tell_page"]
+__all__ = ["PAGES", "in_sat", "render", "tell_page", "tell_reader"]
 
 _HERE: Final = Path(__file__).parent
 
@@ -37,6 +37,12 @@ def tell_page(request: web.Request, problem: Problem) -> web.Response:
     response = render("problem.html", status=problem.status, problem=problem)
     response.headers.update(problem.headers or {})
     return response
+
+
+def tell_reader(request: web.Request, problem: Problem) -> web.Response:
+    """Tell a problem on a page to whoever reads pages, which a browser says, and to programs in JSON."""
+    reads_pages = "text/html" in request.headers.get("Accept", "")
+    return tell_page(request, problem) if reads_pages else tell_plainly(request, problem)
 
 
 def in_sat(amount: LightMoney) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import resource
 import signal
 import socket
 from contextlib import asynccontextmanager
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from lightning_host.app import make_app
+from lightning_host.connections import Gate
+from lightning_host.crowd import Crowd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -25,6 +29,10 @@ _LINGERING_SECONDS: Final = 2.0
 """How long the rest of a body is taken in after it was refused, so that the client gets to read why."""
 
 _BACKLOG: Final = 1024
+_OTHER_FILES: Final = 200
+"""Files that are no connection of a client: databases, wallets, webhooks."""
+
+_log: Final = logging.getLogger("lightning_host")
 
 
 @asynccontextmanager
@@ -53,10 +61,24 @@ async def serving(settings: HostSettings, factory: LightningClientFactory | None
         bound.close()
         raise
     try:
-        await web.SockSite(runner, bound, backlog=_BACKLOG).start()
-        yield settings
+        async with _listening(runner, bound, settings):
+            yield settings
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def _listening(runner: web.AppRunner, bound: socket.socket, settings: HostSettings) -> AsyncIterator[None]:
+    """Take connections while the block runs, within the bounds that are set."""
+    assert runner.server is not None, "it was set up"  # noqa: S101 - says so to the type checker
+    crowd = Crowd("connections", most=settings.most_connections, most_per_client=settings.most_connections_per_address)
+    gate = Gate(runner.server, crowd, settings.trusted_proxies)
+    server = await asyncio.get_running_loop().create_server(gate, sock=bound, backlog=_BACKLOG)
+    try:
+        yield
+    finally:
+        server.close()
+        gate.close()
 
 
 async def run_host(settings: HostSettings, ready: Callable[[HostSettings], None]) -> None:
@@ -70,9 +92,21 @@ async def run_host(settings: HostSettings, ready: Callable[[HostSettings], None]
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
+    _allow_files(settings.most_connections + _OTHER_FILES)
     async with serving(settings) as bound:
         ready(bound)
         await stop.wait()
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process have as many files open as its bounds need, where the system lets it: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if wanted <= soft or soft == resource.RLIM_INFINITY:
+        return
+    possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    if possible < wanted:
+        _log.warning("MOST_CONNECTIONS is more than this process may have: it can open %d files", possible)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from connection_strings import Secret
+from lightning_host.addresses import Network, read_networks
+from lightning_host.allowance import Allowance, AllowanceOrOff
 
-__all__ = ["ENV_PREFIX", "Allowance", "HostSettings", "SettingsError", "StoreSettings"]
+__all__ = ["ENV_PREFIX", "HostSettings", "SettingsError", "StoreSettings"]
 
 ENV_PREFIX: Final = "LIGHTNING_HOST_"
 _STORE_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -49,27 +51,12 @@ def _present(value: object) -> object:
     return secret
 
 
+def _networks(value: object) -> object:
+    return read_networks(value) if isinstance(value, str) else value
+
+
 ConnectionStringSecret = Annotated[Secret, BeforeValidator(_present)]
 KeySecret = Annotated[Secret, BeforeValidator(_key)]
-
-
-class Allowance(BaseModel):
-    """How often something may be done: so many times in so many seconds. Text form `10/120`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    times: int = Field(ge=1)
-    seconds: int = Field(ge=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", value.strip())
-        if match is None:
-            raise ValueError("must be times per seconds, such as 10/120")
-        return {"times": int(match[1]), "seconds": int(match[2])}
 
 
 class StoreSettings(BaseModel):
@@ -117,15 +104,22 @@ class HostSettings(BaseSettings):
         lnurl_min_sat: Least amount of an LNURL payment, in satoshi.
         lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
         lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, so that a flood of them
-            leaves the rest of the server's limit to the shop; None for no limit. An exact amount may take the wallet
-            more than one attempt.
+            leaves the rest of the server's limit to the shop; None, or `off`, for no limit. An exact amount may
+            take the wallet more than one attempt.
         checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
         checkout_allowance: How many invoices open checkouts may have renewed per store, so that pages left open leave
-            the rest of the server's limit to the shop; None for no limit.
+            the rest of the server's limit to the shop; None, or `off`, for no limit.
         most_streams: How many pages may be told of payments at once by one process; others ask again and again.
+        most_streams_per_address: How many of them may be open at one address (IPv6: one network of 64 bits).
+        most_connections: How many connections one process takes at once; more are answered with 503.
+        most_connections_per_address: How many of them from one address; more are answered with 429.
+        trusted_proxies: Reverse proxies in front of this host, as addresses or networks separated by commas: their
+            `X-Forwarded-For` is believed, and their connections are not counted by address. None by default: then the
+            proxy itself is the address that pages and connections are counted by.
         webhook_private_addresses: Whether webhooks may go to loopback and private addresses.
         webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
             further pause is longer.
+        webhook_keep_days: How many days a delivery that is over, one way or the other, can be looked at and sent again.
         metrics_token: What opens `/metrics` to others than this machine itself.
         max_body_bytes: Largest body of a request.
         request_seconds: How long a client may take to send its body.
@@ -150,27 +144,32 @@ class HostSettings(BaseSettings):
     sandbox_control: str | None = None
     lnurl_min_sat: int = Field(default=1, ge=1)
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
-    lnurl_allowance: Allowance | None = Allowance(times=5, seconds=120)
+    lnurl_allowance: AllowanceOrOff = Allowance(times=5, seconds=120)
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
-    checkout_allowance: Allowance | None = Allowance(times=6, seconds=120)
+    checkout_allowance: AllowanceOrOff = Allowance(times=6, seconds=120)
     most_streams: int = Field(default=2_000, ge=1)
+    most_streams_per_address: int = Field(default=100, ge=1)
+    most_connections: int = Field(default=4_000, ge=1)
+    most_connections_per_address: int = Field(default=250, ge=1)
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
     webhook_private_addresses: bool = False
     webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
+    webhook_keep_days: int = Field(default=30, ge=1, le=3650)
     metrics_token: KeySecret | None = None
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
     request_seconds: float = Field(default=10.0, gt=0)
     idle_seconds: float = Field(default=60.0, gt=0)
 
     @classmethod
-    def from_environment(cls) -> Self:
-        """Read and check the environment.
+    def from_environment(cls, **given: str | int) -> Self:
+        """Read and check the environment, and what is given in its place.
 
         Raises:
             SettingsError: Naming the variable at fault and what to do, never its value.
 
         """
         try:
-            return cls()
+            return cls(**given)  # type: ignore[arg-type]  # each is checked as any other value is
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             name, *inner = (str(part) for part in (*first["loc"], *([] if first["loc"] else ["..."])))

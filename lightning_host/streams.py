@@ -13,17 +13,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from lightning_host.addresses import client_key
+from lightning_host.crowd import RETRY_SECONDS, Crowd, TooMany
 from lightning_host.problems import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
+
+    from lightning_host.addresses import Network
 
 __all__ = ["STREAMS", "EventStream", "EventStreams"]
 
 _HEARTBEAT_SECONDS: Final = 15.0
 _WRITE_SECONDS: Final = 10.0
 _RETRY_MS: Final = 2_000
-_BUSY_SECONDS: Final = 10
+_TOO_MANY: Final = {
+    TooMany.OF_CLIENT: "too many pages are open at your address; try again soon",
+    TooMany.IN_ALL: "too many pages are open; try again soon",
+}
 
 
 class EventStream:
@@ -73,13 +80,15 @@ class EventStreams:
     """The streams of one process, bounded in number.
 
     Args:
-        most: How many there may be at once.
+        crowd: How many there may be at once, in all and of one client.
+        proxies: Who is believed when it tells whose request it is.
         write_seconds: How long a client may take nothing before it is cut off.
 
     """
 
-    def __init__(self, most: int, *, write_seconds: float = _WRITE_SECONDS) -> None:
-        self._most = most
+    def __init__(self, crowd: Crowd, proxies: Sequence[Network] = (), *, write_seconds: float = _WRITE_SECONDS) -> None:
+        self._crowd = crowd
+        self._proxies = proxies
         self._write_seconds = write_seconds
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -98,12 +107,14 @@ class EventStreams:
         """Begin a stream; it is open while the block runs.
 
         Raises:
-            ProblemError: There are too many (503).
+            ProblemError: The client has too many (429), or there are too many (503).
 
         """
-        if self.open_count >= self._most:
-            wait = {"Retry-After": str(_BUSY_SECONDS)}
-            raise ProblemError.make(503, "too-many-streams", "too many pages are open; try again soon", headers=wait)
+        client = client_key(request, self._proxies)
+        refused = self._crowd.enter(client)
+        if refused is not None:
+            wait = {"Retry-After": str(RETRY_SECONDS)}
+            raise ProblemError.make(refused.value, "too-many-streams", _TOO_MANY[refused], headers=wait)
         task = asyncio.current_task()
         assert task is not None, "a request is handled in a task"  # noqa: S101 - says so to the type checker
         self._tasks.add(task)
@@ -115,6 +126,7 @@ class EventStreams:
             yield stream
         finally:
             self._tasks.discard(task)
+            self._crowd.leave(client)
 
 
 STREAMS: Final = web.AppKey("streams", EventStreams)

@@ -10,7 +10,7 @@ import enum
 import json
 import secrets
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, delete, insert, select, update
@@ -228,6 +228,21 @@ class WebhookRows:
             values |= {"due_at": now + int(pause * 1_000)}
         async with self._database.begin() as connection:
             await connection.execute(update(_deliveries).where(_deliveries.c.id == delivery.id).values(values))
+
+    async def prune(self, keep: timedelta, *, limit: int) -> int:
+        """Delete deliveries that have been over for so long, so many at most; gives how many.
+
+        One that is over was claimed last for its last attempt, so `due_at` tells when that was.
+        """
+        over = (
+            _deliveries.c.status.in_((DeliveryStatus.DELIVERED, DeliveryStatus.GAVE_UP)),
+            _deliveries.c.due_at <= now_ms() - keep // timedelta(milliseconds=1),
+        )
+        # What another replica is deleting right now is left to it.
+        chosen = select(_deliveries.c.id).where(*over).limit(limit).with_for_update(skip_locked=True)
+        async with self._database.begin() as connection:
+            pruned = await connection.execute(delete(_deliveries).where(_deliveries.c.id.in_(chosen)))
+        return pruned.rowcount
 
     async def _queue(
         self, connection: AsyncConnection, webhook: Webhook, told: dict[str, Any], *, original: str | None = None

@@ -2,6 +2,8 @@
 
 Each replica sends; a delivery is claimed before it is sent, and claimed anew by another replica if the first one dies
 with it. The receiver tells repetitions by `deliveryId`.
+
+What is over is kept for a while, so that it can be looked at and sent again, and then deleted, little by little.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import hashlib
 import hmac
 import logging
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -33,6 +36,8 @@ _TICK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 10.0
 _CLAIM_SECONDS: Final = 15.0  # longer than an attempt may take
 _AT_ONCE: Final = 20
+_SWEEP_SECONDS: Final = 3600.0
+_SWEPT_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 10
 _LONGEST_PAUSE: Final = 6 * 3600.0
 _GROWTH: Final = 6
@@ -62,6 +67,7 @@ class WebhookSender:
         """Send while the block runs."""
         tasks = [asyncio.create_task(self._follow(store)) for store in self._host.stores]
         tasks.append(asyncio.create_task(self._run(), name="send webhooks"))
+        tasks.append(asyncio.create_task(self._sweep(), name="sweep webhooks"))
         try:
             yield
         finally:
@@ -92,6 +98,17 @@ class WebhookSender:
                 if len(ended) < _AT_ONCE:
                     await self._wait(min(ended, default=_TICK_SECONDS))
 
+    async def _sweep(self) -> None:
+        """Delete old deliveries now and then; a full sweep is followed by another at once, and others get a turn."""
+        keep = timedelta(days=self._host.settings.webhook_keep_days)
+        while True:
+            swept = 0
+            try:
+                swept = await self._rows.prune(keep, limit=_SWEPT_AT_ONCE)
+            except (SQLAlchemyError, OSError):
+                _log.warning("old deliveries of webhooks can't be deleted from the database; trying again")
+            await asyncio.sleep(_TICK_SECONDS if swept == _SWEPT_AT_ONCE else _SWEEP_SECONDS)
+
     async def _wait(self, seconds: float) -> None:
         try:
             async with asyncio.timeout(min(seconds, _TICK_SECONDS)):
@@ -102,8 +119,9 @@ class WebhookSender:
     async def _deliver(self, session: aiohttp.ClientSession, delivery: Delivery) -> float:
         """Make one attempt; gives how long the sender may sleep as far as this delivery goes."""
         webhook = await self._rows.find(delivery.webhook)
-        if webhook is None:
-            return _TICK_SECONDS  # removed meanwhile, and its deliveries with it
+        if webhook is None:  # removed while a settlement queued this one: nobody is there to be told
+            await self._rows.finish(delivery, http_status=None, problem="the webhook was removed", pause=None)
+            return _TICK_SECONDS
         http_status, problem = await self._send(session, webhook, delivery)
         pause = self._pauses[delivery.attempts] if delivery.attempts < len(self._pauses) else None
         await self._rows.finish(delivery, http_status=http_status, problem=problem, pause=pause)

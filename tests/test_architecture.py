@@ -66,6 +66,13 @@ def test_host_names_no_driver() -> None:
     ] == []
 
 
+def test_driver_needs_no_slow_bolt11() -> None:
+    """The driver and its sandbox read and write BOLT11 themselves; the package `bolt11` belongs to the extra `host`."""
+    roots = set().union(*(imported_roots(path) for path in SOURCES if "flash_driver" in path.parts))
+    assert roots & {"bolt11", "bitstring", "bech32"} == set()
+    assert "coincurve" in roots
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_all_tells_the_truth(name: str) -> None:
     """What a module lists exists, and what it defines without an underscore is listed."""

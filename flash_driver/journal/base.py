@@ -192,11 +192,16 @@ class Journal(Protocol):
         """Return the highest settle index given so far, zero for none."""
         ...
 
-    async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
-        """Take one invoice out of the account's budget: a sliding window shared by all processes on this journal.
+    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
+        """Take so many invoices out of the account's budget: a sliding window shared by all processes on this journal.
+
+        Args:
+            limit: The budget, None for none.
+            now: The time.
+            count: How many, as many as the budget has at the most.
 
         Returns:
-            None when it was taken; else nothing was, and the next can be taken after this time.
+            None when all were taken; else none was, and they can be taken after this time.
 
         """
         ...

@@ -7,22 +7,21 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import URL, event, make_url
+from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from flash_driver.journal.urls import JournalKind
 from flash_driver.log import get_logger
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PATIENCE_SECONDS", "WRITES", "identity", "open_engine", "prepare_file"]
+__all__ = ["PATIENCE_SECONDS", "WRITES", "identity", "open_postgresql", "open_sqlite", "prepare_file"]
 
 PATIENCE_SECONDS: Final = 4.0
 """How long a database may take: a host gives up on a new invoice after 5 s (flash-api.md 7.4)."""
@@ -33,26 +32,28 @@ WRITES: Final = "flash_driver_writes"
 _STOPPED_SECONDS: Final = 3.0
 """After how long PostgreSQL takes the lock from a process that was stopped in the middle of a transaction."""
 
-_SQLITE_CONNECTIONS: Final = 2
 _POSTGRESQL_CONNECTIONS: Final = 5
 _OWNER_ONLY: Final = 0o600
 
 _log: Final = get_logger(part="journal")
 
 
-def open_engine(journal: JournalUrl) -> AsyncEngine:
-    """Return an engine for the running event loop; it connects when it is used."""
-    if journal.kind is JournalKind.SQLITE:
-        engine = create_async_engine(
-            URL.create(JournalKind.SQLITE.value, database=str(journal.path)),
-            hide_parameters=True,
-            pool_size=_SQLITE_CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=PATIENCE_SECONDS,
-        )
-        event.listen(engine.sync_engine, "connect", _set_up_sqlite)
-        event.listen(engine.sync_engine, "begin", _begin_sqlite)
-        return engine
+def open_sqlite(path: Path, connections: int) -> Engine:
+    """Return an engine for a file; it connects when it is used, from whatever thread."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=PATIENCE_SECONDS,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def open_postgresql(journal: JournalUrl) -> AsyncEngine:
+    """Return an engine for a server, on the running event loop; it connects when it is used."""
     return create_async_engine(
         make_url(journal.text.reveal()),
         hide_parameters=True,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from flash_driver.journal.engine import open_engine
+from flash_driver.journal.engine import open_postgresql
 from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.migrations import find_version
 
@@ -40,7 +40,7 @@ async def inspect_journal(journal: JournalUrl) -> int:
     try:
         if journal.path is not None:
             return await asyncio.to_thread(_inspect_file, journal, journal.path)
-        engine = open_engine(journal)
+        engine = open_postgresql(journal)
         try:
             async with engine.connect() as connection:
                 return await connection.run_sync(_inspect_database, journal)

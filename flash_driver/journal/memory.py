@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.base import PAGE
 from flash_driver.journal.bell import Bell
-from flash_driver.journal.rules import DEFINITE, block_end, budget_wait, counting_attempt, still_spent, telling_attempt
+from flash_driver.journal.rules import (
+    DEFINITE,
+    block_end,
+    budget_wait,
+    counting_attempt,
+    in_the_way,
+    still_spent,
+    telling_attempt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -132,14 +140,15 @@ class MemoryJournal:
 
     # --- the budget of new invoices ---------------------------------------------------------------------------------
 
-    async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
-        """Take one invoice out of the account's budget."""
+    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
+        """Take invoices out of the account's budget."""
         with self._lock:
             if limit is not None:
                 self._spent = still_spent(self._spent, limit, now)
-            wait = budget_wait(self._spent, self._blocked_until, limit, now)
+            frees = None if limit is None else in_the_way(self._spent, limit, count)
+            wait = budget_wait(frees, self._blocked_until, limit, now)
             if wait is None and limit is not None:
-                self._spent.append(now)
+                self._spent += [now] * count
             return wait
 
     async def block_invoices(self, until: datetime) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import sqlite3
 from typing import TYPE_CHECKING, Final, Protocol
 
+from flash_driver.journal.database import PostgresqlDatabase
 from flash_driver.journal.engine import PATIENCE_SECONDS
 from flash_driver.journal.errors import explain
 from flash_driver.journal.sql import CHANNEL
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from flash_driver.journal.database import SqliteDatabase
     from flash_driver.journal.urls import JournalUrl
 
 __all__ = ["PostgresEar", "Ringer", "SqliteEar", "make_ringer"]
@@ -143,7 +145,9 @@ class PostgresEar:
                 await connection.invalidate()
 
 
-def make_ringer(journal: JournalUrl, engine: AsyncEngine, ring: Callable[[int | None], None]) -> Ringer:
+def make_ringer(
+    journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, ring: Callable[[int | None], None]
+) -> Ringer:
     """Return what rings for a database; it begins when somebody waits."""
-    ear: _Ear = PostgresEar(engine) if journal.path is None else SqliteEar(journal.path)
+    ear: _Ear = PostgresEar(database.engine) if isinstance(database, PostgresqlDatabase) else SqliteEar(database.path)
     return Ringer(journal, ear, ring)

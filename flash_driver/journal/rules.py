@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from flash_driver.journal.base import PaymentRecord
     from flash_driver.settings import InvoiceBudget
 
-__all__ = ["DEFINITE", "WEIGHT", "block_end", "budget_wait", "counting_attempt", "still_spent", "telling_attempt"]
+__all__ = [
+    "DEFINITE",
+    "WEIGHT",
+    "begin_of_window",
+    "block_end",
+    "budget_wait",
+    "counting_attempt",
+    "in_the_way",
+    "still_spent",
+    "telling_attempt",
+]
 
 DEFINITE: Final = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
 """How a payment can have ended for good."""
@@ -30,22 +40,33 @@ _LONGEST_BLOCK: Final = timedelta(hours=1)
 """Flash blocks for five minutes (flash-api.md 4); a block far beyond that means that the clock was set back."""
 
 
+def begin_of_window(limit: InvoiceBudget, now: datetime) -> datetime:
+    """Return the time up to which nothing counts any more."""
+    return now - timedelta(seconds=limit.seconds)
+
+
 def still_spent(spent: Sequence[datetime], limit: InvoiceBudget, now: datetime) -> list[datetime]:
     """Return what still counts against the budget, oldest first.
 
     A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
     """
-    begin = now - timedelta(seconds=limit.seconds)
+    begin = begin_of_window(limit, now)
     return sorted(min(time, now) for time in spent if time > begin)
 
 
+def in_the_way(spent: Sequence[datetime], limit: InvoiceBudget, count: int = 1) -> datetime | None:
+    """Return which of what counts, oldest first, has to be forgotten before there is room for so many more."""
+    lacking = len(spent) + count - limit.invoices
+    return spent[lacking - 1] if lacking > 0 else None
+
+
 def budget_wait(
-    spent: Sequence[datetime], blocked_until: datetime | None, limit: InvoiceBudget | None, now: datetime
+    frees: datetime | None, blocked_until: datetime | None, limit: InvoiceBudget | None, now: datetime
 ) -> timedelta | None:
-    """Return how long to wait before the next invoice, None when it can be made now.
+    """Return how long to wait before invoices can be made, None when they can be made now.
 
     Args:
-        spent: What still counts, oldest first.
+        frees: When the invoice was made that has to be forgotten before there is room; None when there is.
         blocked_until: Until when the server itself refuses, where that is known.
         limit: The budget, None for none.
         now: The time.
@@ -54,8 +75,8 @@ def budget_wait(
     free_at = [now]
     if blocked_until is not None and blocked_until - now <= _LONGEST_BLOCK:
         free_at.append(blocked_until)
-    if limit is not None and len(spent) >= limit.invoices:
-        free_at.append(spent[-limit.invoices] + timedelta(seconds=limit.seconds))
+    if limit is not None and frees is not None:
+        free_at.append(frees + timedelta(seconds=limit.seconds))
     wait = max(free_at) - now
     return wait or None
 

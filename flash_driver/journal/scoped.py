@@ -176,9 +176,9 @@ class AccountJournal:
         """Return the highest settle index given so far."""
         return await (await self.open()).last_settle_index()
 
-    async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
-        """Take one invoice out of the account's budget."""
-        return await (await self.open()).spend_invoice(limit, now)
+    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
+        """Take invoices out of the account's budget."""
+        return await (await self.open()).spend_invoices(limit, now, count)
 
     async def block_invoices(self, until: datetime) -> None:
         """Let nobody take anything out of the budget until then."""

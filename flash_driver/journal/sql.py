@@ -7,6 +7,7 @@ without gaps and in the order in which they become visible, and of two processes
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, func, insert, select, tuple_, update
@@ -15,14 +16,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.base import PAGE, InvoiceRecord
 from flash_driver.journal.payment_rows import PaymentRows
-from flash_driver.journal.rules import block_end, budget_wait, still_spent
+from flash_driver.journal.rules import begin_of_window, block_end, budget_wait
 from flash_driver.journal.schema import INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime, timedelta
 
-    from sqlalchemy import ColumnElement, Connection, Row, Table
+    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
 
     from flash_driver.journal.base import PaymentRecord
     from flash_driver.journal.bell import Bell
@@ -165,23 +166,27 @@ class SqlJournal:
 
     # --- the budget of new invoices ---------------------------------------------------------------------------------
 
-    async def spend_invoice(self, limit: InvoiceBudget | None, now: datetime) -> timedelta | None:
-        """Take one invoice out of the account's budget."""
+    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
+        """Take invoices out of the account's budget."""
         if limit is None:
             query = select(accounts.c.blocked_until).where(accounts.c.id == self._account)
             (row,) = await self._rows(query)
-            return budget_wait([], row.blocked_until, None, now)
+            return budget_wait(None, row.blocked_until, None, now)
         mine = spent.c.account == self._account
 
         def work(connection: Connection) -> timedelta | None:
             blocked_until = self._lock(connection).blocked_until
-            known = list(connection.execute(select(spent.c.spent_at).where(mine)).scalars())
-            kept = still_spent(known, limit, now)
-            wait = budget_wait(kept, blocked_until, limit, now)
-            rows = kept if wait is not None else [*kept, now]
-            if rows != sorted(known):
-                connection.execute(delete(spent).where(mine))
-                connection.execute(insert(spent), [{"account": self._account, "spent_at": time} for time in rows])
+            connection.execute(delete(spent).where(mine, spent.c.spent_at <= begin_of_window(limit, now)))
+            # A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
+            connection.execute(update(spent).where(mine, spent.c.spent_at > now).values(spent_at=now))
+            known = connection.execute(select(func.count()).select_from(spent).where(mine)).scalar_one()
+            frees = None
+            if (lacking := known + count - limit.invoices) > 0:
+                oldest = select(spent.c.spent_at).where(mine).order_by(spent.c.spent_at)
+                frees = connection.execute(oldest.offset(lacking - 1).limit(1)).scalar_one()
+            wait = budget_wait(frees, blocked_until, limit, now)
+            if wait is None:
+                connection.execute(insert(spent), [{"account": self._account, "spent_at": now}] * count)
             return wait
 
         return await self._store.write(work)
@@ -258,5 +263,10 @@ class SqlJournal:
 
 def insert_new(connection: Connection, table: Table, **values: object) -> bool:
     """Add a row unless one with the same key is there; tell whether it was added."""
-    kind = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(kind(table).values(values).on_conflict_do_nothing()).rowcount == 1
+    return connection.execute(_insert_new(table, connection.dialect.name), values).rowcount == 1
+
+
+@cache
+def _insert_new(table: Table, dialect: str) -> Insert:
+    kind = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return kind(table).on_conflict_do_nothing()

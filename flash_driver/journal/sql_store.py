@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sqlalchemy import select, update
 
 from flash_driver.journal.bell import Bell
-from flash_driver.journal.engine import PATIENCE_SECONDS, WRITES, identity, open_engine, prepare_file
+from flash_driver.journal.database import open_database
+from flash_driver.journal.engine import PATIENCE_SECONDS, identity, prepare_file
 from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.migrations import NEWEST, migrate
 from flash_driver.journal.notify import make_ringer
@@ -37,8 +38,8 @@ _log: Final = get_logger(part="journal")
 class SqlStore:
     """Keeps the journals of many accounts in one database.
 
-    Each piece of work is one transaction in a task of its own: it happens whole, also when whoever asked is cancelled
-    meanwhile, and takes `patience` at most from where he stands.
+    Each piece of work is a task of its own and happens whole, also when whoever asked is cancelled meanwhile; it takes
+    `patience` at most from where he stands.
 
     Args:
         journal: Which database.
@@ -49,14 +50,13 @@ class SqlStore:
     def __init__(self, journal: JournalUrl, patience: float = PATIENCE_SECONDS) -> None:
         self._journal = journal
         self._patience = patience
-        self._engine = open_engine(journal)
-        self._writer = self._engine.execution_options(**{WRITES: True})
+        self._database = open_database(journal)
         self._preparing = asyncio.Lock()
         self._prepared = False
         self._file: tuple[int, int] | None = None
         self._working: set[asyncio.Task[Any]] = set()
         self._bells: dict[int, Bell] = {}
-        self._ringer = make_ringer(journal, self._engine, self.ring)
+        self._ringer = make_ringer(journal, self._database, self.ring)
 
     async def open(self, fingerprint: str, scope: str | None) -> SqlJournal | None:
         """Return the journal of the account that a credential opens, None when that is not known yet.
@@ -81,12 +81,7 @@ class SqlStore:
             JournalError: The database can't be used now.
 
         """
-
-        async def transaction() -> T:
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(work)
-
-        return await self._finish(transaction(), self._patience)
+        return await self._finish(self._database.read(work), self._patience)
 
     async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Do something in a transaction that writes: once this returns it has been kept.
@@ -95,13 +90,8 @@ class SqlStore:
             JournalError: The database can't be used now. Where it did not answer in time, it may still do it.
 
         """
-
-        async def transaction() -> T:
-            self._check_file()
-            async with self._writer.begin() as connection:
-                return await connection.run_sync(work)
-
-        return await self._finish(transaction(), patience or self._patience)
+        self._check_file()
+        return await self._finish(self._database.write(work), patience or self._patience)
 
     def ring(self, account: int | None = None) -> None:
         """Wake who waits for settlements of an account, or of any."""
@@ -120,7 +110,7 @@ class SqlStore:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        await self._engine.dispose()
+        await self._database.aclose()
 
     async def _prepare(self) -> None:
         """Make the file and bring the tables up to date, before anything else is done."""

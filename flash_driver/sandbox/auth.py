@@ -48,6 +48,12 @@ class Credentials:
         self._expired: set[str] = set()
         self._sessions: dict[str, Account | None] = {}
 
+    def log_in(self) -> str:
+        """Open a further session of the owner's, and return its token."""
+        token = _new_token()
+        self._by_token[token] = self._by_token[self.token]
+        return token
+
     def expire(self, *, expired: bool = True) -> None:
         """Let the owner's session end, or begin again; sockets that are open keep their session."""
         self._expired = {self.token} if expired else set()

@@ -22,6 +22,8 @@ request is told in one sentence, `{"error": "..."}`, with status 400 (bad reques
         Moves the price and tells whoever listens. Numbers may be texts, to be exact.
     POST /control/announce         {"payment_hash", "status"?: PENDING, PAID (default) or EXPIRED, "wallet_id"?}
         Sends an LnUpdate to the account, true or not; the ledger is not touched.
+    POST /control/log_in
+        Opens a further session of the account; answers {"token"}. The earlier ones stay.
     POST /control/expire_session   {"expired"?: true}
         Ends the session of the token: HTTP answers 401, new sockets are anonymous, open ones live on until a socket
         opens with the same header. false undoes it.
@@ -196,6 +198,11 @@ def _announce(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _log_in(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+    _Body(body)
+    return {"token": sandbox.log_in()}
+
+
 def _expire_session(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     sandbox.expire_session(expired=_Body(body, "expired").flag("expired", default=True))
     return {}
@@ -214,6 +221,7 @@ _ACTIONS: Final[dict[tuple[str, str], _Action]] = {
     ("GET", "ledger"): _ledger,
     ("POST", "price"): _price,
     ("POST", "announce"): _announce,
+    ("POST", "log_in"): _log_in,
     ("POST", "expire_session"): _expire_session,
     ("POST", "reset"): _reset,
     ("POST", "fault"): _fault,

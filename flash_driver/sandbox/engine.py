@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Engine", "Operation", "UnidentifiedOperationError", "is_request"]
 
 _MAX_TOKENS: Final = 10_000
+_KEPT_DOCUMENTS: Final = 128
+"""Clients send the same few over and over."""
 
 
 def is_request(payload: object) -> TypeGuard[dict[str, Any]]:
@@ -81,7 +84,7 @@ class Operation:
 
         """
         query, name = payload["query"], payload.get("operationName")
-        document = parse(query, max_tokens=_MAX_TOKENS)
+        document = _parse(query)
         definition = get_operation_ast(document, name)
         if definition is None:
             raise UnidentifiedOperationError("Unable to identify operation")
@@ -182,6 +185,11 @@ async def _suffer(operation: Operation, fault: Fault | None) -> GraphQLError | N
     return GraphQLError(
         fault.details["message"], path=[*operation.roots][:1], extensions={"code": code} if code else {}
     )
+
+
+@lru_cache(maxsize=_KEPT_DOCUMENTS)
+def _parse(query: str) -> DocumentNode:
+    return parse(query, max_tokens=_MAX_TOKENS)
 
 
 def _roots(document: DocumentNode, selections: SelectionSetNode) -> dict[str, str]:

@@ -4,7 +4,7 @@ from functools import cache
 
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import AddValidationRules
+from strawberry.extensions import AddValidationRules, ParserCache, ValidationCache
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
@@ -34,12 +34,16 @@ class FlashSchema(strawberry.Schema):
 
 @cache
 def flash_schema() -> FlashSchema:
-    """Build the schema when it is first needed; it is constant, so all sandboxes share it."""
+    """Build the schema when it is first needed; it is constant, so all sandboxes share it.
+
+    Clients send the same few documents over and over. Validating one took as long as all else that an invoice needs,
+    so the last 128 and what is wrong with them are kept; no rule looks at variables or at who asks.
+    """
     return FlashSchema(
         query=Query,
         mutation=Mutation,
         subscription=Subscription,
         types=[BTCWallet, UsdWallet, UsdtWallet, ConsumerAccount, GraphQLApplicationError],
-        extensions=[lambda: AddValidationRules([ComplexityRule])],
+        extensions=[lambda: AddValidationRules([ComplexityRule]), ParserCache, ValidationCache],
         config=StrawberryConfig(scalar_map=SCALARS),
     )

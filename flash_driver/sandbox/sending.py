@@ -187,7 +187,7 @@ class Sends:
         if order.wallet.balance < cost + fee:
             self._bank.ledger.fail(payment)
             raise InsufficientBalance("Insufficient balance")
-        if invoice.network != "bcrt" or invoice.expires_at <= self._bank.clock():
+        if invoice.network != "regtest" or invoice.expires_at <= self._bank.clock():
             self._bank.ledger.fail(payment)
             raise _ambiguous(order)
         self._bank.ledger.commit(payment, msat=msat, cost=cost, fee=fee)

@@ -254,6 +254,10 @@ class Sandbox:
         )
         publish_price(self._bank)
 
+    def log_in(self) -> str:
+        """Give the account a further session token, as a new login does; the others stay."""
+        return self._credentials.log_in()
+
     def expire_session(self, *, expired: bool = True) -> None:
         """End the token's session, or let it begin again."""
         self._credentials.expire(expired=expired)

@@ -94,7 +94,7 @@ class GraphQLTransport:
                     get_execution_result=True,
                     extra_args={
                         # gql would have httpx write the JSON, which knows no Decimal.
-                        "content": wire.encode(operation.payload),
+                        "content": operation.written,
                         # Ends a little before the deadline, so that httpx says in which phase it stood.
                         "timeout": max(0.001, deadline.remaining * 0.95),
                     },

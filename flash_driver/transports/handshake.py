@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError, WebSocketException
-from websockets.typing import Subprotocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError
 
 from flash_driver.outcome import Cause, NotConnected
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-__all__ = ["ConnectionFailed", "Endpoint", "Limits", "shake_hands"]
+__all__ = ["ConnectionFailed", "Endpoint", "Limits", "why_no_handshake"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +55,32 @@ class Endpoint:
 
 
 class ConnectionFailed(Exception):
-    """No usable connection came about, so nothing was written."""
+    """No usable connection came about, so nothing was written.
 
-    def __init__(self, why: str, cause: Cause = Cause.UNREACHABLE) -> None:
+    Attributes:
+        why: The reason, for a person.
+        cause: What kind of trouble it is.
+        status: The HTTP status that answered the handshake, if that was the trouble.
+        code: The code that the server closed with, if that was the trouble.
+        foreign: Whether whoever answered speaks something else than graphql-transport-ws.
+
+    """
+
+    def __init__(
+        self,
+        why: str,
+        cause: Cause = Cause.UNREACHABLE,
+        *,
+        status: int | None = None,
+        code: int | None = None,
+        foreign: bool = False,
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.cause = cause
+        self.status = status
+        self.code = code
+        self.foreign = foreign
 
     @property
     def evidence(self) -> NotConnected:
@@ -71,51 +88,23 @@ class ConnectionFailed(Exception):
         return NotConnected(self.why, self.cause)
 
 
-class _NoRedirects(connect):
-    """A handshake that goes where it was sent or nowhere: a redirect must not carry the token elsewhere."""
+def why_no_handshake(error: BaseException) -> ConnectionFailed | None:
+    """Say why connecting or upgrading failed; None for what is none of the network's doing.
 
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def shake_hands(endpoint: Endpoint, limits: Limits) -> ClientConnection:
-    """Connect and upgrade to a WebSocket that speaks graphql-transport-ws.
-
-    Raises:
-        ConnectionFailed: It did not come about, with the reason.
-
+    A redirect is a failure like any other status: it must not carry the token elsewhere.
     """
-    options: dict[str, Any] = {} if endpoint.tls is None else {"ssl": endpoint.tls}
-    try:
-        return await _NoRedirects(
-            endpoint.url,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            additional_headers=dict(endpoint.headers),
-            user_agent_header=None,
-            compression=None,
-            proxy=None,
-            open_timeout=None,
-            ping_interval=limits.ping_interval,
-            ping_timeout=limits.ping_timeout,
-            close_timeout=limits.close_timeout,
-            max_size=limits.max_message_bytes,
-            logger=_quiet_logger(),
-            **options,
-        )
-    except InvalidStatus as error:
-        status = error.response.status_code
-        cause = Cause.CREDENTIAL if status in (401, 403) else Cause.UNREACHABLE
-        raise ConnectionFailed(f"the handshake was answered with HTTP {status}", cause) from None
-    except NegotiationError:
-        raise ConnectionFailed(f"the server does not speak {SUBPROTOCOL}") from None
-    except InvalidHandshake as error:
-        raise ConnectionFailed(f"the handshake failed ({type(error).__name__})") from None
-    except (OSError, UnicodeError, WebSocketException) as error:
-        raise ConnectionFailed(why_not_connected(error)) from None
-
-
-def _quiet_logger() -> logging.Logger:
-    """Return a logger for the websockets library that can't be turned up: at DEBUG it would print the token."""
-    logger = logging.Logger("flash_driver.websockets", level=logging.WARNING)  # noqa: LOG001 - outside the tree on purpose
-    logger.parent = logging.getLogger("flash_driver")
-    return logger
+    match error:
+        case TimeoutError():
+            return ConnectionFailed("no handshake in time", Cause.SLOW)
+        case InvalidStatus():
+            status = error.response.status_code
+            cause = Cause.CREDENTIAL if status in (401, 403) else Cause.UNREACHABLE
+            return ConnectionFailed(f"the handshake was answered with HTTP {status}", cause, status=status)
+        case NegotiationError():
+            return ConnectionFailed(f"the server does not speak {SUBPROTOCOL}")
+        case InvalidHandshake():
+            return ConnectionFailed(f"the handshake failed ({type(error).__name__})")
+        case OSError() | UnicodeError():
+            return ConnectionFailed(why_not_connected(error))
+        case _:
+            return None

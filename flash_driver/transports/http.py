@@ -68,7 +68,7 @@ class HttpTransport:
         progress = _Progress()
         try:
             async with asyncio.timeout_at(deadline.at):
-                return await self._post(wire.encode(operation.payload).encode(), progress)
+                return await self._post(operation.written, progress)
         except TimeoutError:
             return progress.refused or (
                 TimedOut() if progress.connected else NotConnected("not connected in time", Cause.SLOW)

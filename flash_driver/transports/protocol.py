@@ -76,7 +76,7 @@ class Completed:
 class Ping:
     """`ping`: the answer to send at once."""
 
-    answer: str
+    answer: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ Event = Acknowledged | Next | Failed | Completed | Ping | Pong
 class GraphQLTransportWS:
     """One conversation over one socket.
 
-    Methods that speak return the text to send; `receive` reads one text message and returns what it means.
+    Methods that speak return the text to send, in UTF-8; `receive` reads one text message and returns what it means.
     """
 
     __slots__ = ("_last_id", "_state")
@@ -104,28 +104,30 @@ class GraphQLTransportWS:
         """How far the conversation has come."""
         return self._state
 
-    def init(self, payload: Mapping[str, object]) -> str:
+    def init(self, payload: Mapping[str, object]) -> bytes:
         """Return `connection_init`; allowed once (a second one is closed with 4429)."""
         if self._state is not State.OPENED:
             raise RuntimeError("connection_init is sent once per socket")
         self._state = State.INITIALISING
-        return wire.encode({"type": "connection_init", "payload": payload})
+        return wire.write({"type": "connection_init", "payload": payload})
 
-    def subscribe(self, payload: Mapping[str, object]) -> tuple[str, str]:
-        """Return a fresh operation id and the `subscribe` message that starts it: query, mutation or subscription."""
+    def subscribe(self, payload: Mapping[str, object] | bytes) -> tuple[str, bytes]:
+        """Return a fresh operation id and the `subscribe` message that starts it: query, mutation or subscription.
+
+        Args:
+            payload: query, operationName and variables, or the same as JSON.
+
+        """
         if self._state is not State.ACKNOWLEDGED:
             raise RuntimeError("subscribe is sent after connection_ack")
         self._last_id += 1
         operation_id = str(self._last_id)
-        return operation_id, wire.encode({"id": operation_id, "type": "subscribe", "payload": payload})
+        written = payload if isinstance(payload, bytes) else wire.write(payload)
+        return operation_id, b'{"id":"%d","type":"subscribe","payload":%b}' % (self._last_id, written)
 
-    def complete(self, operation_id: str) -> str:
+    def complete(self, operation_id: str) -> bytes:
         """Return `complete`, which ends a subscription from our side."""
-        return wire.encode({"id": operation_id, "type": "complete"})
-
-    def ping(self) -> str:
-        """Return `ping`; the peer answers with `pong`."""
-        return '{"type":"ping"}'
+        return wire.write({"id": operation_id, "type": "complete"})
 
     def receive(self, text: str | bytes) -> Event:
         """Read one message.
@@ -143,7 +145,7 @@ class GraphQLTransportWS:
         kind = message.get("type") if isinstance(message, dict) else None
         match kind:
             case "ping":
-                return Ping('{"type":"pong"}')
+                return Ping(b'{"type":"pong"}')
             case "pong":
                 return Pong()
             case "connection_ack":

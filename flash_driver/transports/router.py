@@ -224,10 +224,12 @@ class Router:
         A question needs no proof, it is one; unless subscriptions live on the socket, which an older server would
         close, or the server is known to execute none. Returns what stands in the way, if anything does.
         """
+        executes = self._capabilities.executes(socket.name)
         harmless = operation.document.kind is Kind.ASK and not socket.subscribed
-        doubted = self._capabilities.executes(socket.name) is False
-        if (doubted or not harmless) and (unproven := await self._prove(socket, deadline, again=True)) is not None:
-            return unproven
+        if executes is False or (executes is None and not harmless):
+            unproven = await self._prove(socket, deadline, again=True)
+            if unproven is not None:
+                return unproven
         try:
             await socket.connection(deadline)
         except ConnectionFailed as failure:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from flash_driver.transports.protocol import Next
 
@@ -30,9 +30,7 @@ class Subscription:
 
     """
 
-    def __init__(
-        self, operation_id: str, max_queued: int, unsubscribe: Callable[[Subscription], Awaitable[None]]
-    ) -> None:
+    def __init__(self, operation_id: str, max_queued: int, unsubscribe: Callable[[Subscription], None]) -> None:
         self.operation_id = operation_id
         self._max_queued = max_queued
         self._unsubscribe = unsubscribe
@@ -73,4 +71,4 @@ class Subscription:
     async def aclose(self) -> None:
         """End the subscription on the server."""
         self.end("it was closed")
-        await self._unsubscribe(self)
+        self._unsubscribe(self)

@@ -1,7 +1,7 @@
 """The WebSocket transport: the way that an Ory session token opens.
 
-It is a gql `AsyncTransport` as well, so it serves anybody's `gql.Client`. One object keeps one connection: it connects
-when first needed, again after a loss, and closes when nobody used it for a while.
+It is a gql `AsyncTransport` as well, so it serves anybody's `gql.Client`. One socket carries many operations at once; a
+host whom that is not enough permits more (`pool-size`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from gql.transport.exceptions import TransportConnectionFailed, TransportProtoco
 from graphql import ExecutionResult, GraphQLError
 
 from flash_driver.deadline import Deadline
-from flash_driver.log import get_logger
 from flash_driver.operations import PROBE
-from flash_driver.outcome import Answer, Cause, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut, describe
+from flash_driver.outcome import Answer, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut, describe
 from flash_driver.transports.connection import (
     COMPLETED_BY_SERVER,
     Connection,
@@ -26,6 +25,7 @@ from flash_driver.transports.connection import (
     Limits,
     SubscriptionEnded,
 )
+from flash_driver.transports.lane import Lane, Waits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -37,18 +37,20 @@ if TYPE_CHECKING:
 
 __all__ = ["WebSocketTransport"]
 
-_log: Final = get_logger(transport="websocket")
+_CROWDED: Final = 64
+"""How many operations in flight on each socket make it worth opening a further one."""
 
 
 class WebSocketTransport(AsyncTransport):
-    """GraphQL over one shared WebSocket.
+    """GraphQL over shared WebSockets.
 
     Args:
         endpoint: Where to connect and with what credential.
         limits: What a connection waits for and holds.
+        size: How many sockets there may be; a further one is opened when each has many operations in flight.
         connect_timeout: Seconds for handshake and acknowledgement together.
         execute_timeout: Seconds that gql's `execute` waits for an answer.
-        idle_timeout: Seconds without use after which the socket is closed.
+        idle_timeout: Seconds without use after which a socket is closed.
 
     """
 
@@ -59,32 +61,40 @@ class WebSocketTransport(AsyncTransport):
         endpoint: Endpoint,
         limits: Limits | None = None,
         *,
+        size: int = 1,
         connect_timeout: float = 4.0,
         execute_timeout: float = 10.0,
         idle_timeout: float = 300.0,
     ) -> None:
         self._endpoint = endpoint
         self._limits = limits or Limits()
-        self._connect_timeout = connect_timeout
+        self._waits = Waits(connect_timeout, idle_timeout)
         self._execute_timeout = execute_timeout
-        self._idle_timeout = idle_timeout
-        self._connection: Connection | None = None
-        self._opening: asyncio.Task[Connection] | None = None
-        self._idle_watch: asyncio.Task[None] | None = None
-        self._last_used = 0.0
-        self.times_connected = 0
+        # Subscriptions live on the first one.
+        self._lanes = [Lane(endpoint, self._limits, self._waits)]
+        self.widen(size)
 
     # --- what the driver uses ---------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
         """Whether an operation could be written at once."""
-        return self._connection is not None and self._connection.usable
+        return self._lanes[0].connected
 
     @property
     def subscribed(self) -> bool:
         """Whether subscriptions live on the present connection."""
-        return self.connected and self._connection is not None and self._connection.subscribed
+        return self._lanes[0].subscribed
+
+    @property
+    def times_connected(self) -> int:
+        """How often the first socket was opened."""
+        return self._lanes[0].times_connected
+
+    def widen(self, size: int) -> None:
+        """Permit so many sockets, if there may be fewer now."""
+        while len(self._lanes) < size:
+            self._lanes.append(Lane(self._endpoint, self._limits, self._waits))
 
     async def perform(
         self, operation: Operation, deadline: Deadline, late: Callable[[Evidence], None] | None = None
@@ -97,11 +107,12 @@ class WebSocketTransport(AsyncTransport):
             late: Called with an answer that comes after that.
 
         """
+        lane = self._lanes[0] if len(self._lanes) == 1 else self._roomiest()
         try:
-            connection = await self.connection(deadline)
+            connection = lane.ready() or await lane.connection(deadline)
         except ConnectionFailed as failure:
             return failure.evidence
-        return await connection.execute(operation.payload, deadline, late)
+        return await connection.execute(operation.written, deadline, late)
 
     async def probe(self, deadline: Deadline) -> Evidence:
         """Ask a harmless question that shows whether this server executes operations on a socket.
@@ -116,37 +127,20 @@ class WebSocketTransport(AsyncTransport):
         except ConnectionFailed as failure:
             return failure.evidence
         try:
-            return await connection.execute(PROBE().payload, deadline)
+            return await connection.execute(PROBE().written, deadline)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline.at):  # cuts the goodbye short, not what it cleans up
                     await connection.aclose()
 
     async def connection(self, deadline: Deadline) -> Connection:
-        """Return the open connection; all who ask while it is being opened share the attempt.
+        """Return an open connection; all who ask while it is being opened share the attempt.
 
         Raises:
             ConnectionFailed: It did not come about by the deadline.
 
         """
-        self._last_used = asyncio.get_running_loop().time()
-        if self._connection is not None and self._connection.usable:
-            return self._connection
-        if self._opening is None or self._opening.done():
-            _log.info("WebSocket not connected, connecting")
-            self._opening = asyncio.create_task(self._open(), name="flash-driver websocket connect")
-            # Whoever asked may have gone by the time it fails; asyncio complains of errors that nobody looked at.
-            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-        opening = self._opening
-        try:
-            async with asyncio.timeout_at(deadline.at):
-                return await asyncio.shield(opening)
-        except TimeoutError:
-            raise ConnectionFailed("not connected in time", Cause.SLOW) from None
-        except asyncio.CancelledError:
-            if opening.cancelled() and not _being_cancelled():
-                raise ConnectionFailed("the transport was closed") from None
-            raise
+        return await self._lanes[0].connection(deadline)
 
     async def open_subscription(self, operation: Operation, deadline: Deadline) -> Subscription:
         """Start a subscription on the shared connection.
@@ -156,45 +150,23 @@ class WebSocketTransport(AsyncTransport):
 
         """
         connection = await self.connection(deadline)
-        return await connection.subscribe(operation.payload, deadline)
+        return await connection.subscribe(operation.written, deadline)
 
     async def aclose(self) -> None:
-        """Close the socket and end every task; the next use connects again."""
-        tasks = [task for task in (self._opening, self._idle_watch) if task is not None]
-        self._opening = self._idle_watch = None
-        for task in tasks:
-            task.cancel()
-        try:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        finally:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                await connection.aclose()
+        """Close every socket and end every task; the next use connects again."""
+        async with contextlib.AsyncExitStack() as each:
+            for lane in self._lanes:
+                each.push_async_callback(lane.aclose)
 
-    async def _open(self) -> Connection:
-        stale, self._connection = self._connection, None
-        if stale is not None:
-            await stale.aclose()
-        connection = await Connection.open(self._endpoint, self._limits, Deadline.after(self._connect_timeout))
-        self._connection = connection
-        self.times_connected += 1
-        _log.debug("WebSocket connected", times=self.times_connected)
-        if self._idle_watch is None or self._idle_watch.done():
-            self._idle_watch = asyncio.create_task(self._close_when_idle(), name="flash-driver websocket idle watch")
-        return connection
-
-    async def _close_when_idle(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while (connection := self._connection) is not None:
-            if connection.busy:
-                self._last_used = clock()
-            left = self._last_used + self._idle_timeout - clock()
-            if left <= 0:
-                self._connection = None
-                await connection.aclose()
-                _log.debug("WebSocket idle, closed")
-            else:
-                await asyncio.sleep(left)
+    def _roomiest(self) -> Lane:
+        """Return the first lane with room; when all that are open are crowded, open a further one for those to come."""
+        open_now = [lane for lane in self._lanes if lane.connected]
+        for lane in open_now:
+            if lane.in_flight < _CROWDED:
+                return lane
+        if open_now and len(open_now) < len(self._lanes):
+            next(lane for lane in self._lanes if not lane.connected).open_ahead()
+        return min(open_now, key=lambda lane: lane.in_flight, default=self._lanes[0])
 
     # --- what gql uses ----------------------------------------------------------------------------------------------
 
@@ -261,14 +233,9 @@ class WebSocketTransport(AsyncTransport):
 
     async def _connection_for_gql(self) -> Connection:
         try:
-            return await self.connection(Deadline.after(self._connect_timeout))
+            return await self.connection(Deadline.after(self._waits.connect))
         except ConnectionFailed as failure:
             raise TransportConnectionFailed(failure.why) from None
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _result(data: Mapping[str, Any] | None, errors: Sequence[Mapping[str, Any]]) -> ExecutionResult:

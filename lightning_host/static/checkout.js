@@ -38,6 +38,7 @@
     const [whole, rest] = state.amount.split(".");
     find("amount").textContent = whole;
     find("amount-rest").textContent = rest === undefined ? "" : `.${rest}`;
+    find("amount").parentElement.classList.toggle("long", state.amount.length > 9);
     find("received").textContent = state.received;
     find("overpaid").hidden = state.overpaid === null;
     find("overpaid-amount").textContent = state.overpaid ?? "";

@@ -33,6 +33,7 @@
     const before = find("balance").textContent + find("balance-rest").textContent;
     find("balance").textContent = whole;
     find("balance-rest").textContent = rest === undefined ? "" : `.${rest}`;
+    find("balance").parentElement.classList.toggle("long", state.balance.length > 9);
     find("history").replaceChildren(...state.history.map(line));
     find("nothing").hidden = state.history.length > 0;
     if (before !== state.balance) find("announcement").textContent = `New balance: ${state.balance} satoshi`;

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -34,6 +35,7 @@ from connection_strings import (
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 HASH = "ab" * 32
+COFFEE_HASH = hashlib.sha256(b"coffee").hexdigest()
 
 VALUES = [
     CreateInvoiceParams(),
@@ -117,6 +119,10 @@ class TestCreateInvoiceParams:
             ({"expiry": timedelta(seconds=-1)}, "expiry: must be longer than zero; 15 minutes is usual"),
             ({"expiry": 900}, "expiry: must be timedelta, not int"),
             ({"expiry": None}, "expiry: must be timedelta, not NoneType"),
+            ({"description_hash": b"ab" * 32}, "description_hash: must be str, not bytes"),
+            ({"description_hash": "ab" * 31}, "description_hash: must be 64 lower-case hexadecimal digits"),
+            ({"description_hash": "AB" * 32}, "description_hash: must be 64 lower-case hexadecimal digits"),
+            ({"description_hash": "ab" * 32 + "\n"}, "description_hash: must be 64 lower-case hexadecimal digits"),
         ],
     )
     def test_refused(self, terms: dict[str, Any], message: str) -> None:
@@ -126,6 +132,30 @@ class TestCreateInvoiceParams:
 
         assert str(caught.value) == message
         assert [caught.value.field] == list(terms)
+
+    @pytest.mark.parametrize(
+        ("terms", "committed"),
+        [
+            ({}, None),
+            ({"description": "coffee"}, None),
+            ({"description": "coffee", "description_hash_only": True}, COFFEE_HASH),
+            ({"description_hash": HASH}, HASH),
+            ({"description": "what is shown instead", "description_hash": HASH}, HASH),
+            ({"description_hash": HASH, "description_hash_only": True}, HASH),
+            ({"description": "coffee", "description_hash": COFFEE_HASH, "description_hash_only": True}, COFFEE_HASH),
+        ],
+    )
+    def test_committed_hash(self, terms: dict[str, Any], committed: str | None) -> None:
+        """A hash that is given is committed to as it is; else the description's own, where that is asked for."""
+        assert CreateInvoiceParams(**terms).committed_hash == committed
+
+    @pytest.mark.parametrize("description", ["tea", "\ud800"])
+    def test_hash_of_another_text(self, description: str) -> None:
+        """A text that has to be hashed and a hash of another text contradict each other; half a character is a text."""
+        with pytest.raises(InvalidRequest, match="is not that of the description; leave one of them out") as caught:
+            CreateInvoiceParams(description=description, description_hash_only=True, description_hash=COFFEE_HASH)
+
+        assert caught.value.field == "description_hash"
 
 
 class TestPayInvoiceParams:

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 import connection_strings
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parents[2]
 MODULES = [f"connection_strings.{module.name}" for module in pkgutil.iter_modules(connection_strings.__path__)]
@@ -52,16 +55,14 @@ def test_all_of_each_module(name: str) -> None:
 
 
 def test_all_of_the_package() -> None:
-    """`__all__` names every public name of the package, each once and in order."""
+    """`__all__` names every public name of the package, each once and in order, and each is there."""
     listed = connection_strings.__all__
-    public = {
-        name
-        for name, value in vars(connection_strings).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
 
-    assert set(listed) == public
-    assert listed == sorted(set(listed))
+    assert listed == sorted(connection_strings._HOMES)
+    assert set(listed) <= set(dir(connection_strings))
+    assert all(getattr(connection_strings, name).__name__ == name for name in listed)
+    with pytest.raises(AttributeError, match="has no attribute 'Lightmoney'"):
+        getattr(connection_strings, "Lightmoney")  # noqa: B009 - mypy would see through the plain form
 
 
 def test_contract() -> None:
@@ -104,6 +105,12 @@ def test_light_import() -> None:
     )
 
     assert not _imported_by(used) & {"importlib.metadata", "difflib", "urllib.parse", "asyncio", "socket", "logging"}
+
+
+def test_import_loads_nothing_yet() -> None:
+    """A host that imports the package pays for what it uses, when it uses it."""
+    assert _imported_by("import connection_strings") & set(MODULES) == set()
+    assert "connection_strings.lightning" not in _imported_by("from connection_strings import ConnectionString")
 
 
 def test_typed() -> None:

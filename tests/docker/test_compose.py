@@ -74,6 +74,13 @@ def test_ports_are_for_this_machine_only(compose: dict[str, Any]) -> None:
         assert bool(ports) is name.startswith("host-")
 
 
+def test_webhooks_stay_out_of_the_network(compose: dict[str, Any]) -> None:
+    """Webhooks may go to private addresses only where somebody asks for it, as the test of the containers does."""
+    for name in ("host-a", "host-b"):
+        allowed = compose["services"][name]["environment"]["LIGHTNING_HOST_WEBHOOK_PRIVATE_ADDRESSES"]
+        assert allowed == "${WEBHOOK_PRIVATE_ADDRESSES:-false}"
+
+
 def test_hosts_wait_for_what_they_need(compose: dict[str, Any]) -> None:
     """A replica starts once sandbox and database are healthy."""
     for name in ("host-a", "host-b"):

@@ -251,7 +251,7 @@ async def test_closing_goes_on_when_a_part_of_it_fails(
         patch.setattr(account.payments, "aclose", fail)
         patch.setattr(account.journal.bell, "ring", broken)
         with pytest.raises(OSError, match="it does not"):
-            await account.aclose()
+            await client.aclose()
     assert not account.watcher.running
     assert not account.socket.connected
     with pytest.raises(asyncio.CancelledError):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connection_strings.errors import RateLimited
+from connection_strings.errors import InvalidRequest, RateLimited
 from flash_driver.budget import Budget
 from flash_driver.journal.memory import MemoryJournal
 from flash_driver.settings import InvoiceBudget
@@ -48,6 +48,32 @@ async def test_is_shared_by_whoever_has_the_journal() -> None:
     await theirs.spend(journal)
     with pytest.raises(RateLimited):
         await ours.spend(journal)
+
+
+async def test_several_are_taken_at_once_or_not_at_all() -> None:
+    """A refusal takes nothing; more than the budget ever has is no matter of waiting."""
+    clock, journal = Clock(), MemoryJournal()
+    budget = Budget(InvoiceBudget(3, 120), clock)
+    with pytest.raises(InvalidRequest, match="4 invoices at once, and the account's budget is 3 in 120 s"):
+        await budget.spend(journal, 4)
+    await budget.spend(journal, 2)
+    with pytest.raises(RateLimited):
+        await budget.spend(journal, 2)
+    await budget.spend(journal, 1)
+
+
+async def test_another_process_block_is_heard_of_within_a_second() -> None:
+    """Without a limit of our own the journal is asked once a second, and whether the server blocks is known by then."""
+    clock, journal = Clock(), MemoryJournal()
+    ours, theirs = (Budget(None, clock) for _ in range(2))
+    await ours.spend(journal)
+    await theirs.block(journal, timedelta(seconds=300))
+    await ours.spend(journal)
+    clock.now += timedelta(seconds=1)
+    with pytest.raises(RateLimited):
+        await ours.spend(journal)
+    clock.now -= timedelta(days=1)
+    await ours.spend(journal)
 
 
 async def test_keeps_the_servers_own_block() -> None:

@@ -95,6 +95,31 @@ async def test_description_hash_is_committed_to(bench: Bench) -> None:
     assert [entry for entry in story.entries if entry["log_level"] == "warning"] == []
 
 
+async def test_given_hash_is_committed_to_as_it_is(bench: Bench) -> None:
+    """A hash whose text only somebody else knows goes to the server untouched, over exactly the amount asked for."""
+    sandbox = await bench.sandbox(description_hash="honour")
+    client = await bench.client(sandbox, description_hash="require")
+    asked = CreateInvoiceParams(LightMoney.from_sat(12_345), "shown if need be", description_hash="cd" * 32)
+    invoice = await client.create_invoice(asked)
+    assert decode(invoice.bolt11).description_hash == "cd" * 32
+    assert invoice.amount == LightMoney.from_sat(12_345)
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+async def test_given_hash_that_is_dropped_is_told_or_refused(bench: Bench, policy: str) -> None:
+    """Where the server drops it, the description stands in its place, or there is no invoice, as the client is set."""
+    client = await bench.client(await bench.sandbox(), description_hash=policy)
+    asked = CreateInvoiceParams(LightMoney.from_sat(1_000), "shown instead", description_hash="cd" * 32)
+    if policy == "require":
+        with pytest.raises(NotSupported, match="leaves the description hash out"):
+            await client.create_invoice(asked)
+        return
+    with recorded() as story:
+        invoice = await client.create_invoice(asked)
+    assert decode(invoice.bolt11).description == "shown instead"
+    assert story.entry("the invoice carries no description hash")["payment_hash"] == invoice.payment_hash
+
+
 async def test_missing_description_hash_is_told(bench: Bench) -> None:
     """Today's Flash drops it: by default the invoice carries the readable text instead, and the log says so once."""
     sandbox = await bench.sandbox()

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 MONEY = (
     "connection_strings/money.py",
     "flash_driver/bargain.py",
+    "flash_driver/bolt11_reader.py",
     "flash_driver/decimals.py",
     "flash_driver/invoices.py",
     "flash_driver/journal/base.py",
@@ -38,8 +39,7 @@ DIVIDES_DECIMALS = {
     "price_path.plausible_change",
     "rate_theory.Interval.middle",
     "rate_theory.School.judge",
-    "rate_theory.Sighting.exact",
-    "rate_theory.Sighting.rate",
+    "rate_theory.Sighting._proof",
     "rate_theory.Theory._judge",
     "rate_theory._ratio",
     "rates.RateBook._caution",

@@ -15,6 +15,7 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
+from flash_driver import account as account_module
 from flash_driver.outcome import Unknown
 from tests.support.driver import operations
 from tests.support.haste import account_of, hasten
@@ -82,8 +83,9 @@ async def test_a_caller_cancelled_early_has_paid_nothing(bench: Bench) -> None:
     assert executed(sandbox) == [1]
 
 
-async def test_closing_the_client_in_the_middle(bench: Bench) -> None:
-    """A payment under way is told UNKNOWN, no task stays, and the next call finds out how it ended."""
+async def test_closing_the_client_in_the_middle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payment too slow to wait for is told UNKNOWN, no task stays, and the next call finds out how it ended."""
+    monkeypatch.setattr(account_module, "_LINGER_SECONDS", 0.0)
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.2)
@@ -100,6 +102,7 @@ async def test_closing_the_client_in_the_middle(bench: Bench) -> None:
 
 async def test_closing_before_anything_was_journalled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client closed before the journal has the attempt has sent nothing, and says so."""
+    monkeypatch.setattr(account_module, "_LINGER_SECONDS", 0.0)
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     await client.warm_up()

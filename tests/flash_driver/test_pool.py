@@ -58,6 +58,53 @@ async def test_clients_of_one_string_share_an_account(bench: Bench, process: Pro
     assert len(stores_of(pool)) == 1
 
 
+async def test_one_socket_serves_every_string_with_the_same_token(bench: Bench, process: ProcessSettings) -> None:
+    """What else a connection string says is no reason for another socket; the last client closes it."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    strings: tuple[dict[str, str], ...] = (
+        {},
+        {"currency": "USD"},
+        {"amount_tolerance": "2"},
+        {"transports": "websocket"},
+    )
+    clients = [await bench.client(sandbox, pool, process, **keys) for keys in strings]
+    await asyncio.gather(*(client.create_invoice(SAT) for client in clients))
+    assert len({id(client._account()) for client in clients}) == len(strings)
+    assert sandbox.ledger_snapshot()["connections"]["opened"] == 1
+    for client in clients[1:]:
+        await client.aclose()
+    await clients[0].create_invoice(SAT)
+    assert sandbox.ledger_snapshot()["connections"]["opened"] == 1
+    await clients[0].aclose()
+    await until(lambda: sandbox.ledger_snapshot()["connections"]["open"] == 0)
+
+
+async def test_new_token_takes_over_while_the_old_one_is_still_at_work(bench: Bench, process: ProcessSettings) -> None:
+    """Calls under way when the client with the old token is closed come to their end; nothing is made twice or lost."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    old = await bench.client(sandbox, pool, process)
+    await old.create_invoice(SAT)
+    listener = await old.listen()
+    first = await old.create_invoice(SAT)
+    sandbox.pay(first.bolt11)
+    assert (await listener.wait_invoice()).id == first.id
+    sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=0.3, count=5)
+    under_way = [asyncio.create_task(old.create_invoice(SAT)) for _ in range(5)]
+    await until(lambda: sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"]["websocket"] == 7)
+    token = sandbox.log_in()
+    new = await bench.client(sandbox, pool, process, token=token)
+    cursor = listener.cursor
+    async with await new.listen(after=cursor) as taking_over:
+        await old.aclose()
+        made = await asyncio.gather(*under_way)
+        sandbox.pay(made[0].bolt11)
+        async with asyncio.timeout(20):
+            assert (await taking_over.wait_invoice()).id == made[0].id
+    assert len({invoice.id for invoice in made}) == 5
+    assert sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"]["websocket"] == 7
+    assert {invoice.id for invoice in made} <= {invoice.id for invoice in await new.list_invoices()}
+
+
 async def test_the_last_client_closes_the_journal(bench: Bench, process: ProcessSettings) -> None:
     """The database is closed with its last client, not before, and opened again by the next."""
     pool, sandbox = Pool(), await bench.sandbox()

@@ -65,6 +65,24 @@ def quote_of(cents: str) -> Quote:
 # --- before anything is known ----------------------------------------------------------------------------------------
 
 
+def test_invoices_of_one_moment_are_one_lesson() -> None:
+    """Of many invoices made at once the largest teaches; a surprise among them teaches all the same."""
+    shop = Shop()
+    shop.tick()
+    shop.ask(10_000_000)
+    shop.ask(10_000_000)
+    lessons: list[int] = []
+    real = shop.book._teach
+    shop.book._teach = lambda sighting: (lessons.append(sighting.msat), real(sighting))[1]  # type: ignore[method-assign,func-returns-value]  # looks on
+    burst = [shop.ask(msat, after=0) for msat in (5_000_000, 9_000_000, 4_000_000, 20_000_000, 19_000_000, 1_000)]
+    assert lessons == [burst[3]]
+    shop.per_sat *= Decimal("1.001")
+    shop.ask(18_000_000, after=0)
+    assert len(lessons) == 2
+    shop.ask(1_000_000)
+    assert len(lessons) == 3
+
+
 def test_nothing_known_is_said() -> None:
     """Without a price and without an invoice there is no number to fall back to, least of all a built-in one."""
     book = Shop().book

@@ -35,6 +35,7 @@ def test_defaults_are_flash_itself() -> None:
     assert found.transports == ("websocket", "http", "graphql")
     assert found.description_hash is DescriptionHashPolicy.PREFER
     assert found.amount_tolerance == Decimal(1)
+    assert found.pool_size == 1
     assert (found.wallet_id, found.currency, found.allowinsecure) == (None, None, False)
 
 
@@ -43,7 +44,7 @@ def test_every_key_is_read() -> None:
     found = settings(
         "server=http://127.0.0.1:4010;token=t;websocket=ws://127.0.0.1:4011/ws;allowinsecure=TRUE;"
         f"wallet-id={UUID.upper()};currency=usdt;transports=HTTP, websocket;description-hash=Require;"
-        "amount-tolerance=2.5"
+        "pool-size=4;amount-tolerance=2.5"
     )
     assert found.server == "http://127.0.0.1:4010/graphql"
     assert found.websocket == "ws://127.0.0.1:4011/ws"
@@ -52,6 +53,7 @@ def test_every_key_is_read() -> None:
     assert found.transports == ("http", "websocket")
     assert found.description_hash is DescriptionHashPolicy.REQUIRE
     assert found.amount_tolerance == Decimal("2.5")
+    assert found.pool_size == 4
     assert {field.alias or name for name, field in FlashSettings.model_fields.items()} == KEYS
 
 
@@ -102,6 +104,9 @@ def test_token_kind_shows_in_its_look(token: str, kind: TokenKind) -> None:
         ("token=fk_x;transports=websocket", "transports", "opens no WebSocket"),
         (f"token={CANARY};description-hash={CANARY}", "description-hash", "must be prefer or require"),
         (f"token={CANARY};amount-tolerance={CANARY}", "amount-tolerance", "must be a percentage"),
+        (f"token={CANARY};pool-size={CANARY}", "pool-size", "must be a whole number from 1 to 16"),
+        (f"token={CANARY};pool-size=0", "pool-size", "must be a whole number from 1 to 16"),
+        (f"token={CANARY};pool-size=17", "pool-size", "must be a whole number from 1 to 16"),
         (f"token={CANARY};amount-tolerance=-1", "amount-tolerance", "must be a percentage"),
         (f"token={CANARY};amount-tolerance=NaN", "amount-tolerance", "must be a percentage"),
         (f"tokn={CANARY}", "tokn", "did you mean token?"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Never, Self
 
 from connection_strings import (
@@ -167,7 +166,7 @@ class FakeClient:
             description=params.description,
             now=datetime.now(UTC),
             expiry=params.expiry,
-            description_hash=sha256(params.description.encode()).hexdigest() if params.description_hash_only else None,
+            description_hash=params.committed_hash,
         )
         invoice = LightningInvoice(
             id=minted.payment_hash,

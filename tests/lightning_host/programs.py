@@ -120,10 +120,10 @@ def host_program(folder: Path, connection_string: str, **settings: str) -> Progr
 
 
 @contextlib.contextmanager
-def sandbox_program(folder: Path) -> Iterator[dict[str, str]]:
-    """Run `flash-driver sandbox`; gives what it tells when it is ready."""
+def sandbox_program(folder: Path, *options: str) -> Iterator[dict[str, str]]:
+    """Run `flash-driver sandbox` with further options; gives what it tells when it is ready."""
     run = "from flash_driver.cli import main; main()"
-    command = [sys.executable, "-c", run, "sandbox", "--port", "0", "--json"]
+    command = [sys.executable, "-c", run, "sandbox", "--port", "0", "--json", *options]
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connection_strings import LightMoney, LightningError, RateLimited
-from lightning_host.settings import Allowance
+from lightning_host.allowance import Allowance
 from tests.lightning_host.hosts import eventually
 from tests.support.checkouts import CHECKOUTS, KEY, open_checkout, stream
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import httpx
 import pytest
 
 from lightning_host.cli import main
 from tests.lightning_host.programs import free_port
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 STRING = "type=flash;server=http://127.0.0.1:9/graphql;token=ory_st_secret;allowinsecure=true"
 
@@ -42,6 +40,27 @@ def test_what_can_not_start_says_why(
     assert words in told
     assert told.count("\n") == 1
     assert "secret" not in told
+
+
+def test_port_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A port beyond the last is refused, and no other taken in its place."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    assert main(["--port", "99999"]) == 2
+    assert capsys.readouterr().err.startswith("lightning-host: LIGHTNING_HOST_PORT Input should be less than or equal")
+
+
+def test_variable_that_nothing_reads_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A misspelt variable changes nothing without a word: the log says so, and what was probably meant."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", f"sqlite:///{tmp_path}/host.sqlite3")
+    monkeypatch.setenv("LIGHTNING_HOST_TRUSTED_PROXY", "10.0.0.1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        main(["--port", str(taken.getsockname()[1])])
+    words = "LIGHTNING_HOST_TRUSTED_PROXY is no setting of this host; did you mean TRUSTED_PROXIES?"
+    assert words in caplog.messages
 
 
 def test_port_that_is_taken_is_told(
@@ -78,3 +97,31 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
         assert httpx.get(f"{url}/live").json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(("hard", "warned"), [(5_000, False), (1_000, True)])
+def test_files_are_allowed_for_its_connections(tmp_path: Path, *, hard: int, warned: bool) -> None:
+    """A shell's low limit of open files is raised to what the connections need, or the log says that it can't be."""
+    environment = {
+        "LIGHTNING_HOST_CONNECTION_STRING": STRING,
+        "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{tmp_path}/host.sqlite3",
+        "FLASH_JOURNAL_URL": "memory:",
+        "PATH": os.defpath,
+    }
+    command = f'ulimit -Sn 500; ulimit -Hn {hard}; exec "{sys.executable}" -m lightning_host --port 0'
+    with subprocess.Popen(
+        ["sh", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    (files,) = [line.split()[3] for line in limits if line.startswith("Max open files")]
+    assert files == str(min(4_200, hard))
+    assert ("MOST_CONNECTIONS is more than this process may have" in log) is warned

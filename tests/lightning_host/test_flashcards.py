@@ -7,7 +7,7 @@ import bolt11
 import pytest
 
 from connection_strings import LightMoney
-from lightning_host.settings import Allowance
+from lightning_host.allowance import Allowance
 from tests.lightning_host.hosts import eventually
 from tests.lightning_host.test_checkout_pages import NASTY
 from tests.support.checkouts import KEY, browser, token_in
@@ -169,6 +169,18 @@ async def test_top_ups_have_the_budget_of_anybody(hosts: HostBench, node: FakeNo
     with pytest.raises(lnurl.LnurlResponseException):
         await scan(card, 1_000)
     assert len(node.invoices) == 1
+
+
+async def test_amount_out_of_bounds_is_told_on_a_page(hosts: HostBench, node: FakeNode) -> None:
+    """Whoever gets past the browser's own check reads which field is wrong, and why."""
+    host = await hosts.host(node, lnurl_max_sat=1_000)
+    page = f"{host.url}/flashcards/{(await make_card(host))['id']}"
+    async with browser() as session:
+        async with session.get(page) as response:
+            form = {"form_token": token_in(await response.text()), "amount": "1001"}
+        async with session.post(f"{page}/topup", data=form) as response:
+            assert (response.status, "Amount must be from 1 to 1000." in await response.text()) == (422, True)
+    assert node.created == []
 
 
 async def test_whoever_scans_learns_no_balance(hosts: HostBench, node: FakeNode) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ from tests.lightning_host.programs import host_program, sandbox_program, wait_un
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from bolt11 import Bolt11
 
     from tests.lightning_host.programs import Program
 
@@ -68,12 +72,24 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Start sandbox, host and LNbits, once for all of these tests."""
+    """Start sandbox, host and LNbits, once for all tests of a server that drops description hashes, as Flash does."""
+    with _stage(tmp_path_factory.mktemp("stage"), "drop") as opened:
+        yield opened
+
+
+@pytest.fixture
+def honouring_stage(tmp_path: Path) -> Iterator[Stage]:
+    """Start them once more, with a server that commits to description hashes."""
+    with _stage(tmp_path, "honour") as opened:
+        yield opened
+
+
+@contextmanager
+def _stage(folder: Path, description_hash: str) -> Iterator[Stage]:
     environment = install_lnbits()
-    folder = tmp_path_factory.mktemp("stage")
     below = folder / "lnbits-runs-here"
     below.mkdir()
-    with sandbox_program(folder) as ready:
+    with sandbox_program(folder, "--description-hash", description_hash) as ready:
         host = host_program(folder, ready["connection_string"], LIGHTNING_HOST_PHOENIXD_PASSWORD=PASSWORD)
         with host.running(), lnbits_program(environment, below, host.url, PASSWORD).running() as lnbits:
             account = httpx.post(f"{lnbits.url}/api/v1/account", json={"name": "shop"}, timeout=30).json()
@@ -116,7 +132,22 @@ def test_payment_while_the_host_is_down_is_not_lost(stage: Stage) -> None:
 
 
 async def test_lightning_address_of_lnbits_is_paid(stage: Stage) -> None:
-    """A wallet library pays LNbits' own Lightning address: an exact amount, made by our driver."""
+    """A wallet library pays LNbits' own Lightning address: an exact amount, and a text where the hash was dropped."""
+    bolt11, _ = await _pay_lightning_address(stage)
+    assert (bolt11.description, bolt11.description_hash) == ("shop", None)
+
+
+async def test_lightning_address_of_lnbits_commits_to_its_metadata(honouring_stage: Stage) -> None:
+    """LNbits hands over the hash of its own metadata, without the text: the invoice carries that very hash."""
+    bolt11, of_metadata = await _pay_lightning_address(honouring_stage)
+    assert (bolt11.description, bolt11.description_hash) == (None, of_metadata)
+
+
+async def _pay_lightning_address(stage: Stage) -> tuple[Bolt11, str]:
+    """Pay the Lightning address of the account with a wallet library, and see LNbits hear of it.
+
+    Gives the invoice and the hash of the address's metadata.
+    """
     lnurl = need_lnurl()
     name = stage.account["lightning_address"].partition("@")[0]
     link = await lnurl.handle(str(lnurl.encode(f"{stage.lnbits}/.well-known/lnurlp/{name}").bech32))
@@ -125,3 +156,4 @@ async def test_lightning_address_of_lnbits_is_paid(stage: Stage) -> None:
     assert bolt11.amount_msat == 21_000_000
     stage.pay(str(paying.pr))
     assert stage.wait_for_success(bolt11.payment_hash)["amount"] == 21_000_000
+    return bolt11, link.metadata.h

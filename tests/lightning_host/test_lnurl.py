@@ -10,8 +10,8 @@ import pytest
 from bolt11 import decode
 
 from connection_strings import BackendUnavailable, LightMoney, LightningError, NotSupported
+from lightning_host.allowance import Allowance
 from lightning_host.bech32 import encode_lnurl
-from lightning_host.settings import Allowance
 from tests.lightning_host.hosts import eventually
 from tests.lightning_host.needs import need_lnurl
 from tests.support.driver import operations

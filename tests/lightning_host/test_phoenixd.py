@@ -15,6 +15,7 @@ from connection_strings import BackendUnavailable, LightMoney, LightningError, P
 from tests.lightning_host.hosts import PASSWORD, eventually
 
 if TYPE_CHECKING:
+    from flash_driver.sandbox.options import DescriptionHash
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
     from tests.support.driver import Bench
@@ -93,15 +94,37 @@ async def test_amountless_invoice(hosts: HostBench, node: FakeNode) -> None:
     assert (made["amountSat"], done["requestedSat"], done["receivedSat"]) == (0, None, 7)
 
 
-async def test_hash_without_its_text(bench: Bench, hosts: HostBench, node: FakeNode) -> None:
-    """A bare hash gives an exact invoice with a text; a wallet that would commit to another hash is not used."""
-    wanted = {"amountSat": "21000", "descriptionHash": "ab" * 32}
-    dropping = await hosts.host(await bench.sandbox())
-    status, made = await dropping.phoenixd("POST", "/createinvoice", wanted)
-    assert (status, decode(made["serialized"]).amount_msat) == (200, 21_000_000)
-    honouring = await hosts.host(node, database=hosts.sqlite("other"))
-    status, answer = await honouring.phoenixd("POST", "/createinvoice", wanted)
-    assert (status, "commits to texts only" in answer["message"]) == (503, True)
+@pytest.mark.parametrize("policy", ["honour", "drop"])
+async def test_hash_without_its_text(bench: Bench, hosts: HostBench, policy: DescriptionHash) -> None:
+    """A bare hash gives an exact invoice that commits to it, or shows the shop's title where the server drops it."""
+    host = await hosts.host(await bench.sandbox(description_hash=policy), title="Café Zürich")
+    status, made = await host.phoenixd("POST", "/createinvoice", {"amountSat": "21000", "descriptionHash": "aB" * 32})
+    bolt11 = decode(made["serialized"])
+    assert (status, bolt11.amount_msat) == (200, 21_000_000)
+    expected = (None, "ab" * 32) if policy == "honour" else ("Café Zürich", None)
+    assert (bolt11.description, bolt11.description_hash) == expected
+
+
+async def test_hash_that_is_insisted_on(bench: Bench, hosts: HostBench) -> None:
+    """Where the connection string requires hashes, a client whose hash is dropped gets no invoice and the reason."""
+    sandbox = await bench.sandbox()
+    host = await hosts.host_of(f"{sandbox.connection_string};description-hash=require")
+    status, answer = await host.phoenixd("POST", "/createinvoice", {"amountSat": "21000", "descriptionHash": "ab" * 32})
+    assert (status, "leaves the description hash out" in answer["message"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [({"description_hash": "11" * 32}, 503), ({"msat": 21_000_001}, 400)], ids=["text", "amount"]
+)
+async def test_hash_is_not_traded_for_something_else(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], *, status: int
+) -> None:
+    """LNbits hands out what it gets: an invoice that commits to another hash, or over another amount, is refused."""
+    host = await hosts.host(node)
+    mint = node.mint.mint
+    monkeypatch.setattr(node.mint, "mint", lambda **terms: mint(**{**terms, **change}))
+    got, answer = await host.phoenixd("POST", "/createinvoice", {"amountSat": "21000", "descriptionHash": "ab" * 32})
+    assert (got, "serialized" in answer) == (status, False)
 
 
 async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:

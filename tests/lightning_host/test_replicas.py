@@ -7,45 +7,33 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 import httpx
-import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
+from lightning_host.allowance import Allowance
 from lightning_host.host import open_host
-from lightning_host.settings import Allowance, HostSettings
+from lightning_host.settings import HostSettings
 from tests.lightning_host.hosts import PASSWORD, eventually
-from tests.lightning_host.needs import missing
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
-from tests.support.postgres import MISSING, PostgresServer, binaries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench
     from tests.support.driver import Bench
+    from tests.support.postgres import PostgresServer
 
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    """Give a PostgreSQL of these tests' own."""
-    found = binaries()
-    if found is None:
-        missing(MISSING)
-    with PostgresServer(found) as running:
-        yield running
-
-
 async def test_settlement_is_recorded_once_and_told_in_each_replica(
-    bench: Bench, hosts: HostBench, server: PostgresServer
+    bench: Bench, hosts: HostBench, postgres: PostgresServer
 ) -> None:
     """Invoices made through either replica, paid in the sandbox: one row each, one message each in both processes."""
     sandbox = await bench.sandbox()
     del hosts
     settings = HostSettings(
-        connection_string=Secret(sandbox.connection_string), database_url=Secret(server.new_database())
+        connection_string=Secret(sandbox.connection_string), database_url=Secret(postgres.new_database())
     )
     async with (
         open_host(settings, LightningClientFactory()) as one,
@@ -75,19 +63,19 @@ async def test_settlement_is_recorded_once_and_told_in_each_replica(
 
 
 async def test_replicas_that_start_together_make_the_tables_once(
-    hosts: HostBench, node: FakeNode, server: PostgresServer
+    hosts: HostBench, node: FakeNode, postgres: PostgresServer
 ) -> None:
     """Four replicas at once on an empty database: each of them serves."""
-    database = server.new_database()
+    database = postgres.new_database()
     replicas = await asyncio.gather(*(hosts.host(node, database=database) for _ in range(4)))
     assert [(await replica.get("/health"))[0] for replica in replicas] == [200] * 4
 
 
 async def test_made_through_one_and_heard_through_the_other(
-    hosts: HostBench, node: FakeNode, server: PostgresServer
+    hosts: HostBench, node: FakeNode, postgres: PostgresServer
 ) -> None:
     """A phoenixd client of one replica hears of an invoice that the other made, also when that one has died."""
-    database = server.new_database()
+    database = postgres.new_database()
     one, two = [await hosts.host(node, database=database) for _ in range(2)]
     made = [(await one.phoenixd("POST", "/createinvoice", {"amountSat": "21"}))[1]["paymentHash"] for _ in range(2)]
     auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
@@ -100,9 +88,9 @@ async def test_made_through_one_and_heard_through_the_other(
             assert (await socket.receive_json())["paymentHash"] == made[1]
 
 
-async def test_budget_holds_across_replicas(hosts: HostBench, node: FakeNode, server: PostgresServer) -> None:
+async def test_budget_holds_across_replicas(hosts: HostBench, node: FakeNode, postgres: PostgresServer) -> None:
     """A flood that is spread over replicas gets no more invoices than one at a single replica."""
-    database = server.new_database()
+    database = postgres.new_database()
     allowance = Allowance(times=5, seconds=60)
     replicas = [await hosts.host(node, database=database, lnurl_allowance=allowance) for _ in range(2)]
     path = "/lnurlp/shop/callback?amount=1000"
@@ -110,11 +98,13 @@ async def test_budget_holds_across_replicas(hosts: HostBench, node: FakeNode, se
     assert sum("pr" in answer for _, answer in answers) == len(node.created) == 5
 
 
-async def test_database_that_comes_back_is_used_again(hosts: HostBench, node: FakeNode, server: PostgresServer) -> None:
+async def test_database_that_comes_back_is_used_again(
+    hosts: HostBench, node: FakeNode, postgres: PostgresServer
+) -> None:
     """While PostgreSQL is away the host says so; what was paid meanwhile is recorded and told once it is back."""
-    host = await hosts.host(node, database=server.new_database())
+    host = await hosts.host(node, database=postgres.new_database())
     made = (await host.phoenixd("POST", "/createinvoice", {"amountSat": "21"}))[1]["paymentHash"]
-    server.stop()
+    postgres.stop()
     try:
         assert (await host.get("/health"))[0] == 503
         status, answer = await host.get("/lnurlp/shop/callback?amount=1000")
@@ -122,7 +112,7 @@ async def test_database_that_comes_back_is_used_again(hosts: HostBench, node: Fa
         assert "can't reach its database right now" in answer["reason"]
         await node.pay(made)
     finally:
-        server.start()
+        postgres.start()
     await host.healthy()
 
     async def paid() -> bool:
@@ -132,9 +122,9 @@ async def test_database_that_comes_back_is_used_again(hosts: HostBench, node: Fa
     await eventually(paid)
 
 
-def test_two_processes_share_wallet_journal_and_database(server: PostgresServer, tmp_path: Path) -> None:
+def test_two_processes_share_wallet_journal_and_database(postgres: PostgresServer, tmp_path: Path) -> None:
     """Made through one process, paid, and settled at the other, with one of them killed in between."""
-    database = server.new_database()
+    database = postgres.new_database()
     shared = {
         "LIGHTNING_HOST_DATABASE_URL": database,
         "FLASH_JOURNAL_URL": database,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 import pytest
 
 from connection_strings import Secret
-from lightning_host.settings import Allowance, HostSettings, SettingsError
+from lightning_host.allowance import Allowance
+from lightning_host.settings import HostSettings, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +70,13 @@ def test_public_url_begins_every_url(monkeypatch: pytest.MonkeyPatch) -> None:
     assert local.base_url == "http://[::1]:1"
 
 
+def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None by default; else a list with commas, of either family."""
+    assert HostSettings(connection_string=Secret(STRING)).trusted_proxies == ()
+    settings = from_environment(monkeypatch, CONNECTION_STRING=STRING, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8,::1")
+    assert settings.trusted_proxies == tuple(ip_network(each) for each in ("127.0.0.1", "10.0.0.0/8", "::1"))
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
@@ -84,6 +93,8 @@ def test_public_url_begins_every_url(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"CONNECTION_STRING": STRING, "LNURL_ALLOWANCE": "many"}, "LIGHTNING_HOST_LNURL_ALLOWANCE"),
         ({"CONNECTION_STRING": STRING, "LNURL_MIN_SAT": "9", "LNURL_MAX_SAT": "8"}, "LNURL_MIN_SAT must not be more"),
         ({"CONNECTION_STRING": STRING, "STORES": "{"}, "stores"),
+        ({"CONNECTION_STRING": STRING, "TRUSTED_PROXIES": "proxy"}, "LIGHTNING_HOST_TRUSTED_PROXIES must be addresses"),
+        ({"CONNECTION_STRING": STRING, "TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES must be addresses"),
         ({"STORES": '{"a": {"connection_string": "x", "keys": []}}'}, "LIGHTNING_HOST_STORES[a][keys]"),
         ({"STORES": '{"A": {"connection_string": "x"}}'}, "LIGHTNING_HOST_STORES must be 1 to 64"),
         ({"STORES": '{"a": {"connection_string": "x", "addresses": ["b c"]}}'}, "must be 1 to 64"),
@@ -125,6 +136,12 @@ def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         DATABASE_URL="postgresql://user:very-secret@db/host",
     )
     assert "very-secret" not in f"{settings!r} {settings} {settings.all_stores!r}"
+
+
+def test_allowance_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`off` is no limit, as with the driver's own budget."""
+    settings = from_environment(monkeypatch, CONNECTION_STRING=STRING, LNURL_ALLOWANCE="off", CHECKOUT_ALLOWANCE="1/9")
+    assert (settings.lnurl_allowance, settings.checkout_allowance) == (None, Allowance(times=1, seconds=9))
 
 
 def test_allowance_reads_times_per_seconds() -> None:

@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, LightningError, Secret
+from lightning_host.allowance import Allowance
 from lightning_host.host import Host, open_host
 from lightning_host.ledger import Settlement
-from lightning_host.settings import Allowance, HostSettings
+from lightning_host.settings import HostSettings
 from lightning_host.subscriptions import Subscription
 from tests.lightning_host.fake_driver import FakeHandler, FakeNode
 from tests.lightning_host.hosts import eventually

@@ -3,30 +3,48 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+import pytest
+from aiohttp import ClientSession, TCPConnector, web
 
+from lightning_host.addresses import read_networks
+from lightning_host.crowd import Crowd
 from lightning_host.streams import STREAMS, EventStreams
 from tests.lightning_host.hosts import eventually
 from tests.support.checkouts import open_checkout, stream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import ClientResponse
+
     from tests.lightning_host.fake_driver import FakeNode
-    from tests.lightning_host.hosts import HostBench
+    from tests.lightning_host.hosts import HostBench, RunningHost
 
 MANY = 1_000
 
 
+@asynccontextmanager
+async def page_at(host: RunningHost, checkout_id: str, address: str, **headers: str) -> AsyncIterator[ClientResponse]:
+    """Open the stream of a checkout from an address while the block runs."""
+    connector = TCPConnector(local_addr=(address, 0))
+    url = f"{host.url}/checkout/{checkout_id}/events"
+    async with ClientSession(connector=connector, headers=headers) as session, session.get(url) as response:
+        yield response
+
+
 async def test_a_thousand_open_streams(hosts: HostBench, node: FakeNode) -> None:
-    """A thousand pages are open; each hears of the payment, and the host answers others meanwhile."""
+    """A thousand pages of many clients are open; each hears of the payment, and the host answers others meanwhile."""
     host = await hosts.host(node)
     checkout = await open_checkout(host)
     request = f"GET /checkout/{checkout['id']}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode()
 
-    async def hear(opened: asyncio.Semaphore) -> str:
+    async def hear(opened: asyncio.Semaphore, number: int) -> str:
+        address = f"127.0.0.{10 + number % 20}"
         async with opened:
-            reader, writer = await asyncio.open_connection("127.0.0.1", host.settings.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", host.settings.port, local_addr=(address, 0))
             writer.write(request)
             await reader.readuntil(b"data: ")
         try:
@@ -38,7 +56,7 @@ async def test_a_thousand_open_streams(hosts: HostBench, node: FakeNode) -> None
             writer.close()
 
     opened = asyncio.Semaphore(50)
-    pages = [asyncio.create_task(hear(opened)) for _ in range(MANY)]
+    pages = [asyncio.create_task(hear(opened, number)) for number in range(MANY)]
 
     async def all_open() -> bool:
         _, metrics = await host.get(f"/checkout/{checkout['id']}/state")
@@ -75,9 +93,47 @@ async def test_closed_pages_are_forgotten(hosts: HostBench, node: FakeNode) -> N
         await eventually(has_place)
 
 
+async def test_streams_of_one_address_are_bounded(hosts: HostBench, node: FakeNode) -> None:
+    """One address has so many pages and no more (429); pages of others open, and the state can be asked for still."""
+    host = await hosts.host(node, most_streams_per_address=2)
+    checkout = (await open_checkout(host))["id"]
+    async with page_at(host, checkout, "127.0.0.2") as first, page_at(host, checkout, "127.0.0.2") as second:
+        assert (first.status, second.status) == (200, 200)
+        async with page_at(host, checkout, "127.0.0.2") as third:
+            assert (third.status, third.headers["Retry-After"]) == (429, "10")
+        async with page_at(host, checkout, "127.0.0.3") as other:
+            assert other.status == 200
+        assert (await host.get(f"/checkout/{checkout}/state"))[0] == 200
+
+
+async def test_streams_of_all_are_bounded(hosts: HostBench, node: FakeNode) -> None:
+    """When the process has all the pages it takes, one more is told to come back (503), wherever it is opened."""
+    host = await hosts.host(node, most_streams=1)
+    checkout = (await open_checkout(host))["id"]
+    async with page_at(host, checkout, "127.0.0.2"), page_at(host, checkout, "127.0.0.3") as refused:
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "10")
+
+
+@pytest.mark.parametrize(("proxies", "status"), [("127.0.0.2", 200), ("", 429)])
+async def test_clients_behind_a_proxy_are_told_apart(
+    hosts: HostBench, node: FakeNode, proxies: str, status: int
+) -> None:
+    """A proxy that is trusted tells whose page it is; else all pages are its own, whatever the header says."""
+    host = await hosts.host(node, most_streams_per_address=1, trusted_proxies=read_networks(proxies))
+    checkout = (await open_checkout(host))["id"]
+    one, two = ({"X-Forwarded-For": f"203.0.113.9, 192.0.2.{number}"} for number in (1, 2))
+    async with (
+        page_at(host, checkout, "127.0.0.2", **one) as first,
+        page_at(host, checkout, "127.0.0.2", **two) as next_,
+    ):
+        assert (first.status, next_.status) == (200, status)
+        async with page_at(host, checkout, "127.0.0.2", **one) as again:
+            assert again.status == 429
+
+
 async def test_slow_client_is_cut_off() -> None:
     """A client that reads nothing is cut off, and holds neither memory nor a place."""
-    streams = EventStreams(1, write_seconds=0.2)
+    streams = EventStreams(Crowd("pages", most=1, most_per_client=1), write_seconds=0.2)
     ended = asyncio.Event()
 
     async def flood(request: web.Request) -> web.StreamResponse:

@@ -14,10 +14,9 @@ from flash_driver.operations import ACCOUNT, INVOICE_CREATE_USD, INVOICE_STATUS,
 from flash_driver.outcome import Answer, Cause, Closed, ErrorFrame, NotExecuted
 from flash_driver.replies import read_account, read_price, read_tick
 from flash_driver.transports.connection import COMPLETED_BY_SERVER, Connection, Limits, SubscriptionEnded
-from flash_driver.transports.handshake import shake_hands
 from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.updates import announced
-from tests.support.sockets import within
+from tests.support.sockets import shake_hands, within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,7 +45,7 @@ async def connected(peer: NodePeer, authorization: str = "Bearer ory_st_peer") -
 async def test_negotiates_the_subprotocol(peer: StartPeer) -> None:
     """The server takes the one subprotocol that is offered."""
     server = await peer()
-    socket = await shake_hands(server.endpoint(), Limits())
+    socket = await shake_hands(server.endpoint())
     assert socket.subprotocol == "graphql-transport-ws"
     await socket.close()
 

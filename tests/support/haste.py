@@ -33,9 +33,10 @@ def hasten(
     """Shorten the pauses of a client's account; what is given replaces what is otherwise chosen here."""
     account = account_of(client)
     if account.socket is not None:
-        account.socket._limits = limits or Limits(
-            ping_interval=0.5, ping_timeout=2.0, suspicion_timeout=0.5, close_timeout=0.2
-        )
+        short = Limits(ping_interval=0.5, ping_timeout=2.0, suspicion_timeout=0.5, close_timeout=0.2)
+        account.socket._limits = limits or short
+        for lane in account.socket._lanes:
+            lane._limits = limits or short
     asking, hearing = account.watcher._asking, account.watcher._hearing
     asking._patience = hearing._patience = account.watcher._patience = patience or Patience(
         connect=3.0,

@@ -9,11 +9,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver.journal.base import InvoiceRecord, PaymentRecord
+from flash_driver.journal.database import PostgresqlDatabase, SqliteDatabase
 
 if TYPE_CHECKING:
-    from flash_driver.journal.base import Journal
+    from sqlalchemy import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["NOON", "a_payment", "an_invoice", "rung", "settle"]
+    from flash_driver.journal.base import Journal
+    from flash_driver.journal.sql_store import SqlStore
+
+__all__ = ["NOON", "a_payment", "an_invoice", "postgresql_engine", "rung", "settle", "sqlite_engine"]
 
 NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
 
@@ -46,6 +51,18 @@ def a_payment(number: int, attempt: int = 1, **changes: Any) -> PaymentRecord:
         idempotency_key=f"key {number} {attempt}",
     )
     return replace(record, **changes)
+
+
+def postgresql_engine(store: SqlStore) -> AsyncEngine:
+    """Return what holds a store's connections to PostgreSQL."""
+    assert isinstance(store._database, PostgresqlDatabase)
+    return store._database.engine
+
+
+def sqlite_engine(store: SqlStore) -> Engine:
+    """Return what holds a store's connections to its file."""
+    assert isinstance(store._database, SqliteDatabase)
+    return store._database._engine
 
 
 async def settle(journal: Journal, number: int, **facts: Any) -> InvoiceRecord | None:

@@ -16,11 +16,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from flash_driver import wire
-from flash_driver.transports.connection import Endpoint
+from flash_driver.deadline import Deadline
+from flash_driver.transports.connection import Endpoint, Limits
 from flash_driver.transports.protocol import SUBPROTOCOL
+from flash_driver.transports.socket import Socket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from flash_driver.outcome import Evidence
 
 __all__ = [
     "CERTIFICATE",
@@ -31,6 +35,7 @@ __all__ = [
     "free_port",
     "relayed",
     "served",
+    "shake_hands",
     "untrusted_tls",
     "within",
 ]
@@ -247,6 +252,23 @@ def free_port() -> int:
     """Return a port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
+
+
+class _Nobody:
+    """Reads nothing of a socket."""
+
+    def text_received(self, text: str | bytes) -> None:
+        """Leave it."""
+
+    def socket_ended(self, why: Evidence) -> None:
+        """Let it go."""
+
+
+async def shake_hands(endpoint: Endpoint, limits: Limits | None = None) -> Socket:
+    """Open a socket that nobody reads."""
+    opened = Socket(endpoint, limits or Limits(), _Nobody())
+    await opened.open(Deadline.after(PATIENCE))
+    return opened
 
 
 def untrusted_tls() -> ssl.SSLContext:

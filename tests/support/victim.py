@@ -50,7 +50,7 @@ USES: Final = (
     "find_payment",
     "settle_invoice",
     "settled_after",
-    "spend_invoice",
+    "spend_invoices",
     "update_payment",
 )
 
@@ -160,7 +160,7 @@ async def contend(client: FlashLightningClient, _fate: Fate, order: dict[str, An
         settled = await settle(journal, number, paid_at=now)
         mine = a_payment(number, created_at=now)
         begun = await journal.begin_payment(mine) is mine
-        spent = await journal.spend_invoice(InvoiceBudget(order["budget"], 600), now) is None
+        spent = await journal.spend_invoices(InvoiceBudget(order["budget"], 600), now) is None
         index = None if settled is None else settled.settle_index
         tell("contended", number=number, index=index, begun=begun, spent=spent)
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from connection_strings.errors import ConnectionStringError
 from connection_strings.grammar import ConnectionString
 from flash_driver import __version__
-from flash_driver.account import CAPABILITIES, CAPABILITY_HEADER
 from flash_driver.cli.doctor.advice import LOG_IN_AGAIN
 from flash_driver.cli.doctor.findings import NotApplicable, Trouble
 from flash_driver.cli.doctor.memory import check_journal
@@ -20,6 +19,7 @@ from flash_driver.transports.graphql import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.network import make_tls_context
 from flash_driver.transports.trail import shown
+from flash_driver.transports.ways import CAPABILITIES, CAPABILITY_HEADER
 from flash_driver.transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:

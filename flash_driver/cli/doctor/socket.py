@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidStatus,
-    NegotiationError,
-    WebSocketException,
-)
-from websockets.typing import Subprotocol
 
 from flash_driver.cli.doctor.advice import CLOSE_ADVICE, PATH, handshake_advice, in_words
 from flash_driver.cli.doctor.findings import Trouble
@@ -22,14 +11,7 @@ from flash_driver.deadline import Deadline
 from flash_driver.operations import ME, MY_UPDATES, PROBE
 from flash_driver.outcome import Cause, Completed, NotExecuted, describe
 from flash_driver.transports.connection import Connection, ConnectionFailed, Limits, SubscriptionEnded
-from flash_driver.transports.network import why_not_connected
-from flash_driver.transports.protocol import (
-    SUBPROTOCOL,
-    Acknowledged,
-    GraphQLTransportWS,
-    Ping,
-    ProtocolViolation,
-)
+from flash_driver.transports.protocol import SUBPROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,32 +53,24 @@ class SocketFindings:
     hears: bool = False
 
 
-class _NoRedirects(connect):
-    """A redirect must not carry the token elsewhere."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 async def examine_socket(examination: Examination, endpoint: Endpoint) -> SocketFindings:
     """Carry out every check of the socket."""
     findings = SocketFindings()
-    socket: ClientConnection | None = None
     connection: Connection | None = None
     try:
         async with examination.check("WebSocket", if_late=_MUTE) as row:
-            socket = await _shake_hands(endpoint)
+            connection = await _connect(endpoint, Deadline.after(examination.seconds))
             row.found = "connected"
-        if socket is None:
+        if connection is None:
             return _skip_rest(examination, 1, "no WebSocket", findings)
         async with examination.check("subprotocol", if_late=_MUTE) as row:
-            row.found = _agreed(socket)
+            row.found = _agreed(connection)
         if not row.passed:
             return _skip_rest(examination, 2, "no common protocol", findings)
         async with examination.check("connection_ack", if_late=_MUTE) as row:
-            connection = Connection(socket, await _introduce(socket, endpoint), Limits())
+            await _introduce(connection, endpoint, Deadline.after(examination.seconds))
             row.found = "acknowledged (proves nothing about the token)"
-        if connection is None:
+        if not row.passed:
             return _skip_rest(examination, 3, "not acknowledged", findings)
         async with examination.check("socket mutations", if_late=_MUTE) as row:
             row.found = await _probe(connection, examination.seconds, findings)
@@ -108,8 +82,6 @@ async def examine_socket(examination: Examination, endpoint: Endpoint) -> Socket
     finally:
         if connection is not None:
             await connection.aclose()
-        elif socket is not None:
-            socket.transport.abort()
     return findings
 
 
@@ -119,56 +91,30 @@ def _skip_rest(examination: Examination, begin: int, why: str, findings: SocketF
     return findings
 
 
-async def _shake_hands(endpoint: Endpoint) -> ClientConnection:
-    options: dict[str, Any] = {} if endpoint.tls is None else {"ssl": endpoint.tls}
+async def _connect(endpoint: Endpoint, deadline: Deadline) -> Connection:
     try:
-        return await _NoRedirects(
-            endpoint.url,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            additional_headers=dict(endpoint.headers),
-            user_agent_header=None,
-            compression=None,
-            proxy=None,
-            open_timeout=None,
-            close_timeout=1.0,
-            max_size=Limits().max_message_bytes,
-            # Outside the tree of loggers on purpose: turned up to DEBUG it would print the token.
-            logger=logging.Logger("flash_driver.doctor", level=logging.CRITICAL),  # noqa: LOG001 - see above
-            **options,
-        )
-    except InvalidStatus as error:
-        status = error.response.status_code
-        raise Trouble(f"the handshake was answered with HTTP {status}", handshake_advice(status)) from None
-    except NegotiationError:
-        raise Trouble(f"the server does not speak {SUBPROTOCOL}", PATH) from None
-    except InvalidHandshake as error:
-        raise Trouble(f"the handshake failed ({type(error).__name__})", PATH) from None
-    except TimeoutError:
-        raise
-    except (OSError, WebSocketException) as error:
-        raise Trouble(why_not_connected(error), PATH) from None
+        return await Connection.connect(endpoint, Limits(), deadline)
+    except ConnectionFailed as failure:
+        if failure.cause is Cause.SLOW:
+            raise TimeoutError from None
+        advice = PATH if failure.status is None else handshake_advice(failure.status)
+        raise Trouble(failure.why, advice) from None
 
 
-def _agreed(socket: ClientConnection) -> str:
-    if socket.subprotocol != SUBPROTOCOL:
+def _agreed(connection: Connection) -> str:
+    if connection.subprotocol != SUBPROTOCOL:
         raise Trouble("the server agreed to none", PATH)
     return SUBPROTOCOL
 
 
-async def _introduce(socket: ClientConnection, endpoint: Endpoint) -> GraphQLTransportWS:
-    protocol = GraphQLTransportWS()
+async def _introduce(connection: Connection, endpoint: Endpoint, deadline: Deadline) -> None:
     try:
-        await socket.send(protocol.init(endpoint.init_payload))
-        while not isinstance(event := protocol.receive(await socket.recv()), Acknowledged):
-            if isinstance(event, Ping):
-                await socket.send(event.answer)
-    except ConnectionClosed as error:
-        code = error.rcvd.code if error.rcvd else None
-        found = "the connection was lost" if code is None else f"the server closed with code {code}"
-        raise Trouble(found, CLOSE_ADVICE.get(code or 0, _MUTE)) from None
-    except ProtocolViolation as error:
-        raise Trouble(f"the server sent {error}", PATH) from None
-    return protocol
+        await connection.introduce(endpoint.init_payload, deadline)
+    except ConnectionFailed as failure:
+        if failure.cause is Cause.SLOW:
+            raise TimeoutError from None
+        advice = PATH if failure.foreign else CLOSE_ADVICE.get(failure.code or 0, _MUTE)
+        raise Trouble(failure.why.removesuffix(" before connection_ack"), advice) from None
 
 
 async def _probe(connection: Connection, seconds: float, findings: SocketFindings) -> str:

@@ -206,37 +206,48 @@ async def test_the_bell_rings_when_an_invoice_is_settled(journal: Journal) -> No
 
 async def test_budget_is_a_sliding_window(journal: Journal) -> None:
     """As many invoices as the limit says can be taken within the window, the next when the first of them leaves it."""
-    assert await journal.spend_invoice(LIMIT, NOON) is None
-    assert await journal.spend_invoice(LIMIT, NOON + timedelta(seconds=100)) is None
-    assert await journal.spend_invoice(LIMIT, NOON + timedelta(seconds=101)) == timedelta(seconds=19)
-    assert await journal.spend_invoice(LIMIT, NOON + timedelta(seconds=120)) is None
-    assert await journal.spend_invoice(LIMIT, NOON + timedelta(seconds=121)) == timedelta(seconds=99)
-    assert await journal.spend_invoice(None, NOON + timedelta(seconds=121)) is None
+    assert await journal.spend_invoices(LIMIT, NOON) is None
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=100)) is None
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=101)) == timedelta(seconds=19)
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=120)) is None
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=121)) == timedelta(seconds=99)
+    assert await journal.spend_invoices(None, NOON + timedelta(seconds=121)) is None
 
 
 async def test_budget_taken_at_once_is_never_exceeded(journal: Journal) -> None:
     """Of many who ask at the same time only so many get an invoice."""
-    asked = await asyncio.gather(*(journal.spend_invoice(InvoiceBudget(5, 120), NOON) for _ in range(12)))
+    asked = await asyncio.gather(*(journal.spend_invoices(InvoiceBudget(5, 120), NOON) for _ in range(12)))
     assert asked.count(None) == 5
+
+
+async def test_budget_is_given_whole_or_not_at_all(journal: Journal) -> None:
+    """Who asks for several gets all of them, or none and the time when there will be as many."""
+    limit = InvoiceBudget(5, 120)
+    assert await journal.spend_invoices(limit, NOON, 2) is None
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=10), 2) is None
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20), 2) == timedelta(seconds=100)
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20), 4) == timedelta(seconds=110)
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20)) is None
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=120), 2) is None
 
 
 async def test_block_stops_everybody_until_it_ends(journal: Journal) -> None:
     """While the server blocks the account nothing is taken, not even without a limit."""
     await journal.block_invoices(NOON + timedelta(minutes=5))
-    assert await journal.spend_invoice(LIMIT, NOON) == timedelta(minutes=5)
-    assert await journal.spend_invoice(None, NOON + timedelta(minutes=1)) == timedelta(minutes=4)
-    assert await journal.spend_invoice(LIMIT, NOON + timedelta(minutes=5)) is None
+    assert await journal.spend_invoices(LIMIT, NOON) == timedelta(minutes=5)
+    assert await journal.spend_invoices(None, NOON + timedelta(minutes=1)) == timedelta(minutes=4)
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(minutes=5)) is None
 
 
 async def test_a_block_is_never_shortened(journal: Journal) -> None:
     """A later, shorter refusal leaves the longer block in force; one far beyond it comes of a clock set back."""
     await journal.block_invoices(NOON + timedelta(minutes=5))
     await journal.block_invoices(NOON + timedelta(seconds=1))
-    assert await journal.spend_invoice(LIMIT, NOON) == timedelta(minutes=5)
+    assert await journal.spend_invoices(LIMIT, NOON) == timedelta(minutes=5)
     await journal.block_invoices(NOON + timedelta(minutes=6))
-    assert await journal.spend_invoice(None, NOON) == timedelta(minutes=6)
+    assert await journal.spend_invoices(None, NOON) == timedelta(minutes=6)
     await journal.block_invoices(NOON - timedelta(days=1))
-    assert await journal.spend_invoice(LIMIT, NOON - timedelta(days=1, minutes=1)) == timedelta(minutes=1)
+    assert await journal.spend_invoices(LIMIT, NOON - timedelta(days=1, minutes=1)) == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
@@ -244,11 +255,11 @@ async def test_budget_survives_a_clock_that_jumps_by_a_day(journal: Journal, jum
     """Nobody waits longer than the window, and the budget goes on being kept."""
     await journal.block_invoices(NOON + timedelta(minutes=5))
     later = NOON + timedelta(minutes=5)
-    assert [await journal.spend_invoice(LIMIT, later) for _ in range(2)] == [None, None]
-    wait = await journal.spend_invoice(LIMIT, later + jump)
+    assert [await journal.spend_invoices(LIMIT, later) for _ in range(2)] == [None, None]
+    wait = await journal.spend_invoices(LIMIT, later + jump)
     assert (wait or timedelta(0)) <= timedelta(seconds=120)
     over = later + jump + timedelta(seconds=120)
-    taken = [await journal.spend_invoice(LIMIT, over) for _ in range(4)]
+    taken = [await journal.spend_invoices(LIMIT, over) for _ in range(4)]
     assert 1 <= taken.count(None) <= 2
 
 
@@ -374,12 +385,12 @@ async def test_accounts_never_see_each_others(store: JournalStore, journal: Jour
     await journal.add_invoice(an_invoice(1))
     await journal.add_orphan(an_invoice(2))
     await journal.begin_payment(a_payment(3))
-    await journal.spend_invoice(InvoiceBudget(1, 120), NOON)
+    await journal.spend_invoices(InvoiceBudget(1, 120), NOON)
     await journal.block_invoices(NOON + timedelta(minutes=5))
     assert await other.find_invoice(an_invoice(1).payment_hash) is None
     assert await settle(other, 1) is None
     assert await other.expire_invoice(an_invoice(1).payment_hash) is None
-    assert await other.spend_invoice(InvoiceBudget(1, 120), NOON) is None
+    assert await other.spend_invoices(InvoiceBudget(1, 120), NOON) is None
     assert await other.find_payment(a_payment(3).payment_hash) is None
     await other.update_payment(a_payment(3, status=COMPLETE))
     await settle(journal, 1)

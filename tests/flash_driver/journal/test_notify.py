@@ -14,7 +14,7 @@ from flash_driver.journal import notify
 from flash_driver.journal.schema import accounts, invoices
 from flash_driver.journal.sql_store import SqlStore
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import an_invoice, settle
+from tests.support.journals import an_invoice, postgresql_engine, settle
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
         assert another is not None
         for journal in (one, another):
             await journal.add_invoice(an_invoice(1))
-        ear = asyncio.create_task(notify.PostgresEar(store._engine).listen(rings.append))
+        ear = asyncio.create_task(notify.PostgresEar(postgresql_engine(store)).listen(rings.append))
         await until(lambda: rings == [None])
         await settle(one, 1)
         await settle(another, 1)

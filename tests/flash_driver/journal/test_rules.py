@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connection_strings.lightning import LightningPaymentStatus
-from flash_driver.journal.rules import DEFINITE, budget_wait, counting_attempt, still_spent, telling_attempt
+from flash_driver.journal.rules import DEFINITE, budget_wait, counting_attempt, in_the_way, still_spent, telling_attempt
 from flash_driver.settings import InvoiceBudget
 from tests.support.journals import NOON, a_payment
 
@@ -23,15 +23,15 @@ def test_after_the_wait_there_is_room(spent: list, invoices: int, seconds: int) 
     """Who waits as long as he is told, and no shorter, finds room for one invoice."""
     limit = InvoiceBudget(invoices, seconds)
     kept = still_spent(spent, limit, NOON)
-    wait = budget_wait(kept, None, limit, NOON)
+    wait = budget_wait(in_the_way(kept, limit), None, limit, NOON)
     if wait is None:
         assert len(kept) < invoices
         return
     then = NOON + wait
     assert wait <= timedelta(seconds=seconds)
-    assert budget_wait(still_spent(kept, limit, then), None, limit, then) is None
+    assert budget_wait(in_the_way(still_spent(kept, limit, then), limit), None, limit, then) is None
     before = then - timedelta(microseconds=1)
-    assert budget_wait(still_spent(kept, limit, before), None, limit, before) is not None
+    assert budget_wait(in_the_way(still_spent(kept, limit, before), limit), None, limit, before) is not None
 
 
 @given(ATTEMPTS)
@@ -49,5 +49,5 @@ def test_a_new_attempt_counts_only_when_all_before_have_failed(attempts: list) -
 
 def test_a_block_far_ahead_is_none() -> None:
     """A block that ends in a day can only come of a clock that was set back: Flash's last five minutes."""
-    assert budget_wait([], NOON + timedelta(days=1), None, NOON) is None
-    assert budget_wait([], NOON + timedelta(minutes=5), None, NOON) == timedelta(minutes=5)
+    assert budget_wait(None, NOON + timedelta(days=1), None, NOON) is None
+    assert budget_wait(None, NOON + timedelta(minutes=5), None, NOON) == timedelta(minutes=5)

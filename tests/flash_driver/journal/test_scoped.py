@@ -204,7 +204,7 @@ async def test_hands_everything_on() -> None:
     assert await journal.list_invoices(pending_only=True, offset=1) == []
     assert await journal.list_orphans() == [an_invoice(3, orphan=True)]
     assert await journal.expire_invoice(an_invoice(2).payment_hash) != an_invoice(2)
-    assert await journal.spend_invoice(InvoiceBudget(1, 60), NOON) is None
+    assert await journal.spend_invoices(InvoiceBudget(1, 60), NOON) is None
     await journal.block_invoices(NOON)
     payment = a_payment(1)
     assert await journal.begin_payment(payment) is payment

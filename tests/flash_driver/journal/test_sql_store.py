@@ -22,7 +22,7 @@ from flash_driver.journal import engine as engine_module
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.sql_store import SqlStore
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import a_payment, an_invoice, settle
+from tests.support.journals import a_payment, an_invoice, postgresql_engine, settle, sqlite_engine
 from tests.support.logs import recorded
 from tests.support.postgres import PASSWORD
 
@@ -144,12 +144,12 @@ async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
         connection.execute(f"PRAGMA max_page_count = {room[0] if room else 2**30}")
 
     async with aclosing(SqlStore(sqlite_url)) as store:
-        event.listen(store._engine.sync_engine, "connect", limit)
+        event.listen(sqlite_engine(store), "connect", limit)
         journal = await opened(store)
         await journal.add_invoice(an_invoice(1))
         pages = await store.read(lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar())
         room.append(pages or 0)
-        await store._engine.dispose()
+        sqlite_engine(store).dispose()
         long = "x" * 10_000
         with pytest.raises(JournalError, match="has no room left; make room on its disk"):
             await journal.add_invoice(an_invoice(2, description=long))
@@ -158,7 +158,7 @@ async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
         assert await journal.list_invoices() == [an_invoice(1)]
         assert await journal.find_payment(a_payment(1).payment_hash) is None
         room.clear()
-        await store._engine.dispose()
+        sqlite_engine(store).dispose()
         await journal.add_invoice(an_invoice(2, description=long))
         assert len(await journal.list_invoices()) == 2
 
@@ -216,7 +216,7 @@ async def test_a_connection_that_is_cut_in_the_middle_of_a_transaction(postgres:
         journal = await opened(store)
         await journal.add_invoice(an_invoice(1))
 
-        @event.listens_for(store._engine.sync_engine, "commit", once=True)
+        @event.listens_for(postgresql_engine(store).sync_engine, "commit", once=True)
         def cut(connection: Any) -> None:
             connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
 
@@ -237,7 +237,7 @@ async def test_a_process_that_is_stopped_in_the_middle_of_a_transaction(
     async with aclosing(SqlStore(url)) as stopped, aclosing(SqlStore(url)) as others:
         journal = await opened(others)
         await journal.add_invoice(an_invoice(1))
-        holding = await stopped._engine.connect()
+        holding = await postgresql_engine(stopped).connect()
         await holding.execute(text("SELECT * FROM flash_accounts FOR UPDATE"))
         settled = await settle(journal, 1)
         assert settled is not None
@@ -270,12 +270,8 @@ async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
     store = SqlStore(durable_url, patience=0.3)
     journal = await opened(store)
 
-    async def stuck() -> None:
-        async with store._engine.begin():
-            await asyncio.Event().wait()
-
     with pytest.raises(JournalError, match=r"did not answer within 0\.3 s"):
-        await store._finish(stuck(), 0.3)
+        await store._finish(asyncio.Event().wait(), 0.3)
     assert await journal.last_settle_index() == 0
     await store.aclose()
     assert [each for each in asyncio.all_tasks() if each is not asyncio.current_task()] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import bolt11
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flash_driver.sandbox.bolt11 import MAX_MSAT, Mint, NotAnInvoiceError, read_invoice
@@ -29,6 +29,13 @@ def test_an_invoice_says_what_was_asked_for() -> None:
     assert decoded.payment_hash == minted.payment_hash
     assert decoded.payment_secret == minted.payment_secret
     assert decoded.expiry == 60
+    assert decoded.min_final_cltv_expiry == 18
+    assert decoded.features is not None
+    assert decoded.features.readable == {
+        "var_onion_optin": "required",
+        "payment_secret": "required",
+        "basic_mpp": "supported",
+    }
     assert datetime.fromtimestamp(decoded.expiry_time, tz=UTC) == minted.expires_at
 
 
@@ -70,11 +77,44 @@ def test_every_amount_survives(msat: int) -> None:
     assert read_invoice(_mint(msat=msat).payment_request).msat == msat
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    msat=st.none() | st.integers(min_value=1, max_value=MAX_MSAT) | st.integers(0, 13).map(lambda zeros: 10**zeros),
+    description=st.text(max_size=150),
+    description_hash=st.none() | st.binary(min_size=32, max_size=32).map(bytes.hex),
+    seconds=st.integers(min_value=1, max_value=10**9),
+    network=st.sampled_from(["bc", "bcrt"]),
+)
+def test_the_package_writes_the_same(
+    *, msat: int | None, description: str, description_hash: str | None, seconds: int, network: Any
+) -> None:
+    """The bolt11 package writes the same letters, signature and checksum when it has the same key and says the same."""
+    mint = Mint()
+    minted = mint.mint(
+        msat=msat,
+        description=description,
+        description_hash=description_hash,
+        now=NOW,
+        expiry=timedelta(seconds=seconds),
+        network=network,
+    )
+    again = bolt11.encode(bolt11.decode(minted.payment_request), mint.private_key.hex())
+    assert minted.payment_request == again
+
+
+@pytest.mark.parametrize("more", [{"description": "x" * 640}, {"msat": 0}, {"expiry": timedelta(seconds=-1)}])
+def test_what_no_invoice_can_say(more: dict[str, Any]) -> None:
+    """A description too long for a field, no amount at all and a negative time are refused, not written wrongly."""
+    assert read_invoice(_mint(description="x" * 639, msat=1, expiry=timedelta(0)).payment_request).msat == 1
+    with pytest.raises(ValueError, match=r"field d|at least|negative"):
+        _mint(**more)
+
+
 def test_reading_tells_what_a_payer_needs() -> None:
     """A foreign invoice is read for its hash, network and expiry."""
     minted = _mint(network="bc")
     read = read_invoice(minted.payment_request)
-    assert (read.payment_hash, read.network, read.expires_at) == (minted.payment_hash, "bc", minted.expires_at)
+    assert (read.payment_hash, read.network, read.expires_at) == (minted.payment_hash, "bitcoin", minted.expires_at)
 
 
 @pytest.mark.parametrize("text", ["", "lol", "lnbcrt1", "lnbc1" + "q" * 100])

@@ -97,6 +97,16 @@ async def test_a_session_can_expire_and_begin_again(lab: Lab) -> None:
     assert (await lab.http(ME)).status == 200
 
 
+async def test_the_account_can_log_in_again(lab: Lab) -> None:
+    """A further token is another session of the same account, and the first one stays."""
+    status, answer = await lab.control("POST", "log_in")
+    assert status == 200
+    own, other = await lab.http(ME), await lab.http(ME, headers={"Authorization": f"Bearer {answer['token']}"})
+    assert own.body == other.body
+    assert answer["token"].startswith("ory_st_")
+    assert answer["token"] != lab.sandbox.token
+
+
 async def test_an_event_can_be_announced(lab: Lab) -> None:
     """With and without a wallet."""
     for more in ({}, {"wallet_id": lab.sandbox.wallet_id, "status": "PENDING"}):

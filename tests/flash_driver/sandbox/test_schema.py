@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,25 @@ async def test_fragments_do_not_hide_complexity(lab: Lab) -> None:
     reply = await lab.http(query)
     assert reply.status == 400
     assert any("complexity of 360 exceeds" in error["message"] for error in reply.body["errors"])
+
+
+async def test_a_document_is_judged_alike_each_time(lab: Lab) -> None:
+    """What was wrong with a document is wrong the next time, too, and nothing was added to it meanwhile."""
+    query = '{ nothing transactionDetails(input: {transactionId: 1, id: "x"}) { errors { message } } }'
+    first, *others = [(await lab.http(query)).body for _ in range(3)]
+    assert len(first["errors"]) > 1
+    assert others == [first, first]
+
+
+async def test_a_known_document_is_carried_out_anew(lab: Lab) -> None:
+    """The same document makes another invoice each time, of the amount then asked for, and none for a stranger."""
+    hashes = {(await lab.invoice(cents))["paymentHash"] for cents in (100, 100, 200)}
+    invoices = lab.sandbox.ledger_snapshot()["invoices"]
+    assert sorted(Decimal(row["cents"]) for row in invoices) == [100, 100, 200]
+    assert hashes == {row["payment_hash"] for row in invoices}
+    stranger = await lab.http(CREATE, headers={}, input={"walletId": lab.sandbox.wallet_id, "amount": 100})
+    assert stranger.body["data"] is None or stranger.body["data"]["lnUsdInvoiceCreate"]["invoice"] is None
+    assert len(lab.sandbox.ledger_snapshot()["invoices"]) == 3
 
 
 async def test_a_fragment_that_is_missing_costs_nothing(lab: Lab) -> None:

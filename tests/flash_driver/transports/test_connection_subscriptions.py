@@ -107,12 +107,12 @@ async def test_cancelled_while_subscribing() -> None:
 
 
 async def test_dropped_while_subscribing() -> None:
-    """A socket that breaks while the subscription is written is told as such."""
+    """A socket that breaks while the subscription waits for its turn to be written is told as such."""
     async with jammed() as (connection, _, relay):
         subscribing = asyncio.create_task(connection.subscribe(LISTEN, soon()))
         await asyncio.sleep(0.01)
         relay.end()
-        with pytest.raises(ConnectionFailed, match="closed while the subscription was written"):
+        with pytest.raises(ConnectionFailed, match="closed before the subscription was written"):
             async with within():
                 await subscribing
         assert not connection.subscribed

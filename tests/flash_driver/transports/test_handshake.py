@@ -8,23 +8,20 @@ import pytest
 from websockets.typing import Subprotocol
 
 from flash_driver.outcome import Cause, NotConnected
-from flash_driver.transports.connection import ConnectionFailed, Endpoint, Limits
-from flash_driver.transports.handshake import shake_hands
+from flash_driver.transports.connection import ConnectionFailed, Endpoint
 from flash_driver.transports.network import make_tls_context
-from tests.support.sockets import CERTIFICATE, Peer, accepting, free_port, served, untrusted_tls, within
+from tests.support.sockets import CERTIFICATE, Peer, accepting, free_port, served, shake_hands, untrusted_tls, within
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
-
-LIMITS = Limits()
 
 
 async def refusal(endpoint: Endpoint) -> ConnectionFailed:
     """Return why no handshake comes about."""
     with pytest.raises(ConnectionFailed) as caught:
         async with within():
-            await shake_hands(endpoint, LIMITS)
+            await shake_hands(endpoint)
     assert caught.value.__suppress_context__
     assert caught.value.evidence == NotConnected(caught.value.why, caught.value.cause)
     return caught.value
@@ -38,7 +35,7 @@ def at(port: int, scheme: str = "ws") -> Endpoint:
 async def test_what_is_offered() -> None:
     """The handshake carries the credential as header, offers graphql-transport-ws alone and no compression."""
     async with served(Peer.serve_for_ever) as server:
-        socket = await shake_hands(server.endpoint(headers={"Authorization": "Bearer t", "User-Agent": "u"}), LIMITS)
+        socket = await shake_hands(server.endpoint(headers={"Authorization": "Bearer t", "User-Agent": "u"}))
         peer = await server.peer()
         await socket.close()
     request = peer.socket.request
@@ -168,7 +165,7 @@ async def test_trusted_certificate_is_accepted() -> None:
     """With a certificate that is vouched for, the same server is connected to."""
     context = ssl.create_default_context(cafile=CERTIFICATE)
     async with served(Peer.serve_for_ever, ssl=untrusted_tls()) as server:
-        socket = await shake_hands(server.endpoint(tls=context), LIMITS)
+        socket = await shake_hands(server.endpoint(tls=context))
         await socket.close()
 
 

@@ -14,7 +14,7 @@ class Ended:
     def __init__(self) -> None:
         self.ids: list[str] = []
 
-    async def __call__(self, subscription: Subscription) -> None:
+    def __call__(self, subscription: Subscription) -> None:
         """Note one."""
         self.ids.append(subscription.operation_id)
 

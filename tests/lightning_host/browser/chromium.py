@@ -8,16 +8,18 @@ import contextlib
 import itertools
 import os
 import shutil
+import subprocess
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-__all__ = ["MISSING", "Chromium", "Page", "chromium_binary"]
+__all__ = ["MISSING", "Chromium", "Page", "chromium_binary", "running_chromium"]
 
 MISSING: Final = "Chromium is not there (Debian: apt-get install chromium)"
 _FLAGS: Final = (
@@ -138,50 +140,35 @@ class Page:
 
 
 class Chromium:
-    """One running browser."""
+    """A running browser, as one test sees it."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._pages: dict[str, Page] = {}
+        self._contexts: list[str] = []
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, folder: Path) -> AsyncIterator[Self]:
-        """Run a browser with a profile of its own while the block runs."""
-        binary = chromium_binary()
-        if binary is None:
-            raise RuntimeError(MISSING)
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-        with (folder / "chromium.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                binary, *_FLAGS, f"--user-data-dir={folder}", "about:blank", env=environment, stdout=log, stderr=log
-            )
-        try:
-            url = await _debugger(folder)
-            async with aiohttp.ClientSession() as session, session.ws_connect(url, max_msg_size=0) as socket:
-                browser = cls(socket)
-                reading = asyncio.create_task(browser._read())
-                try:
-                    yield browser
-                    with contextlib.suppress(RuntimeError):
-                        await browser.call("Browser.close", {})
-                finally:
-                    reading.cancel()
-                    await asyncio.gather(reading, return_exceptions=True)
-        finally:
+    async def connect(cls, debugger: str) -> AsyncIterator[Self]:
+        """Drive a browser that runs while the block runs; whatever was opened is closed afterwards."""
+        async with aiohttp.ClientSession() as session, session.ws_connect(debugger, max_msg_size=0) as socket:
+            browser = cls(socket)
+            reading = asyncio.create_task(browser._read())
             try:
-                async with asyncio.timeout(5):
-                    await process.wait()
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+                yield browser
+                for context in browser._contexts:
+                    await browser.call("Target.disposeBrowserContext", {"browserContextId": context})
+            finally:
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
 
     async def page(self) -> Page:
         """Open a tab, in a context of its own: no cookie of another test is in it."""
-        context = await self.call("Target.createBrowserContext", {})
-        made = {"url": "about:blank", "browserContextId": context["browserContextId"]}
+        context = (await self.call("Target.createBrowserContext", {}))["browserContextId"]
+        self._contexts.append(context)
+        made = {"url": "about:blank", "browserContextId": context}
         target = await self.call("Target.createTarget", made)
         attached = await self.call("Target.attachToTarget", {"targetId": target["targetId"], "flatten": True})
         page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
@@ -192,7 +179,7 @@ class Chromium:
     async def allow_clipboard(self, origin: str) -> None:
         """Let pages of an origin use the clipboard, as a person who presses keys may."""
         granted = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"], "origin": origin}
-        for context in (await self.call("Target.getBrowserContexts", {}))["browserContextIds"]:
+        for context in self._contexts:
             await self.call("Browser.grantPermissions", {**granted, "browserContextId": context})
 
     async def call(self, method: str, parameters: dict[str, Any], *, session: str | None = None) -> dict[str, Any]:
@@ -220,12 +207,30 @@ class Chromium:
                 page.tell(told.get("method", ""), told.get("params", {}))
 
 
-async def _debugger(folder: Path) -> str:
+@contextlib.contextmanager
+def running_chromium(binary: str, folder: Path) -> Iterator[str]:
+    """Run a browser with a profile of its own while the block runs; gives the URL that it is driven by."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    command = [binary, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
+    with (folder / "chromium.log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        yield _debugger(folder)
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        process.kill()
+        process.wait()
+
+
+def _debugger(folder: Path) -> str:
     """Wait until the browser has written down where it can be driven."""
     written = folder / "DevToolsActivePort"
-    async with asyncio.timeout(_SECONDS):
-        while True:
-            lines = written.read_text().split() if written.exists() else []
-            if len(lines) == 2:
-                return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-            await asyncio.sleep(0.05)
+    deadline = time.monotonic() + _SECONDS
+    while time.monotonic() < deadline:
+        lines = written.read_text().split() if written.exists() else []
+        if len(lines) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.05)
+    raise RuntimeError("Chromium does not say where it can be driven")

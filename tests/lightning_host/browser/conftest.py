@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lightning_host.browser.chromium import MISSING, Chromium, chromium_binary
+from tests.lightning_host.browser.chromium import MISSING, Chromium, chromium_binary, running_chromium
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Iterator
 
     from tests.lightning_host.browser.chromium import Page
 
 
+@pytest.fixture(scope="session")
+def debugger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the URL that a browser is driven by; skipped where there is none, but never in CI."""
+    binary = chromium_binary()
+    if binary is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
+    with running_chromium(binary, tmp_path_factory.mktemp("chromium")) as url:
+        yield url
+
+
 @pytest.fixture
-async def page(tmp_path: Path) -> AsyncIterator[Page]:
-    """Give a tab of a new browser; skipped where there is none, but never in CI."""
-    if chromium_binary() is None:
-        if os.environ.get("CI"):
-            pytest.fail(MISSING)
-        pytest.skip(MISSING)
-    folder = tmp_path / "chromium"
-    folder.mkdir()
-    async with Chromium.start(folder) as browser:
+async def page(debugger: str) -> AsyncIterator[Page]:
+    """Give a tab of that browser, which shares nothing with those of other tests."""
+    async with Chromium.connect(debugger) as browser:
         yield await browser.page()

@@ -105,6 +105,17 @@ async def test_phone(hosts: HostBench, node: FakeNode, page: Page, tmp_path: Pat
     assert_clean(page, host)
 
 
+async def test_long_amount_stays_on_one_line(hosts: HostBench, node: FakeNode, page: Page) -> None:
+    """A million and its millisatoshi are read at one glance on a phone, unit and all."""
+    host = await hosts.host(node)
+    checkout = await open_checkout(host, "2108433735")
+    await page.look(width=390, height=844, phone=True)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    assert "\n" not in await page.text("h1")
+    line = "parseFloat(getComputedStyle(document.querySelector('h1')).lineHeight)"
+    assert await page.evaluate(f"Math.round(document.querySelector('h1').offsetHeight / {line})") == 1
+
+
 @pytest.mark.parametrize("dark", [False, True])
 async def test_contrast(hosts: HostBench, node: FakeNode, page: Page, *, dark: bool) -> None:
     """All text stands out from its ground by 4.5:1 or more (WCAG 2.2, 1.4.3)."""

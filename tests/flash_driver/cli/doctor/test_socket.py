@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 
-from flash_driver.cli.doctor import socket as doctor_socket
 from flash_driver.cli.doctor.findings import Examination, Result
 from flash_driver.cli.doctor.socket import examine_socket
 from flash_driver.transports.connection import Endpoint
 from tests.flash_driver.cli.commands import CANARY
 from tests.flash_driver.cli.doctor.servers import http_server, socket_server
+from tests.support.sockets import accepting
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
@@ -140,18 +140,11 @@ async def test_handshake_that_is_none() -> None:
     assert refused["WebSocket"][1] == "the connection was refused"
 
 
-async def test_handshake_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that does not even shake hands ends the row in its time, or when the system gives up."""
-
-    class Slow:
-        def __init__(self, *_arguments: Any, **_options: Any) -> None:
-            pass
-
-        def __await__(self) -> Any:
-            raise TimeoutError
-
-    monkeypatch.setattr(doctor_socket, "_NoRedirects", Slow)
-    assert (await rows("ws://127.0.0.1:1/graphql"))["WebSocket"][1] == "no answer within 5 s"
+async def test_handshake_that_never_ends() -> None:
+    """A server that does not even shake hands ends the row in its time."""
+    async with accepting() as port:
+        found = await rows(f"ws://127.0.0.1:{port}/graphql", 0.2)
+    assert found["WebSocket"][1] == "no answer within 0.2 s"
 
 
 async def test_probe_that_stays_without_an_answer() -> None:
