@@ -6,7 +6,10 @@ import random
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["Schedule", "Step", "draw"]
+__all__ = ["LONG_SECONDS", "Schedule", "Step", "draw"]
+
+LONG_SECONDS: Final = 3600.0
+"""Longer than any world lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Schedule:
     Attributes:
         sandbox: Options of the server.
         send_seconds: How long the host waits for the outcome of a payment.
+        answers_get_lost: Whether an answer may fail to arrive; where not, nobody stops waiting for one either.
         transports: Those of each client; clients that differ have sockets and watchers of their own on one journal,
             as different processes do.
 
@@ -40,6 +44,7 @@ class Schedule:
     seed: int
     sandbox: dict[str, Any]
     send_seconds: float
+    answers_get_lost: bool
     transports: tuple[str, ...]
     steps: tuple[Step, ...]
 
@@ -118,9 +123,11 @@ def draw(seed: int) -> Schedule:
             # No server declines on its socket now and then and refuses the token over HTTP: it would do nothing at all.
             if kind != "server.decline" or sandbox["http_bearer"] == "accept":
                 steps.append(Step(after, kind, details))
-    # An answer that comes too late is lost as well.
-    send_seconds = dice.choice((1.0, 1.0, 3.0)) if answers_get_lost else 60.0
-    return Schedule(seed, sandbox, send_seconds, ways, tuple(steps))
+    # An answer that comes too late is lost as well, as on a machine that is busy with other things.
+    send_seconds = dice.choice((1.0, 1.0, 3.0)) if answers_get_lost else LONG_SECONDS
+    if not answers_get_lost:
+        sandbox["ping_seconds"] = LONG_SECONDS
+    return Schedule(seed, sandbox, send_seconds, answers_get_lost, ways, tuple(steps))
 
 
 def _ways(dice: random.Random, sandbox: dict[str, Any]) -> tuple[str, ...]:

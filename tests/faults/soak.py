@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["main", "replays", "soak", "table"]
 
 _AT_ONCE: Final = 40
-_PER_BATCH: Final = 250
+_PER_BATCH: Final = 200
+_PROCESSES_PER_CORE: Final = 2
+"""While one of them waits for the last worlds of a batch, the other has work."""
 _LATEST: Final = 0.2
 """No further schedule begins while the event loop is later than this, in seconds: a starved world proves nothing."""
 
@@ -98,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--schedules", type=int, default=1000, help="how many to play")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one, and tell what happens")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes to use")
+    parser.add_argument("--workers", type=int, default=_PROCESSES_PER_CORE * (os.cpu_count() or 1), help="processes")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="schedules at once in a process; many starve it")
     parser.add_argument("--settle-on", choices=get_args(SettleOn), default="query", help="see FLASH_SETTLE_ON")
     chosen = parser.parse_args(arguments)
@@ -122,7 +124,8 @@ def _play_batch(seeds: Sequence[int], at_once: int, settle_on: SettleOn) -> Verd
 
 def _play_all(seeds: range, workers: int, at_once: int, settle_on: SettleOn) -> Verdict:
     total, began = Verdict(), time.monotonic()
-    batches = [seeds[start : start + _PER_BATCH] for start in range(0, len(seeds), _PER_BATCH)]
+    size = max(1, min(_PER_BATCH, -(-len(seeds) // workers)))
+    batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     with ProcessPoolExecutor(workers, initializer=_silence) as pool:
         for ended in as_completed([pool.submit(_play_batch, batch, at_once, settle_on) for batch in batches]):
             done = ended.result()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from flash_driver.journal.scoped import AccountJournal
+from tests.faults import world
+from tests.faults.patience import while_it_moves
 from tests.faults.schedule import draw
 from tests.faults.soak import main, soak, table
-from tests.faults.world import LEFT_OUT, Verdict
+from tests.faults.world import LEFT_OUT, Verdict, play
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from flash_driver.journal.base import InvoiceRecord
     from tests.faults.world import SettleOn
 
 _SEEDS = 200
@@ -43,6 +48,20 @@ async def test_nothing_is_lost_doubled_or_invented(settle_on: SettleOn, seeds: i
     assert (total.seeds, total.sound, total.bad_seeds) == (seeds, True, [])
     # Otherwise nothing was put to the test.
     assert min(total.settled, total.delivered, total.payments, total.faults.total()) > seeds / 2
+
+
+async def test_a_driver_that_loses_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge who waits for facts still gives up on what never comes, and names the seed."""
+    honest = AccountJournal.settled_after
+
+    async def forgetful(journal: AccountJournal, after: int, limit: int = 100) -> list[InvoiceRecord]:
+        return [record for record in await honest(journal, after, limit) if record.settle_index != 1]
+
+    monkeypatch.setattr(AccountJournal, "settled_after", forgetful)
+    monkeypatch.setattr(world, "while_it_moves", partial(while_it_moves, still_beats=20))
+    verdict = await play(draw(1))
+    assert verdict.failings == {"lost": len(draw(1).transports)}
+    assert verdict.bad_seeds == [1]
 
 
 def test_a_seed_always_draws_the_same_schedule() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from connection_strings import CreateInvoiceParams, LightMoney, LightningError, ListPaymentsParams
 from flash_driver.journal.urls import JournalUrl
 from flash_driver.patience import Patience
+from flash_driver.persistence import Persistence
 from flash_driver.pool import Pool
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.invoicing import NotPayableError
@@ -20,6 +21,7 @@ from flash_driver.settings import ProcessSettings
 from flash_driver.transports.handshake import Limits
 from tests.faults.host import Host
 from tests.faults.patience import while_it_moves
+from tests.faults.schedule import LONG_SECONDS
 from tests.support.driver import Bench
 from tests.support.haste import hasten
 from tests.support.proxy import FaultProxy
@@ -53,6 +55,11 @@ _CALM: Final = Patience(
 )
 """Once nothing is broken any more, a machine that is slow must not look like a network that is."""
 _CALM_LIMITS: Final = Limits(ping_interval=5.0, ping_timeout=60.0, suspicion_timeout=30.0, close_timeout=0.2)
+_NEVER_GIVES_UP: Final = Limits(ping_interval=LONG_SECONDS, ping_timeout=LONG_SECONDS, close_timeout=0.2)
+_TRUSTS_SENDERS: Final = Persistence(
+    pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=LONG_SECONDS, look=0.05, later=(0.2, 0.5, 1.0)
+)
+"""For worlds in which no answer gets lost: a slow machine must not lose one by giving up."""
 _PATIENT_SECONDS: Final = 10.0
 _AFTER_PAUSE: Final = 0.02
 
@@ -153,7 +160,14 @@ class World:
     async def _client(self, transports: str) -> FlashLightningClient:
         text = f"type=flash;server={self._proxy.url};token={self._sandbox.token};allowinsecure=true"
         client = await self._bench.client(text, self._pool, self._process, transports=transports)
-        return hasten(client)
+        return self._hasten(client)
+
+    def _hasten(
+        self, client: FlashLightningClient, limits: Limits | None = None, patience: Patience | None = None
+    ) -> FlashLightningClient:
+        if self._schedule.answers_get_lost:
+            return hasten(client, limits=limits, patience=patience)
+        return hasten(client, limits=_NEVER_GIVES_UP, patience=patience, persistence=_TRUSTS_SENDERS)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -302,7 +316,7 @@ class World:
         self._proxy.heal()
         for client in self._host.clients:
             # Connections that went half-open meanwhile keep the short limits that they were made with.
-            hasten(client, patience=_CALM, limits=_CALM_LIMITS)
+            self._hasten(client, _CALM_LIMITS, _CALM)
         await while_it_moves(self._until_all_is_done(), self._signs_of_life)
 
     async def _until_all_is_done(self) -> None:
