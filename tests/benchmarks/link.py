@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["Pipe", "main"]
 
 _EARLY: Final = 0.0015
 """Timers of an event loop come up to a millisecond late, so they are set early and the rest is waited out awake."""
 
 
-class _Pipe:
+class Pipe:
     """One direction of a connection: what is sent arrives later."""
 
-    def __init__(self, one_way: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, one_way: float) -> None:
         self._one_way = one_way
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._under_way: deque[tuple[float, bytes | None]] = deque()
         self._not_before = 0.0
         self.to: asyncio.Transport | None = None
@@ -64,7 +64,7 @@ class _Pipe:
 class _End(asyncio.Protocol):
     """One end of a connection, whose bytes go into a pipe."""
 
-    def __init__(self, pipe: _Pipe) -> None:
+    def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
 
     def data_received(self, data: bytes) -> None:
@@ -78,7 +78,8 @@ class _ClientEnd(_End):
     """The client's end: opens the way to the server."""
 
     def __init__(self, port: int, one_way: float) -> None:
-        self._there, self._back = _Pipe(one_way), _Pipe(one_way)
+        loop = asyncio.get_running_loop()
+        self._there, self._back = Pipe(loop, one_way), Pipe(loop, one_way)
         super().__init__(self._there)
         self._port = port
         self._one_way = one_way

@@ -77,7 +77,7 @@ def _bars(
     made = []
     for row in rows:
         value = row[name]["median"] / unit
-        label = f"{value:,.{digits}f}" + (", beyond the scale" if value > limit else "")
+        label = f"{value:,.{digits}f}" + (", cut off" if value > limit else "")
         made.append(Bar(row["way"], min(value, limit), label, _colour_of(row["way"])))
     return made
 
@@ -108,11 +108,25 @@ def _scale(accounts: Figures, pending: Figures) -> str:
     watched = [(row["pending"], row["bytes_each"]["median"] * row["pending"]) for row in pending["rows"]]
     heard = [(row["pending"], row["seconds_to_settle"]["median"] * 1000) for row in pending["rows"]]
     panels = [
-        ("memory of idle accounts that listen, bytes", "accounts", [Line("accounts", open_accounts, 0)]),
-        ("memory of pending invoices beyond the journal, bytes", "pending", [Line("pending", watched, 1)]),
+        (
+            "memory of idle accounts that listen, bytes",
+            "accounts",
+            [Line("accounts", open_accounts, 0), _in_proportion(open_accounts)],
+        ),
+        (
+            "memory of pending invoices beyond the journal, bytes",
+            "pending",
+            [Line("pending", watched, 1), _in_proportion(watched)],
+        ),
         ("until a settlement is heard, ms", "pending", [Line("settlement", heard, 2)]),
     ]
-    return lines("Scale", "Both axes are logarithmic: a line as steep as a diagonal is linear.", panels, log=True)
+    return lines("Scale", "Both axes are logarithmic; dashed is what grows in proportion.", panels, log=True)
+
+
+def _in_proportion(points: Sequence[tuple[float, float]]) -> Line:
+    """Return the line through the last point on which twice as many take twice as much."""
+    x, y = points[-1]
+    return Line("", [(points[0][0], y * points[0][0] / x), (x, y)], _FLOOR, dashed=True)
 
 
 def _soak(figures: Figures) -> str:

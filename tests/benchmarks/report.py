@@ -178,6 +178,7 @@ def _soak(figures: Figures) -> str:
         ["invoices a second", f"{figures['per_second']:g}"],
         *([name, f"{count:,}"] for name, count in sorted(counts.items())),
         ["faults", f"{sum(figures['faults'].values()):,} of {len(figures['faults'])} kinds"],
+        ["sockets opened", f"{figures['sockets_opened']:,}"],
         ["paid, by the ledger", f"{figures['paid']:,}"],
         ["  heard once", f"{figures['heard_once']:,}"],
         ["  lost", f"{figures['lost']:,}"],

@@ -33,6 +33,9 @@ __all__ = ["FAULTS", "SHORT", "Course", "main", "measure"]
 
 HELD: Final = ("resident_bytes", "descriptors", "tasks", "timers")
 """What must not grow."""
+PER_SECOND: Final = 5.0
+"""What the watcher keeps up with: it asks 20 questions a second, an unpaid invoice takes about three of them, and each
+loss of the socket one more about all that are open. Flash itself allows an account one invoice in six seconds."""
 FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "close": {"kind": "close", "when": "now"},
     "reset": {"kind": "reset", "when": "now"},
@@ -56,6 +59,7 @@ class Course:
     Attributes:
         seconds: How long invoices are made.
         per_second: How many of them.
+        paid: Which share of them is paid.
         life: How long an invoice lives.
         fault_every: How often something goes wrong.
         sample_every: How often the process is looked at.
@@ -65,20 +69,21 @@ class Course:
     """
 
     seconds: float
-    per_second: float = 20.0
+    per_second: float = PER_SECOND
+    paid: float = 0.8
     life: int = 60
-    fault_every: float = 7.0
+    fault_every: float = 15.0
     sample_every: float = 10.0
     warm_up: float = 240.0
     calm: float = 120.0
 
     @classmethod
-    def lasting(cls, minutes: float, per_second: float = 20.0) -> Self:
+    def lasting(cls, minutes: float, per_second: float = PER_SECOND) -> Self:
         """Return one of so many minutes; a quarter of it is warm-up, four minutes at the most."""
         return cls(minutes * 60, per_second, warm_up=min(240.0, minutes * 15))
 
 
-SHORT: Final = Course(6.0, life=3, fault_every=0.8, sample_every=0.25, warm_up=2.0, calm=45.0)
+SHORT: Final = Course(6.0, 20.0, 0.5, life=3, fault_every=0.8, sample_every=0.25, warm_up=2.0, calm=45.0)
 """For the tests: it shows that the instrument works, and that nothing is lost; six seconds show no slope."""
 
 
@@ -102,11 +107,13 @@ def measure(course: Course, faults: Sequence[str] = tuple(FAULTS)) -> dict[str, 
         with Child("tests.benchmarks.soak_worker", environment=environment) as shop:
             story, struck = asyncio.run(_run(course, server, shop, faults))
         with urlopen(f"{server.direct}/control/ledger", timeout=60) as response:  # noqa: S310 - ours
-            paid = _paid(response.read())
+            ledger = json.load(response)
         journal_bytes = sum(path.stat().st_size for path in Path(folder).iterdir())
+    paid = {each["payment_hash"] for each in ledger["invoices"] if each["status"] == "PAID"}
     return {
         "seconds": course.seconds,
         "per_second": course.per_second,
+        "paid_share": course.paid,
         "warm_up": course.warm_up,
         "faults": dict(struck),
         "counts": story.counts,
@@ -116,6 +123,7 @@ def measure(course: Course, faults: Sequence[str] = tuple(FAULTS)) -> dict[str, 
         "doubled": sum(count > 1 for count in story.heard.values()),
         "invented": len(story.heard.keys() - paid),
         "tasks_left": story.left,
+        "sockets_opened": ledger["connections"]["opened"],
         "journal_bytes": journal_bytes,
         "per_hour": _slopes(story.samples, course),
         "samples": story.samples,
@@ -130,6 +138,7 @@ async def _run(course: Course, server: Server, shop: Child, faults: Sequence[str
             life=course.life,
             seconds=course.seconds,
             per_second=course.per_second,
+            paid=course.paid,
             every=course.sample_every,
             calm=course.calm,
         )
@@ -178,11 +187,6 @@ async def _strike(
                 await asyncio.to_thread(post, f"{server.direct}/control/fault", FAULTS[name])
 
 
-def _paid(ledger: bytes) -> set[str]:
-    invoices = json.loads(ledger)["invoices"]
-    return {each["payment_hash"] for each in invoices if each["status"] == "PAID"}
-
-
 def _slopes(samples: Sequence[Mapping[str, float]], course: Course) -> dict[str, float]:
     """Return by how much each thing grows in an hour, from the warm-up until the load ends."""
     kept = [sample for sample in samples if course.warm_up <= sample["seconds"] <= course.seconds]
@@ -194,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--per-second", type=float, default=20.0, help="invoices made in a second")
+    parser.add_argument("--per-second", type=float, default=PER_SECOND, help="invoices made in a second")
     chosen = parser.parse_args(arguments)
     figures = measure(Course.lasting(chosen.minutes, chosen.per_second))
     print(render("soak", figures))  # noqa: T201 - a command

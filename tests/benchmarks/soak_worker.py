@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _AMOUNT: Final = LightMoney.from_sat(1000)
 _EXPIRY: Final = timedelta(minutes=1)
 _MOST_AT_ONCE: Final = 400
-_PAID_SHARE: Final = 0.5
 _LATEST_PAYMENT: Final = 0.2
 """Of an invoice's life: payments come early, so that each is a settlement, and not one after the expiry."""
 
@@ -38,10 +37,11 @@ _LATEST_PAYMENT: Final = 0.2
 class _Shop:
     """Creates invoices at a steady pace, has some of them paid past the driver, and listens."""
 
-    def __init__(self, client: LightningClient, control: str, life: float) -> None:
+    def __init__(self, client: LightningClient, control: str, life: float, paid: float) -> None:
         self._client = client
         self._control = control
         self._life = life
+        self._paid = paid
         self._chance = random.Random(1)  # noqa: S311 - which are paid; no secret
         self._work: set[asyncio.Task[None]] = set()
         self._selling: set[asyncio.Task[None]] = set()
@@ -79,7 +79,7 @@ class _Shop:
             self.counts[f"not created: {type(error).__name__}"] += 1
             return
         self.counts["created"] += 1
-        if self._chance.random() > _PAID_SHARE:
+        if self._chance.random() > self._paid:
             return
         await asyncio.sleep(self._chance.random() * self._life * _LATEST_PAYMENT)
         try:
@@ -139,7 +139,7 @@ async def carry_out(order: Mapping[str, Any]) -> None:
     logging.getLogger("flash_driver").setLevel(logging.CRITICAL)  # each fault has its warnings
     began = time.monotonic()
     async with LightningClientFactory().create(order["connection_string"]) as client:
-        shop = _Shop(client, order["control"], order["life"])
+        shop = _Shop(client, order["control"], order["life"], order["paid"])
         try:
             shop.begin(shop.listen())
             shop.begin(shop.sample(order["every"], began))

@@ -49,11 +49,20 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line through points."""
+    """A line through points.
+
+    Attributes:
+        name: What stands at its end.
+        points: What it goes through.
+        colour: The number of its colour.
+        dashed: Whether it is there to compare with, and nothing that was measured.
+
+    """
 
     name: str
     points: Sequence[tuple[float, float]]
     colour: int = 0
+    dashed: bool = False
 
 
 @dataclass(slots=True)
@@ -142,8 +151,9 @@ def lines(title: str, note: str, panels: Sequence[tuple[str, str, Sequence[Line]
                 for x, y in line.points
             ]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-            sheet.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-            if len(spots) < 20:
+            look = 'stroke-width="1.5" stroke-dasharray="5 4"' if line.dashed else 'stroke-width="2"'
+            sheet.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" {look}/>')
+            if len(spots) < 20 and not line.dashed:
                 sheet.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in spots]
             sheet.text(spots[-1][0] + 10, spots[-1][1] + 4, line.name)
     return sheet.render()
