@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from flash_driver.journal.database import PostgresqlDatabase
 from flash_driver.journal.engine import PATIENCE_SECONDS
 from flash_driver.journal.errors import explain
-from flash_driver.journal.sql import CHANNEL
+from flash_driver.journal.schema import CHANNEL
 from flash_driver.log import get_logger
 
 if TYPE_CHECKING:

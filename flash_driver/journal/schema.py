@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect, Row
 
 __all__ = [
+    "CHANNEL",
     "INVOICE_COLUMNS",
     "PAYMENT_COLUMNS",
     "Exactly",
@@ -104,6 +105,9 @@ def _status(kind: type[LightningInvoiceStatus | LightningPaymentStatus]) -> Enum
         kind, native_enum=False, create_constraint=False, length=16, values_callable=lambda e: [m.value for m in e]
     )
 
+
+CHANNEL: Final = "flash_journal"
+"""Where PostgreSQL is told that an account's invoice was settled."""
 
 metadata: Final = MetaData()
 

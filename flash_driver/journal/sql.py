@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,7 +18,7 @@ from flash_driver.journal.base import PAGE, InvoiceRecord
 from flash_driver.journal.database import Insertion
 from flash_driver.journal.payment_rows import PaymentRows
 from flash_driver.journal.rules import begin_of_window, block_end, budget_wait
-from flash_driver.journal.schema import INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
+from flash_driver.journal.schema import CHANNEL, INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.sql_store import SqlStore
     from flash_driver.settings import InvoiceBudget
 
-__all__ = ["CHANNEL", "SqlJournal", "insert_new"]
-
-CHANNEL: Final = "flash_journal"
-"""Where PostgreSQL is told that an account's invoice was settled."""
+__all__ = ["SqlJournal", "insert_new"]
 
 
 class SqlJournal:

@@ -164,14 +164,13 @@ class Socket(asyncio.Protocol):
 
     def prove_alive(self, within_seconds: float) -> None:
         """Ask the peer for a sign of life; without one in time the socket is dropped."""
-        if not self.usable:
+        due = self._loop.time() + within_seconds
+        if not self.usable or (self._pong_due is not None and self._pong_due.when() <= due):
             return
         self._core.send_ping(b"")
         self._flush()
-        due = self._loop.time() + within_seconds
-        if self._pong_due is None or due < self._pong_due.when():
-            self._cancel(self._pong_due)
-            self._pong_due = self._loop.call_at(due, self._drop)
+        self._cancel(self._pong_due)
+        self._pong_due = self._loop.call_at(due, self._drop)
 
     def _flush(self) -> None:
         held, self._held = self._held, None
