@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import InvalidRequest, RateLimited
+from connection_strings.errors import RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ class Budget:
         """Take so many invoices out of the budget, all or none.
 
         Raises:
-            RateLimited: It has not so many left, or the server blocks the account; nothing was asked of the server.
-            InvalidRequest: It never has so many.
+            RateLimited: It has not so many left, or never has, or the server blocks the account; nothing was asked of
+                the server.
             JournalError: The journal can't be used now.
 
         """
@@ -45,10 +45,10 @@ class Budget:
         if self._limit is None and self._known_free(now):
             return
         if self._limit is not None and count > self._limit.invoices:
-            raise InvalidRequest(
-                "params",
-                f"are {count} invoices at once, and the account's budget is {self._limit.invoices} in "
-                f"{self._limit.seconds} s (FLASH_INVOICE_BUDGET); ask for fewer",
+            raise RateLimited(
+                f"{count} invoices at once are more than the account's budget ever allows, ask for fewer: "
+                f"{self._limit.invoices} in {self._limit.seconds} s (FLASH_INVOICE_BUDGET)",
+                retry_after=timedelta(seconds=self._limit.seconds),
             )
         wait = await journal.spend_invoices(self._limit, now, count)
         if wait is not None:

@@ -145,8 +145,8 @@ class Invoices:
         it teaches.
 
         Raises:
-            InvalidRequest: One's terms make no sense, or they are more than the budget ever allows; none was created.
-            RateLimited: The budget has not so many left; none was created.
+            InvalidRequest: One's terms make no sense; none was created.
+            RateLimited: The budget has not so many left, or never has; none was created.
             LightningError: One was not created; those that were are listed by `list_invoices`, nothing is lost.
 
         """

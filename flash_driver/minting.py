@@ -152,8 +152,7 @@ class Minter:
         """Take what invoices of these terms cost out of the account's budget, all or nothing.
 
         Raises:
-            RateLimited: It is used up.
-            InvalidRequest: It is never so large.
+            RateLimited: It has not so many left, or never has.
 
         """
         limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-api.md 4)
