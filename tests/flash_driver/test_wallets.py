@@ -6,7 +6,6 @@ import asyncio
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 
@@ -21,7 +20,7 @@ from tests.support.waiting import until
 if TYPE_CHECKING:
     from tests.support.driver import Bench
 
-USD, USDT, BTC, FOREIGN, CASHU = (str(uuid4()) for _ in range(5))
+USD, USDT, BTC, FOREIGN, CASHU = (f"00000000-0000-4000-8000-00000000000{number}" for number in range(1, 6))
 WALLETS = (Wallet(USD, "USD", is_external=False), Wallet(USDT, "USDT", is_external=False))
 EXTERNAL = Wallet(CASHU, "BTC", is_external=True)
 
