@@ -154,8 +154,9 @@ class Invoices:
             _check(params)
         if not many:
             return []
+        learned = await self._has_learned()  # asked first: an account that can't be looked up costs nothing
         await self._minter.take_budget(many)
-        ahead = [] if await self._has_learned() else [await self._create(self._order(many[0], budgeted=True))]
+        ahead = [] if learned else [await self._create(self._order(many[0], budgeted=True))]
         orders = [self._order(params, budgeted=True) for params in many[len(ahead) :]]
         rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
         failures = [result for result in rest if isinstance(result, BaseException)]

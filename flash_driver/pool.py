@@ -1,8 +1,8 @@
 """Shares accounts among clients: a host may make a new client for every call.
 
 The one piece of global state. Connections, to Flash and to the journal's database, belong to an event loop and close
-with their last client. Sockets belong to a server and a token, whatever else the connection strings say. What is
-remembered of an account (rates, what its server can do) belongs to the process and
+with their last client, once its calls have come to their end. Sockets belong to a server and a token, whatever else the
+connection strings say. What is remembered of an account (rates, what its server can do) belongs to the process and
 stays, and so does a journal in memory.
 """
 
@@ -34,6 +34,7 @@ class _OnLoop:
     accounts: dict[tuple[FlashSettings, ProcessSettings], Account] = field(default_factory=dict)
     stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
     ways: dict[str, Ways] = field(default_factory=dict)
+    closing: set[Account] = field(default_factory=set)
 
 
 class Pool:
@@ -92,6 +93,7 @@ class Pool:
             if key is None or list(account.users):
                 return None
             del here.accounts[key]
+            here.closing.add(account)
         closing = loop.create_task(self._close(here, account), name="flash-driver closing")
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
@@ -106,13 +108,15 @@ class Pool:
                     unneeded.push_async_callback(each.aclose)
 
     def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | Ways]:
-        """Take out what no account uses any more, now that this one is closed."""
+        """Take out what no account uses any more, now that this one is closed; one that closes may still have calls."""
         url, fingerprint = account.process.journal_url, account.settings.fingerprint
         with self._guard:
+            here.closing.discard(account)
+            others = [*here.accounts.values(), *here.closing]
             unneeded: list[JournalStore | Ways | None] = []
-            if not any(process.journal_url == url for _, process in here.accounts):
+            if not any(other.process.journal_url == url for other in others):
                 unneeded.append(here.stores.pop(url, None))
-            if not any(settings.fingerprint == fingerprint for settings, _ in here.accounts):
+            if not any(other.settings.fingerprint == fingerprint for other in others):
                 unneeded.append(here.ways.pop(fingerprint, None))
         return [each for each in unneeded if each is not None]
 

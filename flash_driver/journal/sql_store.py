@@ -55,6 +55,7 @@ class SqlStore:
         self._prepared = False
         self._file: tuple[int, int] | None = None
         self._working: set[asyncio.Task[Any]] = set()
+        self._closed = False
         self._bells: dict[int, Bell] = {}
         self._ringer = make_ringer(journal, self._database, self.ring)
 
@@ -86,6 +87,7 @@ class SqlStore:
             JournalError: The database can't be used now.
 
         """
+        self._insist_on_open()
         return await self._finish(self._database.read(work), self._patience)
 
     async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
@@ -95,6 +97,7 @@ class SqlStore:
             JournalError: The database can't be used now. Where it did not answer in time, it may still do it.
 
         """
+        self._insist_on_open()
         self._check_file()
         return await self._finish(self._database.write(work), patience or self._patience)
 
@@ -105,10 +108,11 @@ class SqlStore:
                 bell.ring()
 
     async def aclose(self) -> None:
-        """Let what is under way come to its end, then close every connection."""
+        """Let what is under way come to its end, begin nothing more, then close every connection."""
         await asyncio.shield(asyncio.create_task(self._close(), name="flash-driver journal closing"))
 
     async def _close(self) -> None:
+        self._closed = True
         await self._ringer.aclose()
         if self._working:
             _, late = await asyncio.wait(self._working, timeout=self._patience)
@@ -133,6 +137,13 @@ class SqlStore:
                 _log.info("journal made ready", journal=str(self._journal), version=NEWEST, before=found)
             self._prepared = True
 
+    def _insist_on_open(self) -> None:
+        if self._closed:
+            raise self._was_closed()
+
+    def _was_closed(self) -> JournalError:
+        return JournalError(str(self._journal), "was closed", "ask again")
+
     def _check_file(self) -> None:
         """SQLite would go on writing to a file that somebody has deleted: what is kept there is lost."""
         if self._journal.path is not None and identity(self._journal.path) != self._file:
@@ -151,6 +162,11 @@ class SqlStore:
             raise JournalError(
                 str(self._journal), f"did not answer within {patience:g} s", "check its disk or database server"
             ) from None
+        except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and not (caller is not None and caller.cancelling()):
+                raise self._was_closed() from None
+            raise
 
     async def _explained(self, transaction: Coroutine[Any, Any, T]) -> T:
         try:

@@ -69,7 +69,7 @@ class _Call:
 
     @property
     def answered(self) -> bool:
-        """Whether the answer lies ready for its caller."""
+        """Whether the answer, or that none came in time, lies ready for its caller."""
         return self.answer.done() and not self.answer.cancelled()
 
     @property
@@ -95,7 +95,7 @@ class _Call:
             return
         try:
             self._late(evidence)
-        except Exception as error:  # noqa: BLE001 - somebody else's code, called by the task that everybody depends on
+        except Exception as error:  # noqa: BLE001 - somebody else's code, called by the reader that everybody depends on
             _log.error("a late answer could not be taken in", error=type(error).__name__)
 
 
@@ -222,8 +222,8 @@ class Connection:
         try:
             evidence = await call.answer
         except asyncio.CancelledError:
-            if call.answered:
-                call.settle_late(call.answer.result())
+            if call.answered and (ready := call.answer.result()) is not _EXPIRED:
+                call.settle_late(ready)
             raise
         finally:
             self._expiry.lift(call, moment)

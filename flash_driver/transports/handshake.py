@@ -28,6 +28,7 @@ class Limits:
         suspicion_timeout: The same for the ping that follows an overdue answer.
         close_timeout: How long the closing handshake may take.
         max_message_bytes: The largest message that is read.
+        max_unread_bytes: How much may wait for a peer that sends but does not read.
         max_in_flight: How many operations may wait for their answers; further ones wait for their turn.
         max_queued_events: How many events of a subscription may wait for their reader.
         max_late: Of how many abandoned operations a late answer is still recognised.
@@ -39,6 +40,7 @@ class Limits:
     suspicion_timeout: float = 2.0
     close_timeout: float = 1.0
     max_message_bytes: int = MAX_REPLY_BYTES
+    max_unread_bytes: int = 16 * 2**20
     max_in_flight: int = 512
     max_queued_events: int = 1024
     max_late: int = 256

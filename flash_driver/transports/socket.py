@@ -276,11 +276,14 @@ class Socket(asyncio.Protocol):
         self._flush()
         if core.state is not State.OPEN:
             self._check_end()
+        elif self._resumed is not None:
+            self._check_backlog()
 
     def eof_received(self) -> None:
         """The peer says nothing more: the event loop closes the connection."""
         self._core.receive_eof()
         self._flush()
+        self._await_close()  # the loop would first have the peer read everything, which it may never do
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone."""
@@ -336,7 +339,8 @@ class Socket(asyncio.Protocol):
 
     def _gather(self, frame: Frame) -> None:
         """Put the fragments of a message together."""
-        self._fragments.append(bytes(frame.data))
+        if frame.data:  # the core limits the size of all fragments, but not how many have none
+            self._fragments.append(bytes(frame.data))
         if not frame.fin:
             return
         whole, self._fragments = b"".join(self._fragments), []
@@ -356,6 +360,12 @@ class Socket(asyncio.Protocol):
             self._end()
             return
         self._receiver.text_received(text)
+
+    def _check_backlog(self) -> None:
+        """Drop a peer whose pings are answered faster than it reads: nobody waits, so that would fill the memory."""
+        if self._transport is not None and self._transport.get_write_buffer_size() > self._limits.max_unread_bytes:
+            _log.warning("websocket peer sends but does not read, dropping the socket")
+            self.abort()
 
     def _check_end(self) -> None:
         core = self._core

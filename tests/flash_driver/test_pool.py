@@ -105,6 +105,25 @@ async def test_new_token_takes_over_while_the_old_one_is_still_at_work(bench: Be
     assert {invoice.id for invoice in made} <= {invoice.id for invoice in await new.list_invoices()}
 
 
+async def test_a_short_client_cuts_nobody_off_who_comes_to_his_end(bench: Bench, process: ProcessSettings) -> None:
+    """While a closed client's last call goes on, another may come and go: the call keeps its socket and journal."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    old = await bench.client(sandbox, pool, process)
+    await old.create_invoice(SAT)
+    sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=0.5, count=1)
+    under_way = asyncio.create_task(old.create_invoice(SAT))
+    await until(lambda: sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"]["websocket"] == 2)
+    closing = asyncio.create_task(old.aclose())
+    await asyncio.sleep(0)
+    async with await bench.client(sandbox, pool, process) as short:
+        assert len(await short.list_invoices()) == 1
+    made = await under_way
+    await closing
+    assert sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"] == {"websocket": 2, "http": 0}
+    assert stores_of(pool) == []
+    assert made.id in {invoice.id for invoice in await old.list_invoices()}
+
+
 async def test_the_last_client_closes_the_journal(bench: Bench, process: ProcessSettings) -> None:
     """The database is closed with its last client, not before, and opened again by the next."""
     pool, sandbox = Pool(), await bench.sandbox()

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningInvoiceStatus
-from connection_strings.errors import RateLimited
+from connection_strings.errors import LightningError, RateLimited
 from flash_driver.health import Listening
 from flash_driver.settings import InvoiceBudget, ProcessSettings
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flash_driver.sandbox import Sandbox
     from tests.support.driver import Bench
 
@@ -138,3 +140,19 @@ async def test_a_budget_too_small_for_all_makes_none(bench: Bench) -> None:
         await client.create_invoices([CreateInvoiceParams(SAT)] * 5)
     assert since(sandbox, before) == {}
     assert len(await client.create_invoices([CreateInvoiceParams(SAT)] * 4)) == 4
+
+
+async def test_an_account_that_can_not_be_looked_up_costs_no_budget(bench: Bench, tmp_path: Path) -> None:
+    """Invoices that the server was never asked for are not counted: the next attempt finds room for all."""
+    sandbox = await bench.sandbox()
+    process = ProcessSettings.model_validate(
+        {"journal_url": f"sqlite+aiosqlite:///{tmp_path / 'journal.db'}", "invoice_budget": "10/120"}
+    )
+    async with await bench.client(sandbox, process=process) as before_the_restart:
+        await before_the_restart.list_invoices()
+    client = await bench.client(sandbox, process=process)
+    sandbox.arm("error", operation="me", code="IBEX_ERROR", channel="top", count=1000)
+    with pytest.raises(LightningError, match="IBEX_ERROR"):
+        await client.create_invoices([CreateInvoiceParams(SAT)] * 10)
+    sandbox.clear_faults()
+    assert len(await client.create_invoices([CreateInvoiceParams(SAT)] * 10)) == 10

@@ -27,7 +27,9 @@ from tests.support.logs import recorded
 from tests.support.postgres import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
+
+    from sqlalchemy import Connection
 
     from flash_driver.journal.sql import SqlJournal
     from tests.support.postgres import PostgresServer
@@ -311,6 +313,59 @@ async def test_closing_waits_for_what_is_under_way(durable_url: JournalUrl) -> N
     await store.aclose()
     async with aclosing(SqlStore(durable_url)) as again:
         assert await (await opened(again)).last_settle_index() == 1
+
+
+async def told_that_it_was_closed(*asked: Coroutine[Any, Any, object]) -> bool:
+    """Whether each of these comes too late, and hears it as an error of the journal."""
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    return all(isinstance(result, JournalError) and result.reason == "was closed" for result in results)
+
+
+async def test_what_comes_after_the_close_is_refused(durable_url: JournalUrl) -> None:
+    """Who comes too late is told so: he is not cancelled, and nothing is opened again for him."""
+    store = SqlStore(durable_url)
+    journal = await opened(store)
+    await store.aclose()
+    assert await told_that_it_was_closed(journal.add_invoice(an_invoice(1)), journal.list_invoices())
+
+
+async def test_what_comes_during_the_close_is_refused(sqlite_url: JournalUrl) -> None:
+    """What was begun before comes to its end, what comes while that is waited for is not begun."""
+    store = SqlStore(sqlite_url)
+    journal = await opened(store)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_connection: Connection) -> bool:
+        begun.set()
+        return go_on.wait(20)
+
+    under_way = asyncio.create_task(store.write(slow))
+    await asyncio.to_thread(begun.wait, 20)
+    closing_task = asyncio.create_task(store.aclose())
+    while not store._closed:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    assert await told_that_it_was_closed(journal.add_invoice(an_invoice(1)), journal.list_invoices())
+    assert await under_way
+    await closing_task
+
+
+async def test_who_is_cut_off_by_the_close_is_told(sqlite_url: JournalUrl) -> None:
+    """Who may wait longer than the close does gets an error, not a cancellation that nobody asked for."""
+    store = SqlStore(sqlite_url, patience=0.2)
+    await opened(store)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_connection: Connection) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    under_way = asyncio.create_task(store.write(slow, patience=20))
+    await asyncio.to_thread(begun.wait, 20)
+    closing_task = asyncio.create_task(store.aclose())
+    assert await told_that_it_was_closed(asyncio.wait_for(under_way, 20))
+    go_on.set()
+    await closing_task
 
 
 async def test_closing_leaves_nothing_behind(durable_url: JournalUrl) -> None:

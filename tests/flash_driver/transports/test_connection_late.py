@@ -104,6 +104,21 @@ async def test_answer_in_the_very_moment_of_the_deadline() -> None:
     assert late == []
 
 
+async def test_giving_up_in_the_very_moment_of_the_deadline() -> None:
+    """That time ran out is no answer: who was cancelled just then hears late of the answer alone."""
+    late: asyncio.Queue[Evidence] = asyncio.Queue()
+    async with talking() as (connection, peer):
+        call = asking(connection, late=late.put_nowait)
+        operation_id, _ = await peer.operation()
+        connection._calls[operation_id].expire()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await peer.answer(operation_id, a=1)
+        async with within():
+            assert await late.get() == Answer({"a": 1})
+
+
 async def test_late_answers_are_bounded() -> None:
     """Of operations that are never answered only so many are remembered, the youngest."""
     late: asyncio.Queue[Evidence] = asyncio.Queue()

@@ -236,6 +236,45 @@ async def test_answers_still_come_while_we_say_goodbye() -> None:
         assert await reader.end() == Closed(1000)
 
 
+@pytest.mark.parametrize("tls", [{}, {"ssl": untrusted_tls()}], ids=["plain", "TLS"])
+async def test_peer_that_asks_for_answers_and_does_not_read_them(tls: dict[str, Any]) -> None:
+    """Pings without end do not fill the memory, though the peer claims to be alive: it loses the socket."""
+    flood = frame(Opcode.PING, b"x" * 125) * 1000 + frame(Opcode.PONG, b"")
+    async with speaking(Limits(max_unread_bytes=2**20), **tls) as (socket, reader, peer):
+        peer.socket.transport.pause_reading()
+        async with within():
+            while not reader.ends:
+                peer.socket.transport.write(flood)
+                await asyncio.sleep(0)
+                assert socket._transport is not None
+                assert socket._transport.get_write_buffer_size() < 2**22
+        assert reader.ends == [Closed(None)]
+
+
+async def test_peer_that_is_gone_while_something_waits_for_it() -> None:
+    """A peer that says nothing more and reads nothing more keeps nobody waiting for longer than the close timeout."""
+    async with speaking(Limits(close_timeout=0.05)) as (socket, reader, peer):
+        peer.socket.transport.pause_reading()
+        while not socket.jammed:
+            socket.send(b"x" * 60_000)
+            await asyncio.sleep(0)
+        socket.send(b"x" * 6_000_000)
+        peer.socket.transport.write_eof()
+        assert await reader.end() == Closed(None)
+
+
+async def test_empty_fragments_take_no_memory() -> None:
+    """A message in any number of pieces with nothing in them keeps none of them."""
+    async with speaking() as (socket, reader, peer):
+        empty = frame(Opcode.CONT, b"", fin=False) * 1000
+        last = frame(Opcode.PING, b"") + frame(Opcode.TEXT, b"", fin=False)
+        peer.socket.transport.write(frame(Opcode.TEXT, b"o", fin=False) + empty + frame(Opcode.CONT, b"ne") + last)
+        assert await reader.messages(1) == ["one"]
+        peer.socket.transport.write(empty)
+        await peer.socket.ping()
+        assert socket._fragments == []
+
+
 async def test_peer_that_never_returns_the_goodbye() -> None:
     """Closing takes the close timeout at the longest."""
     async with speaking(Limits(close_timeout=0.05)) as (socket, _, peer):
