@@ -162,6 +162,7 @@ class Account:
             last_first.push_async_callback(self.journal.aclose)
             last_first.push_async_callback(self.payments.aclose)
             last_first.push_async_callback(self.audience.aclose)
+            last_first.callback(self.router.close)
             last_first.push_async_callback(self._calls.ended, _LINGER_SECONDS)
 
     async def _look_up(self) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from flash_driver.journal.engine import WRITES, open_postgresql, open_sqlite
+from flash_driver.journal.engine import PATIENCE_SECONDS, WRITES, open_postgresql, open_sqlite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +100,8 @@ class SqliteDatabase:
         self._readers.shutdown(wait=False, cancel_futures=True)
         closing = self._writer.submit(self._engine.dispose)
         self._writer.shutdown(wait=False)
-        await asyncio.wrap_future(closing)
+        # A disk that hangs must not hang the close.
+        await asyncio.wait([asyncio.wrap_future(closing)], timeout=PATIENCE_SECONDS)
 
     async def _write_all(self) -> None:
         """Write what is queued, one batch after the other, until nothing is left."""

@@ -108,11 +108,16 @@ class Router:
         self._transports = tuple(transports)
         self._capabilities = capabilities
         self._probing = asyncio.Lock()
+        self._closed = False
 
     @property
     def capabilities(self) -> Capabilities:
         """What is remembered of the transports."""
         return self._capabilities
+
+    def close(self) -> None:
+        """Begin nothing any more: a call that goes on after its client's close must not open anything anew."""
+        self._closed = True
 
     async def perform(
         self,
@@ -202,6 +207,8 @@ class Router:
         trail: Trail | None,
         late: Callable[[Evidence], None] | None,
     ) -> Outcome:
+        if self._closed:
+            return NotExecuted("the client was closed")
         if isinstance(transport, WebSocketTransport):
             obstacle = await self._make_ready(transport, operation, deadline)
             if obstacle is not None:

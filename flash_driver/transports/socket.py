@@ -39,9 +39,6 @@ _COMPLAINTS: Final = {
     1007: "a text that is not UTF-8",
     1009: "a message larger than the limit",
 }
-_SECOND_ADDRESS_AFTER_SECONDS: Final = 0.25
-"""How long the first address of a host has before the next one is tried beside it (RFC 8305)."""
-
 _log: Final = get_logger(transport="websocket")
 
 
@@ -102,12 +99,12 @@ class Socket(asyncio.Protocol):
         uri = self._core.uri
         try:
             async with asyncio.timeout_at(deadline.at):
+                # Addresses one after the other: asyncio's race for the first loses a socket when it is cancelled.
                 await self._loop.create_connection(
                     lambda: self,
                     uri.host,
                     uri.port,
                     ssl=(self._endpoint.tls or True) if uri.secure else None,
-                    **_happy_eyeballs(self._loop),
                 )
                 await self._answered
         except BaseException as error:
@@ -291,8 +288,7 @@ class Socket(asyncio.Protocol):
         for timer in (self._next_ping, self._pong_due, self._close_due):
             self._cancel(timer)
         if not self._answered.done():
-            self._answered.set_exception(self._core.handshake_exc or error or ConnectionResetError())
-            self._answered.exception()  # whoever opened it may be gone
+            self._fail_handshake(self._core.handshake_exc or error or ConnectionResetError())
         self._end()
         self.resume_writing()
         self._lost.set_result(None)
@@ -335,7 +331,11 @@ class Socket(asyncio.Protocol):
         if self._core.handshake_exc is None:
             self._answered.set_result(None)
         else:
-            self._answered.set_exception(self._core.handshake_exc)
+            self._fail_handshake(self._core.handshake_exc)
+
+    def _fail_handshake(self, error: Exception) -> None:
+        self._answered.set_exception(error)
+        self._answered.exception()  # whoever opened it may be gone
 
     def _gather(self, frame: Frame) -> None:
         """Put the fragments of a message together."""
@@ -374,12 +374,6 @@ class Socket(asyncio.Protocol):
         # A goodbye of ours alone ends nothing: what is in flight may still be answered.
         if core.close_rcvd is not None or core.parser_exc is not None:
             self._end()
-
-
-def _happy_eyeballs(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
-    """Return the option for it; uvloop has none."""
-    known = isinstance(loop, asyncio.BaseEventLoop)
-    return {"happy_eyeballs_delay": _SECOND_ADDRESS_AFTER_SECONDS} if known else {}
 
 
 def _quiet_logger() -> logging.Logger:

@@ -97,6 +97,23 @@ async def test_first_way_that_works_is_the_only_one() -> None:
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
+async def test_nothing_is_begun_after_the_close() -> None:
+    """A call that goes on after the close tries no further way, and nothing was executed."""
+    first, second = Fake("http", NotConnected("refused")), Fake("graphql", CREATED)
+    router = Router((first, second), Capabilities())
+    real = first.perform
+
+    async def close_meanwhile(operation: Operation, deadline: Deadline) -> Evidence:
+        router.close()
+        return await real(operation, deadline)
+
+    first.perform = close_meanwhile  # type: ignore[method-assign]  # closes at the worst moment
+    delivery = await router.perform(create(), Deadline.after(10))
+    assert delivery.reasons == {"http": "refused", "graphql": "the client was closed"}
+    assert isinstance(delivery.outcome, NotExecuted)
+    assert second.asked == []
+
+
 async def test_next_way_after_what_was_certainly_not_executed() -> None:
     """Each transport that did not do is named with its reason, in the order tried."""
     ways = Fake("a", NotConnected("refused")), Fake("b", HttpStatus(401)), Fake("c", CREATED)
