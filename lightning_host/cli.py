@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import ConnectionStringError
-from lightning_host.database import SchemaError
+from lightning_host.database import DatabaseUnusable, SchemaError
 from lightning_host.serve import run_host
 from lightning_host.settings import HostSettings, SettingsError
 from lightning_host.variables import unknown_variables, variables_help
@@ -53,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SettingsError, ConnectionStringError, SchemaError) as error:
         sys.stderr.write(f"lightning-host: {error}\n")
         return 2
+    except DatabaseUnusable as error:
+        sys.stderr.write(f"lightning-host: can't start: {error}\n")
+        return 1
     except OSError as error:
         sys.stderr.write(f"lightning-host: can't start: {error.strerror or type(error).__name__}\n")
         return 1
