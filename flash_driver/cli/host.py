@@ -112,6 +112,9 @@ async def _ready(process: asyncio.subprocess.Process) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_START_SECONDS):
             line = await process.stdout.readline()
+            if not line:
+                # What is signalled after its end, and before asyncio knows of it, makes asyncio complain.
+                await process.wait()
     except TimeoutError:
         raise CommandFailed("host", "the host did not get ready in time") from None
     if not line:

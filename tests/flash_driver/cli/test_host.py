@@ -85,7 +85,9 @@ async def test_host_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: 
     monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", lambda *_: None)
     with pytest.raises(CommandFailed, match="did not start"):
         await command._serve(Output(), 0, "accept")
-    assert "no_such_program" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "no_such_program" in told
+    assert "child process" not in told
 
 
 async def test_host_that_makes_no_card() -> None:
