@@ -71,6 +71,17 @@ def test_database_package_that_is_missing_is_named(
     assert capsys.readouterr().err == "lightning-host: DATABASE_URL needs the package asyncpg: pip install asyncpg\n"
 
 
+def test_missing_extra_is_named() -> None:
+    """Without the packages of the extra there is one line that says how to get them, and status 1."""
+    program = "import sys; sys.modules['jinja2'] = None; from lightning_host.cli import main; sys.exit(main([]))"
+    environment = {"LIGHTNING_HOST_CONNECTION_STRING": STRING}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    words = "the package jinja2 is missing: install this one with its extra 'host'"
+    assert (ended.returncode, ended.stderr) == (1, f"lightning-host: {words}\n")
+
+
 def test_port_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A port beyond the last is refused, and no other taken in its place."""
     monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
