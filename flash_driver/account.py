@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
@@ -14,6 +13,7 @@ from flash_driver.deadline import Deadline
 from flash_driver.invoices import CREATE_SECONDS, Invoices
 from flash_driver.journal.scoped import AccountJournal
 from flash_driver.listener import Audience
+from flash_driver.patience import Spacing
 from flash_driver.payments import Payments
 from flash_driver.rates import RateBook
 from flash_driver.receipts import Receipts
@@ -28,6 +28,7 @@ from flash_driver.watcher import Watcher
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import timedelta
     from weakref import finalize
 
     from flash_driver.health import Health
@@ -43,8 +44,8 @@ __all__ = ["Account", "AccountMemory"]
 _DECIMALS: Final = {Currency.USD: 6, Currency.USDT: 4, Currency.BTC: 0}
 _LINGER_SECONDS: Final = 5.0
 """How long a close waits for calls under way: as long as an invoice may take."""
-_POLL_SPACING: Final = timedelta(milliseconds=50)
-_API_KEY_POLL_SPACING: Final = timedelta(milliseconds=600)
+_SPACING: Final = Spacing(usual=0.05, least=0.005)
+_API_KEY_SPACING: Final = Spacing(usual=0.6, least=0.6)
 """Keeps below the 120 requests a minute of an API key (flash-api.md 1.4)."""
 
 
@@ -121,7 +122,7 @@ class Account:
             journal=self.journal,
             identify=self._identify,
             on_tick=memory.see_tick,
-            poll_spacing=_API_KEY_POLL_SPACING if by_api_key else _POLL_SPACING,
+            spacing=_API_KEY_SPACING if by_api_key else _SPACING,
             believe_events=process.settle_on == "event",
         )
         self.audience = Audience(self.journal, self.watcher)

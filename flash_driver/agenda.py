@@ -167,7 +167,7 @@ class Agenda:
                 self._ready[payment_hash] = None
                 self._ready.move_to_end(payment_hash)
 
-    def take(self, now: float) -> tuple[str, bool] | None:
+    def take(self, now: float, *, urgent_only: bool = False) -> tuple[str, bool] | None:
         """Take out the invoice to ask about next, and whether it is urgent; `schedule` or `discard` puts it back."""
         while self._urgent:
             payment_hash = self._urgent.popleft()
@@ -175,6 +175,8 @@ class Agenda:
             if entry is not None and entry.lane is _Lane.URGENT:
                 entry.lane = _Lane.OUT
                 return payment_hash, True
+        if urgent_only:
+            return None
         self._wake(now)
         if not self._ready:
             return None
@@ -182,6 +184,11 @@ class Agenda:
         self._newest_next = not self._newest_next
         self._entries[payment_hash].lane = _Lane.OUT
         return payment_hash, False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether something was heard of an invoice that has not been taken yet."""
+        return bool(self._urgent)
 
     def next_due(self, now: float) -> float | None:
         """Return when there will be something to take; None when nothing is scheduled."""

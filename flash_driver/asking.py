@@ -22,19 +22,20 @@ from flash_driver.patience import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from flash_driver.agenda import Pace
     from flash_driver.invoices import Invoices
     from flash_driver.journal.base import InvoiceRecord, Journal
     from flash_driver.once import TellOnce
-    from flash_driver.patience import Patience
+    from flash_driver.patience import Patience, Spacing
     from flash_driver.standing import Standing
     from flash_driver.updates import Announcement
 
 __all__ = ["Asking"]
 
 _ASK_AT_ONCE: Final = 8
+_ASK_URGENTLY_AT_ONCE: Final = 64
 _LOAD_AT_ONCE: Final = 500
 
 _log: Final = get_logger(part="watcher")
@@ -48,7 +49,7 @@ class Asking:
         journal: Where the invoices are.
         standing: Tells whether settlements are heard, and is told when the token turns out to be dead.
         tell_once: Logs what may come again and again.
-        poll_spacing: The least time between two questions that nothing was heard for, to keep the server's limits.
+        spacing: The time between two questions that nothing was heard for, to keep the server's limits.
         believe_events: Whether an event settles an invoice, instead of the query that it prompts.
         clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
         pace: How often an invoice is asked about.
@@ -66,7 +67,7 @@ class Asking:
         journal: Journal,
         standing: Standing,
         tell_once: TellOnce,
-        poll_spacing: timedelta,
+        spacing: Spacing,
         believe_events: bool,
         clock: Callable[[], datetime],
         pace: Pace,
@@ -76,7 +77,9 @@ class Asking:
         self._journal = journal
         self._standing = standing
         self._tell_once = tell_once
-        self._poll_spacing = poll_spacing
+        self._spacing = spacing
+        self._under_way = 0
+        self._quiet_until = 0.0
         self._beliefs = Beliefs(invoices, enabled=believe_events)
         self._clock = clock
         self._pace = pace
@@ -101,6 +104,7 @@ class Asking:
         """Forget the troubles of before."""
         self._gate, self._changed = Gate(self._patience), asyncio.Event()
         self._refused_since = self.trouble = None
+        self._under_way, self._quiet_until = 0, 0.0
 
     def clear(self) -> None:
         """Forget every invoice."""
@@ -172,29 +176,39 @@ class Asking:
 
     async def run(self) -> None:
         """Ask about each invoice when its time has come, a few at once, for ever."""
-        slots = asyncio.Semaphore(_ASK_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             while True:
-                await slots.acquire()
                 payment_hash, urgent = await self._next()
-                group.create_task(self._ask_about(payment_hash, slots, urgent=urgent))
+                self._under_way += 1
+                group.create_task(self._ask_about(payment_hash, urgent=urgent))
                 if not urgent:
-                    await asyncio.sleep(self._poll_spacing.total_seconds())
+                    self._quiet_until = _now() + self._spacing.after(self.lag)
 
     async def _next(self) -> tuple[str, bool]:
-        """Wait until it is time to ask about an invoice."""
+        """Wait until it is time to ask about an invoice.
+
+        One that something was heard of waits for no other: neither for their answers nor for the pause between them.
+        """
         while True:
             self._changed.clear()
-            now = _now()
-            opens = self._gate.opens_at
-            if opens <= now and (found := self._agenda.take(now)) is not None:
-                return found
-            due = self._agenda.next_due(now)
+            now, opens = _now(), self._gate.opens_at
+            if opens <= now and self._under_way < _ASK_URGENTLY_AT_ONCE:
+                crowded = self._under_way >= _ASK_AT_ONCE or now < self._quiet_until
+                if (found := self._agenda.take(now, urgent_only=crowded)) is not None:
+                    return found
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(None if due is None else max(due, opens)):
+                async with asyncio.timeout_at(self._next_chance(now, opens)):
                     await self._changed.wait()
 
-    async def _ask_about(self, payment_hash: str, slots: asyncio.Semaphore, *, urgent: bool) -> None:
+    def _next_chance(self, now: float, opens: float) -> float | None:
+        """Return when to look again if nothing changes before; None when only a change can help."""
+        due = self._agenda.next_due(now)
+        most = _ASK_URGENTLY_AT_ONCE if self._agenda.urgent else _ASK_AT_ONCE
+        if due is None or self._under_way >= most:
+            return None
+        return max(due, opens) if self._agenda.urgent else max(due, opens, self._quiet_until)
+
+    async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:
             record = await self._journal.find_invoice(payment_hash)
             if record is not None and payment_hash in self._beliefs:
@@ -209,7 +223,7 @@ class Asking:
         except LightningError as error:
             self._retry(payment_hash, error)
         finally:
-            slots.release()
+            self._under_way -= 1
             self._changed.set()
 
     async def _check_belief(self, record: InvoiceRecord) -> None:

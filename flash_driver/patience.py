@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Gate", "Patience"]
+__all__ = ["Gate", "Patience", "Spacing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,24 @@ class Patience:
     def longest_pause(self, losses: int) -> float:
         """Return the longest pause before connecting again after so many losses in a row, one or more."""
         return min(self.longest_backoff, self.backoff * 2.0 ** min(losses - 1, 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How long to pause between two questions, in seconds.
+
+    Attributes:
+        usual: While nobody waits.
+        least: While invoices wait for their turn; the longer the first of them has, the nearer the pause comes to it.
+
+    """
+
+    usual: float
+    least: float
+
+    def after(self, lag: float) -> float:
+        """Return the pause after a question when the longest waiting invoice has been due for so many seconds."""
+        return max(self.least, self.usual / (1 + lag))
 
 
 class Gate:

@@ -19,7 +19,7 @@ from flash_driver.health import Health, Listening
 from flash_driver.hearing import Hearing
 from flash_driver.log import get_logger
 from flash_driver.once import TellOnce
-from flash_driver.patience import Patience
+from flash_driver.patience import Patience, Spacing
 from flash_driver.standing import Standing
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Watcher:
         journal: Where the invoices are.
         identify: Has the server say whose account this is, unless it did so at most this long ago.
         on_tick: Told each price that passes on the subscription.
-        poll_spacing: The least time between two questions that nothing was heard for, to keep the server's limits.
+        spacing: The time between two questions that nothing was heard for, to keep the server's limits.
         believe_events: Whether an event settles an invoice, instead of the query that it prompts.
         clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
         pace: How often an invoice is asked about.
@@ -69,7 +69,7 @@ class Watcher:
         journal: Journal,
         identify: Callable[[timedelta], Awaitable[None]],
         on_tick: Callable[[PriceTick], None],
-        poll_spacing: timedelta,
+        spacing: Spacing,
         believe_events: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pace: Pace | None = None,
@@ -89,7 +89,7 @@ class Watcher:
             journal=journal,
             standing=self._standing,
             tell_once=self._tell_once,
-            poll_spacing=poll_spacing,
+            spacing=spacing,
             believe_events=believe_events,
             clock=clock,
             pace=pace or Pace(),

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.servers import Server
 
-__all__ = ["MANY", "ONE_WAY_SECONDS", "SETTLE", "STEPS", "measure"]
+__all__ = ["BELIEVE", "MANY", "ONE_WAY_SECONDS", "SETTLE", "STEPS", "measure"]
 
 ONE_WAY_SECONDS: Final = 0.05
 MANY: Final = 100
 STEPS: Final = ("cold, first", "cold", "warm", "many")
 SETTLE: Final = "settle"
+BELIEVE: Final = "settle, believed"
+_PROCESSES: Final[tuple[tuple[tuple[str, ...], dict[str, str]], ...]] = (
+    (STEPS, {}),
+    ((SETTLE,), {}),
+    ((BELIEVE,), {"FLASH_SETTLE_ON": "event"}),
+)
+"""The steps that a process takes, and its settings."""
 _WITH_SANDBOX: Final = ("warm", "many")
 _SPARE: Final = 20
 
@@ -61,8 +68,8 @@ def _round(server: Server, name: str, many: int) -> dict[str, Any]:
             return {what: {"seconds": _take(worker, server, what, many), "seen": None} for what in _WITH_SANDBOX}
     server.rewind()
     found: dict[str, Any] = {}
-    for whats in (STEPS, (SETTLE,)):
-        with _worker() as worker:
+    for whats, environment in _PROCESSES:
+        with _worker(environment) as worker:
             for what in whats:
                 ready = worker.ask(**_order(server, what, many))
                 before = _seen(server)
@@ -72,10 +79,10 @@ def _round(server: Server, name: str, many: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _worker() -> Iterator[Child]:
+def _worker(settings: Mapping[str, str] | None = None) -> Iterator[Child]:
     with TemporaryDirectory() as folder:
         url = f"sqlite+aiosqlite:///{folder}/journal.sqlite3"
-        environment = {"FLASH_JOURNAL_URL": url, "FLASH_INVOICE_BUDGET": "off"}
+        environment = {"FLASH_JOURNAL_URL": url, "FLASH_INVOICE_BUDGET": "off", **(settings or {})}
         with Child("tests.benchmarks.latency_worker", environment=environment) as worker:
             yield worker
 

@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["draw"]
 
 _MIDDLE: Final = 64
-_AIMS: Final[Mapping[str, float]] = {"warm": 1.05, "many": 1.5, "settle": 0.55}
+_AIMS: Final[Mapping[str, float]] = {"warm": 1.05, "many": 1.5, "settle": 0.55, "settle, believed": 0.55}
 _WAITS: Final[Mapping[str, str]] = {
     "cold, first": "first invoice of a process",
     "cold": "invoice without a connection",
     "warm": "invoice",
     "many": "{many} invoices",
-    "settle": "settlement heard",
+    "settle": "settlement heard, and asked",
+    "settle, believed": "settlement heard, believed",
 }
 _OURS: Final = 0
 _OTHERS: Final = 1

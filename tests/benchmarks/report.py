@@ -87,6 +87,7 @@ _STEPS: Final = {
     "warm": "a client that is connected",
     "many": "{many} invoices by `create_invoices`",
     "settle": "from the server's event to `wait_invoice`",
+    "settle, believed": "the same with `FLASH_SETTLE_ON=event`",
 }
 
 

@@ -36,6 +36,14 @@ def test_lines_go_up_where_values_do(log: bool) -> None:  # noqa: FBT001 - a cas
     assert all(0 <= x <= width and 0 <= y <= height for x, y in spots)
 
 
+def test_names_of_close_lines_do_not_cover_each_other() -> None:
+    """Lines that end in the same place have their names one below the other."""
+    close = [Line("upper", [(0, 1), (1, 2)]), Line("lower", [(0, 2), (1, 2)])]
+    drawing = parsed(lines("Title", "note", [("panel", "x", close)], log=False))
+    upper, lower = (float(text.get("y", "0")) for text in drawing.iter(f"{SVG}text") if text.text in ("upper", "lower"))
+    assert abs(lower - upper) >= 13
+
+
 def test_text_suits_light_and_dark_pages() -> None:
     """Text has a colour of its own where the reader prefers dark pages."""
     style = next(parsed(bars("Title", "note", [("group", [Bar("a", 1, "1")])])).iter(f"{SVG}style")).text

@@ -92,6 +92,10 @@ def _our_socket(address: Address) -> AbstractAsyncContextManager[Call]:
     return _ours(WebSocketTransport(address.endpoint))
 
 
+def _our_sockets(address: Address) -> AbstractAsyncContextManager[Call]:
+    return _ours(WebSocketTransport(address.endpoint, size=4))
+
+
 def _our_http(address: Address) -> AbstractAsyncContextManager[Call]:
     return _ours(HttpTransport(address.server, address.headers))
 
@@ -192,6 +196,7 @@ FLOOR: Final = "raw websockets"
 WAYS: Final[Mapping[str, Way]] = {
     FLOOR: _raw_websockets,
     "our socket": _our_socket,
+    "our socket, pool-size=4": _our_sockets,
     "our socket, by gql's client": _our_socket_by_gql,
     "gql websockets": _gql_websockets,
     "gql aiohttp websockets": _gql_aiohttp_websockets,

@@ -10,6 +10,7 @@ import pytest
 
 from connection_strings import LightningError, LightningInvoiceStatus
 from flash_driver.health import Listening
+from flash_driver.patience import Spacing
 from flash_driver.pool import Pool
 from tests.support.haste import account_of, hasten
 from tests.support.waiting import until
@@ -142,13 +143,32 @@ async def test_without_a_socket_it_polls(bench: Bench, transports: str) -> None:
     assert (client.health.pending, account_of(client).watcher._asking._agenda.next_due(0)) == (0, None)
 
 
+async def test_what_was_heard_of_waits_for_no_other_question(bench: Bench) -> None:
+    """A customer at the till waits neither for the pause between other questions nor for their answers."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    asking = account_of(client).watcher._asking
+    asking._spacing = Spacing(usual=0.0, least=0.0)
+    listener = await client.listen()
+    await hearing(client)
+    invoices = await client.create_invoices([COFFEE] * 12)
+    sandbox.arm("delay", operation=STATUS, seconds=20, count=8)
+    asking.ask_about_all()
+    await until(lambda: asked(sandbox) == 8)
+    asking._quiet_until += 1000
+    waiting = next(invoice for invoice in invoices if invoice.id in asking._agenda._ready)
+    sandbox.pay(waiting.bolt11)
+    assert await paid(listener) == waiting.id
+    assert asked(sandbox) == 9
+
+
 async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
     """An API key opens no subscription; its questions keep below 120 a minute (flash-api.md 1.4)."""
     sandbox = await bench.sandbox()
     text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
     client = await bench.client(text)
     listener = await client.listen()
-    assert account_of(client).watcher._asking._poll_spacing >= timedelta(seconds=0.5)
+    assert account_of(client).watcher._asking._spacing.least >= 0.5
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id

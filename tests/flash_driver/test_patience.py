@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flash_driver.patience import Gate, Patience
+from flash_driver.patience import Gate, Patience, Spacing
 
 
 def test_backoff_grows_to_its_limit() -> None:
@@ -32,3 +32,12 @@ def test_a_rate_limit_outlasts_a_good_answer_but_not_for_ever() -> None:
     assert gate.opens_at == 120.0
     gate.close_for(100.0, 86_400.0)
     assert gate.opens_at == 160.0
+
+
+def test_pause_between_questions_shrinks_while_invoices_wait() -> None:
+    """A backlog is asked through faster the longer it has waited, and never faster than permitted."""
+    spacing = Spacing(usual=0.05, least=0.005)
+    assert spacing.after(0) == 0.05
+    assert spacing.after(1) == 0.025
+    assert spacing.after(1000) == 0.005
+    assert Spacing(usual=0.6, least=0.6).after(1000) == 0.6

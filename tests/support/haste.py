@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from flash_driver.agenda import Pace
-from flash_driver.patience import Patience
+from flash_driver.patience import Patience, Spacing
 from flash_driver.persistence import Persistence
 from flash_driver.transports.handshake import Limits
 
@@ -51,7 +50,7 @@ def hasten(
         reload=1.0,
     )
     asking._pace = pace or Pace(quick=0.2, heard=0.5, slowest=0.5, retry=0.05, slowest_retry=0.2)
-    asking._poll_spacing = timedelta(milliseconds=2)
+    asking._spacing = Spacing(usual=0.002, least=0.002)
     payments = account.payments
     payments._sending._persistence = payments._resolving._persistence = persistence or Persistence(
         pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=2.0, look=0.05, later=(0.2, 0.5, 1.0)
