@@ -52,7 +52,9 @@ class Budget:
             )
         wait = await journal.spend_invoices(self._limit, now, count)
         if wait is not None:
-            raise RateLimited("the account's budget of new invoices is used up", retry_after=wait)
+            blocked = "the server has blocked new invoices of this account"
+            words = "the account's budget of new invoices is used up" if self._limit else blocked
+            raise RateLimited(words, retry_after=wait)
         self._known_free_at = now
 
     async def block(self, journal: Journal, retry_after: timedelta) -> None:

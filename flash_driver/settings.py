@@ -311,5 +311,5 @@ def _explain(error: ValidationError) -> ConnectionStringError:
 
 
 def _words(message: str) -> str:
-    words = message.removeprefix("Value error, ")
+    words = message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
     return words if words.startswith(("is ", "must ", "has ")) else f"is not right: {words}"

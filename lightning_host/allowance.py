@@ -21,9 +21,9 @@ class Allowance(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        if not isinstance(value, str):
+        if isinstance(value, dict | Allowance):
             return value
-        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", value.strip())
+        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", str(value).strip())
         if match is None:
             raise ValueError("must be times per seconds, such as 10/120")
         return {"times": int(match[1]), "seconds": int(match[2])}

@@ -11,8 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import ConnectionStringError
-from lightning_host.database import SchemaError
-from lightning_host.serve import run_host
+from lightning_host.database import DatabaseUnusable, SchemaError
 from lightning_host.settings import HostSettings, SettingsError
 from lightning_host.variables import unknown_variables, variables_help
 
@@ -49,10 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = HostSettings.from_environment(**given)
         for sentence in unknown_variables(os.environ):
             _log.warning("%s", sentence)
+        from lightning_host.serve import run_host  # noqa: PLC0415 - needs the extra `host`
+
         asyncio.run(run_host(settings, _ready_line if chosen.json else _ready_words))
     except (SettingsError, ConnectionStringError, SchemaError) as error:
         sys.stderr.write(f"lightning-host: {error}\n")
         return 2
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"lightning-host: the package {error.name} is missing: install this one with its extra 'host'\n"
+        )
+        return 1
+    except DatabaseUnusable as error:
+        sys.stderr.write(f"lightning-host: can't start: {error}\n")
+        return 1
     except OSError as error:
         sys.stderr.write(f"lightning-host: can't start: {error.strerror or type(error).__name__}\n")
         return 1

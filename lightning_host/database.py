@@ -6,14 +6,15 @@ Times are milliseconds since 1970 (UTC), amounts are millisatoshi: whole numbers
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import sqlite3
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, event, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from lightning_host.settings import SettingsError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from connection_strings import Secret
 
-__all__ = ["SCHEMA_VERSION", "Database", "SchemaError", "from_ms", "metadata", "now_ms", "to_ms"]
+__all__ = ["SCHEMA_VERSION", "Database", "DatabaseUnusable", "SchemaError", "from_ms", "metadata", "now_ms", "to_ms"]
 
 SCHEMA_VERSION: Final = 1
 """The version of all tables together; goes up with each change, together with a step in `_STEPS`."""
@@ -54,6 +55,10 @@ class SchemaError(Exception):
     """The tables were made by a newer version of the host."""
 
 
+class DatabaseUnusable(Exception):
+    """The database can't be opened now; says what it answered, and shows no password."""
+
+
 class Database:
     """One database, shared by everything in this process and perhaps by other replicas."""
 
@@ -65,16 +70,21 @@ class Database:
         """Connect, and create or renew the tables.
 
         Raises:
-            SettingsError: The URL is not one of SQLite or PostgreSQL.
+            SettingsError: The URL is not one of SQLite or PostgreSQL, or what it needs is not installed.
             SchemaError: A newer version of the host has been here.
+            DatabaseUnusable: It can't be reached, read or written.
 
         """
-        database = cls(_engine(_read_url(url.reveal())))
+        location = _read_url(url.reveal())
+        database = cls(_engine(location))
         try:
+            _insist_on_file(location)
             async with database.begin() as connection:
                 await _prepare(connection)
-        except BaseException:
+        except BaseException as error:
             await database.aclose()
+            if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError):
+                raise DatabaseUnusable(f"the database (DATABASE_URL) can't be used: {_reason(error)}") from error
             raise
         return database
 
@@ -156,9 +166,35 @@ def _read_url(text_of_url: str) -> URL:
     return url.set(drivername=name)
 
 
+def _insist_on_file(url: URL) -> None:
+    """Open and close a SQLite file: an aiosqlite connection that fails leaves a thread that outlives the event loop.
+
+    Raises:
+        sqlite3.Error: It can't be opened.
+
+    """
+    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":", "file:")):
+        with closing(sqlite3.connect(url.database)):
+            pass
+
+
+def _reason(error: SQLAlchemyError | sqlite3.Error | OSError) -> str:
+    """Return what the database itself said, in one line; SQLAlchemy's words around it quote statements."""
+    inner: BaseException | None = error
+    if isinstance(error, DBAPIError):
+        # What SQLAlchemy gives for asyncpg's error begins with a class; asyncpg's own words are its cause.
+        inner = error.orig and (error.orig.__cause__ or error.orig)
+    elif isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return next(iter(str(inner).splitlines()), type(error).__name__)
+
+
 def _engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() == "postgresql":
-        return create_async_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+        try:
+            return create_async_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
+        except ModuleNotFoundError as error:
+            raise SettingsError(f"DATABASE_URL needs the package {error.name}: pip install {error.name}") from None
     engine = create_async_engine(url)
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -174,10 +174,12 @@ class HostSettings(BaseSettings):
             first = error.errors(include_url=False, include_input=False)[0]
             name, *inner = (str(part) for part in (*first["loc"], *([] if first["loc"] else ["..."])))
             where = f"{ENV_PREFIX}{name.upper()}{''.join(f'[{part}]' for part in inner)}"
-            raise SettingsError(f"{where} {first['msg'].removeprefix('Value error, ')}") from None
-        except ValueError as error:
-            # Not JSON where JSON is due: the words of pydantic-settings name the field and not its value.
-            raise SettingsError(str(error)) from None
+            raise SettingsError(f"{where} {_words(first['msg'])}") from None
+        except SettingsError:
+            raise
+        except ValueError:
+            # Not JSON where JSON is due, which is in one place only; what is said of it may quote the value.
+            raise SettingsError(f'{ENV_PREFIX}STORES must be JSON: {{"id": {{"connection_string": "..."}}}}') from None
 
     @classmethod
     def settings_customise_sources(
@@ -271,6 +273,11 @@ class _NamedFiles(PydanticBaseSettingsSource):
             if value is not None:
                 found[key] = self.prepare_field_value(name, field, value, is_complex)
         return found
+
+
+def _words(message: str) -> str:
+    """Say what pydantic found as our own checks do."""
+    return message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
 
 
 def _store_id(name: str) -> str:

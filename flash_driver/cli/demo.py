@@ -79,7 +79,8 @@ def _end(output: Output, acts: list[Story]) -> Exit:
     if output.as_json:
         output.document({"ok": True, "acts": [story.as_json for story in acts]})
     else:
-        output.paragraph("Both the invoice and the news of its payment arrived. Next: flash-driver doctor --help")
+        output.paragraph("Both the invoice and the news of its payment arrived.")
+        output.paragraph("Next: flash-driver doctor --help")
     return Exit.OK
 
 

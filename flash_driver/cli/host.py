@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
+import aiohttp
 import typer
 
 from flash_driver.cli.failures import CommandFailed, Exit
@@ -31,6 +32,7 @@ _MODULE: Final = "lightning_host"
 _NEEDS: Final = "jinja2"
 """The package that the extra `host` brings, and nothing else does."""
 _START_SECONDS: Final = 30.0
+_CARD_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 
 
@@ -65,7 +67,7 @@ async def _serve(output: Output, port: int, ws_mutations: Literal["accept", "dec
             process = await _start(port, environment, folder, verbose=output.verbose)
             try:
                 ready = await _ready(process)
-                _welcome(output, ready, environment, sandbox)
+                _welcome(output, await _facts(ready, environment, sandbox))
                 await _until_stopped(process, stop)
             finally:
                 await _end(process)
@@ -110,6 +112,9 @@ async def _ready(process: asyncio.subprocess.Process) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_START_SECONDS):
             line = await process.stdout.readline()
+            if not line:
+                # What is signalled after its end, and before asyncio knows of it, makes asyncio complain.
+                await process.wait()
     except TimeoutError:
         raise CommandFailed("host", "the host did not get ready in time") from None
     if not line:
@@ -149,22 +154,48 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _welcome(output: Output, ready: dict[str, Any], environment: dict[str, str], sandbox: "Sandbox") -> None:
+async def _facts(ready: dict[str, Any], environment: dict[str, str], sandbox: "Sandbox") -> dict[str, str]:
+    """Return what there is to look at and to use."""
     url, (store, *_) = ready["url"], ready["stores"]
-    facts = {
+    key = environment["LIGHTNING_HOST_API_KEY"]
+    return {
         "url": url,
         "shop": f"{url}/demo",
+        "card": await _make_card(f"{url}/api/v1/stores/{store}/flashcards", key),
         "store": store,
-        "api_key": environment["LIGHTNING_HOST_API_KEY"],
+        "api_key": key,
         "phoenixd_password": environment["LIGHTNING_HOST_PHOENIXD_PASSWORD"],
         "control": sandbox.control,
     }
+
+
+async def _make_card(cards: str, key: str) -> str:
+    """Make a card through the host's API, as a shop would; returns the address of its page.
+
+    Raises:
+        CommandFailed: The host makes none.
+
+    """
+    timeout, headers = aiohttp.ClientTimeout(total=_CARD_SECONDS), {"Authorization": f"token {key}"}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=headers, raise_for_status=True) as web,
+            web.post(cards, json={"name": "Sandbox card"}) as made,
+        ):
+            return str((await made.json())["pageLink"])
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise CommandFailed("host", f"the host makes no card ({type(error).__name__})") from None
+
+
+def _welcome(output: Output, facts: dict[str, str]) -> None:
     if output.as_json:
         output.document(facts)
         return
+    url, store = facts["url"], facts["store"]
+    info = f"{url}/api/v1/stores/{store}/lightning/BTC/info"
     output.text("The host is ready, in front of a sandbox; Ctrl-C ends both.", style="bold")
     output.text(f"  shop to click through   {facts['shop']}")
-    output.text(f"  Lightning address       {url}/.well-known/lnurlp/{store}")
-    output.text(f"  Greenfield API          {url}/api/v1/stores/{store}/lightning/BTC")
-    output.text(f"  its key                 {facts['api_key']}")
+    output.text(f"  card to top up          {facts['card']}")
+    output.text(f"  Lightning address       {url}/pay/{store}")
+    output.text(f"  Greenfield API          curl -H 'Authorization: token {facts['api_key']}' {info}")
     output.text(f"  phoenixd password       {facts['phoenixd_password']}")

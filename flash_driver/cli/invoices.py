@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from connection_strings.lightning import (
     CreateInvoiceParams,
@@ -109,9 +108,9 @@ def list_(
         if as_json:
             output.document({"invoices": [invoice_json(invoice) for invoice in invoices]})
         elif invoices:
-            output.console.print(_table(invoices))
+            _show_list(output, invoices)
         else:
-            output.text(f"no invoices; {where_invoices_are_known()}")
+            output.text(f"no {'pending ' if pending else ''}invoices; {where_invoices_are_known()}")
         return Exit.OK
 
     return run_with_client(output, connection, file, work)
@@ -203,12 +202,13 @@ def _show(output: Output, invoice: LightningInvoice) -> None:
     output.text(f"bolt11     {invoice.bolt11}")
 
 
-def _table(invoices: list[LightningInvoice]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("status", "amount", "until", "id"):
-        # An id that is broken in two can't be copied.
-        table.add_column(name, overflow="fold", justify="right" if name == "amount" else "left", no_wrap=name == "id")
-    for invoice in invoices:
-        until = invoice.expires_at if invoice.paid_at is None else invoice.paid_at
-        table.add_row(invoice.status.value, shown_amount(invoice.amount), shown_time(until)[:-4], invoice.id)
-    return table
+def _show_list(output: Output, invoices: list[LightningInvoice]) -> None:
+    """Show two lines for each: beside its id, which must not be broken, a narrow terminal has room for nothing else."""
+    amounts = [shown_amount(invoice.amount) for invoice in invoices]
+    width = max(map(len, amounts))
+    for invoice, amount in zip(invoices, amounts, strict=True):
+        when = f"until {shown_time(invoice.expires_at)}"
+        if invoice.paid_at is not None:
+            when = f"at    {shown_time(invoice.paid_at)}"
+        output.text(f"{invoice.status.value:<7}  {amount:>{width}}  {when}")
+        output.text(f"  {invoice.id}", style="dim")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.grammar import MAX_LENGTH
 from flash_driver.cli.failures import BadUsage
+from flash_driver.cli.variables import misspelt_variables
 
 if TYPE_CHECKING:
     from flash_driver.cli.output import Output
@@ -32,15 +33,19 @@ _MOST_BYTES: Final = 4 * MAX_LENGTH
 def connection_text(given: str | None, file: str | None, output: Output) -> str:
     """Return the connection string: as given, else from the file, else from the environment.
 
+    Whatever else the environment holds that was meant for this program and will not be read is told.
+
     Args:
         given: The string itself, from the command line.
         file: A path, or `-` for standard input; the first line that is not empty counts.
-        output: Where to advise against the first way.
+        output: Where to advise against the first way, and to tell of misspelt variables.
 
     Raises:
         BadUsage: There is none, or there are two.
 
     """
+    for sentence in misspelt_variables(os.environ):
+        output.note(f"note: {sentence}")
     if given is not None and file is not None:
         raise BadUsage("give the connection string itself or --file, not both")
     if given is not None:

@@ -82,7 +82,7 @@ async def test_keeps_the_servers_own_block() -> None:
     budget = Budget(None, clock)
     await budget.spend(journal)
     await budget.block(journal, timedelta(seconds=300))
-    with pytest.raises(RateLimited) as refusal:
+    with pytest.raises(RateLimited, match="the server has blocked new invoices") as refusal:
         await budget.spend(journal)
     assert refusal.value.retry_after == timedelta(seconds=300)
     clock.now += timedelta(seconds=300)

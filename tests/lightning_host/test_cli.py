@@ -42,11 +42,51 @@ def test_what_can_not_start_says_why(
     assert "secret" not in told
 
 
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:////no/such/folder/host.sqlite3", "can't be used: unable to open database file"),
+        ("postgresql://host:secret@127.0.0.1:9/host", "can't be used: Connect call failed ('127.0.0.1', 9)"),
+    ],
+)
+def test_database_that_can_not_be_opened_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str, words: str
+) -> None:
+    """A database that is not there is one line on standard error, without a secret, and status 1."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", url)
+    assert main(["--port", "0"]) == 1
+    told = capsys.readouterr().err
+    assert told == f"lightning-host: can't start: the database (DATABASE_URL) {words}\n"
+
+
+def test_database_package_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """PostgreSQL without its package is one line that says what to install, and status 2."""
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", "postgresql://host:secret@127.0.0.1:9/host")
+    assert main(["--port", "0"]) == 2
+    assert capsys.readouterr().err == "lightning-host: DATABASE_URL needs the package asyncpg: pip install asyncpg\n"
+
+
+def test_missing_extra_is_named() -> None:
+    """Without the packages of the extra there is one line that says how to get them, and status 1."""
+    program = "import sys; sys.modules['jinja2'] = None; from lightning_host.cli import main; sys.exit(main([]))"
+    environment = {"LIGHTNING_HOST_CONNECTION_STRING": STRING}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    words = "the package jinja2 is missing: install this one with its extra 'host'"
+    assert (ended.returncode, ended.stderr) == (1, f"lightning-host: {words}\n")
+
+
 def test_port_that_does_not_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A port beyond the last is refused, and no other taken in its place."""
     monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
     assert main(["--port", "99999"]) == 2
-    assert capsys.readouterr().err.startswith("lightning-host: LIGHTNING_HOST_PORT Input should be less than or equal")
+    assert capsys.readouterr().err.startswith("lightning-host: LIGHTNING_HOST_PORT must be less than or equal")
 
 
 def test_variable_that_nothing_reads_is_told(

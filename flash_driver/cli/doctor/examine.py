@@ -57,7 +57,7 @@ async def examine(examination: Examination, text: str) -> None:
         row.found = f"type=flash, {settings.token_kind.value}"
     if settings is None:
         for name in _AFTER_THE_STRING:
-            examination.skip(name, "the connection string is not right")
+            examination.skip(name, "the row `string` comes first")
         return
     await _Patient(examination, settings).examine()
 
@@ -155,10 +155,15 @@ class _Patient:
 
 def _read(text: str) -> FlashSettings:
     try:
+        ProcessSettings.from_environment()
+    except ConnectionStringError as error:
+        raise Trouble(
+            str(error), "that stands in the environment of this process; the connection string has no part in it"
+        ) from None
+    try:
         parsed = ConnectionString.parse(text)
         if parsed.type != "flash":
             raise Trouble(f"type={parsed.type}", "this doctor knows type=flash only")
-        ProcessSettings.from_environment()
         return FlashSettings.from_connection_string(parsed)
     except ConnectionStringError as error:
         advice = "the line reads type=flash;server=https://api.flashapp.me/graphql;token=ory_st_..."

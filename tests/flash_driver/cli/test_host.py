@@ -49,6 +49,8 @@ async def test_shop_is_served_until_the_signal() -> None:
         async with web.get(ready["shop"]) as page:
             assert page.status == 200
             assert "Espresso" in await page.text()
+        async with web.get(ready["card"]) as page:
+            assert "Sandbox card" in await page.text()
         invoices = f"{ready['url']}/api/v1/stores/{ready['store']}/lightning/BTC/invoices"
         key = {"Authorization": f"token {ready['api_key']}"}
         async with web.post(invoices, json={"amount": "1000000"}, headers=key) as made:
@@ -64,9 +66,14 @@ async def test_shop_is_served_until_the_signal() -> None:
 
 
 async def test_words_tell_where_to_click() -> None:
-    """A person is told the address of the shop, and how to end it."""
-    async with running("--port", "0") as process:
+    """A person is told what there is to open, all of which is there, and how to end it."""
+    async with running("--port", "0") as process, aiohttp.ClientSession(raise_for_status=True) as web:
         assert "Ctrl-C ends both" in await first_line(process)
+        for name in ("shop", "card", "Lightning address"):
+            line = await first_line(process)
+            assert line.lstrip().startswith(name)
+            async with web.get(line.split()[-1]) as page:
+                assert page.content_type == "text/html"
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(20):
             assert await process.wait() == 0
@@ -78,7 +85,15 @@ async def test_host_that_does_not_start(monkeypatch: pytest.MonkeyPatch, capfd: 
     monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", lambda *_: None)
     with pytest.raises(CommandFailed, match="did not start"):
         await command._serve(Output(), 0, "accept")
-    assert "no_such_program" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "no_such_program" in told
+    assert "child process" not in told
+
+
+async def test_host_that_makes_no_card() -> None:
+    """A host that has gone away by then is a failure in words, not a stack trace."""
+    with pytest.raises(CommandFailed, match="makes no card"):
+        await command._make_card("http://127.0.0.1:9/api/v1/stores/shop/flashcards", "key")
 
 
 async def test_missing_extra_is_named(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:

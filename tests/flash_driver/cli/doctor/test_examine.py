@@ -257,3 +257,12 @@ async def test_string_that_is_not_right(text: str, found: str) -> None:
     assert CANARY not in seen["string"].found
     assert len(seen.skipped) == 15
     assert not seen.examination.usable
+
+
+async def test_environment_that_is_not_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad variable is not blamed on the connection string."""
+    monkeypatch.setenv("FLASH_SETTLE_ON", "both")
+    seen = await examined("type=flash;token=ory_st_x")
+    assert seen.failed == ["string"]
+    assert seen["string"].found == "the environment variable FLASH_SETTLE_ON must be 'query' or 'event'"
+    assert "the connection string has no part in it" in seen["string"].advice
