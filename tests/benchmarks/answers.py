@@ -59,10 +59,14 @@ class Answers:
         self._paid.clear()
         self.counts.clear()
 
-    def pay(self, payment_hash: str) -> bytes:
-        """Note a payment; gives back what `myUpdates` tells of it."""
+    def pay(self, payment_hash: str) -> None:
+        """Note a payment."""
         self._paid.add(payment_hash)
-        update = {"__typename": "LnUpdate", "paymentHash": payment_hash, "status": "PAID", "walletId": "any"}
+
+    def settlement(self, payment_hash: str, token: bytes) -> bytes:
+        """Return what `myUpdates` tells the owner of a token of a payment."""
+        wallet = _ids(token)["USD"]
+        update = {"__typename": "LnUpdate", "paymentHash": payment_hash, "status": "PAID", "walletId": wallet}
         return _json({"data": {"myUpdates": {"errors": [], "update": update}}})
 
     def first_event(self) -> bytes:
@@ -110,9 +114,13 @@ def _created(field: bytes, invoice: ReadyInvoice) -> bytes:
     return _json({"data": {field.decode(): {"errors": [], "invoice": told}}})
 
 
+def _ids(token: bytes) -> dict[str, str]:
+    return {kind: str(uuid5(NAMESPACE_URL, f"{kind} {token.hex()}")) for kind in ("account", "USD", "BTC")}
+
+
 def _account(token: bytes) -> bytes:
     """Show the account that a token belongs to: another token, another account."""
-    ids = {kind: str(uuid5(NAMESPACE_URL, f"{kind} {token.hex()}")) for kind in ("account", "USD", "BTC")}
+    ids = _ids(token)
     wallets = [
         {"id": ids[kind], "walletCurrency": kind, "isExternal": False, "balance": 100_000} for kind in ("USD", "BTC")
     ]

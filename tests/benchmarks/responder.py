@@ -44,10 +44,11 @@ class Responder:
     def control(self, path: str, body: bytes) -> dict[str, Any]:
         """Do what a request under `/bench` says."""
         if path == "/bench/pay":
-            event = self.answers.pay(json.loads(body)["payment_hash"])
+            payment_hash = json.loads(body)["payment_hash"]
+            self.answers.pay(payment_hash)
             at = time.monotonic()
             for peer in self.sockets:
-                peer.tell(event)
+                peer.tell(payment_hash)
             return {"at": at}
         if path == "/bench/rewind":
             self.answers.rewind()
@@ -89,8 +90,9 @@ class _Peer(asyncio.Protocol):
         if answers:
             self._transport.write(b"".join(answers))
 
-    def tell(self, event: bytes) -> None:
-        """Send an event on every subscription."""
+    def tell(self, payment_hash: str) -> None:
+        """Tell every subscription of a payment."""
+        event = self._shared.answers.settlement(payment_hash, self._token)
         for operation_id in self._subscriptions:
             self._transport.write(_next(operation_id, event))
 

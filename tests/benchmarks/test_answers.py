@@ -36,8 +36,10 @@ def test_invoices_are_handed_out_once() -> None:
 def test_payments_show_in_event_and_status() -> None:
     """What was paid is told of by its hash, and is PAID from then on, alone."""
     answers = Answers(INVOICES, cycle=False)
-    event = json.loads(answers.pay(INVOICES[1].payment_hash))["data"]["myUpdates"]["update"]
+    answers.pay(INVOICES[1].payment_hash)
+    event = json.loads(answers.settlement(INVOICES[1].payment_hash, TOKEN))["data"]["myUpdates"]["update"]
     assert (event["paymentHash"], event["status"]) == (INVOICES[1].payment_hash, "PAID")
+    assert event["walletId"] == asked(answers, ACCOUNT)["data"]["me"]["defaultAccount"]["defaultWalletId"]
     for number, status in enumerate(("PENDING", "PAID")):
         request = b'{"query":"lnInvoicePaymentStatus","variables":{"input":{"paymentRequest":"lnbcrt%d"}}}' % number
         assert asked(answers, request)["data"]["lnInvoicePaymentStatus"]["status"] == status
