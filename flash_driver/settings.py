@@ -254,7 +254,12 @@ class ProcessSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="FLASH_", frozen=True, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True
+        env_prefix="FLASH_",
+        env_ignore_empty=True,  # what compose makes of `${FLASH_NETWORK:-}`
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
     )
 
     journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(

@@ -167,6 +167,14 @@ def test_process_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPa
     assert (found.network, found.settle_on) == ("regtest", "event")
 
 
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set to nothing, as compose does with a variable that has no value, leaves the default."""
+    usual = ProcessSettings.from_environment()
+    for name in ("INVOICE_BUDGET", "EXPIRY_GRACE_SECONDS", "NETWORK", "SETTLE_ON"):
+        monkeypatch.setenv(f"FLASH_{name}", "")
+    assert ProcessSettings.from_environment() == usual
+
+
 @pytest.mark.parametrize(("text", "budget"), [("20/120", InvoiceBudget(20, 120)), (" OFF ", None)])
 def test_invoice_budget_is_a_ratio_or_off(text: str, budget: InvoiceBudget | None) -> None:
     """Invoices per seconds, or no budget."""
