@@ -36,6 +36,7 @@ __all__ = ["Asking"]
 
 _ASK_AT_ONCE: Final = 8
 _ASK_URGENTLY_AT_ONCE: Final = 64
+_STRANGERS_REMEMBERED: Final = 1000
 _LOAD_AT_ONCE: Final = 500
 
 _log: Final = get_logger(part="watcher")
@@ -80,6 +81,7 @@ class Asking:
         self._spacing = spacing
         self._under_way = 0
         self._quiet_until = 0.0
+        self._strangers: dict[str, bool] = {}
         self._beliefs = Beliefs(invoices, enabled=believe_events)
         self._clock = clock
         self._pace = pace
@@ -110,6 +112,7 @@ class Asking:
         """Forget every invoice."""
         self._agenda.clear()
         self._beliefs.clear()
+        self._strangers.clear()
 
     # --- what to ask about ------------------------------------------------------------------------------------------
 
@@ -119,6 +122,8 @@ class Asking:
             now, entry = _now(), self._entry(record)
             due = self._pace.next_question(entry, now, self._grace(record), hearing=self._standing.hearing)
             self._agenda.add(record.payment_hash, entry, due)
+            if self._strangers.pop(record.payment_hash, False):
+                self._agenda.hurry(record.payment_hash)
             self._changed.set()
 
     async def load(self) -> None:
@@ -144,6 +149,7 @@ class Asking:
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
                 self._tell_once("a settlement of an invoice that this driver did not make", payment_hash=payment_hash)
+                self._note_stranger(payment_hash)
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
@@ -151,6 +157,12 @@ class Asking:
             self._agenda.add(payment_hash, self._entry(record), _now())
         self._agenda.hurry(payment_hash)
         self._changed.set()
+
+    def _note_stranger(self, payment_hash: str) -> None:
+        """Remember for a while what was announced: an event can outrun the answer with the invoice in it."""
+        self._strangers[payment_hash] = True
+        if len(self._strangers) > _STRANGERS_REMEMBERED:
+            del self._strangers[next(iter(self._strangers))]
 
     def ask_about_all(self) -> None:
         """Ask about every invoice: events may have been missed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -141,6 +142,21 @@ async def test_without_a_socket_it_polls(bench: Bench, transports: str) -> None:
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
     assert (client.health.pending, account_of(client).watcher._asking._agenda.next_due(0)) == (0, None)
+
+
+async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
+    """A payment that is announced before the answer with the invoice has come is heard of all the same."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    sandbox.arm("delay", operation="lnUsdInvoiceCreate", when="after_execute", seconds=0.5)
+    creating = asyncio.create_task(client.create_invoice(COFFEE))
+    await until(lambda: len(sandbox.ledger_snapshot()["invoices"]) == 1)
+    (row,) = sandbox.ledger_snapshot()["invoices"]
+    sandbox.pay(row["payment_request"])
+    assert await paid(listener) == (await creating).id
+    assert account_of(client).watcher._asking._strangers == {}
 
 
 async def test_what_was_heard_of_waits_for_no_other_question(bench: Bench) -> None:
