@@ -62,7 +62,9 @@ async def talking(limits: Limits | None = None) -> AsyncIterator[tuple[Connectio
 async def jammed() -> AsyncIterator[tuple[Connection, Served, Relay]]:
     """Open a connection whose socket takes nothing more: the peer does not read, and the buffers are full."""
     async with served(acknowledge_and_wait) as server, relayed(server.url) as (url, relay):
-        connection = await Connection.open(server.endpoint(url=url), Limits(close_timeout=0.1), soon())
+        connection = await Connection.open(
+            server.endpoint(url=url), Limits(close_timeout=0.1, max_unread_bytes=2**26), soon()
+        )
         (await server.peer()).socket.transport.pause_reading()
         filler = asyncio.create_task(connection.execute({**ASK, "variables": {"memo": "x" * 20_000_000}}, soon()))
         await asyncio.sleep(0.05)
