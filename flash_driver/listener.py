@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
 from connection_strings.errors import InvalidRequest
+from flash_driver.cancelling import being_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -94,7 +95,7 @@ class FlashInvoiceListener:
         try:
             return await self.wait_invoice()
         except asyncio.CancelledError:
-            if self._closed and not _being_cancelled():
+            if self._closed and not being_cancelled():
                 raise StopAsyncIteration from None
             raise
 
@@ -213,8 +214,3 @@ def parse_cursor(cursor: object, journal_id: str, last_index: int) -> int:
     if int(index) > last_index:
         raise InvalidRequest("after", "points beyond the last settlement of this journal")
     return int(index)
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -26,6 +26,7 @@ from weakref import WeakValueDictionary
 from connection_strings.errors import BackendUnavailable
 from connection_strings.lightning import LightningPaymentStatus, PayInvoiceParams, PayResponse, PayResult
 from flash_driver.attempts import response
+from flash_driver.cancelling import being_cancelled
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
 from flash_driver.payment_request import PAYMENT_HASH
@@ -175,8 +176,7 @@ class Payments:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if not task.cancelled() or (caller is not None and caller.cancelling()):
+            if not task.cancelled() or being_cancelled():
                 raise
         # Not the caller was cancelled but the client closed: what was begun may be under way.
         record = await self._journal.find_payment(payment_hash)

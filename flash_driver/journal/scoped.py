@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.cancelling import being_cancelled
 from flash_driver.journal.base import PAGE
 from flash_driver.journal.errors import JournalError
 from flash_driver.log import get_logger
@@ -75,8 +76,7 @@ class AccountJournal:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if opening.cancelled() and not (task is not None and task.cancelling()):
+            if opening.cancelled() and not being_cancelled():
                 raise JournalError("the journal", "was closed", "ask again") from None
             raise
 

@@ -71,7 +71,8 @@ class SqlJournal:
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the host will not get."""
-        await self._store.write(lambda connection: self._insert(connection, replace(record, orphan=True)))
+        row = {"account": self._account, **values_of(replace(record, orphan=True))}
+        await self._store.write(lambda connection: insert_new(connection, invoices, **row))
 
     async def list_orphans(self) -> list[InvoiceRecord]:
         """Return the orphans in the order they were made."""
@@ -251,9 +252,6 @@ class SqlJournal:
         row = connection.execute(select(*INVOICE_COLUMNS).where(self._is(payment_hash), self._hosts)).one_or_none()
         return None if row is None else read_invoice(row)
 
-    def _insert(self, connection: Connection, record: InvoiceRecord) -> bool:
-        return insert_new(connection, invoices, account=self._account, **values_of(record))
-
 
 def insert_new(connection: Connection, table: Table, **values: object) -> bool:
     """Add a row unless one with the same key is there; tell whether it was added."""
@@ -262,12 +260,14 @@ def insert_new(connection: Connection, table: Table, **values: object) -> bool:
 
 @cache
 def _add_invoice(dialect: str) -> Insert:
-    kind = postgresql.insert if dialect == "postgresql" else sqlite.insert
     key = (invoices.c.account, invoices.c.payment_hash)
-    return kind(invoices).on_conflict_do_update(index_elements=key, set_={"orphan": False})
+    return _insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_={"orphan": False})
 
 
 @cache
 def _insert_new(table: Table, dialect: str) -> Insert:
-    kind = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return kind(table).on_conflict_do_nothing()
+    return _insert(table, dialect).on_conflict_do_nothing()
+
+
+def _insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from sqlalchemy import select, update
 
+from flash_driver.cancelling import being_cancelled
 from flash_driver.journal.bell import Bell
 from flash_driver.journal.database import open_database
 from flash_driver.journal.engine import PATIENCE_SECONDS, identity, prepare_file
@@ -163,8 +164,7 @@ class SqlStore:
                 str(self._journal), f"did not answer within {patience:g} s", "check its disk or database server"
             ) from None
         except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if task.cancelled() and not (caller is not None and caller.cancelling()):
+            if task.cancelled() and not being_cancelled():
                 raise self._was_closed() from None
             raise
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.cancelling import being_cancelled
 from flash_driver.deadline import Deadline
 from flash_driver.log import get_logger
 from flash_driver.outcome import Cause
@@ -93,7 +94,7 @@ class Lane:
         except TimeoutError:
             raise ConnectionFailed("not connected in time", Cause.SLOW) from None
         except asyncio.CancelledError:
-            if opening.cancelled() and not _being_cancelled():
+            if opening.cancelled() and not being_cancelled():
                 raise ConnectionFailed("the transport was closed") from None
             raise
 
@@ -155,8 +156,3 @@ class Lane:
                 _log.debug("WebSocket idle, closed")
             else:
                 await asyncio.sleep(left)
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
