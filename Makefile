@@ -50,7 +50,7 @@ bench: $(VENV)/ready-to-test ## Measure speed, latency, memory and scale, and wr
 
 clean: ## Remove what was set up
 	rm -rf $(VENV) .cache .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	rm -rf tests/peers/server/node_modules tests/lightning_host/greenfield_client/node_modules
+	rm -rf tests/peers/server/node_modules tests/lightning_host/greenfield/greenfield_client/node_modules
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 

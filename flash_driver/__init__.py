@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
     from flash_driver.handler import FlashConnectionStringHandler
-    from flash_driver.settings import FlashSettings, ProcessSettings
-    from flash_driver.transports.websocket import WebSocketTransport
+    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.transports.websocket.transport import WebSocketTransport
 
 __all__ = [
     "FlashConnectionStringHandler",
@@ -27,9 +27,9 @@ __version__: Final = "0.1.0"
 _HOMES: Final = {
     "FlashConnectionStringHandler": "flash_driver.handler",
     "FlashLightningClient": "flash_driver.client",
-    "FlashSettings": "flash_driver.settings",
-    "ProcessSettings": "flash_driver.settings",
-    "WebSocketTransport": "flash_driver.transports.websocket",
+    "FlashSettings": "flash_driver.settings.account",
+    "ProcessSettings": "flash_driver.settings.account",
+    "WebSocketTransport": "flash_driver.transports.websocket.transport",
 }
 
 

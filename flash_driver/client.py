@@ -24,13 +24,13 @@ from connection_strings.lightning import (
     PayResponse,
 )
 from connection_strings.money import LightMoney
-from flash_driver.deadline import Deadline
-from flash_driver.invoices import CREATE_SECONDS
-from flash_driver.operations import BALANCE, ME, PRICE
-from flash_driver.pool import Pool, shared_pool
-from flash_driver.replies import read_account, read_balances, read_price
-from flash_driver.transports.handshake import ConnectionFailed
-from flash_driver.verdict import data_of
+from flash_driver.accounts.pool import Pool, shared_pool
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.documents import BALANCE, ME, PRICE
+from flash_driver.flash_api.replies import read_account, read_balances, read_price
+from flash_driver.invoices.creation import CREATE_SECONDS
+from flash_driver.transports.delivery import data_of
+from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.wallets import choose_wallet
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
-    from flash_driver.account import Account
-    from flash_driver.health import Health
-    from flash_driver.listener import FlashInvoiceListener
-    from flash_driver.settings import FlashSettings, ProcessSettings
+    from flash_driver.accounts.account import Account
+    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settlements.health import Health
+    from flash_driver.settlements.listeners import FlashInvoiceListener
     from flash_driver.wallets import ChosenWallet
 
 __all__ = ["FlashLightningClient"]

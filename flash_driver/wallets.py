@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
-from flash_driver.operations import ACCOUNT, ME
-from flash_driver.replies import AccountReply, Currency, Wallet, read_account
-from flash_driver.verdict import data_of
+from flash_driver.flash_api.documents import ACCOUNT, ME
+from flash_driver.flash_api.replies import AccountReply, Currency, Wallet, read_account
+from flash_driver.transports.delivery import data_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flash_driver.deadline import Deadline
-    from flash_driver.settings import FlashSettings
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.transports.call_log import Trail
     from flash_driver.transports.router import Router
-    from flash_driver.transports.trail import Trail
 
 __all__ = ["ChosenWallet", "WalletDirectory", "choose_wallet"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings import ConnectionStringError
 from lightning_host.database import DatabaseUnusable, SchemaError
 from lightning_host.settings import HostSettings, SettingsError
-from lightning_host.variables import unknown_variables, variables_help
+from lightning_host.settings_help import unknown_variables, variables_help
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = HostSettings.from_environment(**given)
         for sentence in unknown_variables(os.environ):
             _log.warning("%s", sentence)
-        from lightning_host.serve import run_host  # noqa: PLC0415 - needs the extra `host`
+        from lightning_host.server.serve import run_host  # noqa: PLC0415 - needs the extra `host`
 
         asyncio.run(run_host(settings, _ready_line if chosen.json else _ready_words))
     except (SettingsError, ConnectionStringError, SchemaError) as error:

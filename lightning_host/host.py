@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from lightning_host.background import Finisher
 from lightning_host.budgets import Budgets
 from lightning_host.database import Database
-from lightning_host.finishing import Finisher
 from lightning_host.invoices import HostInvoices
-from lightning_host.settlements import Settlements
+from lightning_host.settlements.settlements import Settlements
 from lightning_host.stores import Stores
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from yarl import URL
 
 from connection_strings import Secret
-from lightning_host.addresses import Network, read_networks
 from lightning_host.allowance import Allowance, AllowanceOrOff
+from lightning_host.client_address import Network, read_networks
 
 __all__ = ["ENV_PREFIX", "HostSettings", "SettingsError", "StoreSettings"]
 

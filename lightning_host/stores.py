@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lightning_host.auth import matches, matches_any
+from lightning_host.credentials import matches, matches_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ from flash_driver import __version__
 from flash_driver.cli import invoices, payments
 from flash_driver.cli.balance import balance
 from flash_driver.cli.demo import demo
-from flash_driver.cli.doctor.command import doctor
+from flash_driver.cli.doctor import doctor
 from flash_driver.cli.failures import Exit, explain
 from flash_driver.cli.host import host
 from flash_driver.cli.output import Output

@@ -22,8 +22,8 @@ from flash_driver.cli.output import Output
 from flash_driver.cli.qr import show_qr
 from flash_driver.cli.story import StepFailed, Story
 from flash_driver.cli.values import invoice_json
-from flash_driver.health import Listening
-from flash_driver.transports.trail import shown
+from flash_driver.settlements.health import Listening
+from flash_driver.transports.call_log import shown
 
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox

@@ -9,6 +9,7 @@ import typer
 from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningClient, PayInvoiceParams, PayResponse, PayResult
 from connection_strings.money import LightMoney
+from flash_driver.bolt11.payment_request import PaymentRequest, decode
 from flash_driver.cli.amounts import parse_amount, parse_decimal, parse_duration, shown_amount
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.journals import where_payments_are_known
@@ -16,7 +17,6 @@ from flash_driver.cli.options import AsJson, Connection, File, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import payment_json, response_json, shown_time
-from flash_driver.payment_request import PaymentRequest, decode
 
 __all__ = ["app", "get", "pay"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings.errors import LightningError
-from flash_driver.transports.trail import shown
+from flash_driver.transports.call_log import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
-from flash_driver.journal.base import PAGE
-from flash_driver.journal.bell import Bell
+from flash_driver.journal.journal import PAGE
 from flash_driver.journal.rules import (
     DEFINITE,
     block_end,
@@ -19,13 +18,14 @@ from flash_driver.journal.rules import (
     still_spent,
     telling_attempt,
 )
+from flash_driver.journal.wakeup import Bell
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime, timedelta
 
-    from flash_driver.journal.base import InvoiceRecord, PaymentRecord
-    from flash_driver.settings import InvoiceBudget
+    from flash_driver.journal.journal import InvoiceRecord, PaymentRecord
+    from flash_driver.settings.account import InvoiceBudget
 
 __all__ = ["MemoryJournal"]
 

@@ -10,8 +10,8 @@ from connection_strings.lightning import LightningPaymentStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flash_driver.journal.base import PaymentRecord
-    from flash_driver.settings import InvoiceBudget
+    from flash_driver.journal.journal import PaymentRecord
+    from flash_driver.settings.account import InvoiceBudget
 
 __all__ = [
     "DEFINITE",

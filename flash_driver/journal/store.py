@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from flash_driver.journal.memory import MemoryJournal
 
 if TYPE_CHECKING:
-    from flash_driver.journal.base import Journal
+    from flash_driver.journal.journal import Journal
     from flash_driver.journal.urls import JournalUrl
 
 __all__ = ["JournalStore", "MemoryStore", "make_store"]
@@ -60,6 +60,6 @@ def make_store(journal: JournalUrl) -> JournalStore:
     """Return the store that a URL names, for the running event loop; nothing is opened before it is used."""
     if journal.forgets:
         return MemoryStore()
-    from flash_driver.journal.sql_store import SqlStore  # noqa: PLC0415 - no database library for who needs none
+    from flash_driver.journal.sql.store import SqlStore  # noqa: PLC0415 - no database library for who needs none
 
     return SqlStore(journal)

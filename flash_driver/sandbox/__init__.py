@@ -4,8 +4,8 @@ async with Sandbox(SandboxOptions()) as sandbox:
     client = LightningClientFactory().create(sandbox.connection_string)
 """
 
+from flash_driver.sandbox.bank.invoices import NotPayableError
 from flash_driver.sandbox.faults import BadFaultError
-from flash_driver.sandbox.invoicing import NotPayableError
 from flash_driver.sandbox.options import SandboxOptions
 from flash_driver.sandbox.server import Sandbox, run_sandbox
 

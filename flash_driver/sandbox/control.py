@@ -66,13 +66,13 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from aiohttp import web
 
-from flash_driver.sandbox.bolt11 import NotAnInvoiceError, read_invoice
+from flash_driver.sandbox.bank.bolt11 import NotAnInvoiceError, read_invoice
+from flash_driver.sandbox.bank.invoices import NotPayableError
+from flash_driver.sandbox.bank.ledger import InvoiceStatus
 from flash_driver.sandbox.faults import BadFaultError
-from flash_driver.sandbox.http import json_response
-from flash_driver.sandbox.invoicing import NotPayableError
-from flash_driver.sandbox.ledger import InvoiceStatus
 from flash_driver.sandbox.options import is_loopback
-from flash_driver.sandbox.wire import read_json
+from flash_driver.sandbox.serving.http import json_response
+from flash_driver.sandbox.serving.wire import read_json
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.server import Sandbox

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from flash_driver.sandbox.traffic import Transport
+    from flash_driver.sandbox.serving.traffic import Transport
 
 __all__ = ["BadFaultError", "Fault", "Faults", "Moment", "parse_fault"]
 

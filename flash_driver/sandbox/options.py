@@ -7,8 +7,8 @@ from decimal import Decimal
 from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias, get_args
 
-from flash_driver.sandbox.complexity import MAX_COMPLEXITY
-from flash_driver.sandbox.rate_limit import RateLimit
+from flash_driver.sandbox.bank.rate_limit import RateLimit
+from flash_driver.sandbox.schema.complexity import MAX_COMPLEXITY
 
 __all__ = [
     "Currency",

@@ -10,29 +10,29 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from aiohttp import web
 
-from flash_driver.sandbox.auth import Credentials
-from flash_driver.sandbox.bank import open_bank
-from flash_driver.sandbox.bolt11 import read_invoice
-from flash_driver.sandbox.broker import account_topic
+from flash_driver.sandbox.bank.bank import open_bank
+from flash_driver.sandbox.bank.bolt11 import read_invoice
+from flash_driver.sandbox.bank.broker import account_topic
+from flash_driver.sandbox.bank.invoices import Invoices, Settled
+from flash_driver.sandbox.bank.payments import Sends
 from flash_driver.sandbox.control import control_routes
-from flash_driver.sandbox.engine import Engine
 from flash_driver.sandbox.faults import parse_fault
-from flash_driver.sandbox.http import serve_http
-from flash_driver.sandbox.invoicing import Invoices, Settled
 from flash_driver.sandbox.options import SandboxOptions
-from flash_driver.sandbox.schema import flash_schema
-from flash_driver.sandbox.sending import Sends
-from flash_driver.sandbox.subscriptions import publish_price
-from flash_driver.sandbox.websocket import serve_websocket
+from flash_driver.sandbox.schema.schema import flash_schema
+from flash_driver.sandbox.schema.subscriptions import publish_price
+from flash_driver.sandbox.serving.credentials import Credentials
+from flash_driver.sandbox.serving.engine import Engine
+from flash_driver.sandbox.serving.http import serve_http
+from flash_driver.sandbox.serving.websocket import serve_websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
     from types import TracebackType
 
-    from flash_driver.sandbox.bolt11 import MintedInvoice
-    from flash_driver.sandbox.custodian import Clock
-    from flash_driver.sandbox.ledger import InvoiceStatus
+    from flash_driver.sandbox.bank.bolt11 import MintedInvoice
+    from flash_driver.sandbox.bank.custodian import Clock
+    from flash_driver.sandbox.bank.ledger import InvoiceStatus
 
 __all__ = ["Sandbox", "run_sandbox"]
 

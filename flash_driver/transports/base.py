@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from flash_driver.deadline import Deadline
-    from flash_driver.operations import Operation
-    from flash_driver.outcome import Evidence
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.outcomes import Evidence
 
 __all__ = ["Transport"]
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

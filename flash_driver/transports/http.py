@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from flash_driver import wire
-from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, NotWritten, TimedOut
+from flash_driver.common import exact_json as wire
+from flash_driver.flash_api.outcomes import (
+    Answer,
+    Cause,
+    Evidence,
+    Garbage,
+    HttpStatus,
+    NotConnected,
+    NotWritten,
+    TimedOut,
+)
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
@@ -18,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import SimpleNamespace
 
-    from flash_driver.deadline import Deadline
-    from flash_driver.operations import Operation
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.documents import Operation
 
 __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
 

@@ -6,21 +6,21 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.log import get_logger
-from flash_driver.operations import PROBE
-from flash_driver.outcome import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
-from flash_driver.transports.handshake import ConnectionFailed
-from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.documents import PROBE
+from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.transports.websocket.handshake import ConnectionFailed
+from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from flash_driver.deadline import Deadline
-    from flash_driver.operations import Operation
-    from flash_driver.outcome import Evidence
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.outcomes import Evidence
     from flash_driver.transports.base import Transport
+    from flash_driver.transports.call_log import Trail
     from flash_driver.transports.capabilities import Capabilities, Inability
-    from flash_driver.transports.trail import Trail
 
 __all__ = ["Delivery", "Router"]
 

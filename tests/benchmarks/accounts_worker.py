@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import LightningClientFactory
-from flash_driver.health import Listening
+from flash_driver.settlements.health import Listening
 from tests.benchmarks.children import heed, obey, tell
 from tests.support.waiting import until
 

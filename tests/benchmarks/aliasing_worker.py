@@ -7,17 +7,17 @@ from asyncio import gather
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from flash_driver.deadline import Deadline
-from flash_driver.operations import INVOICE_CREATE_USD, Document
-from flash_driver.outcome import Answer, Kind
-from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.documents import INVOICE_CREATE_USD, Document
+from flash_driver.flash_api.outcomes import Answer, Kind
+from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.benchmarks.children import obey, tell
 from tests.benchmarks.ways import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flash_driver.operations import Operation
+    from flash_driver.flash_api.documents import Operation
 
 _PATIENCE: Final = 30.0
 _FIELD: Final = "lnUsdInvoiceCreate"

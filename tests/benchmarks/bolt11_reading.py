@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 import bolt11
 
-from flash_driver.bolt11_reader import read
-from flash_driver.sandbox.bolt11 import Mint
+from flash_driver.bolt11.reader import read
+from flash_driver.sandbox.bank.bolt11 import Mint
 from tests.support.bolt11s import random_invoice, read_by_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flash_driver.bolt11_reader import Bolt11
+    from flash_driver.bolt11.reader import Bolt11
 
 __all__ = ["Figures", "differing", "main", "measure"]
 

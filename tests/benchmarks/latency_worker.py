@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory
-from flash_driver.health import Listening
+from flash_driver.settlements.health import Listening
 from tests.benchmarks.children import heed, obey, tell
 from tests.benchmarks.servers import MSAT
 from tests.support.waiting import until

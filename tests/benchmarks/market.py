@@ -13,10 +13,10 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import AmountMismatch
-from flash_driver.bargain import MOST_REQUESTS, Bargain
-from flash_driver.rates import RateBook
-from flash_driver.replies import PriceTick
-from flash_driver.sandbox.custodian import Custodian
+from flash_driver.flash_api.replies import PriceTick
+from flash_driver.money.amount_search import MOST_REQUESTS, Bargain
+from flash_driver.money.rate_book import RateBook
+from flash_driver.sandbox.bank.custodian import Custodian
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.options import Currency, InvoiceRounding, InvoiceUnit

@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney
-from flash_driver.health import Listening
 from flash_driver.journal.urls import JournalUrl
-from flash_driver.settings import ProcessSettings
+from flash_driver.settings.account import ProcessSettings
+from flash_driver.settlements.health import Listening
 from tests.support.driver import Bench, operations
 from tests.support.haste import account_of
 from tests.support.waiting import until
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flash_driver.client import FlashLightningClient
-    from flash_driver.deadline import Deadline
-    from flash_driver.journal.base import InvoiceRecord
-    from flash_driver.listener import FlashInvoiceListener
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.journal.journal import InvoiceRecord
     from flash_driver.sandbox import Sandbox
+    from flash_driver.settlements.listeners import FlashInvoiceListener
 
 __all__ = ["Figures", "main", "measure"]
 

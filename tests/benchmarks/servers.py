@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flash_driver.sandbox.bolt11 import Mint
+from flash_driver.sandbox.bank.bolt11 import Mint
 from tests.benchmarks.answers import ReadyInvoice
 from tests.benchmarks.children import Child, post
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from flash_driver.bolt11_reader import read
+from flash_driver.bolt11.reader import read
 from tests.benchmarks.bolt11_reading import Figures, differing, measure
 from tests.support.bolt11s import random_invoice
 

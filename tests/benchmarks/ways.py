@@ -16,14 +16,14 @@ from gql.transport.websockets import WebsocketsTransport
 from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
-from flash_driver import wire
-from flash_driver.deadline import Deadline
-from flash_driver.operations import INVOICE_CREATE_USD
-from flash_driver.outcome import Answer
-from flash_driver.transports.graphql import GraphQLTransport
-from flash_driver.transports.handshake import Endpoint
+from flash_driver.common import exact_json as wire
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.documents import INVOICE_CREATE_USD
+from flash_driver.flash_api.outcomes import Answer
+from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
-from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.transports.websocket.handshake import Endpoint
+from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from gql.transport import AsyncTransport
 
-    from flash_driver.operations import Operation
+    from flash_driver.flash_api.documents import Operation
     from flash_driver.transports.base import Transport
 
     Call = Callable[[], Awaitable[None]]

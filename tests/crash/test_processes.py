@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connection_strings import LightMoney
-from flash_driver.pool import Pool
-from flash_driver.settings import ProcessSettings
+from flash_driver.accounts.pool import Pool
+from flash_driver.settings.account import ProcessSettings
 from tests.support.journals import an_invoice
 from tests.support.processes import Driver
 

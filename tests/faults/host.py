@@ -20,7 +20,7 @@ from connection_strings import (
 
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
-    from flash_driver.listener import FlashInvoiceListener
+    from flash_driver.settlements.listeners import FlashInvoiceListener
 
 __all__ = ["Ear", "Host"]
 

@@ -104,7 +104,7 @@ def draw(seed: int) -> Schedule:
         # The worst custodian: it pays the same BOLT11 as often as it is told to.
         sandbox["repeated_send"] = "pay"
     # With him nobody can tell a payment that went out, ended in an error *and* whose answer was lost from one that
-    # never arrived (see flash_driver/payments.py), so only one of the two misfortunes happens in one world.
+    # never arrived (see flash_driver/payments/sending.py), so only one of the two misfortunes happens in one world.
     answers_get_lost = not pays_twice or dice.random() < 0.6
     money_goes_in_errors = not pays_twice or not answers_get_lost
     ways = _ways(dice, sandbox)

@@ -1,4 +1,4 @@
-"""The table of outcomes (flash_driver/outcome.py), row by row over real sockets, on every transport, by the ledger.
+"""The table of outcomes (flash_driver/flash_api/outcomes.py), row by row over real sockets, on every transport, by the ledger.
 
 A row says what the server does to one mutation; then what comes of creating an invoice and of paying with this
 transport alone, and how often the ledger says that it was carried out.
@@ -134,7 +134,7 @@ async def test_paying(bench: Bench, row: Row, transport: str) -> None:
 @pytest.mark.parametrize(("row", "transport"), CASES)
 async def test_creating(bench: Bench, row: Row, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host gets the invoice, or hears why not; one that the server made in vain is the only harm."""
-    monkeypatch.setattr("flash_driver.invoices.CREATE_SECONDS", 1.0)
+    monkeypatch.setattr("flash_driver.invoices.creation.CREATE_SECONDS", 1.0)
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox, transports=transport))
     await client.warm_up()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_driver.journal.scoped import AccountJournal
+from flash_driver.journal.account_journal import AccountJournal
 from tests.faults import world
 from tests.faults.patience import while_it_moves
 from tests.faults.schedule import draw
@@ -19,7 +19,7 @@ from tests.faults.world import LEFT_OUT, Verdict, play
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_driver.journal.base import InvoiceRecord
+    from flash_driver.journal.journal import InvoiceRecord
     from tests.faults.world import SettleOn
 
 _SEEDS = 200

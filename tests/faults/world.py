@@ -11,14 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningError, ListPaymentsParams
+from flash_driver.accounts.pool import Pool
 from flash_driver.journal.urls import JournalUrl
-from flash_driver.patience import Patience
-from flash_driver.persistence import Persistence
-from flash_driver.pool import Pool
+from flash_driver.payments.persistence import Persistence
 from flash_driver.sandbox import Sandbox, SandboxOptions
-from flash_driver.sandbox.invoicing import NotPayableError
-from flash_driver.settings import ProcessSettings
-from flash_driver.transports.handshake import Limits
+from flash_driver.sandbox.bank.invoices import NotPayableError
+from flash_driver.settings.account import ProcessSettings
+from flash_driver.settlements.backoff import Patience
+from flash_driver.transports.websocket.handshake import Limits
 from tests.faults.host import Host
 from tests.faults.patience import while_it_moves
 from tests.faults.schedule import LONG_SECONDS

@@ -9,8 +9,8 @@ import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningInvoiceStatus
 from connection_strings.errors import LightningError, RateLimited
-from flash_driver.health import Listening
-from flash_driver.settings import InvoiceBudget, ProcessSettings
+from flash_driver.settings.account import InvoiceBudget, ProcessSettings
+from flash_driver.settlements.health import Listening
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

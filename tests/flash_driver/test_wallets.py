@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
-from flash_driver.deadline import Deadline
-from flash_driver.replies import AccountReply, Wallet
-from flash_driver.settings import FlashSettings
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.replies import AccountReply, Wallet
+from flash_driver.settings.account import FlashSettings
 from flash_driver.wallets import choose_wallet
 from tests.support.driver import operations
 from tests.support.waiting import until

@@ -32,7 +32,7 @@ from connection_strings import (
     PayResponse,
     PayResult,
 )
-from flash_driver.sandbox.bolt11 import Mint, read_invoice  # real BOLT11 invoices; nothing of Flash is in them
+from flash_driver.sandbox.bank.bolt11 import Mint, read_invoice  # real BOLT11 invoices; nothing of Flash is in them
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from connection_strings import LightningClientFactory, Secret
-from lightning_host.serve import serving
+from lightning_host.server.serve import serving
 from lightning_host.settings import HostSettings
 from tests.lightning_host.fake_driver import FakeHandler, FakeNode
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from lightning_host.app import SECURITY_HEADERS
+from lightning_host.server.app import SECURITY_HEADERS
 from tests.lightning_host.hosts import API_KEY
 
 if TYPE_CHECKING:

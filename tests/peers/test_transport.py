@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from gql import Client, gql
 
-from flash_driver.deadline import Deadline
-from flash_driver.operations import ACCOUNT, INVOICE_CREATE_USD, INVOICE_STATUS, ME, MY_UPDATES, PRICE, PROBE
-from flash_driver.outcome import Answer, Cause, Closed, ErrorFrame, NotExecuted
-from flash_driver.replies import read_account, read_price, read_tick
-from flash_driver.transports.connection import COMPLETED_BY_SERVER, Connection, Limits, SubscriptionEnded
-from flash_driver.transports.websocket import WebSocketTransport
-from flash_driver.updates import announced
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.documents import ACCOUNT, INVOICE_CREATE_USD, INVOICE_STATUS, ME, MY_UPDATES, PRICE, PROBE
+from flash_driver.flash_api.events import announced
+from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, NotExecuted
+from flash_driver.flash_api.replies import read_account, read_price, read_tick
+from flash_driver.transports.websocket.connection import COMPLETED_BY_SERVER, Connection, Limits, SubscriptionEnded
+from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import shake_hands, within
 
 if TYPE_CHECKING:

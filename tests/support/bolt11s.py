@@ -14,7 +14,7 @@ from bolt11.models.signature import Signature
 from bolt11.models.tags import Tag, TagChar, Tags
 from coincurve import PrivateKey
 
-from flash_driver.bolt11_reader import Bolt11
+from flash_driver.bolt11.reader import Bolt11
 
 if TYPE_CHECKING:
     from random import Random

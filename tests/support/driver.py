@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from connection_strings import ConnectionString
+from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
-from flash_driver.pool import Pool
 from flash_driver.sandbox import Sandbox, SandboxOptions
-from flash_driver.settings import FlashSettings, ProcessSettings
+from flash_driver.settings.account import FlashSettings, ProcessSettings
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack

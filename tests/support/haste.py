@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_driver.agenda import Pace
-from flash_driver.patience import Patience, Spacing
-from flash_driver.persistence import Persistence
-from flash_driver.transports.handshake import Limits
+from flash_driver.payments.persistence import Persistence
+from flash_driver.settlements.backoff import Patience, Spacing
+from flash_driver.settlements.schedule import Pace
+from flash_driver.transports.websocket.handshake import Limits
 
 if TYPE_CHECKING:
-    from flash_driver.account import Account
+    from flash_driver.accounts.account import Account
     from flash_driver.client import FlashLightningClient
 
 __all__ = ["account_of", "hasten"]

@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from flash_driver.journal.base import InvoiceRecord, PaymentRecord
-from flash_driver.journal.database import PostgresqlDatabase, SqliteDatabase
+from flash_driver.journal.journal import InvoiceRecord, PaymentRecord
+from flash_driver.journal.sql.transactions import PostgresqlDatabase, SqliteDatabase
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from flash_driver.journal.base import Journal
-    from flash_driver.journal.sql_store import SqlStore
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.sql.store import SqlStore
 
 __all__ = ["NOON", "a_payment", "an_invoice", "postgresql_engine", "rung", "settle", "sqlite_engine"]
 

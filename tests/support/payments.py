@@ -9,7 +9,7 @@ from connection_strings import (
     LightningPaymentStatus,
     PayInvoiceParams,
 )
-from flash_driver.outcome import Cause, NotExecuted, Outcome
+from flash_driver.flash_api.outcomes import Cause, NotExecuted, Outcome
 from flash_driver.transports.router import Delivery
 from tests.support.haste import account_of
 

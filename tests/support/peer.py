@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import pytest
 
-from flash_driver.sandbox.bolt11 import Mint, MintedInvoice
-from flash_driver.transports.connection import Endpoint
+from flash_driver.sandbox.bank.bolt11 import Mint, MintedInvoice
+from flash_driver.transports.websocket.connection import Endpoint
 from tests.support.locks import alone
 from tests.support.sockets import within
 

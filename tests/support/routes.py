@@ -12,9 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp import web
 
-from flash_driver.deadline import Deadline
-from flash_driver.operations import INVOICE_CREATE_USD, PROBE
-from flash_driver.outcome import Answer, Cause, Evidence, Garbage, HttpStatus, NotConnected, NotWritten, TimedOut
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.documents import INVOICE_CREATE_USD, PROBE
+from flash_driver.flash_api.outcomes import (
+    Answer,
+    Cause,
+    Evidence,
+    Garbage,
+    HttpStatus,
+    NotConnected,
+    NotWritten,
+    TimedOut,
+)
 from flash_driver.transports.network import make_tls_context
 from tests.support.sockets import CERTIFICATE, accepting, free_port, untrusted_tls, within
 from tests.support.web import COMPRESSED, REPLIES, Reply, posted, replying
@@ -22,7 +31,7 @@ from tests.support.web import COMPRESSED, REPLIES, Reply, posted, replying
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from flash_driver.transports.graphql import GraphQLTransport
+    from flash_driver.transports.gql_client import GraphQLTransport
     from flash_driver.transports.http import HttpTransport
 
 __all__ = ["Routes"]

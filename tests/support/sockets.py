@@ -15,16 +15,16 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from flash_driver import wire
-from flash_driver.deadline import Deadline
-from flash_driver.transports.connection import Endpoint, Limits
-from flash_driver.transports.protocol import SUBPROTOCOL
-from flash_driver.transports.socket import Socket
+from flash_driver.common import exact_json as wire
+from flash_driver.common.deadline import Deadline
+from flash_driver.transports.websocket.connection import Endpoint, Limits
+from flash_driver.transports.websocket.protocol import SUBPROTOCOL
+from flash_driver.transports.websocket.socket import Socket
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from flash_driver.outcome import Evidence
+    from flash_driver.flash_api.outcomes import Evidence
 
 __all__ = [
     "CERTIFICATE",

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from flash_driver.deadline import Deadline
-from flash_driver.transports.connection import (
+from flash_driver.common.deadline import Deadline
+from flash_driver.transports.websocket.connection import (
     Connection,
     Limits,
 )
@@ -16,7 +16,7 @@ from tests.support.sockets import Peer, Relay, Served, relayed, served
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from flash_driver.outcome import Evidence
+    from flash_driver.flash_api.outcomes import Evidence
 
 __all__ = ["ASK", "LISTEN", "LONG", "acknowledge_and_wait", "asking", "jammed", "opened", "soon", "talking"]
 

@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Engine, event
 
-import flash_driver.journal.notify
-import flash_driver.journal.sql_store  # noqa: F401 - loaded before the forks
+import flash_driver.journal.sql.notify
+import flash_driver.journal.sql.store  # noqa: F401 - loaded before the forks
 from connection_strings import ConnectionString, LightMoney, PayInvoiceParams
-from flash_driver import account
+from flash_driver.accounts import account
+from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
-from flash_driver.journal.engine import WRITES
-from flash_driver.journal.scoped import AccountJournal
-from flash_driver.payments import Payments
-from flash_driver.persistence import Persistence
-from flash_driver.pool import Pool
-from flash_driver.settings import FlashSettings, InvoiceBudget, ProcessSettings
+from flash_driver.journal.account_journal import AccountJournal
+from flash_driver.journal.sql.engine import WRITES
+from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.service import Payments
+from flash_driver.settings.account import FlashSettings, InvoiceBudget, ProcessSettings
 from flash_driver.transports.router import Router
 from tests.support.journals import a_payment, settle
 

@@ -6,18 +6,18 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney
-from flash_driver.agenda import Pace
-from flash_driver.health import Listening
 from flash_driver.journal.urls import JournalUrl
-from flash_driver.settings import ProcessSettings
-from flash_driver.transports.handshake import Limits
+from flash_driver.settings.account import ProcessSettings
+from flash_driver.settlements.health import Listening
+from flash_driver.settlements.schedule import Pace
+from flash_driver.transports.websocket.handshake import Limits
 from tests.support.driver import operations
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
-    from flash_driver.listener import FlashInvoiceListener
     from flash_driver.sandbox import Sandbox
+    from flash_driver.settlements.listeners import FlashInvoiceListener
 
 __all__ = ["COFFEE", "SELDOM", "STATUS", "STEADY", "asked", "hearing", "paid", "short_grace"]
 

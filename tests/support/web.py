@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from flash_driver import wire
-from flash_driver.outcome import Answer, Evidence, Garbage, HttpStatus
+from flash_driver.common import exact_json as wire
+from flash_driver.flash_api.outcomes import Answer, Evidence, Garbage, HttpStatus
 from flash_driver.transports.network import MAX_REPLY_BYTES
 
 if TYPE_CHECKING:

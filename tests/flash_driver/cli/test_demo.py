@@ -11,8 +11,8 @@ from bolt11 import decode
 from connection_strings import LightningClientFactory
 from flash_driver.cli import demo as demo_module
 from flash_driver.client import FlashLightningClient
-from flash_driver.health import Listening
 from flash_driver.sandbox import Sandbox, SandboxOptions
+from flash_driver.settlements.health import Listening
 
 if TYPE_CHECKING:
     from connection_strings import LightningClient
@@ -165,7 +165,7 @@ async def test_other_invoice_than_the_paid_one_is_a_failure(cli: Commands, monke
         return replace(record.invoice, id="0" * 64)
 
     monkeypatch.setattr(Sandbox, "pay", pay_another)
-    monkeypatch.setattr("flash_driver.listener.FlashInvoiceListener.wait_invoice", confused)
+    monkeypatch.setattr("flash_driver.settlements.listeners.FlashInvoiceListener.wait_invoice", confused)
     ended = await cli("demo", "--server-kind", "accept")
     assert ended.status == 1
     assert "another invoice than the one paid" in ended.err

@@ -7,7 +7,7 @@ import structlog
 
 from flash_driver.cli.logs import log_to
 from flash_driver.cli.output import Output
-from flash_driver.log import get_logger
+from flash_driver.common.log import get_logger
 
 if TYPE_CHECKING:
     import pytest

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from flash_driver.journal.sql_store import SqlStore
+from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.store import make_store
 from flash_driver.journal.urls import JournalUrl
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from flash_driver.journal.base import Journal
+    from flash_driver.journal.journal import Journal
     from flash_driver.journal.store import JournalStore
 
 

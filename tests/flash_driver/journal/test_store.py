@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from flash_driver.journal.sql_store import SqlStore
+from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.store import MemoryStore, make_store
 from flash_driver.journal.urls import JournalUrl
 

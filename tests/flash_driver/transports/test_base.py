@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flash_driver.settings import FlashSettings
-from flash_driver.transports.connection import Endpoint
-from flash_driver.transports.graphql import GraphQLTransport
+from flash_driver.settings.account import FlashSettings
+from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
-from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.transports.websocket.connection import Endpoint
+from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
     from flash_driver.transports.base import Transport

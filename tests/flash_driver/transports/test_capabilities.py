@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flash_driver.outcome import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.transports.capabilities import Capabilities
 
 DECLINED = NotExecuted("only subscriptions", Cause.DECLINED)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flash_driver.outcome import Answer, Garbage, HttpStatus
+from flash_driver.flash_api.outcomes import Answer, Garbage, HttpStatus
 from flash_driver.transports.http import HttpTransport, read_reply, read_retry_after
 from tests.support.routes import HEADERS, Routes
 

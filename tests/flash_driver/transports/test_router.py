@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from structlog.testing import capture_logs
 
-from flash_driver.deadline import Deadline
-from flash_driver.log import get_logger
-from flash_driver.operations import INVOICE_CREATE_USD, MY_UPDATES, PAY, PROBE
-from flash_driver.outcome import (
+from flash_driver.common.deadline import Deadline
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.documents import INVOICE_CREATE_USD, MY_UPDATES, PAY, PROBE
+from flash_driver.flash_api.outcomes import (
     Answer,
     Cause,
     Closed,
@@ -26,17 +26,17 @@ from flash_driver.outcome import (
     TimedOut,
     Unknown,
 )
+from flash_driver.transports.call_log import Trail
 from flash_driver.transports.capabilities import Capabilities
-from flash_driver.transports.connection import Limits
 from flash_driver.transports.router import Delivery, Router
-from flash_driver.transports.trail import Trail
-from flash_driver.transports.websocket import WebSocketTransport
+from flash_driver.transports.websocket.connection import Limits
+from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, served, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_driver.operations import Operation
+    from flash_driver.flash_api.documents import Operation
 
 CREATED = Answer({"lnUsdInvoiceCreate": {"errors": [], "invoice": {}}})
 PAID = Answer({"lnInvoicePaymentSend": {"errors": [], "status": "SUCCESS"}})

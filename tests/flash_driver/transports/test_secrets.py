@@ -12,18 +12,24 @@ import structlog
 from gql import Client, gql
 from gql.transport.exceptions import TransportError
 
-from flash_driver.deadline import Deadline
-from flash_driver.log import get_logger
-from flash_driver.operations import MY_UPDATES, PROBE
-from flash_driver.outcome import Answer, ErrorFrame
+from flash_driver.common.deadline import Deadline
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.documents import MY_UPDATES, PROBE
+from flash_driver.flash_api.outcomes import Answer, ErrorFrame
+from flash_driver.transports.call_log import Trail
 from flash_driver.transports.capabilities import Capabilities
-from flash_driver.transports.connection import Connection, ConnectionFailed, Endpoint, Limits, SubscriptionEnded
-from flash_driver.transports.graphql import GraphQLTransport
+from flash_driver.transports.delivery import data_of
+from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.router import Router
-from flash_driver.transports.trail import Trail
-from flash_driver.transports.websocket import WebSocketTransport
-from flash_driver.verdict import data_of
+from flash_driver.transports.websocket.connection import (
+    Connection,
+    ConnectionFailed,
+    Endpoint,
+    Limits,
+    SubscriptionEnded,
+)
+from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, accepting, free_port, served
 from tests.support.web import Reply, posted, replying
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from yarl import URL
 
-from tests.lightning_host.test_checkout_pages import NASTY
+from tests.lightning_host.checkout.test_pages import NASTY
 from tests.support.checkouts import open_checkout
 
 if TYPE_CHECKING:

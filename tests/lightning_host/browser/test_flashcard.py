@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.lightning_host.browser.test_checkout import CONTRAST, NO_SCROLL, assert_clean
-from tests.lightning_host.test_checkout_pages import NASTY
+from tests.lightning_host.checkout.test_pages import NASTY
 from tests.support.checkouts import KEY
 
 if TYPE_CHECKING:

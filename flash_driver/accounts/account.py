@@ -1,0 +1,179 @@
+"""Everything that the clients of one account share in this process: connections, memory, journal, watcher."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
+
+from flash_driver.accounts.calls import Calls
+from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.replies import Currency
+from flash_driver.invoices.amountless import Receipts
+from flash_driver.invoices.budget import Budget
+from flash_driver.invoices.creation import CREATE_SECONDS, Invoices
+from flash_driver.invoices.server_clock import ServerClock
+from flash_driver.journal.account_journal import AccountJournal
+from flash_driver.money.rate_book import RateBook
+from flash_driver.payments.service import Payments
+from flash_driver.settings.account import TokenKind
+from flash_driver.settlements.backoff import Spacing
+from flash_driver.settlements.listeners import Audience
+from flash_driver.settlements.watcher import Watcher
+from flash_driver.transports.capabilities import Capabilities
+from flash_driver.transports.router import Router
+from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.wallets import WalletDirectory
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from datetime import timedelta
+    from weakref import finalize
+
+    from flash_driver.flash_api.replies import AccountReply, PriceTick
+    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.store import JournalStore
+    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settlements.health import Health
+    from flash_driver.settlements.listeners import FlashInvoiceListener
+    from flash_driver.transports.transport_set import Ways
+
+__all__ = ["Account", "AccountMemory"]
+
+_DECIMALS: Final = {Currency.USD: 6, Currency.USDT: 4, Currency.BTC: 0}
+_LINGER_SECONDS: Final = 5.0
+"""How long a close waits for calls under way: as long as an invoice may take."""
+_SPACING: Final = Spacing(usual=0.05, least=0.005)
+_API_KEY_SPACING: Final = Spacing(usual=0.6, least=0.6)
+"""Keeps below the 120 requests a minute of an API key (flash-api.md 1.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMemory:
+    """What this process remembers of an account between clients, besides its journal; bound to no event loop."""
+
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    rates: dict[Currency, RateBook] = field(
+        default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
+    )
+    server_clock: ServerClock = field(default_factory=ServerClock)
+
+    def see_tick(self, tick: PriceTick | None) -> None:
+        """Tell every rate the server's price."""
+        for currency, rates in self.rates.items():
+            if currency.in_cents:
+                rates.see_tick(tick)
+
+
+class Account:
+    """One account on one event loop: everything its clients share.
+
+    Args:
+        settings: The account's connection string.
+        process: What is set for the process.
+        memory: What this process remembers of the account.
+        store: Where its journal is.
+        ways: The transports of its server and token, which outlive it where others use them.
+
+    Attributes:
+        users: The clients that share it, each with what is done when it is garbage-collected.
+
+    """
+
+    def __init__(
+        self,
+        settings: FlashSettings,
+        process: ProcessSettings,
+        memory: AccountMemory,
+        store: JournalStore,
+        ways: Ways,
+    ) -> None:
+        self.settings = settings
+        self.process = process
+        self.memory = memory
+        self.journal = AccountJournal(store, settings.fingerprint, self._look_up)
+        self._calls = Calls()
+        self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
+        transports = ways.choose(settings)
+        self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
+        self.router = Router(transports, memory.capabilities)
+        self.wallets = WalletDirectory(settings, self.router, self._see_account)
+        self.receipts = Receipts(self.router, self.wallets, self.rates)
+        self.invoices = Invoices(
+            settings=settings,
+            process=process,
+            router=self.router,
+            wallets=self.wallets,
+            rates=self.rates,
+            receipts=self.receipts,
+            journal=self.journal,
+            budget=Budget(process.invoice_budget),
+            server_clock=memory.server_clock,
+        )
+        self.payments = Payments(
+            process=process, router=self.router, wallets=self.wallets, rates=self.rates, journal=self.journal
+        )
+        by_api_key = settings.token_kind is TokenKind.API_KEY
+        self.watcher = Watcher(
+            socket=self.socket,
+            router=self.router,
+            invoices=self.invoices,
+            journal=self.journal,
+            identify=self._identify,
+            on_tick=memory.see_tick,
+            spacing=_API_KEY_SPACING if by_api_key else _SPACING,
+            believe_events=process.settle_on == "event",
+        )
+        self.audience = Audience(self.journal, self.watcher)
+
+    def rates(self, currency: Currency) -> RateBook:
+        """Return what is known of the rate of a currency."""
+        return self.memory.rates[currency]
+
+    def call(self) -> AbstractContextManager[None]:
+        """Hold the account open for a call, as far as its close can wait for that."""
+        return self._calls.one()
+
+    @property
+    def health(self) -> Health:
+        """How things stand."""
+        return self.watcher.health(self.memory.capabilities.summary())
+
+    async def listen(self, after: str | None) -> FlashInvoiceListener:
+        """Start a listener, and the watcher if it is the first.
+
+        Raises:
+            InvalidRequest: `after` is no cursor of this journal.
+
+        """
+        return await self.audience.listen(after)
+
+    def watch(self, record: InvoiceRecord) -> None:
+        """Watch a new invoice, if anybody listens."""
+        self.watcher.watch(record)
+
+    async def aclose(self) -> None:
+        """Let the calls under way come to their end, within limits, then end every task, whichever of them fails to.
+
+        What is remembered stays, and so do the transports.
+        """
+        async with AsyncExitStack() as last_first:
+            last_first.push_async_callback(self.journal.aclose)
+            last_first.push_async_callback(self.payments.aclose)
+            last_first.push_async_callback(self.audience.aclose)
+            last_first.callback(self.router.close)
+            last_first.push_async_callback(self._calls.ended, _LINGER_SECONDS)
+
+    async def _look_up(self) -> None:
+        """Have the server say whose account this is, which `_see_account` hears."""
+        await self.wallets.choose(Deadline.after(CREATE_SECONDS))
+
+    async def _identify(self, at_most_old: timedelta) -> None:
+        """Have the server say whose account this is, unless it did so lately."""
+        await self.wallets.choose(Deadline.after(CREATE_SECONDS), at_most_old=at_most_old)
+
+    def _see_account(self, account: AccountReply) -> None:
+        # A UUID, so the same under every name of the server, and never that of another server's account.
+        self.journal.belongs_to(account.account_id)
+        self.memory.see_tick(account.price)

@@ -1,0 +1,147 @@
+"""Shares accounts among clients: a host may make a new client for every call.
+
+The one piece of global state. Connections, to Flash and to the journal's database, belong to an event loop and close
+with their last client, once its calls have come to their end. Sockets belong to a server and a token, whatever else the
+connection strings say. What is remembered of an account (rates, what its server can do) belongs to the process and
+stays, and so does a journal in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary, finalize
+
+from flash_driver.accounts.account import Account, AccountMemory
+from flash_driver.journal.store import MemoryStore, make_store
+from flash_driver.transports.transport_set import Ways
+
+if TYPE_CHECKING:
+    from flash_driver.journal.store import JournalStore
+    from flash_driver.journal.urls import JournalUrl
+    from flash_driver.settings.account import FlashSettings, ProcessSettings
+
+__all__ = ["Pool", "shared_pool"]
+
+
+@dataclass(slots=True)
+class _OnLoop:
+    """What belongs to one event loop."""
+
+    accounts: dict[tuple[FlashSettings, ProcessSettings], Account] = field(default_factory=dict)
+    stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
+    ways: dict[str, Ways] = field(default_factory=dict)
+    closing: set[Account] = field(default_factory=set)
+
+
+class Pool:
+    """Accounts by what their clients have in common."""
+
+    def __init__(self) -> None:
+        self._memories: dict[tuple[str, JournalUrl], AccountMemory] = {}
+        self._in_memory = MemoryStore()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OnLoop] = WeakKeyDictionary()
+        self._guard = threading.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def acquire(self, user: object, settings: FlashSettings, process: ProcessSettings) -> Account:
+        """Return the account on the running loop, kept open until `release` or until the user is gone."""
+        loop = asyncio.get_running_loop()
+        with self._guard:
+            self._forget_closed_loops()
+            here = self._loops.setdefault(loop, _OnLoop())
+            account = here.accounts.get((settings, process))
+            if account is None:
+                store = self._store(here, process.journal_url)
+                ways = self._ways(here, settings)
+                account = Account(settings, process, self._memory(settings, process), store, ways)
+                here.accounts[settings, process] = account
+        if user not in account.users:
+            # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
+            account.users[user] = gone = finalize(user, self._close_later, loop, account)
+            gone.atexit = False
+        return account
+
+    async def release(self, user: object, account: Account) -> None:
+        """Let go of an account; the last one to do so closes it, also when he is cancelled meanwhile.
+
+        From another event loop than the account's own, closing it is only begun.
+        """
+        if (gone := account.users.pop(user, None)) is not None:
+            gone.detach()
+        with self._guard:
+            home = next((loop for loop, here in self._loops.items() if account in here.accounts.values()), None)
+        if home is asyncio.get_running_loop():
+            if (closing := self._close_if_deserted(home, account)) is not None:
+                await asyncio.shield(closing)
+        elif home is not None:
+            self._close_later(home, account)
+
+    def _close_later(self, loop: asyncio.AbstractEventLoop, account: Account) -> None:
+        with contextlib.suppress(RuntimeError):  # a closed loop has nothing left to close on
+            loop.call_soon_threadsafe(self._close_if_deserted, loop, account)
+
+    def _close_if_deserted(self, loop: asyncio.AbstractEventLoop, account: Account) -> asyncio.Task[None] | None:
+        """Begin to close an account that nobody uses, on its own loop; goes on whatever becomes of who asked."""
+        with self._guard:
+            here = self._loops.get(loop, _OnLoop())
+            key = next((key for key, known in here.accounts.items() if known is account), None)
+            # Listed, because one that is being collected just now still counts in the length.
+            if key is None or list(account.users):
+                return None
+            del here.accounts[key]
+            here.closing.add(account)
+        closing = loop.create_task(self._close(here, account), name="flash-driver closing")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return closing
+
+    async def _close(self, here: _OnLoop, account: Account) -> None:
+        try:
+            await account.aclose()
+        finally:
+            async with contextlib.AsyncExitStack() as unneeded:
+                for each in self._unneeded(here, account):
+                    unneeded.push_async_callback(each.aclose)
+
+    def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | Ways]:
+        """Take out what no account uses any more, now that this one is closed; one that closes may still have calls."""
+        url, fingerprint = account.process.journal_url, account.settings.fingerprint
+        with self._guard:
+            here.closing.discard(account)
+            others = [*here.accounts.values(), *here.closing]
+            unneeded: list[JournalStore | Ways | None] = []
+            if not any(other.process.journal_url == url for other in others):
+                unneeded.append(here.stores.pop(url, None))
+            if not any(other.settings.fingerprint == fingerprint for other in others):
+                unneeded.append(here.ways.pop(fingerprint, None))
+        return [each for each in unneeded if each is not None]
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._loops if loop.is_closed()]:
+            del self._loops[loop]
+
+    def _store(self, here: _OnLoop, url: JournalUrl) -> JournalStore:
+        if url.forgets:
+            return self._in_memory
+        if url not in here.stores:
+            here.stores[url] = make_store(url)
+        return here.stores[url]
+
+    def _ways(self, here: _OnLoop, settings: FlashSettings) -> Ways:
+        if settings.fingerprint not in here.ways:
+            here.ways[settings.fingerprint] = Ways(settings)
+        return here.ways[settings.fingerprint]
+
+    def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:
+        key = (settings.fingerprint, process.journal_url)
+        if key not in self._memories:
+            self._memories[key] = AccountMemory()
+        return self._memories[key]
+
+
+shared_pool: Final = Pool()
+"""The pool of this process."""

@@ -1,0 +1,1 @@
+"""BOLT11 payment requests: decoded, and checked before anybody sees them."""

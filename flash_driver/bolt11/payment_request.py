@@ -1,0 +1,131 @@
+"""BOLT11 payment requests: decoded, and checked before anybody sees them.
+
+Reading is `bolt11_reader`'s, signature and all, whether a person hands it in or the server made it; what is believed of
+the result is decided here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from connection_strings.errors import InvalidReply, InvalidRequest
+from flash_driver.bolt11.reader import read
+
+__all__ = ["PAYMENT_HASH", "PaymentRequest", "decode", "decode_reply"]
+
+_SCHEME: Final = "lightning:"
+PAYMENT_HASH: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+
+_NETWORK_NAMES: Final = {"mainnet": "bitcoin", "bitcoin": "bitcoin"} | {
+    name: name for name in ("testnet", "signet", "regtest")
+}
+_LONGEST: Final = 7089
+"""As many characters as the largest QR code holds; no wallet takes a longer request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """What a BOLT11 says.
+
+    Attributes:
+        bolt11: The text itself, lower case.
+        network: bitcoin, testnet, signet or regtest.
+        payment_hash: Lower-case hex.
+        amount_msat: In millisatoshi, None when the payer chooses.
+        description: Field `d`, None when there is a hash instead.
+        description_hash: Field `h` in lower-case hex, None when there is a text instead.
+        created_at: When it was signed.
+        expires_at: When it stops being payable.
+
+    """
+
+    bolt11: str
+    network: str
+    payment_hash: str
+    amount_msat: int | None
+    description: str | None
+    description_hash: str | None
+    created_at: datetime
+    expires_at: datetime
+
+    def check(
+        self,
+        *,
+        network: str | None,
+        payment_hash: str,
+        amountless: bool,
+        now: datetime,
+    ) -> None:
+        """Compare with what was asked for.
+
+        Raises:
+            InvalidReply: It is for another network or hash, has an amount where none was asked or none where one was,
+                or has expired already.
+
+        """
+        expected = _NETWORK_NAMES.get(network or self.network)
+        if expected is not None and expected != self.network:
+            raise InvalidReply(f"the server made an invoice for the network {self.network}, expected {expected}")
+        if payment_hash != self.payment_hash:
+            raise InvalidReply("the server's invoice has another payment hash than the server said")
+        if amountless and self.amount_msat is not None:
+            raise InvalidReply("the server put an amount into an invoice that was to have none")
+        if not amountless and self.amount_msat is None:
+            raise InvalidReply("the server made an invoice without the amount that was asked for")
+        if self.expires_at <= now:
+            raise InvalidReply("the server made an invoice that has expired already; compare this machine's clock")
+
+
+def decode(bolt11: str) -> PaymentRequest:
+    """Decode a BOLT11 that a person or a host handed in; `lightning:` in front is taken off.
+
+    Raises:
+        InvalidRequest: It is not a BOLT11.
+
+    """
+    if not isinstance(bolt11, str):
+        raise InvalidRequest("bolt11", f"must be the text of a BOLT11, not {type(bolt11).__name__}")
+    text = bolt11.strip()
+    if text[: len(_SCHEME)].lower() == _SCHEME:
+        text = text[len(_SCHEME) :]
+    try:
+        return _decode(text)
+    except ValueError as error:
+        raise InvalidRequest("bolt11", f"is not a BOLT11 payment request ({error})") from None
+
+
+def decode_reply(bolt11: str) -> PaymentRequest:
+    """Decode a BOLT11 that the server sent.
+
+    Raises:
+        InvalidReply: It is not a BOLT11.
+
+    """
+    try:
+        return _decode(bolt11)
+    except ValueError as error:
+        raise InvalidReply(f"the server's invoice is not a BOLT11 ({error})") from None
+
+
+def _decode(bolt11: str) -> PaymentRequest:
+    if len(bolt11) > _LONGEST:
+        raise ValueError("it is too long")
+    found = read(bolt11)
+    try:
+        created_at = datetime.fromtimestamp(found.timestamp_seconds, UTC)
+        expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise ValueError("it expires beyond all time") from None
+    return PaymentRequest(
+        bolt11=bolt11.lower(),
+        network=found.network,
+        payment_hash=found.payment_hash.hex(),
+        amount_msat=found.amount_msat,
+        description=found.description,
+        description_hash=None if found.description_hash is None else found.description_hash.hex(),
+        created_at=created_at,
+        expires_at=expires_at,
+    )

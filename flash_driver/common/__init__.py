@@ -1,0 +1,1 @@
+"""What every room uses: deadlines, logging, tasks, exact JSON. Imports nothing of the driver."""

@@ -1,0 +1,290 @@
+"""The GraphQL operations of Flash: the documents that are sent.
+
+Field and type names are Flash's (flash-api.md 3). A document is parsed by gql and printed once, when it is first used.
+One `ln...` field per document: each costs 120 of the server's complexity limit of 200 (flash-api.md 1.4).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from flash_driver.common import exact_json as wire
+from flash_driver.flash_api.outcomes import Evidence, Kind, Outcome, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphql import DocumentNode
+
+__all__ = [
+    "ACCOUNT",
+    "BALANCE",
+    "FEE_PROBE",
+    "FEE_PROBE_NO_AMOUNT",
+    "INVOICE_CREATE_BTC",
+    "INVOICE_CREATE_NO_AMOUNT",
+    "INVOICE_CREATE_ON_BEHALF",
+    "INVOICE_CREATE_USD",
+    "INVOICE_STATUS",
+    "ME",
+    "MY_UPDATES",
+    "PAY",
+    "PAY_NO_AMOUNT",
+    "PRICE",
+    "PROBE",
+    "TRANSACTIONS",
+    "TRANSACTION_DETAILS",
+    "Document",
+    "Operation",
+]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One GraphQL operation of Flash.
+
+    Attributes:
+        name: Its operation name, also the name in logs.
+        kind: What is at stake when its outcome is not known.
+        source: The GraphQL text.
+        field: The root field whose payload carries the answer; None when several fields are asked for.
+
+    """
+
+    name: str
+    kind: Kind
+    source: str
+    field: str | None = None
+
+    @cached_property
+    def node(self) -> DocumentNode:
+        """The document as gql parsed it; a syntax error shows here."""
+        from gql import gql  # noqa: PLC0415 - gql is loaded with the first request, not with the driver
+
+        return gql(self.source).document
+
+    @cached_property
+    def text(self) -> str:
+        """The text that is sent, printed once: printing is the dearest step of a gql request (gql.md A4)."""
+        from graphql import print_ast  # noqa: PLC0415 - as above
+
+        return print_ast(self.node)
+
+    @cached_property
+    def head(self) -> bytes:
+        """The request as JSON up to its variables, which are all that differs from one to the next."""
+        return wire.write({"query": self.text, "operationName": self.name})[:-1] + b',"variables":'
+
+    def __call__(self, *, repeatable: bool | None = None, **variables: object) -> Operation:
+        """Make an operation of it; a payment is repeatable only when it carries an idempotency key."""
+        safe = self.kind is not Kind.SEND if repeatable is None else repeatable
+        return Operation(self, variables, repeatable=safe)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A document with its variables, ready to be sent.
+
+    Attributes:
+        document: What is asked.
+        variables: The values asked with.
+        repeatable: Whether sending it twice does no more harm than sending it once.
+
+    """
+
+    document: Document
+    variables: Mapping[str, object]
+    repeatable: bool
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The request as GraphQL over HTTP and graphql-transport-ws spell it."""
+        return {
+            "query": self.document.text,
+            "operationName": self.document.name,
+            "variables": self.variables,
+        }
+
+    @property
+    def written(self) -> bytes:
+        """The same as JSON: only the variables are written anew."""
+        return self.document.head + wire.write(self.variables) + b"}"
+
+    def classify(self, evidence: Evidence) -> Outcome:
+        """Decide what became of this operation."""
+        return classify(self.document.kind, self.document.field, evidence)
+
+
+_PRICE_FIELDS: Final = """
+    realtimePrice(currency: "USD") {
+      timestamp
+      btcSatPrice { base offset }
+    }
+"""
+_ME_FIELDS: Final = """
+    globals { network }
+    me {
+      defaultAccount {
+        id
+        defaultWalletId
+        wallets { id walletCurrency isExternal }
+      }
+    }
+"""
+
+PROBE: Final = Document("Probe", Kind.ASK, "query Probe { __typename }")
+"""Harmless; tells whether a socket executes anything but subscriptions (flash-api.md 2)."""
+
+ACCOUNT: Final = Document("Account", Kind.ASK, f"query Account {{ __typename {_ME_FIELDS} {_PRICE_FIELDS} }}", "me")
+"""Everything the first invoice needs, in one request; harmless, so it serves as the probe as well."""
+
+ME: Final = Document("Me", Kind.ASK, f"query Me {{ __typename {_ME_FIELDS} }}", "me")
+"""The same without the price, whose failure would take the whole answer down (its field is non-null)."""
+
+PRICE: Final = Document("Price", Kind.ASK, f"query Price {{ {_PRICE_FIELDS} }}", "realtimePrice")
+
+BALANCE: Final = Document(
+    "Balance",
+    Kind.ASK,
+    """
+    query Balance {
+      me { defaultAccount { id wallets { id walletCurrency isExternal balance } } }
+    }
+    """,
+    "me",
+)
+
+
+def _invoice_create(name: str, field: str, input_type: str) -> Document:
+    return Document(
+        name,
+        Kind.CREATE,
+        f"""
+        mutation {name}($input: {input_type}!) {{
+          {field}(input: $input) {{
+            errors {{ message code }}
+            invoice {{ paymentRequest paymentHash }}
+          }}
+        }}
+        """,
+        field,
+    )
+
+
+INVOICE_CREATE_USD: Final = _invoice_create("InvoiceCreate", "lnUsdInvoiceCreate", "LnUsdInvoiceCreateInput")
+INVOICE_CREATE_ON_BEHALF: Final = _invoice_create(
+    "InvoiceCreateOnBehalf",
+    "lnUsdInvoiceCreateOnBehalfOfRecipient",
+    "LnUsdInvoiceCreateOnBehalfOfRecipientInput",
+)
+"""The one mutation that takes a description hash (flash-api.md 3.4)."""
+INVOICE_CREATE_NO_AMOUNT: Final = _invoice_create(
+    "InvoiceCreateNoAmount", "lnNoAmountInvoiceCreate", "LnNoAmountInvoiceCreateInput"
+)
+INVOICE_CREATE_BTC: Final = _invoice_create("InvoiceCreateBtc", "lnInvoiceCreate", "LnInvoiceCreateInput")
+
+INVOICE_STATUS: Final = Document(
+    "InvoiceStatus",
+    Kind.ASK,
+    """
+    query InvoiceStatus($input: LnInvoicePaymentStatusInput!) {
+      lnInvoicePaymentStatus(input: $input) {
+        errors { message code }
+        status
+      }
+    }
+    """,
+    "lnInvoicePaymentStatus",
+)
+
+MY_UPDATES: Final = Document(
+    "MyUpdates",
+    Kind.ASK,
+    """
+    subscription MyUpdates {
+      myUpdates {
+        errors { message code }
+        update {
+          __typename
+          ... on LnUpdate { paymentHash status walletId }
+          ... on RealtimePrice {
+            timestamp
+            denominatorCurrency
+            btcSatPrice { base offset }
+          }
+        }
+      }
+    }
+    """,
+    "myUpdates",
+)
+
+
+def _payment(name: str, field: str, input_type: str) -> Document:
+    return Document(
+        name,
+        Kind.SEND,
+        f"""
+        mutation {name}($input: {input_type}!) {{
+          {field}(input: $input) {{
+            errors {{ message code }}
+            status
+          }}
+        }}
+        """,
+        field,
+    )
+
+
+PAY: Final = _payment("Pay", "lnInvoicePaymentSend", "LnInvoicePaymentInput")
+PAY_NO_AMOUNT: Final = _payment("PayNoAmount", "lnNoAmountUsdInvoicePaymentSend", "LnNoAmountUsdInvoicePaymentInput")
+"""Has no idempotency key: never repeated (flash-api.md 3.7)."""
+
+
+def _fee_probe(name: str, field: str, input_type: str) -> Document:
+    return Document(
+        name,
+        Kind.ASK,
+        f"""
+        mutation {name}($input: {input_type}!) {{
+          {field}(input: $input) {{
+            errors {{ message code }}
+            amount
+          }}
+        }}
+        """,
+        field,
+    )
+
+
+FEE_PROBE: Final = _fee_probe("FeeProbe", "lnUsdInvoiceFeeProbe", "LnUsdInvoiceFeeProbeInput")
+FEE_PROBE_NO_AMOUNT: Final = _fee_probe(
+    "FeeProbeNoAmount", "lnNoAmountUsdInvoiceFeeProbe", "LnNoAmountUsdInvoiceFeeProbeInput"
+)
+
+TRANSACTIONS: Final = Document(
+    "Transactions",
+    Kind.ASK,
+    """
+    query Transactions($first: Int!) {
+      me { defaultAccount { id transactions(first: $first) { edges { node { id direction createdAt } } } } }
+    }
+    """,
+    "me",
+)
+
+TRANSACTION_DETAILS: Final = Document(
+    "TransactionDetails",
+    Kind.ASK,
+    """
+    query TransactionDetails($input: TransactionDetailsInput!) {
+      transactionDetails(input: $input) {
+        errors { message }
+        transactionDetails { id accountId amount currency status paymentHash paymentPreimage }
+      }
+    }
+    """,
+    "transactionDetails",
+)

@@ -1,0 +1,387 @@
+"""Invoices: created over the right amount, looked up by payment hash."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import (
+    AmountMismatch,
+    BackendUnavailable,
+    InvalidRequest,
+    LightningError,
+    NotSupported,
+    RequestRefused,
+)
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.bolt11.payment_request import PAYMENT_HASH
+from flash_driver.common.deadline import Deadline
+from flash_driver.common.log import get_logger
+from flash_driver.common.once import TellOnce
+from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
+from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, read_price, read_price_time, status_word
+from flash_driver.invoices.request import Minter, WalletMoved
+from flash_driver.invoices.server_clock import ServerClock
+from flash_driver.money.amount_search import Bargain
+from flash_driver.money.rate_book import RateUnknown
+from flash_driver.settings.account import DescriptionHashPolicy
+from flash_driver.transports.call_log import Trail
+from flash_driver.transports.delivery import data_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from connection_strings.lightning import CreateInvoiceParams
+    from flash_driver.flash_api.replies import Currency
+    from flash_driver.invoices.amountless import Receipts
+    from flash_driver.invoices.budget import Budget
+    from flash_driver.invoices.request import Minted
+    from flash_driver.journal.journal import InvoiceRecord, Journal
+    from flash_driver.money.rate_book import RateBook
+    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.transports.router import Router
+    from flash_driver.wallets import ChosenWallet, WalletDirectory
+
+__all__ = ["CREATE_SECONDS", "Invoices"]
+
+CREATE_SECONDS: Final = 4.9
+"""A host gives up after 5 s (flash-api.md 7.4): wallet, fallbacks and corrections together stay below."""
+
+_SERVER_SECONDS: Final = 4.2
+"""How much of that the server may use; the rest is for the journal, which is written last."""
+_TIME_SECONDS: Final = 2.0
+_NANOSECONDS: Final = 10**9
+_EXPIRED_REMEMBERED: Final = 100_000
+_FRESH: Final = timedelta(minutes=1)
+"""How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
+_MSAT_PER_SAT: Final = 1000
+
+_log: Final = get_logger()
+
+
+@dataclass(slots=True)
+class _Order:
+    """One invoice that is wanted.
+
+    Attributes:
+        params: The terms.
+        tolerance_percent: How much more than asked it may be over.
+        deadline: When the server has to have made it.
+        trail: Where its story is told.
+        budgeted: Whether the next request for it was taken out of the budget already.
+
+    """
+
+    params: CreateInvoiceParams
+    tolerance_percent: Decimal
+    deadline: Deadline
+    trail: Trail
+    budgeted: bool
+
+
+class Invoices:
+    """Creates invoices and looks them up; every one is journalled before it is handed out."""
+
+    def __init__(
+        self,
+        *,
+        settings: FlashSettings,
+        process: ProcessSettings,
+        router: Router,
+        wallets: WalletDirectory,
+        rates: Callable[[Currency], RateBook],
+        receipts: Receipts,
+        journal: Journal,
+        budget: Budget,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        steady: Callable[[], int] = time.monotonic_ns,
+        server_clock: ServerClock | None = None,
+    ) -> None:
+        self._settings = settings
+        self._process = process
+        self._router = router
+        self._wallets = wallets
+        self._rates = rates
+        self._receipts = receipts
+        self._journal = journal
+        self._clock = clock
+        self._steady = steady
+        self._server_clock = ServerClock() if server_clock is None else server_clock
+        self._time_asked = False
+        self._tell_once = TellOnce(_log)
+        self._expired_since: dict[str, int] = {}
+        self._minter = Minter(
+            process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
+        )
+
+    # --- create -----------------------------------------------------------------------------------------------------
+
+    async def create(self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None) -> InvoiceRecord:
+        """Create one invoice within the host's time limit.
+
+        Args:
+            params: The terms.
+            tolerance_percent: How much more than asked it may be over; None for what the connection string says.
+
+        Raises:
+            InvalidRequest: The terms make no sense to the server.
+            AmountMismatch: The server makes none over this amount.
+            RateUnknown: Neither the server's price nor an invoice has told the rate.
+            LightningError: It was not created; see the kinds.
+
+        """
+        _check(params)
+        return await self._create(self._order(params, tolerance_percent))
+
+    async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
+        """Create invoices side by side, in the order asked for, if the budget has enough for all.
+
+        Where the rate is not known from invoices yet, the first one goes ahead alone, so that the others can use what
+        it teaches.
+
+        Raises:
+            InvalidRequest: One's terms make no sense; none was created.
+            RateLimited: The budget has not so many left, or never has; none was created.
+            LightningError: One was not created; those that were are listed by `list_invoices`, nothing is lost.
+
+        """
+        for params in many:
+            _check(params)
+        if not many:
+            return []
+        learned = await self._has_learned()  # asked first: an account that can't be looked up costs nothing
+        await self._minter.take_budget(many)
+        ahead = [] if learned else [await self._create(self._order(many[0], budgeted=True))]
+        orders = [self._order(params, budgeted=True) for params in many[len(ahead) :]]
+        rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
+        failures = [result for result in rest if isinstance(result, BaseException)]
+        if failures:
+            failures[0].add_note(f"{len(many) - len(failures)} of {len(many)} invoices were created and are journalled")
+            raise failures[0]
+        return [*ahead, *(result for result in rest if not isinstance(result, BaseException))]
+
+    async def _has_learned(self) -> bool:
+        """Whether invoices of the wallet in use have taught its rate."""
+        wallet = await self._wallets.choose(Deadline.after(_SERVER_SECONDS))
+        return not wallet.currency.in_cents or self._rates(wallet.currency).learned
+
+    def _order(
+        self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None, *, budgeted: bool = False
+    ) -> _Order:
+        amount = "any" if params.amountless else str(params.amount)
+        return _Order(
+            params=params,
+            # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
+            tolerance_percent=self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent,
+            deadline=Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS),
+            trail=Trail(_log.bind(amount=amount), "creating invoice", "invoice created"),
+            budgeted=budgeted,
+        )
+
+    async def _create(self, order: _Order) -> InvoiceRecord:
+        params, trail = order.params, order.trail
+        oldest = _FRESH if params.amountless else None
+        wallet = await self._wallets.choose(order.deadline, trail, at_most_old=oldest)
+        try:
+            minted = await self._mint(order, wallet)
+        except WalletMoved as moved:
+            _log.info("the account has another wallet by now", currency=moved.wallet.currency)
+            try:
+                minted = await self._mint(order, moved.wallet)
+            except WalletMoved:
+                raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
+        if not _commits(params, minted):
+            _log.warning("the invoice carries no description hash", payment_hash=minted.request.payment_hash)
+        record = minted.record(params.description)
+        await self._journal.add_invoice(record)
+        self._server_clock.heard(minted.request.created_at)
+        trail.done(minted.transport, payment_hash=record.payment_hash)
+        return record
+
+    async def _mint(self, order: _Order, wallet: ChosenWallet) -> Minted:
+        """Have an invoice made that will do."""
+        params = order.params
+        if params.amount is None or params.amountless:
+            minted = await self._ask(order, wallet, None)
+            await self._insist_on_hash(params, minted)
+            return minted
+        bargain = Bargain(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
+        if not wallet.currency.in_cents:
+            return await self._mint_sats(order, wallet, bargain)
+        return await self._mint_cents(order, wallet, bargain)
+
+    async def _mint_cents(self, order: _Order, wallet: ChosenWallet, bargain: Bargain) -> Minted:
+        """Ask in cents until the custodian's answer is the amount wanted."""
+        rates = self._rates(wallet.currency)
+        if not rates.known:
+            await self._ask_price(rates, order.deadline)
+        while True:
+            quote = bargain.next_quote(rates)
+            minted = await self._ask(order, wallet, quote.cents)
+            msat = minted.request.amount_msat or 0
+            rates.learn(quote, msat)
+            await self._insist_on_hash(order.params, minted)
+            if bargain.settle(quote, msat):
+                return minted
+            await self._keep_orphan(order.params, minted, "it is over another amount", asked_msat=bargain.asked_msat)
+
+    async def _mint_sats(self, order: _Order, wallet: ChosenWallet, bargain: Bargain) -> Minted:
+        """Ask a BTC wallet, which counts in whole satoshi, once."""
+        asked_msat = bargain.asked_msat
+        sats = -(-asked_msat // _MSAT_PER_SAT)
+        if not bargain.acceptable(sats * _MSAT_PER_SAT):
+            raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
+        minted = await self._ask(order, wallet, Decimal(sats))
+        await self._insist_on_hash(order.params, minted)
+        if not bargain.acceptable(minted.request.amount_msat or 0):
+            await self._keep_orphan(order.params, minted, "it is over another amount", asked_msat=asked_msat)
+            raise AmountMismatch(asked_msat, [minted.request.amount_msat or 0])
+        return minted
+
+    async def _ask(self, order: _Order, wallet: ChosenWallet, minor_units: Decimal | None) -> Minted:
+        """Have one invoice made; what was taken out of the budget beforehand counts for the first request only."""
+        budgeted, order.budgeted = order.budgeted, False
+        return await self._minter.mint(
+            order.params, wallet, minor_units, order.deadline, order.trail, budgeted=budgeted
+        )
+
+    async def _insist_on_hash(self, params: CreateInvoiceParams, minted: Minted) -> None:
+        required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
+        if required and not _commits(params, minted):
+            await self._keep_orphan(params, minted, "it carries no description hash")
+            raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
+
+    async def _keep_orphan(self, params: CreateInvoiceParams, minted: Minted, why: str, **facts: int) -> None:
+        """Journal an invoice that the host will not get."""
+        request = minted.request
+        _log.info(
+            "an invoice is put aside", why=why, payment_hash=request.payment_hash, msat=request.amount_msat, **facts
+        )
+        await self._journal.add_orphan(minted.record(params.description))
+
+    async def _ask_price(self, rates: RateBook, deadline: Deadline) -> None:
+        try:
+            data = data_of(await self._router.perform(PRICE(), deadline), "asking for the price")
+        except (RequestRefused, BackendUnavailable) as error:
+            raise RateUnknown(
+                f"the server gives no price and has made no invoice yet, so satoshi can't be turned into cents: {error}"
+            ) from error
+        rates.see_tick(read_price(data))
+
+    # --- look up ----------------------------------------------------------------------------------------------------
+
+    async def find(self, invoice_id: str, deadline: Deadline) -> InvoiceRecord | None:
+        """Look an invoice up by its payment hash; None only when this driver never made it.
+
+        Raises:
+            LightningError: It can't be found out now how it stands.
+
+        """
+        if PAYMENT_HASH.fullmatch(invoice_id) is None:
+            return None
+        record = await self._journal.find_invoice(invoice_id.lower())
+        if record is None or record.status is not LightningInvoiceStatus.UNPAID:
+            return record
+        return await self.refresh(record, deadline)
+
+    async def refresh(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
+        """Ask the server how an invoice stands, and keep what it says.
+
+        EXPIRED is believed only when the question was asked after the BOLT11's own expiry plus the grace time
+        (flash-api.md 3.5), by what the server's clock says at least or because the server has been saying so for that
+        long. This machine's own clock has no say: it may be fast. A word that is not known is never believed.
+
+        Raises:
+            LightningError: The server can't be asked, or does not say.
+
+        """
+        asked = self._steady()
+        match await self.ask(record, deadline):
+            case InvoiceStatus.PAID:
+                return await self.settle(record, deadline)
+            case InvoiceStatus.EXPIRED if await self._is_final(record, asked, deadline):
+                self._expired_since.pop(record.payment_hash, None)
+                return await self._journal.expire_invoice(record.payment_hash) or record
+        return record
+
+    async def ask(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceStatus:
+        """Ask the server how an invoice stands, and do nothing about it.
+
+        Raises:
+            LightningError: The server can't be asked, or does not say.
+
+        """
+        operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
+        data = data_of(await self._router.perform(operation, deadline), "looking up the invoice")
+        status = read_invoice_status(data)
+        if status is InvoiceStatus.UNKNOWN:
+            self._tell_once(
+                "the server answered with a status that is not known",
+                payment_hash=record.payment_hash,
+                status=status_word(data),
+            )
+        return status
+
+    async def settle(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
+        """Keep that the server said PAID for this very payment hash.
+
+        Raises:
+            LightningError: The amount of an amountless invoice can't be found out now; it stays unpaid until it can.
+
+        """
+        received, preimage = record.amount_msat, None
+        if received is None:
+            receipt = await self._receipts.find(record, deadline)
+            received, preimage = receipt.msat, receipt.preimage
+        settled = await self._journal.settle_invoice(
+            record.payment_hash, paid_at=self._clock(), amount_received_msat=received, preimage=preimage
+        )
+        if settled is None:
+            raise LightningError("the journal has lost an invoice that it had")
+        if settled.paid_at is not None and record.status is LightningInvoiceStatus.UNPAID:
+            _log.info("invoice settled", payment_hash=settled.payment_hash, settle_index=settled.settle_index)
+        return settled
+
+    async def _is_final(self, record: InvoiceRecord, asked: int, deadline: Deadline) -> bool:
+        """Whether the word EXPIRED, in answer to a question of this moment, may be believed.
+
+        The moment of the answer would not do: between the two a payment may land, and a slow process finds out late.
+        """
+        since = self._expired_since.setdefault(record.payment_hash, self._steady())
+        if len(self._expired_since) > _EXPIRED_REMEMBERED:
+            del self._expired_since[next(iter(self._expired_since))]
+        if asked - since >= self._process.expiry_grace_seconds * _NANOSECONDS:
+            return True
+        if not self._server_clock.known and not self._time_asked:
+            await self._ask_time(deadline)
+        return self._server_clock.has_passed(self.final_at(record), asked)
+
+    async def _ask_time(self, deadline: Deadline) -> None:
+        """Learn the server's time, once: who makes no invoice and asks about each a single time has no other way."""
+        self._time_asked = True
+        with contextlib.suppress(LightningError):
+            delivery = await self._router.perform(PRICE(), deadline.at_most(_TIME_SECONDS))
+            data = data_of(delivery, "asking for the time")
+            if (moment := read_price_time(data)) is not None:
+                self._server_clock.heard(moment)
+
+    def final_at(self, record: InvoiceRecord) -> datetime:
+        """When the server's word EXPIRED may be believed at the earliest, by the server's clock."""
+        return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
+
+
+def _commits(params: CreateInvoiceParams, minted: Minted) -> bool:
+    """Whether the BOLT11 commits to the hash that was asked for, if one was."""
+    return params.committed_hash in (None, minted.request.description_hash)
+
+
+def _check(params: CreateInvoiceParams) -> None:
+    try:
+        params.description.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("description", "has half a surrogate pair in it, which is no character") from None

@@ -1,0 +1,250 @@
+"""What a journal keeps, and what every journal can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from decimal import Decimal  # noqa: TC003 - as above
+from typing import TYPE_CHECKING, Final, Protocol
+
+from connection_strings.lightning import (
+    LightningInvoice,
+    LightningInvoiceStatus,
+    LightningPayment,
+    LightningPaymentStatus,
+)
+from connection_strings.money import LightMoney
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from datetime import timedelta
+
+    from flash_driver.journal.wakeup import Bell
+    from flash_driver.settings.account import InvoiceBudget
+
+__all__ = ["PAGE", "InvoiceRecord", "Journal", "PaymentRecord"]
+
+PAGE: Final = 500
+"""How many rows are read at once where there may be very many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceRecord:
+    """An invoice that was made.
+
+    Attributes:
+        amount_msat: The BOLT11's amount in millisatoshi, None when amountless.
+        cents: What was asked for of the server, in cents (satoshi for a BTC wallet); None when amountless.
+        description: The full text, also where the BOLT11 carries a cut one or a hash.
+        settle_index: The place among the settled invoices, counted from one; None while not settled.
+        orphan: Whether the server made it and the host never got it, such as one over another amount than asked.
+
+    """
+
+    payment_hash: str
+    bolt11: str
+    wallet_id: str
+    currency: str
+    amount_msat: int | None
+    cents: Decimal | None
+    description: str
+    created_at: datetime
+    expires_at: datetime
+    status: LightningInvoiceStatus = LightningInvoiceStatus.UNPAID
+    settle_index: int | None = None
+    paid_at: datetime | None = None
+    amount_received_msat: int | None = None
+    preimage: str | None = None
+    orphan: bool = False
+
+    @property
+    def invoice(self) -> LightningInvoice:
+        """The invoice as the host sees it."""
+        received = self.amount_received_msat
+        return LightningInvoice(
+            id=self.payment_hash,
+            payment_hash=self.payment_hash,
+            preimage=self.preimage,
+            bolt11=self.bolt11,
+            status=self.status,
+            amount=None if self.amount_msat is None else LightMoney.from_msat(self.amount_msat),
+            amount_received=None if received is None else LightMoney.from_msat(received),
+            expires_at=self.expires_at,
+            paid_at=self.paid_at,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRecord:
+    """A payment that was attempted.
+
+    Attributes:
+        amount_msat: What the payee gets, in millisatoshi.
+        attempt: Counted from one; a new one is made only after the one before has definitely failed.
+        idempotency_key: What makes the server recognise a repeated request; None where the mutation has none.
+        cents: The amount asked with on an amountless BOLT11, in cents; None otherwise.
+        fee_msat: The fee, as far as it was told; an estimate of a probe is none.
+        failure: Why it failed, in words.
+
+    """
+
+    payment_hash: str
+    bolt11: str
+    wallet_id: str
+    amount_msat: int
+    created_at: datetime
+    attempt: int
+    idempotency_key: str | None
+    cents: Decimal | None = None
+    status: LightningPaymentStatus = LightningPaymentStatus.PENDING
+    fee_msat: int | None = None
+    preimage: str | None = None
+    failure: str | None = None
+
+    @property
+    def payment(self) -> LightningPayment:
+        """The payment as the host sees it."""
+        fee = None if self.fee_msat is None else LightMoney.from_msat(self.fee_msat)
+        amount = LightMoney.from_msat(self.amount_msat)
+        return LightningPayment(
+            id=self.payment_hash,
+            payment_hash=self.payment_hash,
+            bolt11=self.bolt11,
+            status=self.status,
+            created_at=self.created_at,
+            preimage=self.preimage,
+            amount=amount,
+            amount_sent=None if fee is None else amount + fee,
+            fee=fee,
+        )
+
+
+class Journal(Protocol):
+    """Remembers the invoices and payments of one account.
+
+    Every method either happens whole or raises; what it returned has been kept as long as this kind of journal keeps
+    anything.
+    """
+
+    @property
+    def id(self) -> str:
+        """What tells this journal from any other, so that a cursor of one is not used on another."""
+        ...
+
+    @property
+    def bell(self) -> Bell:
+        """Rings when an invoice was settled."""
+        ...
+
+    async def add_invoice(self, record: InvoiceRecord) -> None:
+        """Keep a new invoice, before anybody sees it."""
+        ...
+
+    async def add_orphan(self, record: InvoiceRecord) -> None:
+        """Keep an invoice that the server made and the host will not get: it is no invoice of the host's.
+
+        It is never found, listed, settled or expired as one; `list_orphans` alone tells of it.
+        """
+        ...
+
+    async def list_orphans(self) -> list[InvoiceRecord]:
+        """Return the orphans in the order they were made."""
+        ...
+
+    async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
+        """Return the invoice with this payment hash."""
+        ...
+
+    async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
+        """Return invoices in the order they were made."""
+        ...
+
+    def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:
+        """Yield unpaid invoices, the next to expire first, reading so many at once.
+
+        One that is settled or made meanwhile may or may not be among them.
+        """
+        ...
+
+    async def settle_invoice(
+        self,
+        payment_hash: str,
+        *,
+        paid_at: datetime,
+        amount_received_msat: int,
+        preimage: str | None = None,
+    ) -> InvoiceRecord | None:
+        """Mark an invoice paid and give it the next settle index; None when there is no such invoice.
+
+        Paid is for good: a second call changes nothing and returns what the first one made.
+        """
+        ...
+
+    async def expire_invoice(self, payment_hash: str) -> InvoiceRecord | None:
+        """Mark an unpaid invoice expired; a paid one stays paid."""
+        ...
+
+    async def settled_after(self, settle_index: int, limit: int = 100) -> list[InvoiceRecord]:
+        """Return settled invoices with a higher index than this, in their order."""
+        ...
+
+    async def last_settle_index(self) -> int:
+        """Return the highest settle index given so far, zero for none."""
+        ...
+
+    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
+        """Take so many invoices out of the account's budget: a sliding window shared by all processes on this journal.
+
+        Args:
+            limit: The budget, None for none.
+            now: The time.
+            count: How many, as many as the budget has at the most.
+
+        Returns:
+            None when all were taken; else none was, and they can be taken after this time.
+
+        """
+        ...
+
+    async def block_invoices(self, until: datetime) -> None:
+        """Let nobody take anything out of the budget until then: the server itself has blocked the account.
+
+        A block that lasts longer is not shortened.
+        """
+        ...
+
+    async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
+        """Keep an attempt to pay before a byte of it is sent, and return the attempt that counts.
+
+        When that is the very object given (`is`), it was kept, and this caller alone may send it. When it is another,
+        nothing was kept and nothing may be sent anew: an attempt of this payment hash has not definitely failed, or
+        another process has used this attempt number meanwhile, and that is the attempt returned.
+        """
+        ...
+
+    async def update_payment(self, record: PaymentRecord) -> None:
+        """Keep what became of an attempt; one that is complete stays complete."""
+        ...
+
+    async def find_payment(self, payment_hash: str) -> PaymentRecord | None:
+        """Return the attempt for this payment hash that tells most.
+
+        That is a complete one, else one that may still be under way, else the latest.
+        """
+        ...
+
+    async def payment_attempts(self, payment_hash: str) -> list[PaymentRecord]:
+        """Return every attempt for this payment hash, the first one first."""
+        ...
+
+    async def unresolved_payments(self) -> list[PaymentRecord]:
+        """Return the payments of which it is not known how they ended, in the order they were first attempted."""
+        ...
+
+    async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
+        """Return each payment once, as `find_payment` does, in the order they were first attempted."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of files and connections."""
+        ...

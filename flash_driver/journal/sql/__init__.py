@@ -1,0 +1,1 @@
+"""The durable journal: SQLite and PostgreSQL, with the same tables and statements."""

@@ -1,0 +1,153 @@
+"""Hears that another process has settled an invoice, and rings.
+
+PostgreSQL tells by LISTEN/NOTIFY; a SQLite file is looked at, which costs microseconds. Nothing depends on hearing
+every single time: whoever waits is also woken each time hearing begins anew, and every few seconds besides, and then
+reads what he has missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from typing import TYPE_CHECKING, Final, Protocol
+
+from flash_driver.common.log import get_logger
+from flash_driver.journal.errors import explain
+from flash_driver.journal.sql.engine import PATIENCE_SECONDS
+from flash_driver.journal.sql.schema import CHANNEL
+from flash_driver.journal.sql.transactions import PostgresqlDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+    from typing import Any
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from flash_driver.journal.sql.transactions import SqliteDatabase
+    from flash_driver.journal.urls import JournalUrl
+
+__all__ = ["PostgresEar", "Ringer", "SqliteEar", "make_ringer"]
+
+_LOOK_SECONDS: Final = 0.1
+"""How often a SQLite file is looked at."""
+
+_SAFETY_SECONDS: Final = 5.0
+"""How often everybody is woken, and PostgreSQL's connection is tried, though nothing was heard."""
+
+_PAUSE_SECONDS: Final = 1.0
+"""How long after a failure hearing is tried again."""
+
+_log: Final = get_logger(part="journal")
+
+
+class _Ear(Protocol):
+    """Listens to one kind of database."""
+
+    async def listen(self, ring: Callable[[int | None], None]) -> None:
+        """Ring for as long as it goes well; ends with an error when it no longer does."""
+        ...
+
+
+class Ringer:
+    """Keeps an ear on the database while the store is open, from the first time that somebody waits.
+
+    Args:
+        journal: Which database.
+        ear: How to listen to it.
+        ring: Wakes who waits for settlements of an account, or (None) of any.
+
+    """
+
+    def __init__(self, journal: JournalUrl, ear: _Ear, ring: Callable[[int | None], None]) -> None:
+        self._journal = journal
+        self._ear = ear
+        self._ring = ring
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Begin to listen; does nothing when that is done already."""
+        if self._task is None and not self._closed:
+            self._task = asyncio.create_task(self._listen(), name="flash-driver journal bell")
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        heard = True
+        while True:
+            try:
+                await self._ear.listen(self._ring)
+            except Exception as error:
+                explained = explain(error, self._journal)
+                if explained is None:
+                    raise
+                # Logged once for each time that it breaks off, not once for each attempt.
+                if heard:
+                    _log.warning(
+                        "other processes' settlements are not heard of now, looking instead", why=str(explained)
+                    )
+                heard = False
+            self._ring(None)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class SqliteEar:
+    """Asks a SQLite file whether anybody has written to it, which is a look at memory shared by its users."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def listen(self, ring: Callable[[int | None], None]) -> None:
+        """Ring after each change, whoever made it and whatever it was."""
+        with contextlib.closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as connection:
+            clock = asyncio.get_running_loop().time
+            seen, rung_at = None, 0.0
+            while True:
+                version = connection.execute("PRAGMA data_version").fetchone()
+                if version != seen or clock() - rung_at >= _SAFETY_SECONDS:
+                    seen, rung_at = version, clock()
+                    ring(None)
+                await asyncio.sleep(_LOOK_SECONDS)
+
+
+class PostgresEar:
+    """Holds a connection that PostgreSQL tells of each settlement."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def listen(self, ring: Callable[[int | None], None]) -> None:
+        """Ring for the account that each notification names."""
+        async with self._engine.connect() as connection:
+            wire: Any = (await connection.get_raw_connection()).driver_connection
+            lost = asyncio.Event()
+            wire.add_termination_listener(lambda _wire: lost.set())
+            try:
+                await wire.add_listener(CHANNEL, lambda _wire, _pid, _channel, account: ring(int(account)))
+                while True:
+                    ring(None)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_SAFETY_SECONDS):
+                            await lost.wait()
+                            raise ConnectionError("the database server closed the connection")
+                    # A connection that has silently died would go on looking fine.
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        await wire.execute("SELECT 1")
+            finally:
+                wire.terminate()
+                await connection.invalidate()
+
+
+def make_ringer(
+    journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, ring: Callable[[int | None], None]
+) -> Ringer:
+    """Return what rings for a database; it begins when somebody waits."""
+    ear: _Ear = PostgresEar(database.engine) if isinstance(database, PostgresqlDatabase) else SqliteEar(database.path)
+    return Ringer(journal, ear, ring)

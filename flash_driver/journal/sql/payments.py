@@ -1,0 +1,98 @@
+"""Payments in a database: one row for each attempt, read and written inside a transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import case, func, insert, select, update
+
+from connection_strings.lightning import LightningPaymentStatus
+from flash_driver.journal.rules import DEFINITE, WEIGHT, counting_attempt, telling_attempt
+from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from flash_driver.journal.journal import PaymentRecord
+
+__all__ = ["PaymentRows"]
+
+_WEIGHT: Final = case(
+    *((payments.c.status == status, weight) for status, weight in WEIGHT.items()),
+)
+
+
+class PaymentRows:
+    """The attempts to pay of one account.
+
+    Args:
+        account: The account's number in the store.
+        lock: Keeps everybody else from changing the account until the transaction ends.
+
+    """
+
+    def __init__(self, account: int, lock: Callable[[Connection], object]) -> None:
+        self._account = account
+        self._lock = lock
+
+    def begin(self, connection: Connection, record: PaymentRecord) -> PaymentRecord:
+        """Add an attempt unless one counts already; return the one that counts."""
+        self._lock(connection)
+        counted = counting_attempt(self.attempts(connection, record.payment_hash), record)
+        if counted is record:
+            connection.execute(insert(payments).values(account=self._account, **values_of(record)))
+        return counted
+
+    def update(self, connection: Connection, record: PaymentRecord) -> None:
+        """Write down what became of an attempt, unless it is known to be complete."""
+        self._lock(connection)
+        connection.execute(
+            update(payments)
+            .where(
+                payments.c.account == self._account,
+                payments.c.payment_hash == record.payment_hash,
+                payments.c.attempt == record.attempt,
+                payments.c.status != LightningPaymentStatus.COMPLETE,
+            )
+            .values(values_of(record))
+        )
+
+    def attempts(self, connection: Connection, payment_hash: str) -> list[PaymentRecord]:
+        """Return every attempt for this payment hash, the first one first."""
+        query = (
+            select(*PAYMENT_COLUMNS)
+            .where(payments.c.account == self._account, payments.c.payment_hash == payment_hash)
+            .order_by(payments.c.attempt)
+        )
+        return [read_payment(row) for row in connection.execute(query)]
+
+    def telling(self, connection: Connection, payment_hash: str) -> PaymentRecord | None:
+        """Return the attempt that tells most."""
+        return telling_attempt(self.attempts(connection, payment_hash))
+
+    def listed(self, connection: Connection, *, definite: bool | None, offset: int = 0) -> list[PaymentRecord]:
+        """Return the telling attempt of each payment in the order they were first attempted.
+
+        Args:
+            connection: The transaction.
+            definite: Whether only those that have ended, only those that have not, or (None) all.
+            offset: How many to pass over.
+
+        """
+        of_one: dict[str, Any] = {"partition_by": payments.c.payment_hash}
+        ranked = (
+            select(
+                *PAYMENT_COLUMNS,
+                func.row_number().over(order_by=(_WEIGHT.desc(), payments.c.attempt.desc()), **of_one).label("place"),
+                func.min(payments.c.id).over(**of_one).label("first"),
+            )
+            .where(payments.c.account == self._account)
+            .subquery()
+        )
+        query = select(ranked).where(ranked.c.place == 1)
+        if definite is not None:
+            ended = ranked.c.status.in_(DEFINITE)
+            query = query.where(ended if definite else ~ended)
+        return [read_payment(row) for row in connection.execute(query.order_by(ranked.c.first).offset(offset))]

@@ -1,0 +1,212 @@
+"""The tables of a durable journal, the same in SQLite and PostgreSQL.
+
+Columns of `invoices` and `payments` have the names of the records' fields; `migrations` says how the tables came to be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.journal.journal import InvoiceRecord, PaymentRecord
+
+if TYPE_CHECKING:
+    from sqlalchemy import Dialect, Row
+
+__all__ = [
+    "CHANNEL",
+    "INVOICE_COLUMNS",
+    "PAYMENT_COLUMNS",
+    "Exactly",
+    "Moment",
+    "Words",
+    "accounts",
+    "invoices",
+    "logins",
+    "metadata",
+    "payments",
+    "read_invoice",
+    "read_payment",
+    "spent",
+    "values_of",
+    "version",
+]
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime, kept in UTC; SQLite has no zones, so there it is UTC by agreement."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive times, which nobody can place."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("the journal keeps aware datetimes only")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as the base has it
+        """Give the zone back."""
+        return value if value is None or value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+class Exactly(TypeDecorator[Decimal]):
+    """A Decimal as text, digit for digit."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as the base has it
+        """Write it out."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 - as the base has it
+        """Read it back."""
+        return None if value is None else Decimal(value)
+
+
+class Words(TypeDecorator[str]):
+    """Text of other people's making: what no database takes (NUL, half a surrogate pair) becomes a replacement mark."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - as the base has it
+        """Replace what can't be kept."""
+        if value is None:
+            return None
+        return value.replace("\x00", "\ufffd").encode(errors="replace").decode()
+
+
+def _status(kind: type[LightningInvoiceStatus | LightningPaymentStatus]) -> Enum:
+    return Enum(
+        kind, native_enum=False, create_constraint=False, length=16, values_callable=lambda e: [m.value for m in e]
+    )
+
+
+CHANNEL: Final = "flash_journal"
+"""Where PostgreSQL is told that an account's invoice was settled."""
+
+metadata: Final = MetaData()
+
+version: Final = Table("flash_journal", metadata, Column("version", Integer, nullable=False))
+"""One row: which version of the schema this is."""
+
+_Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+accounts: Final = Table(
+    "flash_accounts",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("scope", String, nullable=False, unique=True),
+    Column("journal_id", String, nullable=False),
+    Column("last_settle_index", BigInteger, nullable=False),
+    Column("blocked_until", Moment),
+)
+"""An account, by the UUID that its server gave it. Whoever changes what belongs to it locks this row first."""
+
+logins: Final = Table(
+    "flash_logins",
+    metadata,
+    Column("fingerprint", String, primary_key=True),
+    Column("account", ForeignKey(accounts.c.id), nullable=False),
+)
+"""Which account a credential opens, so that the journal can be read without asking the server."""
+
+invoices: Final = Table(
+    "flash_invoices",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account", ForeignKey(accounts.c.id), nullable=False),
+    Column("payment_hash", String, nullable=False),
+    Column("bolt11", String, nullable=False),
+    Column("wallet_id", String, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("amount_msat", BigInteger),
+    Column("cents", Exactly),
+    Column("description", Words, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("status", _status(LightningInvoiceStatus), nullable=False),
+    Column("settle_index", BigInteger),
+    Column("paid_at", Moment),
+    Column("amount_received_msat", BigInteger),
+    Column("preimage", String),
+    Column("orphan", Boolean, nullable=False),
+    UniqueConstraint("account", "payment_hash"),
+    UniqueConstraint("account", "settle_index"),
+    Index("flash_invoices_pending", "account", "status", "expires_at", "id"),
+)
+
+spent: Final = Table(
+    "flash_spent",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account", ForeignKey(accounts.c.id), nullable=False, index=True),
+    Column("spent_at", Moment, nullable=False),
+)
+"""The budget of new invoices: one row for each that still counts."""
+
+payments: Final = Table(
+    "flash_payments",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("account", ForeignKey(accounts.c.id), nullable=False),
+    Column("payment_hash", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("bolt11", String, nullable=False),
+    Column("wallet_id", String, nullable=False),
+    Column("amount_msat", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("idempotency_key", String),
+    Column("cents", Exactly),
+    Column("status", _status(LightningPaymentStatus), nullable=False),
+    Column("fee_msat", BigInteger),
+    Column("preimage", String),
+    Column("failure", Words),
+    UniqueConstraint("account", "payment_hash", "attempt"),
+)
+"""One row for each attempt to pay."""
+
+_INVOICE_FIELDS: Final = [field.name for field in fields(InvoiceRecord)]
+_PAYMENT_FIELDS: Final = [field.name for field in fields(PaymentRecord)]
+
+INVOICE_COLUMNS: Final = [invoices.c[name] for name in _INVOICE_FIELDS]
+PAYMENT_COLUMNS: Final = [payments.c[name] for name in _PAYMENT_FIELDS]
+
+
+def read_invoice(row: Row[Any]) -> InvoiceRecord:
+    """Make a record of a row that holds `INVOICE_COLUMNS`."""
+    return InvoiceRecord(**{name: getattr(row, name) for name in _INVOICE_FIELDS})
+
+
+def read_payment(row: Row[Any]) -> PaymentRecord:
+    """Make a record of a row that holds `PAYMENT_COLUMNS`."""
+    return PaymentRecord(**{name: getattr(row, name) for name in _PAYMENT_FIELDS})
+
+
+def values_of(record: InvoiceRecord | PaymentRecord) -> dict[str, Any]:
+    """Return the columns that a record fills."""
+    return {field.name: getattr(record, field.name) for field in fields(record)}

@@ -1,0 +1,79 @@
+"""Getting an invoice over the amount wanted from a server that is asked in cents: ask, compare, ask again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import AmountMismatch, InvalidRequest
+from flash_driver.common.decimals import exactly
+
+if TYPE_CHECKING:
+    from flash_driver.money.rate_book import Quote, RateBook
+
+__all__ = ["MOST_REQUESTS", "Bargain"]
+
+MOST_REQUESTS: Final = 3
+
+_MAX_CENTS: Final = Decimal(10) ** 13
+"""What the server's scalars take at the most (flash-api.md 4)."""
+
+
+class Bargain:
+    """The requests for one invoice.
+
+    Args:
+        asked_msat: The amount wanted, in millisatoshi.
+        tolerance_percent: How much more it may be; None where it has to be that very amount (LUD-06). Never less.
+
+    """
+
+    def __init__(self, asked_msat: int, tolerance_percent: Decimal | None) -> None:
+        self.asked_msat = asked_msat
+        with exactly():
+            self._most = None if tolerance_percent is None else asked_msat * (1 + tolerance_percent / 100)
+        self._tries: list[tuple[Quote, int]] = []
+
+    def next_quote(self, rates: RateBook) -> Quote:
+        """Return what to ask for now.
+
+        Raises:
+            AmountMismatch: Nothing that could still be asked for leads to the amount.
+            InvalidRequest: The amount is less than the server can charge, or more.
+            RateUnknown: Nothing is known of the rate.
+
+        """
+        if len(self._tries) == MOST_REQUESTS or self._between_neighbours:
+            raise AmountMismatch(self.asked_msat, [msat for _, msat in self._tries])
+        quote = self._not_again(rates.quote(self.asked_msat, most=self._most))
+        if quote.cents <= 0:
+            raise InvalidRequest("amount", "is less than the smallest fraction of a cent that Flash can charge")
+        if quote.cents > _MAX_CENTS:
+            raise InvalidRequest("amount", "is more than Flash can put into an invoice")
+        return quote
+
+    def settle(self, quote: Quote, msat: int) -> bool:
+        """Take in the amount of the invoice that a quote led to, and say whether it will do."""
+        self._tries.append((quote, msat))
+        return self.acceptable(msat)
+
+    def acceptable(self, msat: int) -> bool:
+        """Whether an invoice over this amount will do."""
+        return msat == self.asked_msat if self._most is None else self.asked_msat <= msat <= self._most
+
+    @property
+    def _between_neighbours(self) -> bool:
+        """Whether two requests that differ by the smallest unit led to too little and to too much."""
+        below = [quote for quote, msat in self._tries if msat < self.asked_msat]
+        above = [quote for quote, msat in self._tries if msat > self.asked_msat]
+        with exactly():
+            return any(0 < more.cents - less.cents <= more.unit for less in below for more in above)
+
+    def _not_again(self, quote: Quote) -> Quote:
+        """Move a request that was made already by the smallest unit in the direction that it missed."""
+        for tried, msat in self._tries:
+            if tried.cents == quote.cents:
+                with exactly():
+                    return replace(quote, cents=quote.cents + (quote.unit if msat < self.asked_msat else -quote.unit))
+        return quote

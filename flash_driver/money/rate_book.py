@@ -1,0 +1,347 @@
+"""Satoshi to cents and back: what the server's custodian charges, learned from the invoices it makes.
+
+Flash is asked in US cents and its custodian decides the amount at a rate of its own (flash-api.md 6), which it never
+tells. Twelve theories of it (`rate_theory.py`: three of its rounding, times four of its motion) run side by side, each
+judged by how well it foretold the invoices so far; the best one quotes. Before the first invoice the server's price
+has to do.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import LightningError
+from flash_driver.common.decimals import exactly
+from flash_driver.common.log import get_logger
+from flash_driver.money.price_history import MINUTE, PricePath, moment_of, plausible_change
+from flash_driver.money.rate_model import Interval, Rounding, School, Sighting, Theory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flash_driver.flash_api.replies import PriceTick
+
+__all__ = ["Quote", "RateBook", "RateUnknown"]
+
+_MSAT_PER_SAT: Final = 1000
+_FINEST_STEP_MSAT: Final = 1
+_COARSE_STEP_MSAT: Final = 1000
+_SAFE_DIGITS: Final = 15
+"""The server reads numbers as doubles, which hold so many digits."""
+_MAX_CENTS_PER_SAT: Final = Decimal(10) ** 6
+_MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
+_FARTHEST_FROM_PRICE: Final = Decimal("0.2")
+_PRICE_GOOD_FOR: Final = 60 * MINUTE
+_AGES_AFTER: Final = 10 * MINUTE
+_SAME_MOMENT: Final = 50_000
+_LONGEST_TRIP: Final = 5_000_000
+_FARTHEST_AHEAD: Final = timedelta(minutes=5)
+"""A price from further in the future is refused: every later one would count as older than it."""
+_PRICE_TO_PAY_AT: Final = timedelta(seconds=60)
+"""How long ago the server may have said the price that money is sent at."""
+
+_log: Final = get_logger()
+
+
+class RateUnknown(LightningError):
+    """Neither the server's price nor any invoice has told the rate yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """How many cents to ask for.
+
+    Attributes:
+        cents: The request, with as many decimals as the server resolves.
+        unit: The smallest difference between two requests.
+        at: When it was made, in microseconds.
+        learned: Whether it rests on invoices of this server, rather than on its price indication.
+
+    """
+
+    cents: Decimal
+    unit: Decimal
+    at: int
+    learned: bool
+
+
+class RateBook:
+    """The rate of one server for one currency; threads may share it.
+
+    Args:
+        decimals: How many decimals of a cent the server resolves (flash-api.md 6: USD 6, USDT 4).
+        clock: The present time.
+
+    """
+
+    def __init__(self, decimals: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._unit = Decimal(1).scaleb(-decimals)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._tick: PriceTick | None = None
+        self._told_at: datetime | None = None
+        self._suspect_tick: PriceTick | None = None
+        self._price = PricePath()
+        self._schools = tuple(School(rounding, self._price) for rounding in Rounding)
+        self._step_msat = _COARSE_STEP_MSAT
+        self._suspect: Sighting | None = None
+        self._learned_at: datetime | None = None
+        self._taught: Sighting | None = None
+        self._half_trip = 0
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> bool:
+        """Whether anything can be quoted."""
+        return self._tick is not None or self._learned_at is not None
+
+    @property
+    def learned(self) -> bool:
+        """Whether invoices have taught the custodian's rate, rather than only the price being known."""
+        return self._learned_at is not None
+
+    @property
+    def cents_per_sat(self) -> tuple[Decimal, datetime]:
+        """The market's rate now, and when it was learned: the server's price, else that of the last invoices.
+
+        Raises:
+            RateUnknown: Nothing is known yet.
+
+        """
+        with self._lock:
+            if self._tick is not None:
+                return self._tick.cents_per_sat, self._tick.time
+            return self._custodians_rate()
+
+    def to_msat(self, cents: Decimal) -> int:
+        """Return what an amount of cents is worth at the market's rate, rounded down to whole millisatoshi.
+
+        Raises:
+            RateUnknown: Nothing is known yet.
+
+        """
+        with exactly():
+            return int(cents * _MSAT_PER_SAT / self.cents_per_sat[0])
+
+    def paid_msat(self, cents: Decimal) -> int:
+        """Return what somebody paid in so that cents arrived: at the custodian's rate, where that is known.
+
+        Raises:
+            RateUnknown: Nothing is known yet.
+
+        """
+        with self._lock, exactly():
+            return int((cents * _MSAT_PER_SAT / self._custodians_rate()[0]).to_integral_value(ROUND_HALF_EVEN))
+
+    # --- paying -----------------------------------------------------------------------------------------------------
+
+    def cents_to_pay(self, msat: int) -> Decimal:
+        """Return what to send so that this amount arrives: at the server's price of now, and at no other rate.
+
+        What invoices taught is the rate of receiving, which lies on the other side of the price.
+
+        Raises:
+            RateUnknown: The server has not told its price within the last minute, or it has just jumped.
+
+        """
+        with self._lock, exactly():
+            exact = msat * self._price_to_pay_at() / _MSAT_PER_SAT
+            return exact.quantize(self._unit_of(exact), ROUND_HALF_EVEN)
+
+    def fee_msat(self, cents: Decimal) -> int:
+        """Return what a fee in cents is worth at the server's price of now, rounded up to whole millisatoshi.
+
+        Raises:
+            RateUnknown: The server has not told its price within the last minute, or it has just jumped.
+
+        """
+        with self._lock, exactly():
+            return int((cents * _MSAT_PER_SAT / self._price_to_pay_at()).to_integral_value(ROUND_CEILING))
+
+    def _price_to_pay_at(self) -> Decimal:
+        # By our own clock: the server's may go differently.
+        told_now = self._told_at is not None and abs(self._clock() - self._told_at) <= _PRICE_TO_PAY_AT
+        if self._tick is None or not told_now:
+            raise RateUnknown("the server does not tell its price now, and money is sent at no older one")
+        if self._suspect_tick is not None:
+            raise RateUnknown("the server's price has jumped, and money is sent at it only when it is confirmed")
+        return self._tick.cents_per_sat
+
+    # --- learning ---------------------------------------------------------------------------------------------------
+
+    def see_tick(self, tick: PriceTick | None) -> None:
+        """Take in the server's price; an absurd or older one changes nothing.
+
+        One that is far from the last is believed only when the next one confirms it, one from the future never.
+        """
+        if tick is None or not _is_price(tick.cents_per_sat):
+            return
+        with self._lock:
+            self._see_tick(tick)
+
+    def _see_tick(self, tick: PriceTick) -> None:
+        now = self._clock()
+        if tick.time - now > _FARTHEST_AHEAD:
+            _log.warning("the server's price is dated in the future, not believed")
+            return
+        if self._tick is not None:
+            if tick == self._tick:
+                self._told_at = now
+                return
+            if tick.time < self._tick.time:
+                return
+            if not self._follows(tick, self._tick):
+                confirmed = self._suspect_tick is not None and self._follows(tick, self._suspect_tick)
+                if not confirmed or tick == self._suspect_tick:
+                    _log.warning("the server's price is far from its last one, not believed yet")
+                    self._suspect_tick = tick
+                    return
+        self._tick, self._told_at, self._suspect_tick = tick, now, None
+        # By our own clock: the server's has whole seconds only, and may go differently.
+        self._price.add(moment_of(now), tick.cents_per_sat)
+
+    def learn(self, quote: Quote, msat: int) -> None:
+        """Take in the amount, in millisatoshi, of the invoice that a quote led to; an absurd one changes nothing."""
+        if msat <= 0 or quote.cents <= 0:
+            return
+        with self._lock:
+            self._learn(quote, msat)
+
+    def _learn(self, quote: Quote, msat: int) -> None:
+        now = self._now()
+        trip = min(_LONGEST_TRIP, max(0, now - quote.at))
+        self._half_trip += (trip // 2 - self._half_trip) // (4 if self._half_trip else 1)
+        if msat % _COARSE_STEP_MSAT:
+            self._step_msat = _FINEST_STEP_MSAT
+        with exactly():
+            sighting = Sighting(now - trip // 2, quote.cents, msat, self._step_msat)
+            if not self._taught_by_another(sighting) and self._credible(sighting):
+                self._teach(sighting)
+                self._learned_at = self._clock()
+                self._taught = sighting
+
+    def _taught_by_another(self, sighting: Sighting) -> bool:
+        """Whether an invoice of the same moment, at least as large, has shown all that this one can.
+
+        Only one that came as foretold has nothing to add; so many invoices at once cost one lesson.
+        """
+        taught = self._taught
+        if taught is None or abs(sighting.at - taught.at) > _SAME_MOMENT or sighting.msat > taught.msat:
+            return False
+        theory = self._best(sighting.at)
+        forecast = None if theory is None else theory.forecast(sighting.at)
+        return (
+            theory is not None and forecast is not None and sighting.rate(theory.rounding).common(forecast) is not None
+        )
+
+    # --- quoting ----------------------------------------------------------------------------------------------------
+
+    def quote(self, msat: int, *, most: Decimal | None = None) -> Quote:
+        """Return the cents that should come to this amount.
+
+        Args:
+            msat: The amount wanted, more than zero.
+            most: What it may come to at the most where it must not come to less; None to aim at the amount alone.
+
+        Raises:
+            RateUnknown: Nothing is known yet.
+
+        """
+        with self._lock, exactly():
+            now = self._now()
+            theory = self._best(now)
+            forecast = None if theory is None else theory.forecast(now + self._half_trip)
+            if theory is None or forecast is None:
+                exact = msat * self.cents_per_sat[0] / _MSAT_PER_SAT
+            else:
+                target = msat + theory.rounding.value * self._step_msat
+                if most is not None:
+                    highest = most // self._step_msat * self._step_msat
+                    target += min(self._caution(theory, forecast, msat), max(Decimal(0), highest - msat) / 2)
+                exact = target * forecast.middle
+            unit = self._unit_of(exact)
+            rounding = ROUND_HALF_EVEN if most is None else ROUND_CEILING
+            return Quote(exact.quantize(unit, rounding), unit, now, learned=forecast is not None)
+
+    def _unit_of(self, cents: Decimal) -> Decimal:
+        """The smallest difference that the server sees in so many cents."""
+        return max(self._unit, Decimal(1).scaleb(cents.adjusted() + 1 - _SAFE_DIGITS))
+
+    def _caution(self, theory: Theory, forecast: Interval, msat: int) -> Decimal:
+        """How far above the amount to aim, in msat, so as not to end below: nothing while the rounding forgives it."""
+        doubt = msat * (2 * theory.unrest + (forecast.high - forecast.low) / (forecast.high + forecast.low))
+        return max(Decimal(0), doubt - Decimal(self._step_msat) / 2)
+
+    def _best(self, now: int) -> Theory | None:
+        """The theory that did best; after a while without invoices, of those that follow the price."""
+        if self._learned_at is None:
+            return None
+        learned_at = moment_of(self._learned_at)
+        aged = now - learned_at > _AGES_AFTER and bool(self._price) and self._price.latest[0] > learned_at
+        return min(self._schools, key=lambda school: school.cost).best(following_price=aged)
+
+    def _teach(self, sighting: Sighting) -> None:
+        missed = [school.see(sighting) for school in self._schools]
+        known = [steps for steps in missed if steps is not None]
+        if known and min(known) <= 1:
+            for school, steps in zip(self._schools, known, strict=True):
+                school.judge(steps)
+
+    def _custodians_rate(self) -> tuple[Decimal, datetime]:
+        with exactly():
+            theory = self._best(self._now())
+            forecast = None if theory is None else theory.forecast(self._now())
+            if forecast is not None and self._learned_at is not None:
+                return forecast.middle * _MSAT_PER_SAT, self._learned_at
+        if self._tick is not None:
+            return self._tick.cents_per_sat, self._tick.time
+        raise RateUnknown(
+            "the server gives no price and has made no invoice yet, so satoshi can't be turned into cents"
+        )
+
+    # --- what is believed -------------------------------------------------------------------------------------------
+
+    def _credible(self, sighting: Sighting) -> bool:
+        """Whether an invoice may teach: near the price, and near what was learned or confirmed by the next one."""
+        if self._price and sighting.at - self._price.latest[0] < _PRICE_GOOD_FOR:
+            price = Interval(self._price.latest[1], self._price.latest[1]).scaled(Decimal(1) / _MSAT_PER_SAT)
+            if price.widened(_FARTHEST_FROM_PRICE).common(sighting.any_rate) is None:
+                _log.warning("the custodian's rate is far from the server's price, not believed")
+                return False
+        if self._learned_at is None or self._foreseen(sighting):
+            self._suspect = None
+            return True
+        suspect, self._suspect = self._suspect, sighting
+        if suspect is not None:
+            band = plausible_change(sighting.at - suspect.at)
+            return suspect.any_rate.widened(band).common(sighting.any_rate) is not None
+        _log.warning("the custodian's rate is far from its last one, not believed yet")
+        return False
+
+    def _foreseen(self, sighting: Sighting) -> bool:
+        assert self._learned_at is not None  # noqa: S101 - for the type checker; callers asked
+        band = plausible_change(sighting.at - moment_of(self._learned_at))
+        forecasts = (theory.forecast(sighting.at) for school in self._schools for theory in school.theories)
+        return any(
+            forecast is not None and forecast.widened(band).common(sighting.any_rate) is not None
+            for forecast in forecasts
+        )
+
+    @staticmethod
+    def _follows(tick: PriceTick, before: PriceTick) -> bool:
+        elapsed = moment_of(tick.time) - moment_of(before.time)
+        with exactly():
+            return abs(tick.cents_per_sat / before.cents_per_sat - 1) <= plausible_change(elapsed)
+
+    def _now(self) -> int:
+        return moment_of(self._clock())
+
+
+def _is_price(cents_per_sat: Decimal) -> bool:
+    """Whether a number may be a price at all, and is not zero, negative, infinite, no number, or far beyond reason."""
+    return cents_per_sat.is_finite() and _MIN_CENTS_PER_SAT <= cents_per_sat <= _MAX_CENTS_PER_SAT

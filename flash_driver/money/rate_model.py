@@ -1,0 +1,221 @@
+"""Guesses at how the custodian works, each tried against every invoice it makes.
+
+The custodian turns `c` cents into `c / rate` millisatoshi and rounds that to a step of its own. It tells neither rate
+nor rounding. Each BOLT11 proves something of the rate under a given guess at the rounding: rounded to the nearest step,
+`m` millisatoshi mean that the exact result lay between `m - step/2` and `m + step/2`; rounded down, between `m` and
+`m + step`. Large invoices prove many digits, small ones few; a guess keeps what all of them together prove, as an
+interval, and starts anew when an invoice contradicts it.
+
+How the custodian rounds never changes and shows only in invoices that were foretold to a step; how its rate moves
+changes with the market and shows in all. So each rounding has a school of theories about the motion: the theories of
+a school are judged by the last few invoices, the schools by many more, and by those near misses only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from flash_driver.money.price_history import PricePath, plausible_change
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Interval", "Motion", "Rounding", "School", "Sighting", "Theory"]
+
+_MEMORY_OF_MOTION: Final = 12
+_MEMORY_OF_ROUNDING: Final = 1000
+"""Over about how many invoices theories, and schools, are judged."""
+_LEAST_SHARE: Final = Decimal("0.001")
+"""No rounding makes an invoice a thousand times what it exactly came to."""
+
+
+class Rounding(Enum):
+    """How the custodian gets to its step; the value is where the middle of what it rounds to `m` lies, in steps."""
+
+    NEAREST = Decimal(0)
+    DOWN = Decimal("0.5")
+    UP = Decimal("-0.5")
+
+
+class Motion(Enum):
+    """How the custodian's rate moves between two invoices."""
+
+    WITH_PRICE = "as the server's price does, from tick to tick"
+    STILL = "not at all"
+    WITH_PRICE_TREND = "as the server's price does, and between ticks as it did before"
+    OWN_TREND = "as it moved before"
+
+    @property
+    def follows_price(self) -> bool:
+        """Whether the server's price has a part in it."""
+        return self in (Motion.WITH_PRICE, Motion.WITH_PRICE_TREND)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The rate lies in here, in cents per millisatoshi; or an amount does, in millisatoshi."""
+
+    low: Decimal
+    high: Decimal
+
+    @property
+    def middle(self) -> Decimal:
+        """The best single value."""
+        return (self.low + self.high) / 2
+
+    def scaled(self, factor: Decimal) -> Interval:
+        """The interval with both ends multiplied."""
+        return Interval(self.low * factor, self.high * factor)
+
+    def widened(self, fraction: Decimal) -> Interval:
+        """The interval with both ends moved outwards by a fraction of themselves."""
+        return Interval(self.low * (1 - fraction), self.high * (1 + fraction))
+
+    def common(self, other: Interval) -> Interval | None:
+        """What lies in both, if anything does."""
+        low, high = max(self.low, other.low), min(self.high, other.high)
+        return Interval(low, high) if low <= high else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An invoice that the custodian made.
+
+    Attributes:
+        at: When, in microseconds.
+        cents: What was asked for.
+        msat: What its BOLT11 says.
+        step: What the custodian rounds to, in millisatoshi.
+
+    """
+
+    at: int
+    cents: Decimal
+    msat: int
+    step: int
+    _proofs: dict[Rounding, tuple[Interval, Interval]] = field(default_factory=dict, compare=False, repr=False)
+
+    def exact(self, rounding: Rounding) -> Interval:
+        """What it came to before the custodian rounded it, in millisatoshi."""
+        return self._proof(rounding)[0]
+
+    def rate(self, rounding: Rounding) -> Interval:
+        """The rate at which that can be."""
+        return self._proof(rounding)[1]
+
+    def _proof(self, rounding: Rounding) -> tuple[Interval, Interval]:
+        """Work both out once for all theories that share a guess at the rounding."""
+        known = self._proofs.get(rounding)
+        if known is None:
+            middle, half = self.msat + rounding.value * self.step, Decimal(self.step) / 2
+            exact = Interval(max(middle - half, self.msat * _LEAST_SHARE), middle + half)
+            known = self._proofs[rounding] = exact, Interval(self.cents / exact.high, self.cents / exact.low)
+        return known
+
+    @property
+    def any_rate(self) -> Interval:
+        """The rate, however the custodian may round."""
+        return Interval(self.rate(Rounding.DOWN).low, self.rate(Rounding.UP).high)
+
+
+class Theory:
+    """One guess at rounding and motion, and the rate that follows from it.
+
+    Attributes:
+        rounding: The guess at the rounding.
+        motion: The guess at the motion.
+        cost: By how much its forecasts missed of late, from 0 (never) to 1 (wildly).
+        unrest: By which fraction of the amount they missed.
+
+    """
+
+    def __init__(self, rounding: Rounding, motion: Motion, price: PricePath) -> None:
+        self.rounding = rounding
+        self.motion = motion
+        self.cost = Decimal(0)
+        self.unrest = Decimal(0)
+        self._price = price
+        self._own = PricePath()
+        self._rate: Interval | None = None
+        self._at = 0
+
+    def forecast(self, at: int) -> Interval | None:
+        """The rate at a moment, in cents per millisatoshi; None before the first invoice."""
+        return None if self._rate is None else self._rate.scaled(self._moved(at))
+
+    def see(self, sighting: Sighting) -> Decimal | None:
+        """Take in an invoice, and judge the forecast by it; return by how many steps it missed, None if there was none.
+
+        The middle of the forecast counts, for that is what is quoted.
+        """
+        rate = sighting.rate(self.rounding)
+        forecast = self.forecast(sighting.at)
+        missed = None if forecast is None else self._judge(forecast, sighting)
+        both = None if forecast is None else forecast.common(rate)
+        if both is None:
+            self._own.add(sighting.at, rate.middle)
+        self._rate, self._at = both or rate, sighting.at
+        return missed
+
+    def _judge(self, forecast: Interval, sighting: Sighting) -> Decimal:
+        exact = sighting.exact(self.rounding)
+        expected = sighting.cents / forecast.middle
+        missed = max(exact.low - expected, expected - exact.high, Decimal(0))
+        steps = missed / sighting.step
+        self.cost += (steps / (1 + steps) - self.cost) / _MEMORY_OF_MOTION
+        # An invoice too small to show such a miss says nothing of it.
+        if missed or sighting.step < self.unrest * sighting.msat:
+            self.unrest += (missed / sighting.msat - self.unrest) / _MEMORY_OF_MOTION
+        return steps
+
+    def _moved(self, at: int) -> Decimal:
+        """By which factor the rate changed since the last invoice."""
+        match self.motion:
+            case Motion.OWN_TREND:
+                factor = _ratio(self._own.trended, at, self._at)
+            case Motion.WITH_PRICE if self._price:
+                factor = _ratio(self._price.held, at, self._at)
+            case Motion.WITH_PRICE_TREND if self._price:
+                factor = _ratio(self._price.trended, at, self._at)
+            case _:
+                return Decimal(1)
+        most = plausible_change(at - self._at)
+        return min(1 + most, max(1 - most, factor))
+
+
+class School:
+    """The theories that share a guess at the rounding.
+
+    Attributes:
+        rounding: That guess.
+        cost: How often its best theory was wrong where one of any school was right or nearly so, from 0 to 1.
+
+    """
+
+    def __init__(self, rounding: Rounding, price: PricePath) -> None:
+        self.rounding = rounding
+        self.cost = Decimal(0)
+        self.theories = tuple(Theory(rounding, motion, price) for motion in Motion)
+
+    def best(self, *, following_price: bool = False) -> Theory:
+        """The theory that cost least of late, the simpler one of two that cost the same."""
+        candidates = (theory for theory in self.theories if theory.motion.follows_price or not following_price)
+        return min(candidates, key=lambda theory: theory.cost)
+
+    def see(self, sighting: Sighting) -> Decimal | None:
+        """Take in an invoice; return by how many steps the best theory missed it, None if it foretold nothing."""
+        best = self.best()
+        missed = {theory.motion: theory.see(sighting) for theory in self.theories}
+        return missed[best.motion]
+
+    def judge(self, missed: Decimal) -> None:
+        """Take in that the school's best theory missed an invoice by so many steps."""
+        self.cost += ((1 if missed else 0) - self.cost) / _MEMORY_OF_ROUNDING
+
+
+def _ratio(price_at: Callable[[int], Decimal], now: int, then: int) -> Decimal:
+    before = price_at(then)
+    return price_at(now) / before if before > 0 else Decimal(1)

@@ -1,0 +1,1 @@
+"""Paying: attempted once, followed until it is known how it ended, never made twice."""

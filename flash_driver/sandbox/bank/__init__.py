@@ -1,0 +1,1 @@
+"""The sandbox's money: accounts, the custodian, invoices, payments and the ledger."""

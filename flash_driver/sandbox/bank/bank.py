@@ -1,0 +1,104 @@
+"""The parts that Flash's business is made of, and the accounts it starts with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from flash_driver.sandbox.bank.bolt11 import Mint
+from flash_driver.sandbox.bank.broker import Broker
+from flash_driver.sandbox.bank.custodian import Clock, Custodian, PriceQuote
+from flash_driver.sandbox.bank.ledger import Account, Ledger, Wallet
+from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiter
+from flash_driver.sandbox.faults import Faults
+from flash_driver.sandbox.serving.tasks import Tasks
+from flash_driver.sandbox.serving.traffic import Traffic
+
+if TYPE_CHECKING:
+    from flash_driver.sandbox.options import SandboxOptions
+
+__all__ = ["Bank", "open_bank"]
+
+
+@dataclass(slots=True)
+class Bank:
+    """Everything that one sandbox knows and owns.
+
+    Attributes:
+        owner: The account whose credentials the sandbox hands out.
+        stranger: Another user, whose wallets must not answer to the owner.
+
+    """
+
+    options: SandboxOptions
+    clock: Clock
+    ledger: Ledger
+    custodian: Custodian
+    limiter: RateLimiter
+    owner: Account
+    stranger: Account
+    mint: Mint = field(default_factory=Mint)
+    network: Mint = field(default_factory=Mint)
+    broker: Broker = field(default_factory=Broker)
+    faults: Faults = field(default_factory=Faults)
+    traffic: Traffic = field(default_factory=Traffic)
+    tasks: Tasks = field(default_factory=Tasks)
+
+    def settlement_wallet(self, account: Account, wallet: Wallet) -> Wallet:
+        """Find the wallet that stands behind a legacy USD wallet once the account has moved to USDT."""
+        if self.options.cutover == "COMPLETE" and wallet.currency == "USD":
+            return account.wallet_of("USDT") or wallet
+        return wallet
+
+    def quote(self, currency: str) -> PriceQuote:
+        """Ask the price service, unless a fault has an answer of its own."""
+        quote = self.custodian.quote(currency)
+        fault = self.faults.take("wrong_price")
+        return quote if fault is None else replace(quote, sat_base=fault.details["base"])
+
+    def reset(self) -> None:
+        """Forget invoices, payments, counts, faults and rate limits, and refill the wallets; credentials stay."""
+        self.ledger.forget()
+        self.faults.clear()
+        self.traffic.forget()
+        self.limiter = RateLimiter(RateLimit.parse(self.options.rate_limit))
+        self.custodian = _custodian(self.options, self.clock)
+        for wallet in self.ledger.wallets.values():
+            wallet.balance = Decimal(0) if wallet.external else self.options.balance_cents
+
+
+def open_bank(options: SandboxOptions, clock: Clock) -> Bank:
+    """Open the books with the owner's wallets and a stranger's."""
+    ledger = Ledger()
+    return Bank(
+        options=options,
+        clock=clock,
+        ledger=ledger,
+        custodian=_custodian(options, clock),
+        limiter=RateLimiter(RateLimit.parse(options.rate_limit)),
+        owner=_open_account(ledger, "merchant", options),
+        stranger=_open_account(ledger, "stranger", options),
+    )
+
+
+def _custodian(options: SandboxOptions, clock: Clock) -> Custodian:
+    return Custodian(
+        usd_per_btc=options.usd_per_btc,
+        spread=options.spread,
+        drift_percent_per_minute=options.drift_percent_per_minute,
+        unit=options.invoice_unit,
+        rounding=options.invoice_rounding,
+        clock=clock,
+    )
+
+
+def _open_account(ledger: Ledger, username: str, options: SandboxOptions) -> Account:
+    account = ledger.open_account(username, options.display_currency)
+    for currency in options.currencies:
+        wallet = ledger.open_wallet(account, currency, options.balance_cents)
+        if currency == options.default_currency:
+            account.default_wallet_id = wallet.id
+    if options.external_wallet:
+        ledger.open_wallet(account, "USD", Decimal(0), external=True)
+    return account

@@ -1,0 +1,165 @@
+"""Creating invoices and settling them, as Flash and its custodian do (flash-api.md 3.4 and 3.5)."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from flash_driver.sandbox.bank.bolt11 import MAX_MSAT, MintedInvoice, NotAnInvoiceError, read_invoice
+from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
+from flash_driver.sandbox.bank.ledger import Account, AlreadySettled, Invoice, InvoiceStatus, Wallet
+from flash_driver.sandbox.schema.errors import DecodeError, Refused, custodian_error
+
+if TYPE_CHECKING:
+    from flash_driver.sandbox.bank.bank import Bank
+
+__all__ = ["InvoiceOrder", "Invoices", "NotPayableError", "Settled"]
+
+MAX_MEMO: Final = 50
+MIN_MSAT: Final = 1000
+
+
+class NotPayableError(Exception):
+    """Nobody can pay this: it is unknown, expired or paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceOrder:
+    """An invoice as a client asks for it.
+
+    Attributes:
+        wallet: Where the money goes.
+        amount: Cents, or satoshis for a BTC wallet; None or zero lets the payer choose.
+        memo: The description.
+        description_hash: Asked for instead of the description.
+        minutes: How long it should live; the custodian has the last word.
+
+    """
+
+    wallet: Wallet
+    amount: Decimal | None
+    memo: str | None
+    description_hash: str | None = None
+    minutes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """An event: an invoice of an account was paid (Flash tells of nothing else, but a test may)."""
+
+    payment_hash: str
+    wallet_id: str
+    status: InvoiceStatus = "PAID"
+
+
+class Invoices:
+    """The invoices that this sandbox issues."""
+
+    def __init__(self, bank: Bank) -> None:
+        self._bank = bank
+
+    def create(self, order: InvoiceOrder, *, limited_account: Account | None) -> MintedInvoice:
+        """Issue an invoice, and give back what its client gets to see.
+
+        Args:
+            order: What is asked for.
+            limited_account: Whose rate limit it counts against; None where Flash has no limit.
+
+        Raises:
+            Refused: The limit is reached, or the custodian can't make such an invoice.
+
+        """
+        bank, wallet = self._bank, order.wallet
+        if limited_account and not bank.limiter.allow(limited_account.id, bank.clock()):
+            raise Refused("Too many invoices creation, please wait for a while and try again.", "TOO_MANY_REQUEST")
+        memo = order.memo or ""
+        if len(memo) > MAX_MEMO:
+            raise custodian_error()
+        msat, credit = self._terms(wallet, order.amount)
+        minted = bank.mint.mint(
+            msat=msat,
+            description=memo,
+            description_hash=order.description_hash if bank.options.description_hash == "honour" else None,
+            now=bank.clock(),
+            expiry=self._expiry(order.minutes),
+        )
+        bank.ledger.add_invoice(wallet, minted, credit, memo)
+        return self._as_handed_out(minted, memo)
+
+    def find(self, payment_request: str) -> Invoice | None:
+        """Look an invoice up by its BOLT11; None if it is somebody else's."""
+        try:
+            return self._bank.ledger.invoices.get(read_invoice(payment_request).payment_hash)
+        except NotAnInvoiceError as error:
+            raise DecodeError(str(error)) from error
+
+    def status(self, payment_request: str) -> InvoiceStatus:
+        """Ask the custodian. It finds foreign invoices expired once they are, and fails on them before."""
+        invoice = self.find(payment_request)
+        if invoice is not None:
+            return invoice.status(self._bank.clock())
+        if read_invoice(payment_request).expires_at <= self._bank.clock():
+            return "EXPIRED"
+        raise custodian_error()
+
+    def settle(self, invoice: Invoice, *, msat: int, late: bool = False) -> None:
+        """Let an invoice be paid, and tell whoever listens.
+
+        Raises:
+            NotPayableError: It is paid already, or expired and `late` isn't allowed.
+
+        """
+        bank, now = self._bank, self._bank.clock()
+        if invoice.status(now) == "EXPIRED" and not late:
+            raise NotPayableError("the invoice has expired")
+        wallet = bank.ledger.wallets[invoice.wallet_id]
+        credit = invoice.credit
+        if credit is None:
+            credit = Decimal(msat) / 1000 if wallet.currency == "BTC" else bank.custodian.cents_for(msat)
+        try:
+            bank.ledger.settle(invoice, msat=msat, credit=credit, now=now)
+        except AlreadySettled:
+            raise NotPayableError("the invoice is paid already") from None
+        if bank.faults.take("drop_settlement"):
+            return
+        payment_hash = invoice.minted.payment_hash
+        bank.broker.publish(account_topic(wallet.account_id), Settled(payment_hash, wallet.id))
+        bank.broker.publish(invoice_topic(payment_hash), "PAID")
+
+    def _terms(self, wallet: Wallet, amount: Decimal | None) -> tuple[int | None, Decimal | None]:
+        """Work out the BOLT11's amount and what its payment will be worth."""
+        if not amount:
+            return None, None
+        if wallet.currency == "BTC":
+            msat, credit = int(amount * 1000), amount
+        else:
+            credit = self._bank.custodian.accept(amount, wallet.currency)
+            msat = self._bank.custodian.msat_for(credit)
+        if not MIN_MSAT <= msat <= MAX_MSAT:
+            raise custodian_error()
+        return msat, credit
+
+    def _expiry(self, minutes: int | None) -> timedelta:
+        longest = timedelta(seconds=self._bank.options.invoice_expiry_seconds)
+        return min(timedelta(minutes=minutes or 1), longest)
+
+    def _as_handed_out(self, minted: MintedInvoice, memo: str) -> MintedInvoice:
+        """Swap the invoice for a wrong one if a fault says so; the ledger keeps the right one."""
+        fault = self._bank.faults.take("wrong_invoice")
+        what = fault and fault.details["what"]
+        if what is None:
+            return minted
+        if what == "payment_hash":
+            return replace(minted, payment_hash=secrets.token_hex(32))
+        return self._bank.mint.mint(
+            msat=(minted.msat or 500_000) * 2 if what == "amount" else minted.msat,
+            description=memo,
+            description_hash=secrets.token_hex(32) if what == "description_hash" else None,
+            now=minted.created_at,
+            expiry=minted.expires_at - minted.created_at,
+            network="bc" if what == "network" else "bcrt",
+            preimage=minted.preimage,
+        )

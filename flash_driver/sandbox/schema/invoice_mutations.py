@@ -1,0 +1,110 @@
+"""Flash's mutations that create invoices (flash-api.md 3.4)."""
+
+# ruff: noqa: A002 - Flash calls the argument of its operations `input`
+
+from decimal import Decimal
+
+import strawberry
+
+from flash_driver.sandbox.bank.invoices import InvoiceOrder
+from flash_driver.sandbox.bank.ledger import Account
+from flash_driver.sandbox.schema.context import Info
+from flash_driver.sandbox.schema.errors import Refused
+from flash_driver.sandbox.schema.inputs import (
+    LnInvoiceCreateInput,
+    LnInvoiceCreateOnBehalfOfRecipientInput,
+    LnNoAmountInvoiceCreateInput,
+    LnNoAmountInvoiceCreateOnBehalfOfRecipientInput,
+    LnUsdInvoiceCreateInput,
+    LnUsdInvoiceCreateOnBehalfOfRecipientInput,
+)
+from flash_driver.sandbox.schema.resolving import (
+    in_dollars,
+    in_satoshis,
+    lightning_node_offline,
+    recipient,
+    telling,
+    told,
+)
+from flash_driver.sandbox.schema.types import LnInvoice, LnInvoicePayload, LnNoAmountInvoice, LnNoAmountInvoicePayload
+
+__all__ = ["ReceivingMutations"]
+
+
+def _no_invoice(refusal: Refused) -> LnInvoicePayload:
+    return LnInvoicePayload(errors=told(refusal))
+
+
+def _no_amountless_invoice(refusal: Refused) -> LnNoAmountInvoicePayload:
+    return LnNoAmountInvoicePayload(errors=told(refusal))
+
+
+def _issue(info: Info, order: InvoiceOrder, account: Account) -> LnInvoicePayload:
+    """Create an invoice on an account's rate limit."""
+    minted = info.context.invoices.create(order, limited_account=account)
+    return LnInvoicePayload(errors=[], invoice=LnInvoice.of(minted))
+
+
+@strawberry.type
+class ReceivingMutations:
+    """The ways to an invoice."""
+
+    @strawberry.mutation
+    @telling(_no_invoice)
+    async def ln_usd_invoice_create(self, info: Info, input: LnUsdInvoiceCreateInput) -> LnInvoicePayload:
+        """Create an invoice worth so many cents."""
+        context = info.context
+        wallet = in_dollars(context.routed(context.own_wallet(input.wallet_id)))
+        order = InvoiceOrder(wallet, input.amount, input.memo, minutes=input.expires_in)
+        return _issue(info, order, context.authenticated())
+
+    @strawberry.mutation
+    @telling(_no_invoice)
+    async def ln_usd_invoice_create_on_behalf_of_recipient(
+        self, info: Info, input: LnUsdInvoiceCreateOnBehalfOfRecipientInput
+    ) -> LnInvoicePayload:
+        """Create an invoice worth so many cents for anybody; needs no credentials."""
+        context = info.context
+        wallet = in_dollars(context.routed(recipient(context, input.recipient_wallet_id)))
+        order = InvoiceOrder(wallet, input.amount, input.memo, input.description_hash, input.expires_in)
+        return _issue(info, order, context.bank.ledger.accounts[wallet.account_id])
+
+    @strawberry.mutation
+    @telling(_no_amountless_invoice)
+    async def ln_no_amount_invoice_create(
+        self, info: Info, input: LnNoAmountInvoiceCreateInput
+    ) -> LnNoAmountInvoicePayload:
+        """Create an invoice whose payer chooses the amount; neither limited nor routed."""
+        context = info.context
+        order = InvoiceOrder(context.own_wallet(input.wallet_id), None, input.memo, minutes=input.expires_in)
+        minted = context.invoices.create(order, limited_account=None)
+        return LnNoAmountInvoicePayload(errors=[], invoice=LnNoAmountInvoice.of(minted))
+
+    @strawberry.mutation
+    @telling(_no_amountless_invoice)
+    async def ln_no_amount_invoice_create_on_behalf_of_recipient(
+        self, info: Info, input: LnNoAmountInvoiceCreateOnBehalfOfRecipientInput
+    ) -> LnNoAmountInvoicePayload:
+        """Refuse: this one needs a Lightning node that Flash no longer has."""
+        recipient(info.context, input.recipient_wallet_id)
+        raise lightning_node_offline()
+
+    @strawberry.mutation
+    @telling(_no_invoice)
+    async def ln_invoice_create(self, info: Info, input: LnInvoiceCreateInput) -> LnInvoicePayload:
+        """Create an invoice in satoshis, which Flash itself no longer does."""
+        context = info.context
+        wallet = in_satoshis(context, context.own_wallet(input.wallet_id))
+        order = InvoiceOrder(wallet, Decimal(input.amount), input.memo, minutes=input.expires_in)
+        return _issue(info, order, context.authenticated())
+
+    @strawberry.mutation
+    @telling(_no_invoice)
+    async def ln_invoice_create_on_behalf_of_recipient(
+        self, info: Info, input: LnInvoiceCreateOnBehalfOfRecipientInput
+    ) -> LnInvoicePayload:
+        """Create an invoice in satoshis for anybody, which Flash itself no longer does."""
+        context = info.context
+        wallet = in_satoshis(context, recipient(context, input.recipient_wallet_id))
+        order = InvoiceOrder(wallet, Decimal(input.amount), input.memo, input.description_hash, input.expires_in)
+        return _issue(info, order, context.bank.ledger.accounts[wallet.account_id])

@@ -1,0 +1,136 @@
+"""Flash's subscriptions, with their noise and their gaps (flash-api.md 3.5 and 3.6)."""
+
+# ruff: noqa: A002 - Flash calls the argument of its operations `input`
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import strawberry
+from graphql import GraphQLError
+
+from flash_driver.sandbox.bank.bank import Bank
+from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
+from flash_driver.sandbox.bank.custodian import PriceQuote
+from flash_driver.sandbox.bank.invoices import Settled
+from flash_driver.sandbox.bank.ledger import Account, Invoice
+from flash_driver.sandbox.schema.accounts import MyUpdatesPayload, User
+from flash_driver.sandbox.schema.context import Info, thrown
+from flash_driver.sandbox.schema.errors import InvalidInput, Refused
+from flash_driver.sandbox.schema.inputs import LnInvoicePaymentStatusInput, RealtimePriceInput
+from flash_driver.sandbox.schema.queries import quote
+from flash_driver.sandbox.schema.scalars import PaymentHash, WalletId, malformed
+from flash_driver.sandbox.schema.types import (
+    GraphQLApplicationError,
+    InvoicePaymentStatus,
+    LnInvoicePaymentStatusPayload,
+    LnUpdate,
+    Price,
+    RealtimePrice,
+    RealtimePricePayload,
+    UserUpdate,
+)
+
+__all__ = ["PRICE_TOPIC", "Subscription", "publish_price"]
+
+PRICE_TOPIC = "price"
+
+_PRICE_IS_DEPRECATED = GraphQLApplicationError(message="Price is deprecated, please use realtimePrice event")
+
+
+def publish_price(bank: Bank) -> None:
+    """Tell the price to every account that listens, and to the price subscriptions."""
+    for account in bank.ledger.accounts.values():
+        _publish_price_to(bank, account)
+    bank.broker.publish(PRICE_TOPIC, None)
+
+
+def _publish_price_to(bank: Bank, account: Account) -> None:
+    topic = account_topic(account.id)
+    if bank.broker.is_heard(topic):
+        bank.broker.publish(topic, bank.quote(account.display_currency))
+
+
+@strawberry.type
+class Subscription:
+    """What can be listened to."""
+
+    @strawberry.subscription
+    async def my_updates(self, info: Info) -> AsyncGenerator[MyUpdatesPayload, None]:
+        """Hear of everything that happens to the account, and of the price, often."""
+        account = info.context.account
+        if account is None:
+            raise GraphQLError("Not Authenticated for subscription", extensions={"code": "NOT_AUTHENTICATED"})
+        return _my_updates(info, account)
+
+    @strawberry.subscription
+    async def ln_invoice_payment_status(
+        self, info: Info, input: LnInvoicePaymentStatusInput
+    ) -> AsyncGenerator[LnInvoicePaymentStatusPayload, None]:
+        """Hear of one invoice: its state now, PAID when it is paid, and EXPIRED whatever happened before."""
+        if complaint := malformed(input.payment_request):
+            raise thrown(InvalidInput(complaint.message))
+        return _invoice_status(info, input.payment_request)
+
+    @strawberry.subscription
+    async def realtime_price(self, info: Info, input: RealtimePriceInput) -> AsyncGenerator[RealtimePricePayload, None]:
+        """Hear of the price in a currency."""
+        quote(info, input.currency)
+        return _prices(info, input)
+
+
+async def _my_updates(info: Info, account: Account) -> AsyncGenerator[MyUpdatesPayload, None]:
+    me = User.of(info, account)
+    with info.context.bank.broker.subscribe(account_topic(account.id)) as events:
+        _publish_price_to(info.context.bank, account)
+        while True:
+            event = await events.get()
+            for update in _updates(event, account):
+                if update is None:
+                    yield MyUpdatesPayload(errors=[_PRICE_IS_DEPRECATED])
+                else:
+                    yield MyUpdatesPayload(errors=[], update=update, me=None if isinstance(update, Price) else me)
+
+
+def _updates(event: Settled | PriceQuote, account: Account) -> list[UserUpdate | None]:
+    """Turn an event into what a client hears; None stands for the complaint about the old price event."""
+    if isinstance(event, Settled):
+        return [
+            LnUpdate(
+                payment_hash=PaymentHash(event.payment_hash),
+                status=InvoicePaymentStatus(event.status),
+                wallet_id=WalletId(event.wallet_id),
+            )
+        ]
+    return [Price.of(event) if account.display_currency == "USD" else None, RealtimePrice.of(event)]
+
+
+async def _invoice_status(info: Info, payment_request: str) -> AsyncGenerator[LnInvoicePaymentStatusPayload, None]:
+    bank = info.context.bank
+    try:
+        invoice = info.context.invoices.find(payment_request)
+        status = info.context.invoices.status(payment_request)
+    except Refused as refusal:
+        with bank.broker.subscribe(invoice_topic(payment_request)) as silence:
+            yield LnInvoicePaymentStatusPayload(errors=[GraphQLApplicationError.of(refusal)])
+            await silence.get()
+        return
+    topic = invoice_topic(payment_request if invoice is None else invoice.minted.payment_hash)
+    with bank.broker.subscribe(topic) as events:
+        bank.broker.publish(topic, status)
+        if invoice is not None and status == "PENDING":
+            bank.tasks.start(_announce_expiry(bank, invoice), "expiry")
+        while True:
+            yield LnInvoicePaymentStatusPayload(errors=[], status=InvoicePaymentStatus(await events.get()))
+
+
+async def _announce_expiry(bank: Bank, invoice: Invoice) -> None:
+    """Publish EXPIRED a second after the invoice's end, to everyone, even if it was paid."""
+    await asyncio.sleep((invoice.minted.expires_at - bank.clock()).total_seconds() + 1)
+    bank.broker.publish(invoice_topic(invoice.minted.payment_hash), "EXPIRED")
+
+
+async def _prices(info: Info, input: RealtimePriceInput) -> AsyncGenerator[RealtimePricePayload, None]:
+    with info.context.bank.broker.subscribe(PRICE_TOPIC) as ticks:
+        while True:
+            yield RealtimePricePayload(errors=[], realtime_price=quote(info, input.currency))
+            await ticks.get()

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket as Flash serves them, and what executes the operations."""

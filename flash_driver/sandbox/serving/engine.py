@@ -1,0 +1,209 @@
+"""Reads and executes GraphQL operations, whichever transport brought them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    OperationType,
+    SelectionSetNode,
+    get_operation_ast,
+    parse,
+)
+from strawberry.types.execution import ExecutionResult, PreExecutionError
+
+from flash_driver.sandbox.schema.context import Context
+from flash_driver.sandbox.schema.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from flash_driver.sandbox.bank.bank import Bank
+    from flash_driver.sandbox.bank.invoices import Invoices
+    from flash_driver.sandbox.bank.ledger import Account
+    from flash_driver.sandbox.bank.payments import Sends
+    from flash_driver.sandbox.faults import Fault, Moment
+    from flash_driver.sandbox.schema.schema import FlashSchema
+    from flash_driver.sandbox.serving.credentials import Credentials
+    from flash_driver.sandbox.serving.traffic import Transport
+    from flash_driver.sandbox.serving.websocket import Connection
+
+__all__ = ["Engine", "Operation", "UnidentifiedOperationError", "is_request"]
+
+_MAX_TOKENS: Final = 10_000
+_KEPT_DOCUMENTS: Final = 128
+"""Clients send the same few over and over."""
+
+
+def is_request(payload: object) -> TypeGuard[dict[str, Any]]:
+    """Whether something has the shape of a GraphQL request."""
+    return (
+        isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), (dict, NoneType))
+        and isinstance(payload.get("operationName"), (str, NoneType))
+    )
+
+
+class UnidentifiedOperationError(ValueError):
+    """A document has no operation, or several and no name to choose by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation that arrived.
+
+    Attributes:
+        roots: Its root fields' names, by the keys they are answered under.
+
+    """
+
+    query: str
+    variables: dict[str, Any] | None
+    name: str | None
+    kind: OperationType
+    roots: Mapping[str, str]
+
+    @classmethod
+    def read(cls, payload: Mapping[str, Any]) -> Operation:
+        """Read what a client sent.
+
+        Raises:
+            GraphQLSyntaxError: It is not GraphQL.
+            UnidentifiedOperationError: It doesn't say which operation is meant.
+
+        """
+        query, name = payload["query"], payload.get("operationName")
+        document = _parse(query)
+        definition = get_operation_ast(document, name)
+        if definition is None:
+            raise UnidentifiedOperationError("Unable to identify operation")
+        return cls(
+            query=query,
+            variables=payload.get("variables"),
+            name=name,
+            kind=definition.operation,
+            roots=_roots(document, definition.selection_set),
+        )
+
+
+@dataclass(slots=True)
+class Engine:
+    """Executes operations for the transports and keeps count of them.
+
+    Attributes:
+        sockets: The open WebSockets.
+        closing: Set when the sandbox goes down.
+
+    """
+
+    bank: Bank
+    invoices: Invoices
+    sends: Sends
+    credentials: Credentials
+    schema: FlashSchema
+    sockets: set[Connection] = field(default_factory=set)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def context(self, transport: Transport, account: Account | None, *, capable: bool) -> Context:
+        """Set the scene for an operation."""
+        return Context(self.bank, self.invoices, self.sends, transport, account, capable)
+
+    def take_fault(self, operation: Operation, transport: Transport, when: Moment) -> Fault | None:
+        """Find the fault that strikes an operation at this moment."""
+        return self.bank.faults.take_for(
+            operation.roots.values(),
+            mutation=operation.kind is OperationType.MUTATION,
+            transport=transport,
+            when=when,
+        )
+
+    async def execute(self, operation: Operation, context: Context, fault: Fault | None = None) -> ExecutionResult:
+        """Carry out a query or mutation to its end, even if whoever asked has gone."""
+        work = self.bank.tasks.start(self._execute(operation, context, fault), "operation")
+        return await asyncio.shield(work)
+
+    async def subscribe(
+        self, operation: Operation, context: Context, fault: Fault | None = None
+    ) -> AsyncGenerator[ExecutionResult, None]:
+        """Start a subscription."""
+        if error := await _suffer(operation, fault):
+            yield PreExecutionError(data=None, errors=[error])
+            return
+        stream = await self.schema.subscribe(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+        )
+        started = False
+        try:
+            async for result in stream:
+                if not started and not result.errors:
+                    started = True
+                    self.bank.traffic.carried_out(operation.roots.values(), context.transport)
+                yield result
+        finally:
+            await stream.aclose()
+
+    async def _execute(self, operation: Operation, context: Context, fault: Fault | None) -> ExecutionResult:
+        if error := await _suffer(operation, fault):
+            if fault is None or fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
+                return ExecutionResult(data=None, errors=[error])
+            context.refusal = Refused(fault.details["message"], fault.details["code"])
+        result = await self.schema.execute(
+            operation.query,
+            variable_values=operation.variables,
+            context_value=context,
+            operation_name=operation.name,
+        )
+        if not isinstance(result, PreExecutionError) and context.refusal is None:
+            failed = {error.path[0] for error in result.errors or () if error.path}
+            done = [name for key, name in operation.roots.items() if key not in failed]
+            self.bank.traffic.carried_out(done, context.transport)
+        return result
+
+
+async def _suffer(operation: Operation, fault: Fault | None) -> GraphQLError | None:
+    """Let a fault strike inside the server: wait, or make the error that the operation ends in."""
+    if fault is None or not fault.inside:
+        return None
+    if fault.kind == "delay":
+        await asyncio.sleep(fault.details["seconds"])
+        return None
+    code = fault.details["code"]
+    return GraphQLError(
+        fault.details["message"], path=[*operation.roots][:1], extensions={"code": code} if code else {}
+    )
+
+
+@lru_cache(maxsize=_KEPT_DOCUMENTS)
+def _parse(query: str) -> DocumentNode:
+    return parse(query, max_tokens=_MAX_TOKENS)
+
+
+def _roots(document: DocumentNode, selections: SelectionSetNode) -> dict[str, str]:
+    """Collect root fields, also those in fragments."""
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+    roots: dict[str, str] = {}
+    pending, seen = [selections], set[str]()
+    while pending:
+        for node in pending.pop().selections:
+            if isinstance(node, FieldNode):
+                roots[(node.alias or node.name).value] = node.name.value
+            elif isinstance(node, InlineFragmentNode):
+                pending.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and (name := node.name.value) not in seen and name in fragments:
+                seen.add(name)
+                pending.append(fragments[name].selection_set)
+    return roots

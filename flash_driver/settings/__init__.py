@@ -1,0 +1,13 @@
+"""What can be set, and where it comes from."""
+
+from flash_driver.settings.account import (
+    ALIASES,
+    KEYS,
+    DescriptionHashPolicy,
+    FlashSettings,
+    InvoiceBudget,
+    ProcessSettings,
+    TokenKind,
+)
+
+__all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "InvoiceBudget", "ProcessSettings", "TokenKind"]

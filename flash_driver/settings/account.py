@@ -1,0 +1,320 @@
+"""What can be set, and where it comes from.
+
+About the account: the keys of the connection string, and nothing else, so that no shop ever uses another's token by
+accident. About the process: `FLASH_...` variables of the environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from connection_strings.errors import ConnectionStringError
+from connection_strings.keys import canonical_values
+from connection_strings.secret import Secret
+from flash_driver.flash_api.replies import Currency
+from flash_driver.journal.urls import JournalUrl
+from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url
+
+if TYPE_CHECKING:
+    from connection_strings.grammar import ConnectionString
+
+__all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "InvoiceBudget", "ProcessSettings", "TokenKind"]
+
+ALIASES: Final = {"api": "server", "api-token": "token"}
+"""Other names of keys, as Flash's own plugin documents them."""
+
+TRANSPORT_NAMES: Final = ("websocket", "http", "graphql")
+_TOKEN: Final = re.compile(r"(?!(?:ory_st_|fk_)$)[A-Za-z0-9._~+/-]+=*")
+"""What a bearer token consists of (RFC 6750 2.1), with something behind a prefix that we know."""
+_LARGEST_POOL: Final = 16
+_WALLET_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+class TokenKind(Enum):
+    """What a token is, by its look (flash-api.md 1.4)."""
+
+    SESSION = "ory session token"
+    API_KEY = "Flash API key"
+    BEARER = "bearer token"
+
+
+class DescriptionHashPolicy(Enum):
+    """What to do when the server makes an invoice without the description hash asked for."""
+
+    PREFER = "prefer"
+    REQUIRE = "require"
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceBudget:
+    """How many invoices the server takes from an account in how many seconds."""
+
+    invoices: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: object) -> InvoiceBudget | None:
+        """Read `20/120`, or `off` for no budget.
+
+        Raises:
+            ValueError: It is neither.
+
+        """
+        if text is None or isinstance(text, InvoiceBudget):
+            return text
+        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", str(text).strip())
+        if str(text).strip().lower() == "off":
+            return None
+        if match is None:
+            raise ValueError("must be invoices per seconds, such as 20/120, or off")
+        return cls(int(match[1]), int(match[2]))
+
+
+def _boolean(value: object) -> object:
+    words = {"true": True, "false": False}
+    if isinstance(value, str):
+        if value.lower() not in words:
+            raise ValueError("must be true or false")
+        return words[value.lower()]
+    return value
+
+
+def _currency(value: object) -> object:
+    if isinstance(value, str) and value.upper() not in Currency.__members__:
+        raise ValueError(f"must be one of {', '.join(Currency)}")
+    return Currency(value.upper()) if isinstance(value, str) else value
+
+
+def _transports(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip().lower() for name in value.split(","))
+    if not set(names) <= set(TRANSPORT_NAMES):
+        raise ValueError(f"must be a list of {', '.join(TRANSPORT_NAMES)}, separated by commas")
+    if len(set(names)) != len(names):
+        raise ValueError("must name each transport once")
+    return names
+
+
+def _token(value: object) -> object:
+    text = value.reveal() if isinstance(value, Secret) else value
+    if not isinstance(text, str) or not text:
+        raise ValueError("is empty; copy the token from Flash, it starts with ory_st_ (session) or fk_ (API key)")
+    if _TOKEN.fullmatch(text) is None:
+        raise ValueError("is no token: it has a blank, a quotation mark or the like, or is cut; copy it again, whole")
+    return Secret(text)
+
+
+def _wallet_id(value: str) -> str:
+    if _WALLET_ID.fullmatch(value) is None:
+        raise ValueError("must be a wallet's UUID, such as 00000000-0000-0000-0000-000000000000")
+    return value.lower()
+
+
+def _percent(value: object) -> object:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal(-1)
+    if not (number.is_finite() and 0 <= number <= 100):
+        raise ValueError("must be a percentage from 0 to 100, such as 1")
+    return number
+
+
+def _pool_size(value: object) -> object:
+    if re.fullmatch(r"[1-9]\d?", str(value).strip()) is None or int(str(value)) > _LARGEST_POOL:
+        raise ValueError(f"must be a whole number from 1 to {_LARGEST_POOL}")
+    return int(str(value))
+
+
+def _policy(value: object) -> object:
+    if isinstance(value, str) and value.lower() not in ("prefer", "require"):
+        raise ValueError("must be prefer or require")
+    return DescriptionHashPolicy(value.lower()) if isinstance(value, str) else value
+
+
+class FlashSettings(BaseModel):
+    """The keys of a `type=flash` connection string, checked.
+
+    Attributes:
+        server: The GraphQL endpoint over HTTP.
+        token: The credential.
+        websocket: The GraphQL endpoint over WebSocket; derived from `server` unless given.
+        wallet_id: The wallet to use; None means the account's default wallet.
+        currency: The currency whose wallet to use; None means the default wallet's.
+        allowinsecure: Whether http:// and ws:// are accepted.
+        transports: The ways to the server, in the order they are tried.
+        description_hash: What to do when the server drops a description hash.
+        amount_tolerance: How much more than asked an invoice may be over, in percent; never less than asked.
+        pool_size: How many WebSockets may be open for the token.
+
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, arbitrary_types_allowed=True, populate_by_name=True
+    )
+
+    allowinsecure: Annotated[bool, BeforeValidator(_boolean)] = False
+    server: str = DEFAULT_SERVER
+    websocket: str = ""
+    token: Annotated[Secret, BeforeValidator(_token)]
+    wallet_id: Annotated[str, AfterValidator(_wallet_id)] | None = Field(default=None, alias="wallet-id")
+    currency: Annotated[Currency, BeforeValidator(_currency)] | None = None
+    transports: Annotated[tuple[Literal["websocket", "http", "graphql"], ...], BeforeValidator(_transports)] = (
+        "websocket",
+        "http",
+        "graphql",
+    )
+    description_hash: Annotated[DescriptionHashPolicy, BeforeValidator(_policy)] = Field(
+        default=DescriptionHashPolicy.PREFER, alias="description-hash"
+    )
+    amount_tolerance: Annotated[Decimal, BeforeValidator(_percent)] = Field(
+        default=Decimal(1), alias="amount-tolerance"
+    )
+
+    pool_size: Annotated[int, BeforeValidator(_pool_size)] = Field(default=1, alias="pool-size")
+
+    @classmethod
+    def from_connection_string(cls, connection_string: ConnectionString) -> Self:
+        """Read and check the keys of a connection string.
+
+        Raises:
+            ConnectionStringError: Naming the key at fault and what to do, never its value.
+
+        """
+        values = canonical_values(connection_string, KEYS, ALIASES)
+        if "token" not in values:
+            raise ConnectionStringError(
+                "the key 'token' is missing; add token=... with a Flash session token (ory_st_...) or API key (fk_...)",
+                key="token",
+            )
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise _explain(error) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_urls(cls, values: Any) -> Any:
+        """Check the URLs once it is known whether insecure ones are wanted."""
+        allow_insecure = _boolean_or_false(values.get("allowinsecure"))
+        checked = dict(values)
+        checked["server"] = _named("server", checked.get("server", DEFAULT_SERVER), {"https", "http"}, allow_insecure)
+        if "websocket" in checked:
+            checked["websocket"] = _named("websocket", checked["websocket"], {"wss", "ws"}, allow_insecure)
+        else:
+            checked["websocket"] = derive_websocket_url(checked["server"])
+        return checked
+
+    @model_validator(mode="after")
+    def _check_transports(self) -> Self:
+        if self.token_kind is TokenKind.API_KEY and self.transports == ("websocket",):
+            raise _KeyedError("transports", "must name http or graphql: a Flash API key (fk_...) opens no WebSocket")
+        return self
+
+    @property
+    def token_kind(self) -> TokenKind:
+        """What the token is, by its look."""
+        text = self.token.reveal()
+        if text.startswith("ory_st_"):
+            return TokenKind.SESSION
+        return TokenKind.API_KEY if text.startswith("fk_") else TokenKind.BEARER
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells accounts apart without naming them: a hash of server, socket and token."""
+        parts = (self.server, self.websocket, self.token.reveal())
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+KEYS: Final = frozenset(field.alias or name for name, field in FlashSettings.model_fields.items())
+"""The keys that `type=flash` takes, besides their aliases."""
+
+
+class ProcessSettings(BaseSettings):
+    """What is set for the whole process, by variables `FLASH_...` of the environment.
+
+    Attributes:
+        journal_url: Where invoices and payments are remembered: a file in the user's data folder unless set;
+            `memory:` forgets them when the process ends.
+        invoice_budget: The server's limit on new invoices, met before it is hit; None for no limit.
+        expiry_grace_seconds: How long after a BOLT11's expiry a payment may still be reported.
+        network: The network of every BOLT11 (bitcoin, testnet, signet, regtest); None asks the server.
+        settle_on: Whose word settles an invoice: that of the `query`, which an event only prompts, or that of the
+            `event` itself, which is one round trip faster and checked by the query afterwards.
+
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLASH_",
+        env_ignore_empty=True,  # what compose makes of `${FLASH_NETWORK:-}`
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+    journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(
+        default="", validate_default=True
+    )
+    invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
+    expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)
+    network: Literal["bitcoin", "testnet", "signet", "regtest"] | None = None
+    settle_on: Literal["query", "event"] = "query"
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read and check the environment.
+
+        Raises:
+            ConnectionStringError: Naming the variable at fault and what to do, never its value.
+
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = f"FLASH_{'_'.join(str(part) for part in first['loc'][:1])}".upper()
+            raise ConnectionStringError(f"the environment variable {name} {_words(first['msg'])}") from None
+
+
+class _KeyedError(ValueError):
+    """A reason with the key that it is about, for checks that see several keys."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
+
+
+def _boolean_or_false(value: object) -> bool:
+    try:
+        return _boolean(value) is True
+    except ValueError:
+        return False
+
+
+def _named(key: str, text: object, schemes: set[str], allow_insecure: bool) -> str:  # noqa: FBT001 - private, one caller
+    try:
+        return check_url(str(text), schemes, allow_insecure=allow_insecure)
+    except ValueError as error:
+        raise _KeyedError(key, str(error)) from None
+
+
+def _explain(error: ValidationError) -> ConnectionStringError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    cause = first.get("ctx", {}).get("error")
+    key = cause.key if isinstance(cause, _KeyedError) else str(first["loc"][0])
+    return ConnectionStringError(f"the key {key!r} {_words(first['msg'])}", key=key)
+
+
+def _words(message: str) -> str:
+    words = message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    return words if words.startswith(("is ", "must ", "has ")) else f"is not right: {words}"

@@ -1,0 +1,1 @@
+"""From a payment to the listener: watching unpaid invoices, and telling each settlement once."""

@@ -1,0 +1,94 @@
+"""Invoices that were settled on the word of an event, for hosts that choose so (`FLASH_SETTLE_ON=event`).
+
+It saves a round trip per settlement. Only PAID is ever published, by the custodian's webhook, and only on the account's
+own subscription (flash-api.md 3.6). Still an event is believed only for a pending invoice with an amount, of the very
+wallet that it names; and the query is asked afterwards, so that a contradiction does not stay unknown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from connection_strings.errors import LightningError
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.replies import InvoiceStatus
+
+if TYPE_CHECKING:
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.events import Announcement
+    from flash_driver.invoices.creation import Invoices
+    from flash_driver.journal.journal import InvoiceRecord
+
+__all__ = ["Beliefs"]
+
+_QUESTIONS: Final = 5
+"""How often to ask before a contradiction is one: the books may lag behind the event."""
+
+_log: Final = get_logger(part="watcher")
+
+
+class Beliefs:
+    """Settles on the word of events, and checks them.
+
+    Args:
+        invoices: Settles an invoice, and asks how it stands.
+        enabled: Whether events are believed at all.
+
+    """
+
+    def __init__(self, invoices: Invoices, *, enabled: bool) -> None:
+        self._invoices = invoices
+        self._asked: dict[str, int] = {}
+        self.enabled = enabled
+
+    def __contains__(self, payment_hash: str) -> bool:
+        """Whether an invoice was settled on an event and has yet to be checked."""
+        return payment_hash in self._asked
+
+    def clear(self) -> None:
+        """Check nothing any more."""
+        self._asked.clear()
+
+    def forget(self, payment_hash: str) -> None:
+        """Leave an invoice be: the query has confirmed it."""
+        self._asked.pop(payment_hash, None)
+
+    async def settle(self, announcement: Announcement, record: InvoiceRecord, deadline: Deadline) -> None:
+        """Settle an invoice on the word of an event, where that is wanted and nothing speaks against it."""
+        pending = record.status is LightningInvoiceStatus.UNPAID and record.amount_msat is not None
+        named = announcement.paid and announcement.wallet_id == record.wallet_id.lower()
+        if not (self.enabled and pending and named):
+            return
+        try:
+            # Asks nobody, because the amount is the BOLT11's.
+            await self._invoices.settle(record, deadline)
+        except LightningError as error:
+            _log.warning("an event could not settle its invoice", payment_hash=record.payment_hash, why=str(error))
+        else:
+            self._asked[record.payment_hash] = 0
+
+    async def check(self, record: InvoiceRecord, deadline: Deadline) -> int | None:
+        """Ask about an invoice that an event settled.
+
+        Returns:
+            How many questions in a row did not confirm it, if it has to be asked about again; else None.
+
+        Raises:
+            LightningError: The server can't be asked, or does not say.
+
+        """
+        payment_hash = record.payment_hash
+        status = await self._invoices.ask(record, deadline)
+        asked = self._asked.pop(payment_hash, 0) + 1
+        if status is InvoiceStatus.PAID:
+            return None
+        if asked < _QUESTIONS:
+            self._asked[payment_hash] = asked
+            return asked
+        _log.error(
+            "an event said PAID and was believed, and the query says otherwise: compare with the Flash app",
+            payment_hash=payment_hash,
+            status=status.value,
+        )
+        return None

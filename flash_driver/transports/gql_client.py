@@ -1,0 +1,253 @@
+"""The full GraphQL client: `gql.Client` over its httpx transport, the last way to be tried."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from gql import Client, GraphQLRequest
+from gql.transport import httpx as gql_httpx
+from gql.transport.exceptions import (
+    TransportConnectionFailed,
+    TransportError,
+    TransportQueryError,
+)
+
+from flash_driver.common import exact_json as wire
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.outcomes import (
+    Answer,
+    Cause,
+    Evidence,
+    Garbage,
+    HttpStatus,
+    NotConnected,
+    NotWritten,
+    TimedOut,
+)
+from flash_driver.transports.http import read_retry_after
+from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from datetime import timedelta
+
+    from gql.client import AsyncClientSession
+
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.documents import Operation
+
+__all__ = ["GraphQLTransport", "PrintedRequest"]
+
+_log: Final = get_logger(transport="graphql")
+
+_NO_RESPONSE: Final = "HTTP 200 with a body that is no GraphQL response"
+_TOO_LATE: Final = "not connected in time"
+_httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
+
+
+class PrintedRequest(GraphQLRequest):
+    """A gql request whose document was printed before: printing costs more than all the rest (gql.md A4)."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation.document.node, variable_values=dict(operation.variables))
+        self.operation_name = operation.document.name
+        self._payload = operation.payload
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The request, ready to be written as JSON."""
+        return self._payload
+
+
+class GraphQLTransport:
+    """GraphQL over HTTP by `gql.Client`.
+
+    Args:
+        url: The GraphQL endpoint.
+        headers: The credential and what else goes with each request.
+        tls: TLS settings for https.
+
+    """
+
+    name: Final = "graphql"
+
+    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
+        self._url = url
+        # Identity: a compressed reply could unfold to any size.
+        self._headers = {
+            **headers,
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
+        self._tls = tls
+        self._client: Client | None = None
+        self._session: AsyncClientSession | None = None
+        self._connecting = asyncio.Lock()
+
+    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
+        """Execute an operation through the client's session."""
+        if deadline.passed:
+            return NotWritten("no time was left to write the request")
+        seen = _Seen()
+        token = _seen.set(seen)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                session = await self._connected_session()
+                result = await session.execute(
+                    PrintedRequest(operation),
+                    get_execution_result=True,
+                    extra_args={
+                        # gql would have httpx write the JSON, which knows no Decimal.
+                        "content": operation.written,
+                        # Ends a little before the deadline, so that httpx says in which phase it stood.
+                        "timeout": max(0.001, deadline.remaining * 0.95),
+                    },
+                )
+        except TimeoutError:
+            return seen.refused() or (NotConnected(_TOO_LATE, Cause.SLOW) if seen.unwritten else TimedOut())
+        except TransportError as error:
+            return _evidence_of(error, seen)
+        except Exception as error:  # noqa: BLE001 - on odd replies gql raises whatever its parts raise (gql.md B4)
+            _log.debug("gql could not read the reply", error=type(error).__name__)
+            return seen.refused() or Garbage(_NO_RESPONSE)
+        finally:
+            _seen.reset(token)
+        return seen.refused() or (Answer(result.data) if isinstance(result.data, dict) else Garbage(_NO_RESPONSE))
+
+    async def aclose(self) -> None:
+        """Close the connections; the next `perform` opens new ones."""
+        async with self._connecting:
+            client, self._client, self._session = self._client, None, None
+            if client is not None:
+                await client.close_async()  # type: ignore[no-untyped-call]  # gql leaves it so
+
+    async def _connected_session(self) -> AsyncClientSession:
+        async with self._connecting:
+            if self._session is None:
+                transport = gql_httpx.HTTPXAsyncTransport(
+                    self._url,
+                    json_serialize=wire.encode,
+                    json_deserialize=wire.decode,
+                    headers=self._headers,
+                    follow_redirects=False,
+                    trust_env=False,
+                    transport=_watched_transport(self._tls),
+                )
+                self._client = Client(transport=transport, execute_timeout=None, fetch_schema_from_transport=False)
+                self._session = await self._client.connect_async()  # type: ignore[no-untyped-call]  # as above
+            return self._session
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What passed below gql while one request was under way: gql keeps no HTTP status (gql.md B9).
+
+    Attributes:
+        unwritten: Nothing of the request can have been written yet.
+        status: The status of the reply.
+        retry_after: When the server wants to be asked again.
+        trouble: Why the reply was not read to its end.
+
+    """
+
+    unwritten: bool = True
+    status: int | None = None
+    retry_after: timedelta | None = None
+    trouble: str | None = None
+
+    async def trace(self, event: str, _info: object) -> None:
+        """Follow httpcore's account of a request: from connecting until the first header it is not written."""
+        if event.endswith("connect_tcp.started"):
+            self.unwritten = True
+        elif event.endswith("send_request_headers.started"):
+            self.unwritten = False
+
+    def refused(self, errors: Sequence[Mapping[str, Any]] = ()) -> HttpStatus | None:
+        """What an HTTP status other than 200 says, whatever became of the body."""
+        return None if self.status in (None, 200) else HttpStatus(self.status or 0, self.retry_after, errors)
+
+
+_seen: Final[ContextVar[_Seen]] = ContextVar("_seen")
+
+
+def _evidence_of(error: TransportError, seen: _Seen) -> Evidence:
+    errors = error.errors if isinstance(error, TransportQueryError) else None
+    rows = tuple(row for row in errors if isinstance(row, dict)) if isinstance(errors, list) else ()
+    if (refused := seen.refused(rows)) is not None:
+        return refused
+    if isinstance(error, TransportQueryError):
+        data = error.data if isinstance(error.data, dict) else None
+        return Answer(data, rows or ({"message": "an error without a message"},))
+    if isinstance(error, TransportConnectionFailed):
+        return _evidence_of_loss(error.__cause__, seen)
+    return Garbage(_NO_RESPONSE)
+
+
+def _evidence_of_loss(cause: BaseException | None, seen: _Seen) -> Evidence:
+    if seen.trouble is not None:
+        return Garbage(seen.trouble)
+    if isinstance(cause, _httpx.ConnectTimeout | _httpx.PoolTimeout):
+        return NotConnected(_TOO_LATE, Cause.SLOW)
+    if isinstance(cause, _httpx.ConnectError):
+        return NotConnected(why_not_connected(_root_cause(cause)))
+    if isinstance(cause, _httpx.TimeoutException):
+        return TimedOut()
+    return Garbage(f"the connection was lost ({type(cause).__name__})")
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the operating system's error below httpx's, which has a type and no words of its own."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    return error
+
+
+def _watched_transport(tls: ssl.SSLContext | None) -> Any:
+    """Return an httpx transport that notes each status and stops reading a reply that grows too large."""
+    below = _httpx.AsyncHTTPTransport(verify=tls if tls is not None else True, retries=0, trust_env=False)
+
+    class LimitedStream(_httpx.AsyncByteStream):  # type: ignore[misc]  # the base class is httpx's or httpx2's
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            size = 0
+            async for chunk in self._stream:
+                size += len(chunk)
+                if size > MAX_REPLY_BYTES:
+                    _seen.get().trouble = "a reply larger than the limit"
+                    raise _httpx.ReadError("a reply larger than the limit")
+                yield chunk
+
+        async def aclose(self) -> None:
+            await self._stream.aclose()
+
+    class WatchedTransport(_httpx.AsyncBaseTransport):  # type: ignore[misc]  # as above
+        async def handle_async_request(self, request: Any) -> Any:
+            seen = _seen.get()
+            seen.unwritten = False  # unless httpcore says that it still connects
+            request.extensions = {**request.extensions, "trace": seen.trace}
+            response = await below.handle_async_request(request)
+            seen.status = response.status_code
+            seen.retry_after = read_retry_after(response.headers)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                await response.aclose()
+                seen.trouble = "a compressed reply that was not asked for"
+                raise _httpx.ReadError(seen.trouble)
+            return _httpx.Response(
+                response.status_code,
+                # A session cookie would take priority over the token in the next request (flash-api.md 1.3).
+                headers=[(name, value) for name, value in response.headers.raw if name.lower() != b"set-cookie"],
+                stream=LimitedStream(response.stream),
+                extensions=response.extensions,
+            )
+
+        async def aclose(self) -> None:
+            await below.aclose()
+
+    return WatchedTransport()

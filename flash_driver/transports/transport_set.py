@@ -1,0 +1,75 @@
+"""The ways to one server for one token, shared by every account and client that has both in common."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from flash_driver import __version__
+from flash_driver.settings.account import TokenKind
+from flash_driver.transports.gql_client import GraphQLTransport
+from flash_driver.transports.http import HttpTransport
+from flash_driver.transports.network import make_tls_context
+from flash_driver.transports.websocket.handshake import Endpoint
+from flash_driver.transports.websocket.transport import WebSocketTransport
+
+if TYPE_CHECKING:
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.transports.base import Transport
+
+__all__ = ["CAPABILITIES", "CAPABILITY_HEADER", "Ways"]
+
+CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
+CAPABILITIES: Final = "cash-wallet-usdt-v1"
+"""Shows an account's USDT wallet after the server's move away from USD wallets (flash-api.md 1.5, 3.2)."""
+
+
+class Ways:
+    """Transports, made when first asked for; none connects before it is used.
+
+    Args:
+        settings: Names server and token; what else it says is the asking account's own business.
+
+    """
+
+    def __init__(self, settings: FlashSettings) -> None:
+        token = settings.token.reveal()
+        self._settings = settings
+        self._opens_socket = settings.token_kind is not TokenKind.API_KEY
+        credential = {"Authorization": f"Bearer {token}"} if self._opens_socket else {"X-API-KEY": token}
+        self._credential = credential
+        self._headers = {**credential, CAPABILITY_HEADER: CAPABILITIES, "User-Agent": f"flash-driver/{__version__}"}
+        secure = settings.server.startswith("https:") or settings.websocket.startswith("wss:")
+        self._tls = make_tls_context() if secure else None
+        self._made: dict[str, Transport] = {}
+
+    def choose(self, settings: FlashSettings) -> list[Transport]:
+        """Return the transports of an account in the order in which it tries them.
+
+        A socket is none with an API key: the server does not read it there (flash-api.md 1.3).
+        """
+        chosen = [self._transport(name) for name in settings.transports if name != "websocket" or self._opens_socket]
+        for transport in chosen:
+            if isinstance(transport, WebSocketTransport):
+                transport.widen(settings.pool_size)
+        return chosen
+
+    async def aclose(self) -> None:
+        """Close every connection, whichever of them fails to."""
+        made, self._made = self._made, {}
+        async with contextlib.AsyncExitStack() as each:
+            for transport in made.values():
+                each.push_async_callback(transport.aclose)
+
+    def _transport(self, name: str) -> Transport:
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def _make(self, name: str) -> Transport:
+        if name == "websocket":
+            init = {**self._credential, CAPABILITY_HEADER: CAPABILITIES}
+            tls = self._tls if self._settings.websocket.startswith("wss:") else None
+            return WebSocketTransport(Endpoint(self._settings.websocket, self._headers, init, tls))
+        tls = self._tls if self._settings.server.startswith("https:") else None
+        return (HttpTransport if name == "http" else GraphQLTransport)(self._settings.server, self._headers, tls)

@@ -1,0 +1,378 @@
+"""One WebSocket connection from handshake to close: many operations in flight, each knowing its own fate.
+
+What gql's own transport gets wrong is the reason this exists (gql.md B2, B4, B7): an operation is registered *before*
+its frame is written, so no answer can be missed; each knows whether its frame was written when the socket went; and
+nothing that the server sends leaves anybody waiting for ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.outcomes import (
+    Answer,
+    Cause,
+    Closed,
+    ErrorFrame,
+    Evidence,
+    Garbage,
+    NotWritten,
+    TimedOut,
+    describe,
+)
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
+from flash_driver.transports.websocket.protocol import (
+    Acknowledged,
+    Completed,
+    Failed,
+    GraphQLTransportWS,
+    Next,
+    Ping,
+    ProtocolViolation,
+)
+from flash_driver.transports.websocket.slots import Turnstile
+from flash_driver.transports.websocket.socket import Socket
+from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription, SubscriptionEnded
+from flash_driver.transports.websocket.timeouts import Expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.transports.websocket.protocol import Event
+
+__all__ = [
+    "COMPLETED_BY_SERVER",
+    "Connection",
+    "ConnectionFailed",
+    "Endpoint",
+    "Limits",
+    "Subscription",
+    "SubscriptionEnded",
+]
+
+_log: Final = get_logger(transport="websocket")
+
+_EXPIRED: Final = TimedOut()
+
+
+class _Call:
+    """An operation that is due exactly one answer."""
+
+    __slots__ = ("_late", "answer")
+
+    def __init__(self, late: Callable[[Evidence], None] | None) -> None:
+        self.answer: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
+        self._late = late
+
+    @property
+    def answered(self) -> bool:
+        """Whether the answer, or that none came in time, lies ready for its caller."""
+        return self.answer.done() and not self.answer.cancelled()
+
+    @property
+    def awaited_late(self) -> bool:
+        """Whether the answer is of use to somebody after its caller is gone."""
+        return self._late is not None
+
+    def expire(self) -> None:
+        """Tell the caller that time is up."""
+        if not self.answer.done():
+            self.answer.set_result(_EXPIRED)
+
+    def settle(self, evidence: Evidence) -> None:
+        """Give the answer to the caller, or to `late` if the caller is gone."""
+        if not self.answer.done():
+            self.answer.set_result(evidence)
+        else:
+            self.settle_late(evidence)
+
+    def settle_late(self, evidence: Evidence) -> None:
+        """Give the answer to `late`; what goes wrong there must not take the reader of the socket down."""
+        if self._late is None:
+            return
+        try:
+            self._late(evidence)
+        except Exception as error:  # noqa: BLE001 - somebody else's code, called by the reader that everybody depends on
+            _log.error("a late answer could not be taken in", error=type(error).__name__)
+
+
+class Connection:
+    """A graphql-transport-ws connection; made by `Connection.open`."""
+
+    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
+        self._limits = limits
+        self._socket = Socket(endpoint, limits, self)
+        self._protocol = GraphQLTransportWS()
+        self._acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls: dict[str, _Call] = {}
+        self._late: dict[str, _Call] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._turnstile = Turnstile(limits.max_in_flight)
+        self._expiry = Expiry()
+        self._ended = False
+
+    @classmethod
+    async def open(cls, endpoint: Endpoint, limits: Limits, deadline: Deadline) -> Connection:
+        """Connect, say `connection_init`, wait for the acknowledgement.
+
+        Raises:
+            ConnectionFailed: At any step, with the reason.
+
+        """
+        connection = await cls.connect(endpoint, limits, deadline)
+        await connection.introduce(endpoint.init_payload, deadline)
+        return connection
+
+    @classmethod
+    async def connect(cls, endpoint: Endpoint, limits: Limits, deadline: Deadline) -> Connection:
+        """Open the socket alone; `introduce` comes next.
+
+        Raises:
+            ConnectionFailed: It did not come about.
+
+        """
+        connection = cls(endpoint, limits)
+        await connection._socket.open(deadline)
+        return connection
+
+    async def introduce(self, payload: Mapping[str, object], deadline: Deadline) -> None:
+        """Say `connection_init` and wait for the acknowledgement; without one the socket is dropped.
+
+        Raises:
+            ConnectionFailed: The server closed, said something else, or nothing in time.
+
+        """
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                if self._socket.usable:
+                    self._socket.send(self._protocol.init(payload))
+                await self._acknowledged
+        except BaseException as error:
+            self._socket.abort()
+            if isinstance(error, TimeoutError):
+                raise ConnectionFailed("no connection_ack in time", Cause.SLOW) from None
+            if isinstance(error, ConnectionFailed):
+                raise error from None
+            raise
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What the server agreed to speak."""
+        return self._socket.subprotocol
+
+    @property
+    def usable(self) -> bool:
+        """Whether an operation may be written now."""
+        return not self._ended and self._socket.usable
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether subscriptions live on this connection."""
+        return bool(self._subscriptions)
+
+    @property
+    def in_flight(self) -> int:
+        """How many operations wait for their answers."""
+        return len(self._calls)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is in flight or subscribed."""
+        return bool(self._subscriptions or self._calls)
+
+    # --- operations -------------------------------------------------------------------------------------------------
+
+    async def execute(
+        self,
+        payload: Mapping[str, object] | bytes,
+        deadline: Deadline,
+        late: Callable[[Evidence], None] | None = None,
+    ) -> Evidence:
+        """Send a query or mutation as a `subscribe` message and wait for its one answer.
+
+        Args:
+            payload: query, operationName and variables, or the same as JSON.
+            deadline: When to stop waiting.
+            late: Called with the answer if it comes after the caller stopped waiting.
+
+        """
+        if not self._turnstile.enter_at_once() and not await self._turnstile.enter(deadline):
+            return NotWritten("too many operations in flight" if self.usable else "the socket closed meanwhile")
+        try:
+            if self._socket.jammed and not await self._unjammed(deadline):
+                return NotWritten("the server takes no more for now")
+            # Nothing else runs from here until the text is written: what is not written by then never will be.
+            if deadline.passed:
+                return NotWritten("no time was left to write the request")
+            if not self.usable:
+                return NotWritten("the socket closed before the request was written")
+            operation_id, message = self._protocol.subscribe(payload)
+            crowded = bool(self._calls)
+            call = self._calls[operation_id] = _Call(late)
+            self._socket.send(message, hold=crowded)
+            return await self._await_answer(operation_id, call, deadline)
+        finally:
+            self._turnstile.leave()
+
+    async def _await_answer(self, operation_id: str, call: _Call, deadline: Deadline) -> Evidence:
+        moment = self._expiry.set(call, deadline)
+        try:
+            evidence = await call.answer
+        except asyncio.CancelledError:
+            if call.answered and (ready := call.answer.result()) is not _EXPIRED:
+                call.settle_late(ready)
+            raise
+        finally:
+            self._expiry.lift(call, moment)
+            if not call.answer.done():
+                call.answer.cancel()
+            self._abandon(operation_id)
+        if evidence is _EXPIRED:
+            # An answer is overdue: a sign of life is due now rather than at the next ping.
+            self._socket.prove_alive(self._limits.suspicion_timeout)
+        return evidence
+
+    def _abandon(self, operation_id: str) -> None:
+        """Stop waiting for an answer, but remember for a while who would want it late."""
+        call = self._calls.pop(operation_id, None)
+        if call is None or not call.awaited_late:
+            return
+        self._late[operation_id] = call
+        if len(self._late) > self._limits.max_late:
+            del self._late[next(iter(self._late))]
+
+    async def _unjammed(self, deadline: Deadline) -> bool:
+        """Wait until the peer reads again; returns whether it did in time, or the socket is gone."""
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                await self._socket.unjammed()
+        except TimeoutError:
+            return False
+        return True
+
+    # --- subscriptions ----------------------------------------------------------------------------------------------
+
+    async def subscribe(self, payload: Mapping[str, object] | bytes, deadline: Deadline) -> Subscription:
+        """Start a GraphQL subscription.
+
+        Raises:
+            ConnectionFailed: The socket is gone or jammed; nothing is subscribed.
+
+        """
+        if not await self._unjammed(deadline):
+            raise ConnectionFailed("the subscription could not be written in time", Cause.SLOW)
+        if not self.usable:
+            raise ConnectionFailed("the socket closed before the subscription was written")
+        operation_id, message = self._protocol.subscribe(payload)
+        self._socket.send(message)
+        subscription = Subscription(operation_id, self._limits.max_queued_events, self.unsubscribe)
+        self._subscriptions[operation_id] = subscription
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Tell the server that nobody reads this subscription any more."""
+        if self._subscriptions.pop(subscription.operation_id, None) is not None and self.usable:
+            self._socket.send(self._protocol.complete(subscription.operation_id))
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Close the socket; whatever is in flight learns that it was dropped."""
+        try:
+            await self._socket.close()
+        finally:
+            self._end_all(Closed(None))
+
+    def socket_ended(self, why: Evidence) -> None:
+        """Tell everybody who still waits."""
+        self._end_all(why)
+
+    def _end_all(self, why: Evidence) -> None:
+        self._ended = True
+        self._late.clear()
+        if not self._acknowledged.done():
+            self._acknowledged.set_exception(_why_not_acknowledged(why))
+            self._acknowledged.exception()  # whoever opened it may be gone
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            if not call.answer.done():
+                call.answer.set_result(why)
+        subscriptions, self._subscriptions = self._subscriptions, {}
+        for subscription in subscriptions.values():
+            subscription.end(_in_words(why))
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def text_received(self, text: str | bytes) -> None:
+        """Hand a message to whom it belongs."""
+        if self._ended:
+            return
+        try:
+            self._take(self._protocol.receive(text))
+        except ProtocolViolation as error:
+            _log.warning("websocket protocol violated by the server", what=str(error))
+            self._end_all(Garbage(f"the server sent {error}"))
+            self._socket.say_goodbye(4400, "protocol violation")
+        except Exception as error:  # noqa: BLE001 - a fault of ours: nobody may be left waiting, nothing more be written
+            _log.error("reading a message broke", error=type(error).__name__)
+            self._end_all(Closed(None))
+            self._socket.say_goodbye()
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Next(operation_id, data, errors):
+                if subscription := self._subscriptions.get(operation_id):
+                    subscription.deliver(event)
+                    if subscription.ended:
+                        self.unsubscribe(subscription)
+                else:
+                    self._settle(operation_id, Answer(data, errors))
+            case Completed(operation_id):
+                words = "the operation was completed without an answer"
+                self._over(operation_id, COMPLETED_BY_SERVER, Garbage(words))
+            case Failed(operation_id, errors):
+                self._over(operation_id, f"the server refused it: {describe(errors)[0]}", ErrorFrame(errors))
+            case Ping(answer):
+                if self._socket.usable:
+                    self._socket.send(answer)
+            case Acknowledged():
+                if not self._acknowledged.done():
+                    self._acknowledged.set_result(None)
+            case _:
+                pass
+
+    def _over(self, operation_id: str, why: str, evidence: Evidence) -> None:
+        if subscription := self._subscriptions.pop(operation_id, None):
+            subscription.end(why)
+        else:
+            self._settle(operation_id, evidence)
+
+    def _settle(self, operation_id: str, evidence: Evidence) -> None:
+        """Give an answer to whom it is due; one that nobody knows of belongs to an operation given up long ago."""
+        call = self._calls.pop(operation_id, None) or self._late.pop(operation_id, None)
+        if call is not None:
+            call.settle(evidence)
+
+
+def _why_not_acknowledged(why: Evidence) -> ConnectionFailed:
+    match why:
+        case Closed(code) if code is not None:
+            cause = Cause.CREDENTIAL if code in (4401, 4403) else Cause.UNREACHABLE
+            return ConnectionFailed(f"the server closed with code {code} before connection_ack", cause, code=code)
+        case Garbage(words):
+            return ConnectionFailed(f"{words} before connection_ack", foreign=True)
+        case _:
+            return ConnectionFailed("the connection was lost before connection_ack")
+
+
+def _in_words(why: Evidence) -> str:
+    match why:
+        case Garbage(words):
+            return words
+        case Closed(code) if code is not None:
+            return f"closed with code {code}"
+        case _:
+            return "the socket dropped"

@@ -1,0 +1,112 @@
+"""From a URL to an open socket: where to connect, within what limits, and why that did not work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError
+
+from flash_driver.flash_api.outcomes import Cause, NotConnected
+from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.websocket.protocol import SUBPROTOCOL
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+__all__ = ["ConnectionFailed", "Endpoint", "Limits", "why_no_handshake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long a connection waits and how much it holds; times in seconds.
+
+    Attributes:
+        ping_interval: How often the peer is pinged.
+        ping_timeout: How long its pong may take before the socket is given up.
+        suspicion_timeout: The same for the ping that follows an overdue answer.
+        close_timeout: How long the closing handshake may take.
+        max_message_bytes: The largest message that is read.
+        max_unread_bytes: How much may wait for a peer that sends but does not read.
+        max_in_flight: How many operations may wait for their answers; further ones wait for their turn.
+        max_queued_events: How many events of a subscription may wait for their reader.
+        max_late: Of how many abandoned operations a late answer is still recognised.
+
+    """
+
+    ping_interval: float = 10.0
+    ping_timeout: float = 10.0
+    suspicion_timeout: float = 2.0
+    close_timeout: float = 1.0
+    max_message_bytes: int = MAX_REPLY_BYTES
+    max_unread_bytes: int = 16 * 2**20
+    max_in_flight: int = 512
+    max_queued_events: int = 1024
+    max_late: int = 256
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Endpoint:
+    """Where to connect and what to show there; has no repr because it holds the token."""
+
+    url: str
+    headers: Mapping[str, str]
+    init_payload: Mapping[str, object]
+    tls: ssl.SSLContext | None = None
+
+
+class ConnectionFailed(Exception):
+    """No usable connection came about, so nothing was written.
+
+    Attributes:
+        why: The reason, for a person.
+        cause: What kind of trouble it is.
+        status: The HTTP status that answered the handshake, if that was the trouble.
+        code: The code that the server closed with, if that was the trouble.
+        foreign: Whether whoever answered speaks something else than graphql-transport-ws.
+
+    """
+
+    def __init__(
+        self,
+        why: str,
+        cause: Cause = Cause.UNREACHABLE,
+        *,
+        status: int | None = None,
+        code: int | None = None,
+        foreign: bool = False,
+    ) -> None:
+        super().__init__(why)
+        self.why = why
+        self.cause = cause
+        self.status = status
+        self.code = code
+        self.foreign = foreign
+
+    @property
+    def evidence(self) -> NotConnected:
+        """What a transport reports of it."""
+        return NotConnected(self.why, self.cause)
+
+
+def why_no_handshake(error: BaseException) -> ConnectionFailed | None:
+    """Say why connecting or upgrading failed; None for what is none of the network's doing.
+
+    A redirect is a failure like any other status: it must not carry the token elsewhere.
+    """
+    match error:
+        case TimeoutError():
+            return ConnectionFailed("no handshake in time", Cause.SLOW)
+        case InvalidStatus():
+            status = error.response.status_code
+            cause = Cause.CREDENTIAL if status in (401, 403) else Cause.UNREACHABLE
+            return ConnectionFailed(f"the handshake was answered with HTTP {status}", cause, status=status)
+        case NegotiationError():
+            return ConnectionFailed(f"the server does not speak {SUBPROTOCOL}")
+        case InvalidHandshake():
+            return ConnectionFailed(f"the handshake failed ({type(error).__name__})")
+        case OSError() | UnicodeError():
+            return ConnectionFailed(why_not_connected(error))
+        case _:
+            return None

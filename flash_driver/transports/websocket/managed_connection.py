@@ -1,0 +1,158 @@
+"""One connection, kept: opened when first needed, again after a loss, and closed when nobody used it for a while."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from flash_driver.common.cancelling import being_cancelled
+from flash_driver.common.deadline import Deadline
+from flash_driver.common.log import get_logger
+from flash_driver.flash_api.outcomes import Cause
+from flash_driver.transports.websocket.connection import Connection, ConnectionFailed
+
+if TYPE_CHECKING:
+    from flash_driver.transports.websocket.handshake import Endpoint, Limits
+
+__all__ = ["Lane", "Waits"]
+
+_TRY_AGAIN_SECONDS: Final = 30.0
+"""How long after a failure a connection that others can do without is tried again."""
+
+_log: Final = get_logger(transport="websocket")
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a lane waits, in seconds.
+
+    Attributes:
+        connect: For handshake and acknowledgement together.
+        idle: Without use, before the socket is closed.
+
+    """
+
+    connect: float = 4.0
+    idle: float = 300.0
+
+
+class Lane:
+    """Keeps one connection.
+
+    Args:
+        endpoint: Where to connect and with what credential.
+        limits: What a connection waits for and holds.
+        waits: How long opening and idling may take.
+
+    """
+
+    def __init__(self, endpoint: Endpoint, limits: Limits, waits: Waits) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._waits = waits
+        self._connection: Connection | None = None
+        self._opening: asyncio.Task[Connection] | None = None
+        self._idle_watch: asyncio.Task[None] | None = None
+        self._last_used = 0.0
+        self._failed_at: float | None = None
+        self.times_connected = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether an operation could be written at once."""
+        return self._connection is not None and self._connection.usable
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether subscriptions live on the present connection."""
+        return self.connected and self._connection is not None and self._connection.subscribed
+
+    @property
+    def in_flight(self) -> int:
+        """How many operations wait for their answers."""
+        return 0 if self._connection is None else self._connection.in_flight
+
+    def ready(self) -> Connection | None:
+        """Return the connection if it can be used at once."""
+        self._last_used = asyncio.get_running_loop().time()
+        return self._connection if self._connection is not None and self._connection.usable else None
+
+    async def connection(self, deadline: Deadline) -> Connection:
+        """Return the open connection; all who ask while it is being opened share the attempt.
+
+        Raises:
+            ConnectionFailed: It did not come about by the deadline.
+
+        """
+        if (ready := self.ready()) is not None:
+            return ready
+        opening = self._begin_to_open()
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                return await asyncio.shield(opening)
+        except TimeoutError:
+            raise ConnectionFailed("not connected in time", Cause.SLOW) from None
+        except asyncio.CancelledError:
+            if opening.cancelled() and not being_cancelled():
+                raise ConnectionFailed("the transport was closed") from None
+            raise
+
+    def open_ahead(self) -> None:
+        """Begin to open the connection for those to come, unless that has just failed."""
+        failed_lately = (
+            self._failed_at is not None and asyncio.get_running_loop().time() - self._failed_at < _TRY_AGAIN_SECONDS
+        )
+        if self.ready() is None and not failed_lately:
+            self._begin_to_open()
+
+    async def aclose(self) -> None:
+        """Close the socket and end every task; the next use connects again."""
+        tasks = [task for task in (self._opening, self._idle_watch) if task is not None]
+        self._opening = self._idle_watch = None
+        for task in tasks:
+            task.cancel()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await connection.aclose()
+
+    def _begin_to_open(self) -> asyncio.Task[Connection]:
+        if self._opening is None or self._opening.done():
+            _log.info("WebSocket not connected, connecting")
+            self._opening = asyncio.create_task(self._open(), name="flash-driver websocket connect")
+            # Whoever asked may have gone by the time it fails; asyncio complains of errors that nobody looked at.
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return self._opening
+
+    async def _open(self) -> Connection:
+        stale, self._connection = self._connection, None
+        if stale is not None:
+            await stale.aclose()
+        try:
+            connection = await Connection.open(self._endpoint, self._limits, Deadline.after(self._waits.connect))
+        except ConnectionFailed:
+            self._failed_at = asyncio.get_running_loop().time()
+            raise
+        self._failed_at = None
+        self._connection = connection
+        self.times_connected += 1
+        _log.debug("WebSocket connected", times=self.times_connected)
+        if self._idle_watch is None or self._idle_watch.done():
+            self._idle_watch = asyncio.create_task(self._close_when_idle(), name="flash-driver websocket idle watch")
+        return connection
+
+    async def _close_when_idle(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while (connection := self._connection) is not None:
+            if connection.busy:
+                self._last_used = clock()
+            left = self._last_used + self._waits.idle - clock()
+            if left <= 0:
+                self._connection = None
+                await connection.aclose()
+                _log.debug("WebSocket idle, closed")
+            else:
+                await asyncio.sleep(left)

@@ -1,0 +1,1 @@
+"""The checkout: a page that a shop sends its customer to, and an API that opens one."""

@@ -1,0 +1,158 @@
+"""What open pages look at: each checkout's newest state, read once for all who look at it.
+
+Settlements wake it at once; what other replicas do and invoices that are about to die are seen by a look at the
+database every second, one for all checkouts together. Checkouts that nobody looks at cost nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from lightning_host.checkout.renewal import dies_at, is_due
+from lightning_host.checkout.table import PURPOSE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from lightning_host.checkout.renewal import CheckoutRenewal
+    from lightning_host.checkout.table import Checkout, CheckoutRows, CheckoutStatus
+    from lightning_host.host import Host
+    from lightning_host.stores import Store
+
+__all__ = ["CheckoutView", "CheckoutWatch"]
+
+_log: Final = logging.getLogger("lightning_host")
+_TICK_SECONDS: Final = 1.0
+_PAGE: Final = 500
+
+
+class CheckoutView:
+    """One checkout as this process saw it last.
+
+    Attributes:
+        checkout: Its newest state.
+        changed: Set once that state is outdated; each state has an event of its own.
+
+    """
+
+    def __init__(self, checkout: Checkout) -> None:
+        self.checkout = checkout
+        self._shown = _shown(checkout)
+        self.changed = asyncio.Event()
+        self.viewers = 0
+
+    def update(self, checkout: Checkout) -> None:
+        """Take a newer state, and wake up whoever waits if something is different by now."""
+        shown = _shown(checkout)
+        if shown != self._shown:
+            self.checkout, self._shown = checkout, shown
+            self.changed.set()
+            self.changed = asyncio.Event()
+
+
+class CheckoutWatch:
+    """Follows every checkout that somebody looks at.
+
+    Args:
+        host: Tells of settlements.
+        rows: Where the checkouts are.
+        renewal: Makes fresh invoices.
+
+    """
+
+    def __init__(self, host: Host, rows: CheckoutRows, renewal: CheckoutRenewal) -> None:
+        self._host = host
+        self._rows = rows
+        self._renewal = renewal
+        self._views: dict[str, CheckoutView] = {}
+        self._renewing: dict[str, asyncio.Task[None]] = {}
+        self._wake = asyncio.Event()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow while the block runs."""
+        tasks = [asyncio.create_task(self._follow(store)) for store in self._host.stores]
+        tasks.append(asyncio.create_task(self._run(), name="watch checkouts"))
+        try:
+            yield
+        finally:
+            tasks.extend(self._renewing.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    @asynccontextmanager
+    async def view(self, checkout: Checkout) -> AsyncIterator[CheckoutView]:
+        """Look at a checkout while the block runs."""
+        view = self._views.setdefault(checkout.id, CheckoutView(checkout))
+        view.viewers += 1
+        self._wake.set()  # it may have changed since it was read, and its invoice may be about to die
+        try:
+            yield view
+        finally:
+            view.viewers -= 1
+            if view.viewers == 0:
+                del self._views[checkout.id]
+
+    async def _follow(self, store: Store) -> None:
+        while True:
+            async with self._host.settlements.subscribe(store.id, purpose=PURPOSE) as settled:
+                async for _ in settled:
+                    self._wake.set()
+            await asyncio.sleep(_TICK_SECONDS)  # the subscription was cut off, or the host is closing
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._look()
+            except (SQLAlchemyError, OSError):
+                _log.warning("checkouts can't be read from the database; trying again")
+            try:
+                async with asyncio.timeout(self._until_next_look()):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _until_next_look(self) -> float | None:
+        """Look every second, and just when an invoice has to be replaced; never while nobody looks at anything."""
+        if not self._views:
+            return None
+        next_due = min(dies_at(view.checkout) for view in self._views.values())
+        until_due = (next_due - datetime.now(UTC)).total_seconds()
+        return until_due if 0 < until_due < _TICK_SECONDS else _TICK_SECONDS
+
+    async def _look(self) -> None:
+        ids = [*self._views]
+        for start in range(0, len(ids), _PAGE):
+            for checkout in await self._rows.find_many(ids[start : start + _PAGE]):
+                view = self._views.get(checkout.id)
+                if view is not None:
+                    view.update(checkout)
+                    self._renew(checkout)
+
+    def _renew(self, checkout: Checkout) -> None:
+        if checkout.id not in self._renewing and is_due(checkout, datetime.now(UTC)):
+            task = asyncio.create_task(self._renew_one(checkout), name=f"renew checkout {checkout.id}")
+            self._renewing[checkout.id] = task
+
+    async def _renew_one(self, checkout: Checkout) -> None:
+        try:
+            await self._renewal.renew(checkout)
+        except (SQLAlchemyError, OSError):
+            _log.warning("checkout %s got no new invoice: database trouble", checkout.id)
+        finally:
+            del self._renewing[checkout.id]
+            self._wake.set()
+
+
+def _shown(checkout: Checkout) -> tuple[Checkout, CheckoutStatus, bool]:
+    """Return all that decides what a page shows at this moment."""
+    now = datetime.now(UTC)
+    return checkout, checkout.status(now), checkout.payable(now)

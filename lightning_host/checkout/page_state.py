@@ -1,0 +1,35 @@
+"""A checkout as its page sees it: plain values, safe for anybody who has the link."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lightning_host.web.pages import in_sat
+
+if TYPE_CHECKING:
+    from lightning_host.checkout.table import Checkout
+
+__all__ = ["page_state"]
+
+
+def page_state(checkout: Checkout) -> dict[str, Any]:
+    """Return what the page shows and its script is told.
+
+    Times are told as seconds left, so that a payer's wrong clock does no harm. `bolt11` is None when none can be paid.
+    """
+    now = datetime.now(UTC)
+    payable = checkout.payable(now)
+    return {
+        "status": checkout.status(now).value,
+        "amount": in_sat(checkout.bolt11_amount or checkout.amount),
+        "fiat": checkout.fiat,
+        "secondsLeft": max(0, round((checkout.expires_at - now).total_seconds())),
+        "secondsInAll": round((checkout.expires_at - checkout.created_at).total_seconds()),
+        "bolt11": checkout.bolt11 if payable else None,
+        "uri": f"lightning:{checkout.bolt11}" if payable else None,
+        "qr": f"/checkout/{checkout.id}/{checkout.payment_hash}.svg" if payable else None,
+        "received": in_sat(checkout.received),
+        "overpaid": in_sat(checkout.overpaid) if checkout.overpaid else None,
+        "late": checkout.paid_late,
+    }

@@ -1,0 +1,69 @@
+"""The checkout: a page that a shop sends its customer to, and an API that opens one.
+
+`checkout_rows.py` remembers, `checkout_renewal.py` makes fresh invoices, `checkout_watch.py` follows what is looked at,
+`checkout_desk.py` puts these together; `checkout_pages.py`, `checkout_api.py` and `checkout_demo.py` show it.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from lightning_host.checkout.api import add_checkout_api
+from lightning_host.checkout.demo import add_demo
+from lightning_host.checkout.pages import add_checkout_pages
+from lightning_host.checkout.service import DESK, CheckoutDesk
+from lightning_host.checkout.table import CheckoutRows
+from lightning_host.host import HOST
+from lightning_host.web.crowd import Crowd
+from lightning_host.web.face import Face
+from lightning_host.web.pages import tell_page
+from lightning_host.web.streams import STREAMS, EventStreams
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from lightning_host.host import Host
+
+__all__ = ["CHECKOUT"]
+
+
+def _add_routes(app: web.Application) -> None:
+    add_checkout_pages(app)
+    add_checkout_api(app)
+    add_demo(app)
+    app.cleanup_ctx.append(_life)
+    app.on_shutdown.append(_end_streams)
+
+
+@asynccontextmanager
+async def _handle_settlements(host: Host) -> AsyncIterator[None]:
+    host.settlements.on_settled(CheckoutRows(host.database).settle)
+    yield
+
+
+async def _life(app: web.Application) -> AsyncIterator[None]:
+    """Open the desk once the host is open."""
+    host = app[HOST]
+    settings = host.settings
+    crowd = Crowd("open pages", most=settings.most_streams, most_per_client=settings.most_streams_per_address)
+    app[STREAMS] = EventStreams(crowd, settings.trusted_proxies)
+    desk = app[DESK] = CheckoutDesk(host)
+    async with desk.watch.running():
+        yield
+
+
+async def _end_streams(app: web.Application) -> None:
+    app[STREAMS].close()
+
+
+CHECKOUT: Final = Face(
+    name="checkout",
+    prefixes=("/checkout/", "/demo"),
+    add_routes=_add_routes,
+    tell=tell_page,
+    lifespan=_handle_settlements,
+)
+"""`/checkout/...`, `/api/v1/stores/{store}/checkouts` and, in front of a sandbox, `/demo`."""

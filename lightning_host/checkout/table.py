@@ -1,0 +1,265 @@
+"""Checkouts as they are remembered: one per thing to be paid, with however many BOLT11s it takes.
+
+A checkout lasts 15 minutes; some wallets' invoices live for one. So a checkout has many invoices, one after the other,
+and the first payment to any of them settles it. A payment to a second one is money too: it is added to `overpaid`.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, insert, or_, select, update
+
+from connection_strings import LightMoney
+from lightning_host.database import from_ms, metadata, now_ms, to_ms
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.engine import Row
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from connection_strings import LightningInvoice
+    from lightning_host.database import Database
+    from lightning_host.settlements.ledger import Settlement
+
+__all__ = ["PURPOSE", "Checkout", "CheckoutRows", "CheckoutStatus"]
+
+PURPOSE: Final = "checkout"
+"""The purpose of invoices that belong to checkouts; their subject is the checkout's id."""
+
+_log: Final = logging.getLogger("lightning_host")
+_checkouts: Final = Table(
+    "host_checkouts",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("store", String(64), nullable=False),
+    Column("amount_msat", BigInteger, nullable=False),
+    Column("fiat", String(64)),
+    Column("description", Text, nullable=False),
+    Column("external_id", Text),
+    Column("redirect_url", Text),
+    Column("card", String(32)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("payment_hash", String(64)),
+    Column("bolt11", Text),
+    Column("bolt11_msat", BigInteger),
+    Column("bolt11_created_at", BigInteger),
+    Column("bolt11_expires_at", BigInteger),
+    Column("invoices", Integer, nullable=False),
+    Column("renew_after", BigInteger, nullable=False),
+    Column("received_msat", BigInteger, nullable=False),
+    Column("overpaid_msat", BigInteger, nullable=False),
+    Column("paid_at", BigInteger),
+    Column("paid_hash", String(64)),
+    Index("host_checkouts_by_time", "store", "created_at"),
+)
+_TIMES: Final = ("created_at", "expires_at", "bolt11_created_at", "bolt11_expires_at", "renew_after", "paid_at")
+_LEASE_MS: Final = 8_000
+"""How long whoever renews may take before another replica tries: longer than any wallet takes to make an invoice."""
+
+
+class CheckoutStatus(enum.StrEnum):
+    """Where a checkout stands, in the words of BTCPay's invoices."""
+
+    NEW = "New"
+    SETTLED = "Settled"
+    EXPIRED = "Expired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkout:
+    """Something to be paid.
+
+    Attributes:
+        amount: What it costs.
+        fiat: The same in the currency that the wallet holds, in words; None when the wallet does not tell.
+        description: What for; untrusted, escape it where it is shown.
+        external_id: The shop's own name for it.
+        redirect_url: Where the page leads back to.
+        card: The flashcard that is topped up by it.
+        payment_hash: Of the newest invoice, as the four that follow.
+        bolt11_amount: What the BOLT11 asks for: a little more than `amount` where the wallet can't do better.
+        invoices: How many there have been.
+        renew_after: Before this time nobody makes a new invoice: somebody is at it, or there was a failure.
+        received: What was received in all.
+        overpaid: What of it came after it had been settled.
+        paid_hash: The payment hash of the payment that settled it.
+
+    """
+
+    id: str
+    store: str
+    amount: LightMoney
+    fiat: str | None
+    description: str
+    external_id: str | None
+    redirect_url: str | None
+    card: str | None
+    created_at: datetime
+    expires_at: datetime
+    payment_hash: str | None
+    bolt11: str | None
+    bolt11_amount: LightMoney | None
+    bolt11_created_at: datetime | None
+    bolt11_expires_at: datetime | None
+    invoices: int
+    renew_after: datetime
+    received: LightMoney
+    overpaid: LightMoney
+    paid_at: datetime | None
+    paid_hash: str | None
+
+    def status(self, now: datetime) -> CheckoutStatus:
+        """Where it stands at a time; a payment that comes late settles it, too."""
+        if self.paid_at is not None:
+            return CheckoutStatus.SETTLED
+        return CheckoutStatus.NEW if now < self.expires_at else CheckoutStatus.EXPIRED
+
+    def payable(self, now: datetime) -> bool:
+        """Whether its BOLT11 can be paid at a time."""
+        alive = self.bolt11_expires_at is not None and now < self.bolt11_expires_at
+        return alive and self.status(now) is CheckoutStatus.NEW
+
+    @property
+    def paid_late(self) -> bool:
+        """Whether it was settled after its time was over."""
+        return self.paid_at is not None and self.paid_at > self.expires_at
+
+
+class CheckoutRows:
+    """Writes and reads checkouts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(
+        self,
+        store_id: str,
+        amount: LightMoney,
+        *,
+        description: str,
+        seconds: int,
+        external_id: str | None = None,
+        redirect_url: str | None = None,
+        card: str | None = None,
+        fiat: str | None = None,
+    ) -> Checkout:
+        """Remember a new checkout that has no invoice yet."""
+        now = now_ms()
+        row = {
+            "id": secrets.token_hex(16),
+            "store": store_id,
+            "amount_msat": amount.msat,
+            "fiat": fiat,
+            "description": description,
+            "external_id": external_id,
+            "redirect_url": redirect_url,
+            "card": card,
+            "created_at": now,
+            "expires_at": now + seconds * 1_000,
+            "invoices": 0,
+            "renew_after": 0,
+            "received_msat": 0,
+            "overpaid_msat": 0,
+        }
+        async with self._database.begin() as connection:
+            await connection.execute(insert(_checkouts).values(row))
+            return _read((await connection.execute(select(_checkouts).where(_checkouts.c.id == row["id"]))).one())
+
+    async def find(self, checkout_id: str, *, connection: AsyncConnection | None = None) -> Checkout | None:
+        """Return a checkout, None when there is none with this id."""
+        async with self._database.within(connection) as reading:
+            row = (await reading.execute(select(_checkouts).where(_checkouts.c.id == checkout_id))).one_or_none()
+        return None if row is None else _read(row)
+
+    async def find_many(self, ids: Collection[str]) -> list[Checkout]:
+        """Return those checkouts that exist."""
+        async with self._database.begin() as connection:
+            return [_read(row) for row in await connection.execute(select(_checkouts).where(_checkouts.c.id.in_(ids)))]
+
+    async def list(self, store_id: str, *, offset: int, limit: int) -> list[Checkout]:
+        """List the checkouts of a store, newest first."""
+        query = select(_checkouts).where(_checkouts.c.store == store_id)
+        query = query.order_by(_checkouts.c.created_at.desc(), _checkouts.c.id).offset(offset).limit(limit)
+        async with self._database.begin() as connection:
+            return [_read(row) for row in await connection.execute(query)]
+
+    async def lease(self, checkout: Checkout) -> bool:
+        """Take it upon oneself to renew the invoice; False when somebody else has done so, or has begun."""
+        now = now_ms()
+        same = _checkouts.c.payment_hash == checkout.payment_hash
+        if checkout.payment_hash is None:
+            same = _checkouts.c.payment_hash.is_(None)
+        statement = (
+            update(_checkouts)
+            .where(_checkouts.c.id == checkout.id, same, _checkouts.c.renew_after <= now)
+            .where(_checkouts.c.paid_at.is_(None), _checkouts.c.expires_at > now)
+            .values(renew_after=now + _LEASE_MS)
+        )
+        async with self._database.begin() as connection:
+            return (await connection.execute(statement)).rowcount == 1
+
+    async def postpone(self, checkout: Checkout, seconds: float) -> None:
+        """Let nobody renew the invoice for a while."""
+        until = now_ms() + int(seconds * 1_000)
+        async with self._database.begin() as connection:
+            await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id).values(renew_after=until))
+
+    async def renew(self, checkout: Checkout, invoice: LightningInvoice) -> None:
+        """Show another invoice from now on, unless a later one is shown already."""
+        expires_at = to_ms(invoice.expires_at)
+        later = or_(_checkouts.c.bolt11_expires_at.is_(None), _checkouts.c.bolt11_expires_at <= expires_at)
+        values = {
+            "payment_hash": invoice.payment_hash,
+            "bolt11": invoice.bolt11,
+            "bolt11_msat": None if invoice.amount is None else invoice.amount.msat,
+            "bolt11_created_at": now_ms(),
+            "bolt11_expires_at": expires_at,
+            "invoices": _checkouts.c.invoices + 1,
+            "renew_after": 0,
+        }
+        async with self._database.begin() as connection:
+            await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id, later).values(values))
+
+    async def settle(self, connection: AsyncConnection, settlement: Settlement) -> None:
+        """Enter a payment; a handler of settlements, so each counts once."""
+        if settlement.purpose != PURPOSE:
+            return
+        checkout = await self.find(settlement.subject, connection=connection)
+        if checkout is None:
+            _log.error("store %s: %s paid a checkout that is unknown", settlement.store, settlement.payment_hash)
+            return
+        received = checkout.received + settlement.amount
+        values: dict[str, Any] = {"received_msat": received.msat}
+        if checkout.paid_at is not None:
+            values["overpaid_msat"] = (checkout.overpaid + settlement.amount).msat
+            done = "give it back" if checkout.card is None else f"credited to flashcard {checkout.card}"
+            words = "store %s: checkout %s was paid once more: %s by %s; %s"
+            _log.warning(words, settlement.store, checkout.id, settlement.amount, settlement.payment_hash, done)
+        elif received >= checkout.amount:
+            values |= {"paid_at": to_ms(settlement.paid_at), "paid_hash": settlement.payment_hash}
+        else:
+            words = "store %s: checkout %s received %s of %s"
+            _log.warning(words, settlement.store, checkout.id, received, checkout.amount)
+        await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id).values(values))
+
+
+def _read(row: Row[Any]) -> Checkout:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    for name in _TIMES:
+        values[name] = None if values[name] is None else from_ms(values[name])
+    bolt11 = values.pop("bolt11_msat")
+    return Checkout(
+        amount=LightMoney.from_msat(values.pop("amount_msat")),
+        bolt11_amount=None if bolt11 is None else LightMoney.from_msat(bolt11),
+        received=LightMoney.from_msat(values.pop("received_msat")),
+        overpaid=LightMoney.from_msat(values.pop("overpaid_msat")),
+        **values,
+    )

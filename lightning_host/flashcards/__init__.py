@@ -1,0 +1,1 @@
+"""Flashcards: cards with a balance."""

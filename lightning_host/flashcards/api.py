@@ -1,0 +1,116 @@
+"""Flashcards for shops: `/api/v1/stores/{store}/flashcards`, in the manner of BTCPay's Greenfield API.
+
+    POST  {"name"?}                             makes a card
+    GET   ?skip=&take=                          lists the cards
+    GET   /{id}                                 tells name, balance, LNURL and page
+    GET   /{id}/history?skip=&take=             tells what was paid to it, newest first
+    POST  /{id}/topups {"amount": "1000000"}    opens a checkout that tops it up
+
+Amounts are texts of millisatoshi, times are seconds since 1970.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from lightning_host.checkout.api import checkout_json, read_amount
+from lightning_host.checkout.service import DESK
+from lightning_host.flashcards.lnurl import card_lnurl
+from lightning_host.flashcards.table import FlashcardRows
+from lightning_host.host import HOST
+from lightning_host.web.api_access import opened_store, page_of
+from lightning_host.web.bodies import read_json
+from lightning_host.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from lightning_host.flashcards.table import Flashcard, TopUp
+    from lightning_host.host import Host
+
+__all__ = ["add_card_api"]
+
+
+def add_card_api(app: web.Application) -> None:
+    """Add the routes of the API."""
+    base = "/api/v1/stores/{store}/flashcards"
+    one = f"{base}/{{card}}"
+    app.add_routes(
+        [
+            web.post(base, _make),
+            web.get(base, _list),
+            web.get(one, _get),
+            web.get(f"{one}/history", _history),
+            web.post(f"{one}/topups", _top_up),
+        ]
+    )
+
+
+async def _make(request: web.Request) -> web.Response:
+    store, host = opened_store(request), request.app[HOST]
+    fields = await read_json(request, host.settings.request_seconds)
+    name = fields.text("name", default="", longest=100)
+    if not name.isprintable():
+        fields.refuse("name", "must be one line of visible characters")
+    return web.json_response(_card_json(host, await FlashcardRows(host.database).add(store.id, name)))
+
+
+async def _list(request: web.Request) -> web.Response:
+    store, host = opened_store(request), request.app[HOST]
+    offset, limit = page_of(request)
+    cards = await FlashcardRows(host.database).page(store.id, offset=offset, limit=limit)
+    return web.json_response([_card_json(host, card) for card in cards])
+
+
+async def _get(request: web.Request) -> web.Response:
+    return web.json_response(_card_json(request.app[HOST], await _card(request)))
+
+
+async def _history(request: web.Request) -> web.Response:
+    card = await _card(request)
+    offset, limit = page_of(request)
+    history = await FlashcardRows(request.app[HOST].database).history(card, offset=offset, limit=limit)
+    return web.json_response([_top_up_json(top_up) for top_up in history])
+
+
+async def _top_up(request: web.Request) -> web.Response:
+    card, host, desk = await _card(request), request.app[HOST], request.app[DESK]
+    amount = read_amount(await read_json(request, host.settings.request_seconds))
+    checkout = await desk.open(
+        opened_store(request),
+        amount,
+        description=f"Top up flashcard {card.name}".strip(),
+        redirect_url=host.url(f"/flashcards/{card.id}"),
+        card=card.id,
+    )
+    return web.json_response(checkout_json(desk, checkout))
+
+
+async def _card(request: web.Request) -> Flashcard:
+    store = opened_store(request)
+    card = await FlashcardRows(request.app[HOST].database).find(request.match_info["card"])
+    if card is None or card.store != store.id:
+        raise ProblemError.make(404, "flashcard-not-found", "there is no such flashcard")
+    return card
+
+
+def _card_json(host: Host, card: Flashcard) -> dict[str, Any]:
+    return {
+        "id": card.id,
+        "storeId": card.store,
+        "name": card.name,
+        "balance": str(card.balance.msat),
+        "lnurl": card_lnurl(host, card),
+        "pageLink": host.url(f"/flashcards/{card.id}"),
+        "createdAt": int(card.created_at.timestamp()),
+    }
+
+
+def _top_up_json(top_up: TopUp) -> dict[str, Any]:
+    return {
+        "paymentHash": top_up.payment_hash,
+        "amount": str(top_up.amount.msat),
+        "way": top_up.way,
+        "comment": top_up.comment,
+        "paidAt": int(top_up.paid_at.timestamp()),
+    }

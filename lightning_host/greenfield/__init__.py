@@ -1,0 +1,1 @@
+"""BTCPay Server's Greenfield Lightning API."""

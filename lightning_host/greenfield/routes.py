@@ -1,0 +1,212 @@
+"""BTCPay Server's Greenfield Lightning API: any client of BTCPay's talks to a store's wallet.
+
+Paths, fields, statuses and error codes are those of BTCPay's own OpenAPI files. A key of the store opens it:
+`Authorization: token KEY`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from connection_strings import (
+    CreateInvoiceParams,
+    LightningError,
+    ListInvoicesParams,
+    ListPaymentsParams,
+    NotSupported,
+    PayInvoiceParams,
+    PayResult,
+)
+from lightning_host.credentials import token_of
+from lightning_host.greenfield.values import (
+    balance_data,
+    information_data,
+    invoice_data,
+    payment_data,
+    payment_data_from_details,
+)
+from lightning_host.host import HOST
+from lightning_host.web.bodies import Fields, read_json
+from lightning_host.web.face import Face
+from lightning_host.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from connection_strings import PayDetails
+    from lightning_host.stores import Store
+    from lightning_host.web.problems import Problem
+
+__all__ = ["GREENFIELD"]
+
+_BASE: Final = "/api/v1/stores/{store}/lightning/{crypto_code}"
+_CRYPTO_CODES: Final = ("BTC", "BTC-LN")
+_DEFAULT_EXPIRY_SECONDS: Final = 15 * 60
+_LONGEST_SECONDS: Final = 365 * 24 * 3600
+_LONGEST_SEND_SECONDS: Final = 600
+_LONGEST_DESCRIPTION: Final = 8192
+_HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
+_FIELD_NAMES: Final = {"bolt11": "BOLT11"}
+"""Parameters of the contract that this API writes differently, besides `snake_case` becoming `camelCase`."""
+
+
+def _add_routes(app: web.Application) -> None:
+    for method, path, handler in (
+        ("GET", "/info", _info),
+        ("GET", "/balance", _balance),
+        ("POST", "/invoices", _create_invoice),
+        ("GET", "/invoices", _list_invoices),
+        ("POST", "/invoices/pay", _pay),
+        ("GET", "/invoices/{id}", _get_invoice),
+        ("GET", "/payments", _list_payments),
+        ("GET", "/payments/{payment_hash}", _get_payment),
+        ("POST", "/connect", _not_a_node),
+        ("GET", "/channels", _not_a_node),
+        ("POST", "/channels", _not_a_node),
+        ("POST", "/address", _not_a_node),
+    ):
+        app.router.add_route(method, f"{_BASE}{path}", _authorized(handler))
+
+
+def _authorized(
+    handler: Callable[[web.Request, Store], Awaitable[web.Response]],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Let a request in that shows a key of the store; whoever has none does not learn which stores there are."""
+
+    async def authorize(request: web.Request) -> web.Response:
+        key = token_of(request.headers.get("Authorization", ""))
+        opened = () if key is None else request.app[HOST].stores.by_key(key)
+        if not opened:
+            raise ProblemError.make(401, "unauthenticated", "authentication is required: `Authorization: token KEY`")
+        store = next((store for store in opened if store.id == request.match_info["store"]), None)
+        if store is None:
+            raise ProblemError.make(403, "missing-permission", "this key does not open this store")
+        if request.match_info["crypto_code"].upper() not in _CRYPTO_CODES:
+            raise ProblemError.make(404, "unknown-cryptocode", "this host knows the crypto code BTC only")
+        return await handler(request, store)
+
+    return authorize
+
+
+async def _info(request: web.Request, store: Store) -> web.Response:
+    del request
+    return web.json_response(information_data(await store.client.get_info()))
+
+
+async def _balance(request: web.Request, store: Store) -> web.Response:
+    del request
+    return web.json_response(balance_data(await store.client.get_balance()))
+
+
+async def _create_invoice(request: web.Request, store: Store) -> web.Response:
+    host = request.app[HOST]
+    fields = await read_json(request, host.settings.request_seconds)
+    hash_only = fields.flag("descriptionHashOnly")
+    if hash_only and "description" not in fields:
+        fields.refuse("description", "is required when descriptionHashOnly is true")
+    params = CreateInvoiceParams(
+        amount=fields.msat("amount") if "amount" in fields else None,
+        description=fields.text("description", default="", longest=_LONGEST_DESCRIPTION),
+        expiry=timedelta(
+            seconds=fields.whole("expiry", default=_DEFAULT_EXPIRY_SECONDS, least=1, most=_LONGEST_SECONDS)
+        ),
+        description_hash_only=hash_only,
+        private_route_hints=fields.flag("privateRouteHints"),
+    )
+    invoice = await host.invoices.create(store, params, purpose="greenfield")
+    return web.json_response(invoice_data(invoice))
+
+
+async def _get_invoice(request: web.Request, store: Store) -> web.Response:
+    invoice_id = request.match_info["id"]
+    invoice = await store.client.get_invoice(invoice_id.lower()) if _HASH.fullmatch(invoice_id) else None
+    if invoice is None:
+        raise ProblemError.make(404, "invoice-not-found", "there is no invoice with this id")
+    return web.json_response(invoice_data(invoice))
+
+
+async def _list_invoices(request: web.Request, store: Store) -> web.Response:
+    query = Fields(request.query)
+    params = ListInvoicesParams(
+        pending_only=query.flag("pendingOnly"), offset_index=query.whole("offsetIndex", default=0)
+    )
+    return web.json_response([invoice_data(invoice) for invoice in await store.client.list_invoices(params)])
+
+
+async def _pay(request: web.Request, store: Store) -> web.Response:
+    """Pay; an outcome that can't be known is 202, never an error: a caller pays again after an error."""
+    host = request.app[HOST]
+    fields = await read_json(request, host.settings.request_seconds)
+    bolt11 = fields.text("BOLT11")
+    timeout = {}
+    if "sendTimeout" in fields:
+        seconds = fields.whole("sendTimeout", least=1, most=_LONGEST_SEND_SECONDS)
+        timeout["send_timeout"] = timedelta(seconds=seconds)
+    params = PayInvoiceParams(
+        amount=fields.msat("amount") if "amount" in fields else None,
+        max_fee_percent=fields.decimal("maxFeePercent", most=1000) if "maxFeePercent" in fields else None,
+        max_fee_flat=fields.sat("maxFeeFlat") if "maxFeeFlat" in fields else None,
+        **timeout,
+    )
+    response = await host.finisher.run(store.client.pay(bolt11, params))
+    if response.result is PayResult.COULD_NOT_FIND_ROUTE:
+        words = response.error_detail or "no route to the payee"
+        raise ProblemError.make(400, "could-not-find-route", words)
+    if response.result is PayResult.ERROR:
+        raise ProblemError.make(400, "generic-error", response.error_detail or "the payment failed")
+    data = await _what_became_of(store, bolt11, response.details)
+    return web.json_response(data, status=200 if response.result is PayResult.OK else 202)
+
+
+async def _what_became_of(store: Store, bolt11: str, details: PayDetails | None) -> dict[str, Any]:
+    """Tell all that is known of a payment; that it can't be looked up now takes nothing from its outcome."""
+    payment = None
+    if details is not None:
+        with contextlib.suppress(LightningError):
+            payment = await store.client.get_payment(details.payment_hash)
+    return payment_data_from_details(bolt11, details) if payment is None else payment_data(payment)
+
+
+async def _get_payment(request: web.Request, store: Store) -> web.Response:
+    payment_hash = request.match_info["payment_hash"]
+    payment = await store.client.get_payment(payment_hash.lower()) if _HASH.fullmatch(payment_hash) else None
+    if payment is None:
+        raise ProblemError.make(404, "payment-not-found", "there is no payment with this payment hash")
+    return web.json_response(payment_data(payment))
+
+
+async def _list_payments(request: web.Request, store: Store) -> web.Response:
+    query = Fields(request.query)
+    params = ListPaymentsParams(
+        include_pending=query.flag("includePending"), offset_index=query.whole("offsetIndex", default=0)
+    )
+    return web.json_response([payment_data(payment) for payment in await store.client.list_payments(params)])
+
+
+async def _not_a_node(request: web.Request, store: Store) -> web.Response:
+    del request, store
+    raise NotSupported("this host gives no access to the channels, peers and addresses of a node")
+
+
+def _tell(request: web.Request, problem: Problem) -> web.Response:
+    """Tell a problem as BTCPay does: a list of fields with 422, one code and message with any other status."""
+    del request
+    if problem.fields and problem.status == 422:
+        listed = [{"path": _field_name(name), "message": message} for name, message in problem.fields]
+        return web.json_response(listed, status=422)
+    answer = {"code": problem.code, "message": problem.message}
+    return web.json_response(answer, status=problem.status, headers=problem.headers)
+
+
+def _field_name(name: str) -> str:
+    first, *rest = name.split("_")
+    return _FIELD_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
+
+
+GREENFIELD: Final = Face(name="greenfield", prefixes=("/api/v1/stores/",), add_routes=_add_routes, tell=_tell)
+"""`/api/v1/stores/{store}/lightning/BTC/...`."""

@@ -1,0 +1,1 @@
+"""LNURL-pay and Lightning addresses."""

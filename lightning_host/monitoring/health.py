@@ -1,0 +1,50 @@
+"""Whether this replica can do its work: for load balancers, container health checks and people."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
+
+from lightning_host.host import HOST
+from lightning_host.web.face import Face
+from lightning_host.web.plain import tell_plainly
+
+__all__ = ["HEALTH"]
+
+_PING_SECONDS: Final = 3.0
+
+
+def _add_routes(app: web.Application) -> None:
+    app.add_routes([web.get("/health", _health), web.get("/live", _live)])
+
+
+async def _live(request: web.Request) -> web.Response:
+    """Answer as long as the process runs."""
+    del request
+    return web.json_response({"status": "ok"})
+
+
+async def _health(request: web.Request) -> web.Response:
+    """Answer 200 when the database answers and every store's settlements are heard, else 503 and what is wrong."""
+    host = request.app[HOST]
+    try:
+        async with asyncio.timeout(_PING_SECONDS):
+            await host.database.ping()
+        database = "ok"
+    except (SQLAlchemyError, OSError, TimeoutError):
+        database = "unreachable"
+    listening = len(host.stores) - len(host.settlements.deaf)
+    healthy = database == "ok" and listening == len(host.stores)
+    answer = {
+        "status": "ok" if healthy else "degraded",
+        "database": database,
+        "stores": {"total": len(host.stores), "listening": listening},
+    }
+    return web.json_response(answer, status=200 if healthy else 503)
+
+
+HEALTH: Final = Face(name="health", prefixes=("/health", "/live"), add_routes=_add_routes, tell=tell_plainly)
+"""`GET /live` and `GET /health`."""

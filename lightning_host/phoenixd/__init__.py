@@ -1,0 +1,1 @@
+"""phoenixd's HTTP API and its WebSocket."""

@@ -1,0 +1,38 @@
+"""The faces of this host; a new one is added here, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from lightning_host.checkout.routes import CHECKOUT
+from lightning_host.flashcards.routes import FLASHCARD_LNURL, FLASHCARDS
+from lightning_host.greenfield.routes import GREENFIELD
+from lightning_host.lnurl.pages import ADDRESS_PAGES
+from lightning_host.lnurl.routes import LNURL
+from lightning_host.monitoring.health import HEALTH
+from lightning_host.monitoring.metrics import METRICS
+from lightning_host.phoenixd.routes import PHOENIXD
+from lightning_host.server.front import FRONT
+from lightning_host.web.pages import PAGES
+from lightning_host.webhooks.routes import WEBHOOKS
+
+if TYPE_CHECKING:
+    from lightning_host.web.face import Face
+
+__all__ = ["FACES"]
+
+FACES: Final[tuple[Face, ...]] = (
+    GREENFIELD,
+    HEALTH,
+    METRICS,
+    LNURL,
+    ADDRESS_PAGES,
+    PHOENIXD,
+    PAGES,
+    FRONT,
+    CHECKOUT,
+    FLASHCARDS,
+    FLASHCARD_LNURL,
+    WEBHOOKS,
+)
+"""Each shows the same stores to another kind of client."""

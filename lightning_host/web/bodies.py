@@ -1,0 +1,176 @@
+"""Reading what a client sends: bounded in size and time, and checked field by field."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
+
+from connection_strings import LightMoney
+from lightning_host.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from aiohttp import web
+
+__all__ = ["Fields", "read_form", "read_json"]
+
+_MOST_DIGITS: Final = 30
+_DECIMAL: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+
+
+async def read_json(request: web.Request, seconds: float) -> Fields:
+    """Read a body that is a JSON object.
+
+    Raises:
+        ProblemError: It is not, or it did not come in time (408).
+        HTTPRequestEntityTooLarge: It is larger than the application takes.
+
+    """
+    body = await _read(request, seconds)
+    try:
+        value = json.loads(body, parse_float=Decimal, parse_int=_parse_int, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise ProblemError.make(400, "bad-request", "the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise ProblemError.make(400, "bad-request", "the body is not a JSON object")
+    return Fields(value)
+
+
+async def read_form(request: web.Request, seconds: float) -> Fields:
+    """Read a body that is a form, URL-encoded; an empty body is an empty form.
+
+    Raises:
+        ProblemError: It is not, or it did not come in time (408).
+        HTTPRequestEntityTooLarge: It is larger than the application takes.
+
+    """
+    if request.can_read_body and request.content_type != "application/x-www-form-urlencoded":
+        raise ProblemError.make(415, "unsupported-media-type", "the body must be a URL-encoded form")
+    await _read(request, seconds)  # so that the time limit covers it: what was read is kept for `post`
+    try:
+        form = await request.post()
+    except (ValueError, LookupError):
+        raise ProblemError.make(400, "bad-request", "the body is not a form") from None
+    return Fields({name: value for name, value in form.items() if isinstance(value, str)})
+
+
+class Fields:
+    """The fields of a request; each reader raises a `ProblemError` (422) that names the field."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        # Names count in lower case: BTCPay reads them so.
+        self._values = {name.lower(): value for name, value in values.items() if value is not None}
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def text(self, name: str, *, default: str | None = None, longest: int = 4096) -> str:
+        """Read a text."""
+        value = self._values.get(name.lower(), default)
+        if value is None:
+            self.refuse(name, "is missing")
+        if not isinstance(value, str):
+            self.refuse(name, "must be a text")
+        if len(value) > longest:
+            self.refuse(name, f"must not be longer than {longest} characters")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.refuse(name, "has half a character")
+        if "\x00" in value:
+            self.refuse(name, "has a character that no text has")
+        return value
+
+    def whole(self, name: str, *, default: int | None = None, least: int = 0, most: int = 2**53) -> int:
+        """Read a whole number, written as a number or as a text."""
+        value = self._values.get(name.lower(), default)
+        if value is None:
+            self.refuse(name, "is missing")
+        number = _whole(value)
+        if number is None:
+            self.refuse(name, "must be a whole number")
+        if not least <= number <= most:
+            self.refuse(name, f"must be from {least} to {most}")
+        return number
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """Read true or false."""
+        value = self._values.get(name.lower(), default)
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            self.refuse(name, "must be true or false")
+        return value
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """Read an object; what is in it has not been checked."""
+        value = self._values.get(name.lower())
+        if not isinstance(value, dict):
+            self.refuse(name, "must be an object")
+        return value
+
+    def msat(self, name: str) -> LightMoney:
+        """Read an amount in millisatoshi."""
+        return LightMoney.from_msat(self.whole(name, most=LightMoney.MAX.msat))
+
+    def sat(self, name: str) -> LightMoney:
+        """Read an amount in whole satoshi."""
+        return LightMoney.from_sat(self.whole(name, most=LightMoney.MAX.msat // 1_000))
+
+    def decimal(self, name: str, *, most: int) -> Decimal:
+        """Read a decimal number from zero up, written as a number or as a text."""
+        text = str(self._values.get(name.lower(), ""))
+        if _DECIMAL.fullmatch(text) is None:
+            self.refuse(name, "must be a plain decimal number")
+        number = Decimal(text)
+        if number > most:
+            self.refuse(name, f"must be from 0 to {most}")
+        return number
+
+    def refuse(self, name: str, reason: str) -> NoReturn:
+        """Say what is wrong with a field."""
+        raise ProblemError.make(422, "validation-error", reason, field=name)
+
+
+async def _read(request: web.Request, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await request.read()
+    except TimeoutError:
+        # What is left of the body can't be told from the next request.
+        raise ProblemError.make(
+            408, "request-timeout", "the body did not come in time", headers={"Connection": "close"}
+        ) from None
+    except HTTPRequestEntityTooLarge:
+        raise ProblemError.make(413, "too-large", "the body is too large") from None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Decimal):
+        value = str(value)
+    if not isinstance(value, str) or len(value) > _MOST_DIGITS or not value.isascii() or not value.isdigit():
+        return None
+    return int(value)
+
+
+def _parse_int(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError("a number with too many digits")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)

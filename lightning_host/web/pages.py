@@ -1,0 +1,72 @@
+"""HTML for people: templates, the files they need, and problems as a page.
+
+Whatever a page shows goes through a template that escapes it; script and style stand in files of `static/` only, so
+that the content security policy can forbid everything else.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import jinja2
+from aiohttp import web
+
+from lightning_host.web.face import Face
+from lightning_host.web.plain import tell_plainly
+
+if TYPE_CHECKING:
+    from connection_strings import LightMoney
+    from lightning_host.web.problems import Problem
+
+__all__ = ["PAGES", "in_sat", "render", "tell_page", "tell_reader"]
+
+_HERE: Final = Path(__file__).parents[1]
+
+
+def render(template: str, *, status: int = 200, **values: Any) -> web.Response:
+    """Make a page of a template in `templates/`."""
+    html = _templates().get_template(template).render(values)
+    return web.Response(text=html, status=status, content_type="text/html", charset="utf-8")
+
+
+def tell_page(request: web.Request, problem: Problem) -> web.Response:
+    """Tell a problem on a page, in words that anybody may read."""
+    del request
+    response = render("problem.html", status=problem.status, problem=problem)
+    response.headers.update(problem.headers or {})
+    return response
+
+
+def tell_reader(request: web.Request, problem: Problem) -> web.Response:
+    """Tell a problem on a page to whoever reads pages, which a browser says, and to programs in JSON."""
+    reads_pages = "text/html" in request.headers.get("Accept", "")
+    return tell_page(request, problem) if reads_pages else tell_plainly(request, problem)
+
+
+def in_sat(amount: LightMoney) -> str:
+    """Write an amount in satoshi, thousands apart, with the millisatoshi only where there are some."""
+    whole, rest = divmod(amount.msat, 1_000)
+    return f"{whole:,}" + (f".{rest:03}" if rest else "")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["sat"] = in_sat
+    return environment
+
+
+def _add_routes(app: web.Application) -> None:
+    app.router.add_static("/static", _HERE / "static")
+
+
+PAGES: Final = Face(name="pages", prefixes=("/static/",), add_routes=_add_routes, tell=tell_plainly)
+"""`GET /static/...`: script, style and icon of every page."""

@@ -1,0 +1,1 @@
+"""Webhooks: other servers are told of each settlement, signed as BTCPay signs."""

@@ -1,0 +1,205 @@
+"""Webhooks for shops: `/api/v1/stores/{store}/webhooks`, in the manner of BTCPay's Greenfield API.
+
+POST    {"url", "secret"?, "enabled"?, "authorizedEvents"?}      registers one; the answer alone shows the secret
+GET                                                              lists them
+GET     /{id}     PUT /{id}     DELETE /{id}                     shows, changes, removes one
+GET     /{id}/deliveries?skip=&take=                             lists what was or will be sent, newest first
+GET     /{id}/deliveries/{delivery}                              tells how a delivery stands
+GET     /{id}/deliveries/{delivery}/request                      shows what is sent
+POST    /{id}/deliveries/{delivery}/redeliver                    sends it once more; answers the new delivery's id
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from yarl import URL
+
+from connection_strings import Secret
+from lightning_host.host import HOST
+from lightning_host.web.api_access import opened_store, page_of
+from lightning_host.web.bodies import read_json
+from lightning_host.web.problems import ProblemError
+from lightning_host.webhooks.network import is_public
+from lightning_host.webhooks.records import EVENTS
+from lightning_host.webhooks.table import WebhookRows
+
+if TYPE_CHECKING:
+    from lightning_host.web.bodies import Fields
+    from lightning_host.webhooks.records import Delivery, Webhook
+
+__all__ = ["add_webhook_api"]
+
+_MOST: Final = 20
+_SECRET_BYTES: Final = 24
+
+
+def add_webhook_api(app: web.Application) -> None:
+    """Add the routes of the API."""
+    base = "/api/v1/stores/{store}/webhooks"
+    one = f"{base}/{{webhook}}"
+    delivery = f"{one}/deliveries/{{delivery}}"
+    app.add_routes(
+        [
+            web.post(base, _register),
+            web.get(base, _list),
+            web.get(one, _get),
+            web.put(one, _change),
+            web.delete(one, _remove),
+            web.get(f"{one}/deliveries", _deliveries),
+            web.get(delivery, _delivery),
+            web.get(f"{delivery}/request", _request),
+            web.post(f"{delivery}/redeliver", _redeliver),
+        ]
+    )
+
+
+async def _register(request: web.Request) -> web.Response:
+    store, rows = opened_store(request), _rows(request)
+    fields = await _fields(request)
+    if len(await rows.of_store(store.id)) >= _MOST:
+        raise ProblemError.make(400, "too-many-webhooks", f"a store has {_MOST} webhooks at most")
+    secret = _read_secret(fields) or Secret(secrets.token_urlsafe(_SECRET_BYTES))
+    url, enabled = _read_url(request, fields), fields.flag("enabled", default=True)
+    webhook = await rows.add(store.id, url, secret, _read_events(fields), enabled=enabled)
+    return web.json_response({**_webhook_json(webhook), "secret": webhook.secret.reveal()})
+
+
+async def _list(request: web.Request) -> web.Response:
+    store = opened_store(request)
+    return web.json_response([_webhook_json(webhook) for webhook in await _rows(request).of_store(store.id)])
+
+
+async def _get(request: web.Request) -> web.Response:
+    return web.json_response(_webhook_json(await _webhook(request)))
+
+
+async def _change(request: web.Request) -> web.Response:
+    webhook, rows = await _webhook(request), _rows(request)
+    fields = await _fields(request)
+    values: dict[str, Any] = {"enabled": fields.flag("enabled", default=webhook.enabled)}
+    if "url" in fields:
+        values["url"] = _read_url(request, fields)
+    if "authorizedEvents" in fields:
+        values["events"] = _read_events(fields)
+    secret = _read_secret(fields)
+    if secret is not None:
+        values["secret"] = secret
+    await rows.change(webhook, **values)
+    return web.json_response(_webhook_json(await _webhook(request)))
+
+
+async def _remove(request: web.Request) -> web.Response:
+    await _rows(request).remove(await _webhook(request))
+    return web.json_response({})
+
+
+async def _deliveries(request: web.Request) -> web.Response:
+    webhook = await _webhook(request)
+    offset, limit = page_of(request)
+    listed = await _rows(request).deliveries(webhook, offset=offset, limit=limit)
+    return web.json_response([_delivery_json(delivery) for delivery in listed])
+
+
+async def _delivery(request: web.Request) -> web.Response:
+    _, delivery = await _delivery_of(request)
+    return web.json_response(_delivery_json(delivery))
+
+
+async def _request(request: web.Request) -> web.Response:
+    _, delivery = await _delivery_of(request)
+    return web.json_response(text=delivery.body)
+
+
+async def _redeliver(request: web.Request) -> web.Response:
+    webhook, delivery = await _delivery_of(request)
+    return web.json_response(await _rows(request).redeliver(webhook, delivery))
+
+
+async def _webhook(request: web.Request) -> Webhook:
+    store = opened_store(request)
+    webhook = await _rows(request).find(request.match_info["webhook"])
+    if webhook is None or webhook.store != store.id:
+        raise ProblemError.make(404, "webhook-not-found", "there is no such webhook")
+    return webhook
+
+
+async def _delivery_of(request: web.Request) -> tuple[Webhook, Delivery]:
+    webhook = await _webhook(request)
+    delivery = await _rows(request).find_delivery(request.match_info["delivery"])
+    if delivery is None or delivery.webhook != webhook.id:
+        raise ProblemError.make(404, "webhookdelivery-not-found", "there is no such delivery")
+    return webhook, delivery
+
+
+def _rows(request: web.Request) -> WebhookRows:
+    return WebhookRows(request.app[HOST].database)
+
+
+async def _fields(request: web.Request) -> Fields:
+    return await read_json(request, request.app[HOST].settings.request_seconds)
+
+
+def _read_url(request: web.Request, fields: Fields) -> str:
+    """Read where to send; a name that leads to a private address is found out when it is used."""
+    text = fields.text("url", longest=2_000)
+    try:
+        url = URL(text)
+    except ValueError:
+        fields.refuse("url", "must be a URL")
+    if url.scheme not in ("http", "https") or not url.host or url.user is not None or not text.isprintable():
+        fields.refuse("url", "must be an http:// or https:// URL without user")
+    if not request.app[HOST].settings.webhook_private_addresses:
+        try:
+            private = not is_public(url.host)
+        except ValueError:
+            private = url.host == "localhost"
+        if private:
+            fields.refuse("url", "must not be a private address")
+    return text
+
+
+def _read_secret(fields: Fields) -> Secret | None:
+    if "secret" not in fields:
+        return None
+    text = fields.text("secret", longest=200)
+    if len(text) < 8 or not text.isprintable():
+        fields.refuse("secret", "must be 8 visible characters or more")
+    return Secret(text)
+
+
+def _read_events(fields: Fields) -> tuple[str, ...]:
+    """Read BTCPay's `authorizedEvents`; empty for everything."""
+    if "authorizedEvents" not in fields:
+        return ()
+    asked = fields.mapping("authorizedEvents")
+    if asked.get("everything") is True:
+        return ()
+    specific = asked.get("specificEvents")
+    if not isinstance(specific, list) or not specific or not all(event in EVENTS for event in specific):
+        fields.refuse("authorizedEvents", f"must be everything, or specificEvents of {', '.join(EVENTS)}")
+    return tuple(dict.fromkeys(specific))
+
+
+def _webhook_json(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "id": webhook.id,
+        "enabled": webhook.enabled,
+        "automaticRedelivery": True,
+        "url": webhook.url,
+        "authorizedEvents": {"everything": not webhook.events, "specificEvents": list(webhook.events)},
+    }
+
+
+def _delivery_json(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": delivery.id,
+        "status": delivery.status.value,
+        "attempts": delivery.attempts,
+        "httpCode": delivery.http_status,
+        "errorMessage": delivery.problem,
+        "timestamp": int(delivery.created_at.timestamp()),
+        "deliveredAt": None if delivery.delivered_at is None else int(delivery.delivered_at.timestamp()),
+    }

@@ -1,0 +1,49 @@
+"""Webhooks: other servers are told of each settlement, signed as BTCPay signs.
+
+`webhooks_rows.py` queues and remembers, in the tables of `webhooks_tables.py`; `webhooks_sender.py` sends,
+`webhooks_network.py` keeps it out of the private network, `webhooks_api.py` registers and replays.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+from lightning_host.host import HOST
+from lightning_host.web.face import Face
+from lightning_host.web.plain import tell_plainly
+from lightning_host.webhooks.api import add_webhook_api
+from lightning_host.webhooks.sender import WebhookSender
+from lightning_host.webhooks.table import WebhookRows
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from lightning_host.host import Host
+
+__all__ = ["WEBHOOKS"]
+
+
+def _add_routes(app: web.Application) -> None:
+    add_webhook_api(app)
+    app.cleanup_ctx.append(_life)
+
+
+@asynccontextmanager
+async def _handle_settlements(host: Host) -> AsyncIterator[None]:
+    # After the handlers of the faces before: what is told of a checkout is what they have made of it.
+    host.settlements.on_settled(WebhookRows(host.database).settle)
+    yield
+
+
+async def _life(app: web.Application) -> AsyncIterator[None]:
+    async with WebhookSender(app[HOST]).running():
+        yield
+
+
+WEBHOOKS: Final = Face(
+    name="webhooks", prefixes=(), add_routes=_add_routes, tell=tell_plainly, lifespan=_handle_settlements
+)
+"""`/api/v1/stores/{store}/webhooks`; its problems are told as Greenfield's, whose prefix it shares."""

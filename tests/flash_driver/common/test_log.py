@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+from structlog.testing import CapturingLoggerFactory
+
+from flash_driver.common.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_it_comes() -> None:
+    """Forget what other tests did: recording events counts as configuring structlog."""
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def structlog_of_the_host() -> Iterator[CapturingLoggerFactory]:
+    """Configure structlog as a host might, and take that back."""
+    factory = CapturingLoggerFactory()
+    structlog.configure(
+        processors=[structlog.processors.add_log_level],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=factory,
+        cache_logger_on_first_use=False,
+    )
+    yield factory
+    structlog.reset_defaults()
+
+
+def test_into_the_hosts_structlog(structlog_of_the_host: CapturingLoggerFactory) -> None:
+    """A host with structlog gets events with key-value pairs, at its own level."""
+    log = get_logger(transport="http").bind(payment_hash="aa")
+    log.debug("too fine")
+    log.info("told", amount=5)
+    calls = structlog_of_the_host.logger.calls
+    assert [(call.method_name, call.kwargs) for call in calls] == [
+        ("info", {"event": "told", "transport": "http", "payment_hash": "aa", "amount": 5, "level": "info"})
+    ]
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_each_level_keeps_its_name(level: str) -> None:
+    """A host's wrapper of any kind gets the method that belongs to the level."""
+    with structlog.testing.capture_logs() as entries:
+        getattr(get_logger(), level)("told", key="value")
+    assert entries == [{"event": "told", "key": "value", "log_level": level}]
+
+
+@pytest.mark.parametrize("wrapper", [structlog.stdlib.BoundLogger, structlog.BoundLogger])
+def test_any_wrapper_of_structlog_will_do(wrapper: Any, structlog_of_the_host: CapturingLoggerFactory) -> None:
+    """Also loggers that only forward the call are called as they expect."""
+    structlog.configure(wrapper_class=wrapper)
+    get_logger().warning("told", key="value")
+    (call,) = structlog_of_the_host.logger.calls
+    assert (call.method_name, call.kwargs["event"], call.kwargs["key"]) == ("warning", "told", "value")
+
+
+def test_into_logging_without_structlog(caplog: pytest.LogCaptureFixture) -> None:
+    """Any other host finds one readable line under `flash_driver`, located where it was logged."""
+    assert not structlog.is_configured()
+    with caplog.at_level(logging.DEBUG, "flash_driver"):
+        get_logger(transport="http").info("fell back", why="HTTP 401", hash="aa", none=None)
+    (record,) = caplog.records
+    assert record.getMessage() == "fell back transport=http why='HTTP 401' hash=aa none=None"
+    assert (record.name, record.levelno, record.funcName) == (
+        "flash_driver",
+        logging.INFO,
+        "test_into_logging_without_structlog",
+    )
+
+
+def test_silent_below_warning_by_default(caplog: pytest.LogCaptureFixture) -> None:
+    """A host that asks for nothing gets warnings and nothing below."""
+    log = get_logger()
+    for level in ("debug", "info", "warning", "error"):
+        getattr(log, level)(f"a {level}")
+    assert [record.getMessage() for record in caplog.records] == ["a warning", "a error"]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\r[INFO] forged", "", "a=b", 'a"b', "a b", "\x1b[31m"])
+def test_values_keep_to_their_line(value: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What a server says can neither break a line nor look like another key."""
+    get_logger().warning("told", why=value)
+    (record,) = caplog.records
+    assert record.getMessage() == f"told why={value!r}"
+
+
+def test_percent_signs_are_text(caplog: pytest.LogCaptureFixture) -> None:
+    """An event with a percent sign is not taken for a format."""
+    get_logger().warning("100 %s %d")
+    assert caplog.records[0].getMessage() == "100 %s %d"
+
+
+def test_binding_leaves_the_logger_as_it_was() -> None:
+    """A bound logger is a new one."""
+    log = get_logger(a=1)
+    log.bind(b=2)
+    with structlog.testing.capture_logs() as entries:
+        log.info("told")
+    assert entries == [{"event": "told", "a": 1, "log_level": "info"}]
+
+
+def test_importing_the_driver_configures_nothing() -> None:
+    """Neither structlog nor logging is touched by the import of the driver and all its transports."""
+    code = (
+        "import logging, structlog\n"
+        "before = (logging.root.level, list(logging.root.handlers))\n"
+        "import flash_driver.transports.gql_client, flash_driver.transports.http, flash_driver.transports.router\n"
+        "assert not structlog.is_configured()\n"
+        "assert (logging.root.level, list(logging.root.handlers)) == before\n"
+        "ours = [log for name, log in logging.root.manager.loggerDict.items() if name.startswith('flash_driver')]\n"
+        "assert all(log.level == logging.NOTSET and not log.handlers for log in ours)\n"
+    )
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, timeout=50)

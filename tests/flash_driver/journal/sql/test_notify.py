@@ -1,0 +1,172 @@
+"""Hearing of settlements that another process made."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import update
+
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.journal.sql import notify
+from flash_driver.journal.sql.schema import accounts, invoices
+from flash_driver.journal.sql.store import SqlStore
+from flash_driver.journal.urls import JournalUrl
+from tests.support.journals import an_invoice, postgresql_engine, settle
+from tests.support.logs import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from sqlalchemy import Connection
+
+    from flash_driver.journal.journal import Journal
+    from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture(autouse=True)
+def _no_safety_net(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody be woken but by what is heard."""
+    monkeypatch.setattr(notify, "_SAFETY_SECONDS", 1000.0)
+
+
+@pytest.fixture
+async def mine(durable_url: JournalUrl) -> AsyncIterator[SqlStore]:
+    """Give the store of one process."""
+    async with aclosing(SqlStore(durable_url)) as store:
+        yield store
+
+
+@pytest.fixture
+async def yours(durable_url: JournalUrl) -> AsyncIterator[SqlStore]:
+    """Give the store that another process would have on the same database."""
+    async with aclosing(SqlStore(durable_url)) as store:
+        yield store
+
+
+async def opened(store: SqlStore) -> Journal:
+    """Open an account's journal."""
+    journal = await store.open("fingerprint", "account")
+    assert journal is not None
+    return journal
+
+
+async def hear(journal: Journal, after: int) -> list[int]:
+    """Wait for settlements as a listener does: begin to wait, look, wait."""
+    async with asyncio.timeout(20):
+        while True:
+            with journal.bell.waiting() as ring:
+                if settled := await journal.settled_after(after):
+                    return [row.settle_index or 0 for row in settled]
+                await ring
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Let the event loop turn until something is so, for a bounded time."""
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.01)
+
+
+async def test_another_process_is_heard(mine: SqlStore, yours: SqlStore) -> None:
+    """What one process settles wakes who waits in another, at once and each time."""
+    listening, settling = await opened(mine), await opened(yours)
+    for number in (1, 2, 3):
+        await settling.add_invoice(an_invoice(number))
+        heard, _ = await asyncio.gather(hear(listening, number - 1), settle(settling, number))
+        assert heard == [number]
+
+
+async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
+    """A notification says whose invoice was settled, so that no other account's listeners have to look."""
+    url = JournalUrl.parse(postgres.new_database())
+    rings: list[int | None] = []
+    async with aclosing(SqlStore(url)) as store:
+        one, another = await store.open("one", "one account"), await store.open("another", "another account")
+        assert one is not None
+        assert another is not None
+        for journal in (one, another):
+            await journal.add_invoice(an_invoice(1))
+        ear = asyncio.create_task(notify.PostgresEar(postgresql_engine(store)).listen(rings.append))
+        await until(lambda: rings == [None])
+        await settle(one, 1)
+        await settle(another, 1)
+        await until(lambda: len(rings) == 3)
+        ear.cancel()
+        await asyncio.gather(ear, return_exceptions=True)
+    assert rings == [None, 1, 2]
+
+
+def settle_silently(connection: Connection) -> None:
+    """Settle an invoice as a process would whose notification was lost."""
+    facts = {"status": LightningInvoiceStatus.PAID, "settle_index": 1, "amount_received_msat": 1}
+    connection.execute(update(invoices).values(facts))
+    connection.execute(update(accounts).values(last_settle_index=1))
+
+
+async def test_a_lost_notification_is_made_up_for(
+    mine: SqlStore, yours: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nothing was heard, everybody looks every few seconds."""
+    monkeypatch.setattr(notify, "_SAFETY_SECONDS", 0.05)
+    listening = await opened(mine)
+    await listening.add_invoice(an_invoice(1))
+    with listening.bell.waiting() as first_look:
+        await first_look
+    await yours.open("fingerprint", None)
+    heard, _ = await asyncio.gather(hear(listening, 0), yours.write(settle_silently))
+    assert heard == [1]
+
+
+async def test_nothing_is_missed_before_hearing_begins(mine: SqlStore, yours: SqlStore) -> None:
+    """A settlement between a listener's look and the beginning of hearing wakes him all the same."""
+    listening, settling = await opened(mine), await opened(yours)
+    await settling.add_invoice(an_invoice(1))
+    with listening.bell.waiting() as ring:
+        assert await listening.settled_after(0) == []
+        await settle(settling, 1)
+        async with asyncio.timeout(20):
+            await ring
+    assert len(await listening.settled_after(0)) == 1
+
+
+async def test_a_connection_that_breaks_is_made_anew(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the server cuts the listening connection that is logged once, and hearing begins again."""
+    monkeypatch.setattr(notify, "_PAUSE_SECONDS", 0.01)
+    url = JournalUrl.parse(postgres.new_database())
+    async with aclosing(SqlStore(url)) as mine, aclosing(SqlStore(url)) as yours:
+        listening, settling = await opened(mine), await opened(yours)
+        await settling.add_invoice(an_invoice(1))
+        with listening.bell.waiting() as first_look:
+            await first_look
+        with recorded() as story, listening.bell.waiting() as ring:
+            postgres.stop()
+            await until(lambda: any("are not heard of now" in entry["event"] for entry in story.entries))
+            postgres.start()
+            async with asyncio.timeout(20):
+                await ring
+        heard, _ = await asyncio.gather(hear(listening, 0), settle(settling, 1))
+        assert heard == [1]
+    told = [entry for entry in story.entries if "are not heard of now" in entry["event"]]
+    assert len(told) == 1
+
+
+async def test_a_mistake_of_our_own_is_not_hidden(durable_url: JournalUrl) -> None:
+    """An error that no database made ends hearing, instead of being tried again for ever."""
+
+    class Broken:
+        async def listen(self, ring: Callable[[int | None], None]) -> None:
+            ring(None)
+            raise ZeroDivisionError
+
+    ringer = notify.Ringer(durable_url, Broken(), lambda _: None)
+    ringer.start()
+    ringer.start()
+    assert ringer._task is not None
+    with pytest.raises(ZeroDivisionError):
+        await ringer._task
+    await ringer.aclose()
+    ringer.start()
+    assert ringer._task.done()

@@ -1,0 +1,162 @@
+"""Transactions on a SQLite file: together where several write at once, and each by itself where one fails."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import aclosing, closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, event, text
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from flash_driver.journal.sql import engine as engine_module
+from flash_driver.journal.sql.transactions import Insertion, SqliteDatabase
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+
+NUMBERS = Table("numbers", MetaData(), Column("n", Integer, unique=True))
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
+    """Give a database with one table of different numbers."""
+    async with aclosing(SqliteDatabase(tmp_path / "numbers.db")) as opened:
+        await opened.write(lambda connection: connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
+        yield opened
+
+
+def add(number: int) -> Callable[[Connection], int]:
+    """Return work that adds a number, and tells how many there are."""
+
+    def work(connection: Connection) -> int:
+        connection.execute(text("INSERT INTO numbers VALUES (:n)"), {"n": number})
+        return int(connection.execute(text("SELECT count(*) FROM numbers")).scalar_one())
+
+    return work
+
+
+async def numbers(database: SqliteDatabase) -> list[int]:
+    """Return the numbers that are kept."""
+    query = text("SELECT n FROM numbers ORDER BY n")
+    return await database.read(lambda connection: list(connection.execute(query).scalars()))
+
+
+def commits(database: SqliteDatabase) -> list[None]:
+    """Count the commits from now on."""
+    seen: list[None] = []
+    event.listen(database._engine, "commit", lambda _connection: seen.append(None))
+    return seen
+
+
+async def test_those_who_write_at_once_share_a_transaction(database: SqliteDatabase) -> None:
+    """A hundred writers wait for the disk a few times, each gets his own result, and all is kept in order."""
+    seen = commits(database)
+    counts = await asyncio.gather(*(database.write(add(number)) for number in range(100)))
+    assert counts == list(range(1, 101))
+    assert await numbers(database) == list(range(100))
+    assert len(seen) <= 3
+
+
+async def test_one_who_fails_takes_nobody_along(database: SqliteDatabase) -> None:
+    """A piece that breaks a rule of the database or of its own fails alone, and leaves nothing behind."""
+
+    def wrong(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO numbers VALUES (77)"))
+        raise ZeroDivisionError
+
+    works: list[Callable[[Connection], Any]] = [add(1), add(2), add(1), wrong, add(3)]
+    results = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+    assert [type(result) for result in results] == [int, int, IntegrityError, ZeroDivisionError, int]
+    assert await numbers(database) == [1, 2, 3]
+
+
+async def test_rows_added_at_once_are_one_call(database: SqliteDatabase) -> None:
+    """Rows for the same statement go to the database together, in their place among what else is written."""
+    calls: list[bool] = []
+
+    @event.listens_for(database._engine, "before_cursor_execute")
+    def note(*arguments: Any) -> None:
+        calls.append(arguments[-1])
+
+    insertion = insert(NUMBERS).on_conflict_do_nothing()
+    works: list[Callable[[Connection], Any]] = [Insertion(insertion, {"n": n}) for n in (1, 2, 3, 3, 2)]
+    results = await asyncio.gather(*(database.write(work) for work in (*works, add(4), *works)))
+    assert results == [None] * 5 + [4] + [None] * 5
+    assert calls.count(True) == 2
+    assert await numbers(database) == [1, 2, 3, 4]
+
+
+async def test_a_row_that_breaks_a_rule_takes_no_other_along(database: SqliteDatabase) -> None:
+    """Of rows that were to be added together each is added by itself when one of them can't be."""
+    works = [Insertion(insert(NUMBERS), {"n": n}) for n in (1, 1, 2)]
+    results = await asyncio.gather(*(database.write(work) for work in works), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), IntegrityError, type(None)]
+    assert await numbers(database) == [1, 2]
+
+
+async def test_trouble_of_the_file_is_everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file itself can't be written, all are told after one wait, not one after the other."""
+    monkeypatch.setattr(engine_module, "PATIENCE_SECONDS", 0.6)
+    async with aclosing(SqliteDatabase(tmp_path / "numbers.db")) as database:
+        await database.write(lambda connection: connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
+        attempts: list[None] = []
+        event.listen(database._engine, "begin", lambda _connection: attempts.append(None))
+        with closing(sqlite3.connect(tmp_path / "numbers.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            asked = (database.write(add(number)) for number in range(20))
+            results = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(result) for result in results] == [OperationalError] * 20
+        assert len(attempts) <= 3
+        assert await database.write(add(1)) == 1
+
+
+async def test_who_gives_up_is_written_all_the_same(database: SqliteDatabase) -> None:
+    """A writer that is cancelled spoils nothing for the others in his transaction."""
+    tasks = [asyncio.create_task(database.write(add(number))) for number in range(4)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    tasks[3].cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(result) for result in results] == [int, asyncio.CancelledError, int, asyncio.CancelledError]
+    assert {0, 2} <= set(await numbers(database))
+    assert await database.write(add(9)) >= 3
+
+
+async def test_reading_goes_on_while_something_is_written(database: SqliteDatabase) -> None:
+    """Readers see what was kept before, and wait for no writer."""
+    await database.write(add(1))
+    begun, read = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(connection: Connection) -> None:
+        add(2)(connection)
+        loop.call_soon_threadsafe(begun.set)
+        asyncio.run_coroutine_threadsafe(read.wait(), loop).result(20)
+
+    writing = asyncio.create_task(database.write(slow))
+    async with asyncio.timeout(20):
+        await begun.wait()
+        assert await numbers(database) == [1]
+        read.set()
+        await writing
+    assert await numbers(database) == [1, 2]
+
+
+async def test_closing_gives_up_what_is_queued(tmp_path: Path) -> None:
+    """Who still waits when the database is closed does not wait for ever."""
+    database = SqliteDatabase(tmp_path / "numbers.db")
+    await database.write(lambda connection: connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
+    waiting = [asyncio.create_task(database.write(add(number))) for number in range(3)]
+    await asyncio.sleep(0)
+    await database.aclose()
+    async with asyncio.timeout(20):
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(result) for result in results} <= {int, asyncio.CancelledError}

@@ -1,0 +1,217 @@
+"""The journal that finds out whose it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from connection_strings import BackendUnavailable
+from flash_driver.journal.account_journal import AccountJournal
+from flash_driver.journal.errors import JournalError
+from flash_driver.journal.store import MemoryStore
+from flash_driver.settings.account import InvoiceBudget
+from tests.support.journals import NOON, a_payment, an_invoice, settle
+from tests.support.logs import recorded
+
+
+class Server:
+    """Says whose account it is, and counts how often it was asked."""
+
+    def __init__(self, account: str | None = "account") -> None:
+        self.account = account
+        self.asked = 0
+        self.journal: AccountJournal | None = None
+
+    async def look_up(self) -> None:
+        """Answer as the driver does: by telling the journal."""
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.journal is not None and self.account is not None:
+            self.journal.belongs_to(self.account)
+
+
+def opening(store: MemoryStore, server: Server, fingerprint: str = "fingerprint") -> AccountJournal:
+    """Make a journal that asks this server."""
+    server.journal = AccountJournal(store, fingerprint, server.look_up)
+    return server.journal
+
+
+async def test_the_server_is_asked_once() -> None:
+    """The first who needs the account asks, whoever comes meanwhile waits for the answer, and later it is known."""
+    store, server = MemoryStore(), Server()
+    journal = opening(store, server)
+    await asyncio.gather(*(journal.last_settle_index() for _ in range(5)))
+    assert server.asked == 1
+    again = opening(store, server)
+    await again.add_invoice(an_invoice(1))
+    assert (server.asked, await journal.list_invoices()) == (1, [an_invoice(1)])
+    assert again.id == journal.id
+
+
+async def test_what_the_server_said_before_is_used() -> None:
+    """When the account was looked up for another reason, nobody asks again."""
+    server = Server()
+    journal = opening(MemoryStore(), server)
+    journal.belongs_to("account")
+    await journal.last_settle_index()
+    assert server.asked == 0
+
+
+async def test_while_the_account_is_unknown_nothing_is_kept() -> None:
+    """A server that can't be asked is the caller's error, and the next call asks again."""
+    journal: AccountJournal
+
+    async def fail() -> None:
+        raise BackendUnavailable("looking up the account", {"http": "refused"})
+
+    journal = AccountJournal(MemoryStore(), "fingerprint", fail)
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable):
+            await journal.add_invoice(an_invoice(1))
+    journal.belongs_to("account")
+    assert await journal.list_invoices() == []
+
+
+async def test_a_server_that_does_not_tell() -> None:
+    """Without an account there is no journal, and that is said."""
+    journal = opening(MemoryStore(), Server(None))
+    with pytest.raises(JournalError, match="the server does not tell whose account this is"):
+        await journal.last_settle_index()
+    with pytest.raises(JournalError, match="is not open yet"):
+        _ = journal.id
+
+
+async def test_a_token_that_turns_out_to_be_anothers() -> None:
+    """When the server names another account than the one remembered, that one's journal is used from then on."""
+    store, server = MemoryStore(), Server()
+    await opening(store, server).add_invoice(an_invoice(1))
+    journal = opening(store, server)
+    first = await journal.list_invoices(), journal.id
+    journal.belongs_to("another account")
+    assert await journal.list_invoices() == []
+    assert first == ([an_invoice(1)], first[1])
+    assert journal.id != first[1]
+
+
+async def test_whoever_waits_finds_out_that_the_account_is_another() -> None:
+    """The old journal's bell rings, and where the new one stood is kept, so that nothing settled later is missed."""
+    store, server = MemoryStore(), Server("another account")
+    other = opening(store, server, "their token")
+    await other.add_invoice(an_invoice(1))
+    await settle(other, 1)
+    journal = opening(store, Server())
+    await journal.last_settle_index()
+    with journal.bell.waiting() as rung, recorded() as story:
+        journal.belongs_to("another account")
+        await journal.list_invoices()
+        async with asyncio.timeout(5):
+            await rung
+    assert journal.begins_at == 1
+    assert [entry["log_level"] for entry in story.entries] == ["warning"]
+
+
+async def test_an_open_journal_stays_at_hand_when_the_account_is_told() -> None:
+    """A listener that waits needs id and bell at any moment: the old ones are there until the new journal is open."""
+    store, server = MemoryStore(), Server()
+    await opening(store, server).add_invoice(an_invoice(1))
+    journal = opening(store, server)
+    await journal.list_invoices()
+    before = journal.id, journal.bell
+    journal.belongs_to("account")
+    assert (journal.id, journal.bell) == before
+    journal.belongs_to("another account")
+    assert (journal.id, journal.bell) == before
+    assert await journal.list_invoices() == []
+    assert journal.id != before[0]
+
+
+async def test_whoever_waits_for_anothers_attempt_shares_how_it_ends() -> None:
+    """A server that can't be asked costs everybody one attempt's time, not the attempts of all before him too."""
+    asked = 0
+    go_on = asyncio.Event()
+
+    async def fail() -> None:
+        nonlocal asked
+        asked += 1
+        await go_on.wait()
+        raise BackendUnavailable("looking up the account", {"http": "refused"})
+
+    journal = AccountJournal(MemoryStore(), "fingerprint", fail)
+    waiting = [asyncio.create_task(journal.last_settle_index()) for _ in range(3)]
+    while not asked:  # noqa: ASYNC110 - the first attempt has begun
+        await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(20):
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [BackendUnavailable] * 3
+    assert asked == 1
+
+
+async def test_closing_ends_an_attempt_to_open() -> None:
+    """Nothing of an attempt is left behind, and whoever waits for it hears an error, not a cancellation."""
+    began = asyncio.Event()
+
+    async def hang() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    journal = AccountJournal(MemoryStore(), "fingerprint", hang)
+    waiting, cancelled = (asyncio.create_task(journal.last_settle_index()) for _ in range(2))
+    async with asyncio.timeout(20):
+        await began.wait()
+        cancelled.cancel()
+        await journal.aclose()
+        with pytest.raises(JournalError, match="was closed"):
+            await waiting
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+
+
+async def test_told_while_it_is_being_opened() -> None:
+    """What the server says while the journal is being opened counts."""
+
+    class Slow(MemoryStore):
+        async def open(self, fingerprint: str, scope: str | None):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as the base
+            found = await super().open(fingerprint, scope)
+            if scope is None:
+                journal.belongs_to("another account")
+            return found
+
+    store = Slow()
+    await MemoryStore.open(store, "fingerprint", "account")
+    journal = AccountJournal(store, "fingerprint", Server().look_up)
+    await journal.add_invoice(an_invoice(1))
+    other = await MemoryStore.open(store, "x", "another account")
+    assert other is not None
+    assert await other.list_invoices() == [an_invoice(1)]
+
+
+async def test_hands_everything_on() -> None:
+    """Each method does what the account's own journal does."""
+    journal = opening(MemoryStore(), Server())
+    await journal.add_invoice(an_invoice(1))
+    await journal.add_invoice(an_invoice(2))
+    await journal.add_orphan(an_invoice(3))
+    with journal.bell.waiting() as ring:
+        paid = await settle(journal, 1, preimage="ab")
+        async with asyncio.timeout(20):
+            await ring
+    assert paid is not None
+    assert await journal.find_invoice(paid.payment_hash) == paid
+    assert await journal.settled_after(0) == [paid]
+    assert [row async for row in journal.pending_invoices(page=1)] == [an_invoice(2)]
+    assert await journal.list_invoices(pending_only=True, offset=1) == []
+    assert await journal.list_orphans() == [an_invoice(3, orphan=True)]
+    assert await journal.expire_invoice(an_invoice(2).payment_hash) != an_invoice(2)
+    assert await journal.spend_invoices(InvoiceBudget(1, 60), NOON) is None
+    await journal.block_invoices(NOON)
+    payment = a_payment(1)
+    assert await journal.begin_payment(payment) is payment
+    await journal.update_payment(payment)
+    assert await journal.find_payment(payment.payment_hash) == payment
+    assert await journal.payment_attempts(payment.payment_hash) == [payment]
+    assert await journal.unresolved_payments() == [payment]
+    assert await journal.list_payments(include_pending=True, offset=0) == [payment]
+    await journal.aclose()
+    assert await journal.last_settle_index() == 1

@@ -1,0 +1,437 @@
+"""What every journal promises: in memory, in a SQLite file, in PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.settings.account import InvoiceBudget
+from tests.support.journals import NOON, a_payment, an_invoice, rung, settle
+
+if TYPE_CHECKING:
+    from flash_driver.journal.journal import InvoiceRecord, Journal, PaymentRecord
+    from flash_driver.journal.store import JournalStore
+
+PAID, UNPAID, EXPIRED = (
+    LightningInvoiceStatus.PAID,
+    LightningInvoiceStatus.UNPAID,
+    LightningInvoiceStatus.EXPIRED,
+)
+PENDING, UNKNOWN, COMPLETE, FAILED = (
+    LightningPaymentStatus.PENDING,
+    LightningPaymentStatus.UNKNOWN,
+    LightningPaymentStatus.COMPLETE,
+    LightningPaymentStatus.FAILED,
+)
+LIMIT = InvoiceBudget(2, 120)
+
+
+def numbers(rows: list[InvoiceRecord] | list[PaymentRecord]) -> list[int]:
+    """Tell which invoices or payments these are."""
+    return [int(row.payment_hash, 16) for row in rows]
+
+
+# --- invoices -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        an_invoice(1),
+        an_invoice(2, amount_msat=None, cents=None, description=""),
+        an_invoice(3, amount_msat=21_000_000 * 10**11, cents=Decimal("0.000001")),
+        an_invoice(4, cents=Decimal("1E+3"), currency="USDT"),
+        an_invoice(5, description="☕ \U0001f600 'quoted' \"twice\" %s :name -- ;\n\t\\"),
+        an_invoice(
+            6, created_at=datetime(2026, 5, 17, 12, 0, 0, 123457, UTC), expires_at=datetime.max.replace(tzinfo=UTC)
+        ),
+    ],
+    ids=lambda record: str(int(record.payment_hash, 16)),
+)
+async def test_invoice_comes_back_as_it_was(journal: Journal, record: InvoiceRecord) -> None:
+    """Millisatoshi, decimals digit for digit, any text and microseconds survive."""
+    await journal.add_invoice(record)
+    assert await journal.find_invoice(record.payment_hash) == record
+    assert await journal.list_invoices() == [record]
+    found = await journal.find_invoice(record.payment_hash)
+    assert found is not None
+    assert (str(found.cents), found.created_at.utcoffset()) == (str(record.cents), timedelta(0))
+
+
+async def test_times_of_other_zones_are_the_same_moments(journal: Journal) -> None:
+    """A time given in another zone comes back as the same moment."""
+    made = NOON.astimezone(timezone(timedelta(hours=-7)))
+    await journal.add_invoice(an_invoice(1, created_at=made))
+    found = await journal.find_invoice(an_invoice(1).payment_hash)
+    assert found is not None
+    assert found.created_at == NOON
+
+
+async def test_unknown_invoice_is_none(journal: Journal) -> None:
+    """A payment hash that was never kept is found, settled and expired by nobody."""
+    unknown = an_invoice(9).payment_hash
+    assert await journal.find_invoice(unknown) is None
+    assert await settle(journal, 9) is None
+    assert await journal.expire_invoice(unknown) is None
+    assert await journal.last_settle_index() == 0
+
+
+async def test_adding_twice_keeps_the_first(journal: Journal) -> None:
+    """An invoice that is there already stays as it is, a settlement included."""
+    await journal.add_invoice(an_invoice(1))
+    paid = await settle(journal, 1)
+    await journal.add_invoice(an_invoice(1, description="tea"))
+    assert await journal.list_invoices() == [paid]
+
+
+async def test_invoices_are_listed_in_the_order_made(journal: Journal) -> None:
+    """Listing goes by age, with an offset, and knows which are still unpaid."""
+    for number in (3, 1, 2, 5, 4):
+        await journal.add_invoice(an_invoice(number))
+    await settle(journal, 1)
+    await journal.expire_invoice(an_invoice(5).payment_hash)
+    assert numbers(await journal.list_invoices()) == [3, 1, 2, 5, 4]
+    assert numbers(await journal.list_invoices(offset=3)) == [5, 4]
+    assert numbers(await journal.list_invoices(pending_only=True)) == [3, 2, 4]
+    assert numbers(await journal.list_invoices(pending_only=True, offset=1)) == [2, 4]
+    assert await journal.list_invoices(offset=9) == []
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 4, 500])
+async def test_pending_invoices_come_page_by_page(journal: Journal, page: int) -> None:
+    """Unpaid invoices come by expiry, each once, however many are read at once and though some expire together."""
+    for number in (7, 3, 5, 1, 8):
+        await journal.add_invoice(an_invoice(number, expires_at=NOON + timedelta(seconds=number // 4)))
+    await settle(journal, 7)
+    await journal.add_orphan(an_invoice(2))
+    assert numbers([row async for row in journal.pending_invoices(page=page)]) == [3, 1, 5, 8]
+
+
+async def test_orphans_are_nobodys(journal: Journal) -> None:
+    """An orphan is kept, and neither found nor listed nor settled nor expired as the host's."""
+    await journal.add_orphan(an_invoice(1))
+    await journal.add_orphan(an_invoice(1, description="again"))
+    assert await journal.find_invoice(an_invoice(1).payment_hash) is None
+    assert await journal.list_invoices() == []
+    assert [row async for row in journal.pending_invoices()] == []
+    assert await settle(journal, 1) is None
+    assert await journal.expire_invoice(an_invoice(1).payment_hash) is None
+    assert await journal.last_settle_index() == 0
+    assert await journal.list_orphans() == [an_invoice(1, orphan=True)]
+
+
+async def test_an_orphan_can_become_the_hosts_and_never_the_reverse(journal: Journal) -> None:
+    """An invoice that the host gets after all is his; one that he has got stays his."""
+    await journal.add_orphan(an_invoice(1))
+    await journal.add_invoice(an_invoice(1))
+    await journal.add_orphan(an_invoice(1))
+    assert await journal.list_invoices() == [an_invoice(1)]
+    assert await journal.list_orphans() == []
+
+
+# --- settling -----------------------------------------------------------------------------------------------------
+
+
+async def test_settling_gives_the_next_index(journal: Journal) -> None:
+    """Settled invoices are counted from one in the order in which they were settled, with what was received."""
+    for number in (1, 2, 3):
+        await journal.add_invoice(an_invoice(number))
+    for number in (2, 3, 1):
+        await settle(journal, number)
+    settled = await journal.settled_after(0)
+    assert numbers(settled) == [2, 3, 1]
+    assert [row.settle_index for row in settled] == [1, 2, 3]
+    assert await journal.last_settle_index() == 3
+    assert numbers(await journal.settled_after(1)) == [3, 1]
+    assert numbers(await journal.settled_after(0, limit=2)) == [2, 3]
+    assert await journal.settled_after(3) == []
+
+
+async def test_paid_is_for_good(journal: Journal) -> None:
+    """Neither a second settlement nor the word expired changes what the first settlement said."""
+    await journal.add_invoice(an_invoice(1, amount_msat=None))
+    first = await settle(journal, 1, amount_received_msat=777, preimage="ab" * 32)
+    assert first is not None
+    assert (first.status, first.settle_index, first.amount_received_msat) == (PAID, 1, 777)
+    assert (first.paid_at, first.preimage) == (NOON + timedelta(seconds=5), "ab" * 32)
+    assert await settle(journal, 1, amount_received_msat=1, paid_at=NOON) == first
+    assert await journal.expire_invoice(first.payment_hash) == first
+    assert await journal.find_invoice(first.payment_hash) == first
+    assert await journal.last_settle_index() == 1
+
+
+async def test_a_late_payment_revives_an_expired_invoice(journal: Journal) -> None:
+    """PAID is believed whenever it comes."""
+    await journal.add_invoice(an_invoice(1))
+    expired = await journal.expire_invoice(an_invoice(1).payment_hash)
+    assert expired is not None
+    assert expired.status is EXPIRED
+    paid = await settle(journal, 1)
+    assert paid is not None
+    assert (paid.status, paid.settle_index) == (PAID, 1)
+
+
+async def test_many_settlements_at_once(journal: Journal) -> None:
+    """Indexes have neither gap nor duplicate when many settle at once, some of them the same invoice."""
+    for number in range(20):
+        await journal.add_invoice(an_invoice(number))
+    await asyncio.gather(*(settle(journal, number % 20) for number in range(40)))
+    settled = await journal.settled_after(0)
+    assert [row.settle_index for row in settled] == list(range(1, 21))
+    assert sorted(numbers(settled)) == list(range(20))
+
+
+async def test_the_bell_rings_when_an_invoice_is_settled(journal: Journal) -> None:
+    """Who waits is woken, and finds the settlement when he looks."""
+    await journal.add_invoice(an_invoice(1))
+
+    async def hear() -> list[InvoiceRecord]:
+        while not (settled := await journal.settled_after(0)):
+            await rung(journal)
+        return settled
+
+    async with asyncio.timeout(20):
+        heard, _ = await asyncio.gather(hear(), settle(journal, 1))
+    assert numbers(heard) == [1]
+
+
+# --- the budget ---------------------------------------------------------------------------------------------------
+
+
+async def test_budget_is_a_sliding_window(journal: Journal) -> None:
+    """As many invoices as the limit says can be taken within the window, the next when the first of them leaves it."""
+    assert await journal.spend_invoices(LIMIT, NOON) is None
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=100)) is None
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=101)) == timedelta(seconds=19)
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=120)) is None
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=121)) == timedelta(seconds=99)
+    assert await journal.spend_invoices(None, NOON + timedelta(seconds=121)) is None
+
+
+async def test_budget_taken_at_once_is_never_exceeded(journal: Journal) -> None:
+    """Of many who ask at the same time only so many get an invoice."""
+    asked = await asyncio.gather(*(journal.spend_invoices(InvoiceBudget(5, 120), NOON) for _ in range(12)))
+    assert asked.count(None) == 5
+
+
+async def test_budget_is_given_whole_or_not_at_all(journal: Journal) -> None:
+    """Who asks for several gets all of them, or none and the time when there will be as many."""
+    limit = InvoiceBudget(5, 120)
+    assert await journal.spend_invoices(limit, NOON, 2) is None
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=10), 2) is None
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20), 2) == timedelta(seconds=100)
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20), 4) == timedelta(seconds=110)
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20)) is None
+    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=120), 2) is None
+
+
+async def test_block_stops_everybody_until_it_ends(journal: Journal) -> None:
+    """While the server blocks the account nothing is taken, not even without a limit."""
+    await journal.block_invoices(NOON + timedelta(minutes=5))
+    assert await journal.spend_invoices(LIMIT, NOON) == timedelta(minutes=5)
+    assert await journal.spend_invoices(None, NOON + timedelta(minutes=1)) == timedelta(minutes=4)
+    assert await journal.spend_invoices(LIMIT, NOON + timedelta(minutes=5)) is None
+
+
+async def test_a_block_is_never_shortened(journal: Journal) -> None:
+    """A later, shorter refusal leaves the longer block in force; one far beyond it comes of a clock set back."""
+    await journal.block_invoices(NOON + timedelta(minutes=5))
+    await journal.block_invoices(NOON + timedelta(seconds=1))
+    assert await journal.spend_invoices(LIMIT, NOON) == timedelta(minutes=5)
+    await journal.block_invoices(NOON + timedelta(minutes=6))
+    assert await journal.spend_invoices(None, NOON) == timedelta(minutes=6)
+    await journal.block_invoices(NOON - timedelta(days=1))
+    assert await journal.spend_invoices(LIMIT, NOON - timedelta(days=1, minutes=1)) == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
+async def test_budget_survives_a_clock_that_jumps_by_a_day(journal: Journal, jump: timedelta) -> None:
+    """Nobody waits longer than the window, and the budget goes on being kept."""
+    await journal.block_invoices(NOON + timedelta(minutes=5))
+    later = NOON + timedelta(minutes=5)
+    assert [await journal.spend_invoices(LIMIT, later) for _ in range(2)] == [None, None]
+    wait = await journal.spend_invoices(LIMIT, later + jump)
+    assert (wait or timedelta(0)) <= timedelta(seconds=120)
+    over = later + jump + timedelta(seconds=120)
+    taken = [await journal.spend_invoices(LIMIT, over) for _ in range(4)]
+    assert 1 <= taken.count(None) <= 2
+
+
+# --- payments -----------------------------------------------------------------------------------------------------
+
+
+async def test_payment_comes_back_as_it_was(journal: Journal) -> None:
+    """An attempt survives with its key, amounts, fee, and the words of a failure."""
+    made = a_payment(1, cents=Decimal("0.10"), idempotency_key=None)
+    assert await journal.begin_payment(made) is made
+    assert await journal.find_payment(made.payment_hash) == made
+    ended = replace(made, status=COMPLETE, fee_msat=12, preimage="cd" * 32, failure="none, really")
+    await journal.update_payment(ended)
+    assert await journal.find_payment(made.payment_hash) == ended
+    assert await journal.payment_attempts(made.payment_hash) == [ended]
+
+
+@pytest.mark.parametrize("status", [PENDING, UNKNOWN, COMPLETE])
+async def test_a_payment_that_may_be_under_way_is_never_begun_anew(
+    journal: Journal, status: LightningPaymentStatus
+) -> None:
+    """Whoever begins while an attempt has not definitely failed gets that attempt, and nothing is kept of his own."""
+    first = a_payment(1)
+    await journal.begin_payment(first)
+    await journal.update_payment(replace(first, status=status))
+    counted = await journal.begin_payment(a_payment(1, attempt=2))
+    assert counted == replace(first, status=status)
+    assert await journal.payment_attempts(first.payment_hash) == [counted]
+
+
+async def test_the_same_attempt_begun_twice_counts_for_one_caller_only(journal: Journal) -> None:
+    """Two callers with equal records: one gets his own object back and may send, the other does not."""
+    mine, yours = a_payment(1), a_payment(1)
+    assert mine == yours
+    assert await journal.begin_payment(mine) is mine
+    counted = await journal.begin_payment(yours)
+    assert counted is not yours
+    assert counted == mine
+
+
+async def test_attempts_are_kept_one_by_one(journal: Journal) -> None:
+    """After a definite failure a new attempt is kept beside the old one, and the payment is told by the latest."""
+    first, second = a_payment(1), a_payment(1, attempt=2)
+    await journal.begin_payment(first)
+    failed = replace(first, status=FAILED, failure="no route")
+    await journal.update_payment(failed)
+    assert await journal.begin_payment(second) is second
+    assert await journal.payment_attempts(first.payment_hash) == [failed, second]
+    assert await journal.find_payment(first.payment_hash) == second
+    assert numbers(await journal.list_payments(include_pending=True)) == [1]
+
+
+async def test_an_attempt_number_is_used_once(journal: Journal) -> None:
+    """Who begins with a number that has failed meanwhile gets that failure and may not send."""
+    first = a_payment(1)
+    await journal.begin_payment(first)
+    await journal.update_payment(replace(first, status=FAILED))
+    late = a_payment(1, created_at=NOON + timedelta(seconds=1))
+    assert await journal.begin_payment(late) == replace(first, status=FAILED)
+
+
+async def test_an_older_attempt_that_completes_after_all_tells_the_payment(journal: Journal) -> None:
+    """A payment is complete once any attempt is, and under way while any may be: what came later does not hide it."""
+    first, second = a_payment(1), a_payment(1, attempt=2)
+    await journal.begin_payment(first)
+    await journal.update_payment(replace(first, status=FAILED))
+    await journal.begin_payment(second)
+    await journal.update_payment(replace(second, status=FAILED))
+    await journal.update_payment(replace(first, status=UNKNOWN))
+    assert await journal.find_payment(first.payment_hash) == replace(first, status=UNKNOWN)
+    assert await journal.unresolved_payments() == [replace(first, status=UNKNOWN)]
+    third = a_payment(1, attempt=3)
+    assert await journal.begin_payment(third) == replace(first, status=UNKNOWN)
+    await journal.update_payment(replace(first, status=COMPLETE))
+    assert await journal.find_payment(first.payment_hash) == replace(first, status=COMPLETE)
+
+
+async def test_complete_is_for_good(journal: Journal) -> None:
+    """No later word changes an attempt that is complete; an attempt that was never begun can't be updated."""
+    made = a_payment(1)
+    await journal.begin_payment(made)
+    done = replace(made, status=COMPLETE)
+    await journal.update_payment(done)
+    await journal.update_payment(replace(made, status=FAILED))
+    await journal.update_payment(a_payment(1, attempt=2))
+    assert await journal.payment_attempts(made.payment_hash) == [done]
+    await journal.update_payment(a_payment(2))
+    assert await journal.find_payment(a_payment(2).payment_hash) is None
+
+
+async def test_one_of_many_begins(journal: Journal) -> None:
+    """Of many who begin the same payment at once exactly one may send."""
+    mine = [a_payment(1, created_at=NOON + timedelta(seconds=number)) for number in range(10)]
+    counted = await asyncio.gather(*(journal.begin_payment(record) for record in mine))
+    winners = [record for record, found in zip(mine, counted, strict=True) if found is record]
+    assert len(winners) == 1
+    assert counted == winners * 10
+
+
+async def test_payments_are_listed_in_the_order_first_attempted(journal: Journal) -> None:
+    """Each payment is listed once, by its first attempt's age; those without a known end only when asked for."""
+    for number, status in ((3, FAILED), (1, COMPLETE), (2, UNKNOWN), (4, PENDING)):
+        await journal.begin_payment(a_payment(number))
+        await journal.update_payment(a_payment(number, status=status))
+    await journal.begin_payment(a_payment(3, attempt=2))
+    await journal.update_payment(a_payment(3, attempt=2, status=FAILED))
+    assert numbers(await journal.list_payments()) == [3, 1]
+    assert numbers(await journal.list_payments(include_pending=True)) == [3, 1, 2, 4]
+    assert numbers(await journal.list_payments(include_pending=True, offset=2)) == [2, 4]
+    assert [row.attempt for row in await journal.list_payments()] == [2, 1]
+    assert numbers(await journal.unresolved_payments()) == [2, 4]
+    assert await journal.find_payment("ff" * 32) is None
+    assert await journal.payment_attempts("ff" * 32) == []
+
+
+# --- accounts -----------------------------------------------------------------------------------------------------
+
+
+async def test_accounts_never_see_each_others(store: JournalStore, journal: Journal) -> None:
+    """Two accounts on one journal share nothing: invoices, settlements, budget, payments and cursors are their own."""
+    other = await store.open("another fingerprint", "another account")
+    assert other is not None
+    await journal.add_invoice(an_invoice(1))
+    await journal.add_orphan(an_invoice(2))
+    await journal.begin_payment(a_payment(3))
+    await journal.spend_invoices(InvoiceBudget(1, 120), NOON)
+    await journal.block_invoices(NOON + timedelta(minutes=5))
+    assert await other.find_invoice(an_invoice(1).payment_hash) is None
+    assert await settle(other, 1) is None
+    assert await other.expire_invoice(an_invoice(1).payment_hash) is None
+    assert await other.spend_invoices(InvoiceBudget(1, 120), NOON) is None
+    assert await other.find_payment(a_payment(3).payment_hash) is None
+    await other.update_payment(a_payment(3, status=COMPLETE))
+    await settle(journal, 1)
+    assert await other.settled_after(0) == []
+    assert await other.last_settle_index() == 0
+    listed = await other.list_invoices(), await other.list_orphans(), await other.list_payments(include_pending=True)
+    assert listed == ([], [], [])
+    assert other.id != journal.id
+    found = await journal.find_payment(a_payment(3).payment_hash)
+    assert found == a_payment(3)
+
+
+async def test_both_can_know_the_same_invoice(store: JournalStore, journal: Journal) -> None:
+    """One account may pay what another one receives, and each settles its own."""
+    other = await store.open("another fingerprint", "another account")
+    assert other is not None
+    for each in (journal, other):
+        await each.add_invoice(an_invoice(1))
+    await settle(journal, 1)
+    assert [row.status for row in await other.list_invoices()] == [UNPAID]
+
+
+async def test_a_new_login_finds_the_accounts_invoices(store: JournalStore, journal: Journal) -> None:
+    """What is kept belongs to the account: a new token of the same account opens the same journal."""
+    await journal.add_invoice(an_invoice(1))
+    assert await store.open("new fingerprint", None) is None
+    again = await store.open("new fingerprint", "account")
+    assert again is not None
+    assert (again.id, await again.list_invoices()) == (journal.id, [an_invoice(1)])
+    without_asking = await store.open("new fingerprint", None)
+    assert without_asking is not None
+    assert without_asking.id == journal.id
+    await again.aclose()
+    assert await journal.list_invoices() == [an_invoice(1)]
+
+
+async def test_a_token_follows_what_the_server_says(store: JournalStore, journal: Journal) -> None:
+    """When the server names another account for a known token, that account's journal is opened from then on."""
+    moved = await store.open("fingerprint", "another account")
+    assert moved is not None
+    assert moved.id != journal.id
+    now = await store.open("fingerprint", None)
+    assert now is not None
+    assert now.id == moved.id

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connection_strings import LightMoney, LightningPaymentStatus, PayInvoiceParams, PayResult
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.journal.journal import PaymentRecord
+from flash_driver.payments.attempt import (
+    fee_limit,
+    idempotency_key,
+    is_question,
+    judge,
+    key_is_unheard_of,
+    operation,
+    response,
+)
+from flash_driver.transports.router import Delivery
+
+COMPLETE, FAILED = LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED
+PENDING, UNKNOWN = LightningPaymentStatus.PENDING, LightningPaymentStatus.UNKNOWN
+
+ATTEMPT = PaymentRecord(
+    payment_hash="ab" * 32,
+    bolt11="lnbcrt1",
+    wallet_id="wallet",
+    amount_msat=50_000,
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    attempt=1,
+    idempotency_key="key",
+)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "first", "again", "key_kept"),
+    [
+        pytest.param(Completed({}), COMPLETE, COMPLETE, True, id="success"),
+        pytest.param(Refused("failed", definite=True), FAILED, FAILED, True, id="failure"),
+        pytest.param(Refused("no", "INSUFFICIENT_BALANCE"), FAILED, UNKNOWN, True, id="final code"),
+        pytest.param(Refused("slow", retry_after=timedelta(1)), FAILED, UNKNOWN, True, id="rate limit"),
+        pytest.param(NotExecuted("no way"), FAILED, UNKNOWN, True, id="not executed"),
+        pytest.param(Unknown("in flight", answered=True, kept=True), UNKNOWN, UNKNOWN, True, id="pending"),
+        pytest.param(Unknown("an error", answered=True), UNKNOWN, UNKNOWN, False, id="codeless error"),
+        pytest.param(Unknown("dropped"), UNKNOWN, UNKNOWN, True, id="dropped"),
+        pytest.param(Unknown("silence", silent=True), UNKNOWN, UNKNOWN, True, id="silence"),
+    ],
+)
+def test_what_an_answer_proves(
+    outcome: Outcome,
+    first: LightningPaymentStatus,
+    again: LightningPaymentStatus,
+    key_kept: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """The table in the module's docstring: the same words mean less after a sending that was lost."""
+    judged = judge(ATTEMPT, outcome, {}, sent_before=False)
+    repeated = judge(ATTEMPT, outcome, {}, sent_before=True)
+    assert (judged.status, repeated.status) == (first, again)
+    assert (judged.idempotency_key is not None, repeated.idempotency_key is not None) == (key_kept, key_kept)
+    assert is_question(repeated) == (again is UNKNOWN and key_kept)
+
+
+def test_reasons_are_told() -> None:
+    """A payment that was not sent names each transport and why."""
+    judged = judge(ATTEMPT, NotExecuted("no"), {"websocket": "declined", "http": "HTTP 401"}, sent_before=False)
+    assert judged.failure == "it was not sent: websocket: declined; http: HTTP 401"
+    again = judge(ATTEMPT, NotExecuted("refused"), {}, sent_before=True)
+    assert again.failure == "it was lost, and the server can't be asked: refused"
+
+
+def test_key_is_the_same_in_every_process_and_new_for_each_attempt() -> None:
+    """The key depends on wallet, hash and attempt only, and is accepted by the server (256 characters at most)."""
+    assert idempotency_key("w", "h", 1) == idempotency_key("w", "h", 1)
+    assert len({idempotency_key(w, h, n) for w in "ab" for h in "cd" for n in (1, 2)}) == 8
+    assert len(idempotency_key("w", "h", 1)) <= 256
+
+
+def test_an_amountless_payment_has_no_key() -> None:
+    """The mutation for amountless invoices takes cents and no key (flash-api.md 3.7)."""
+    from decimal import Decimal  # noqa: PLC0415 - for this test alone
+
+    sent = operation(replace(ATTEMPT, cents=Decimal("4.9"), idempotency_key=None))
+    assert sent.document.field == "lnNoAmountUsdInvoicePaymentSend"
+    assert sent.variables["input"] == {
+        "walletId": "wallet",
+        "paymentRequest": "lnbcrt1",
+        "amount": Decimal("4.9"),
+    }
+
+
+@pytest.mark.parametrize("key", ["key", None])
+def test_a_payment_is_never_handed_on(key: str | None) -> None:
+    """No transport repeats on its own what another may have carried out."""
+    sent = operation(replace(ATTEMPT, idempotency_key=key))
+    assert not sent.repeatable
+    assert ("idempotencyKey" in dict(sent.variables["input"])) == (key is not None)  # type: ignore[call-overload]  # a mapping
+
+
+@pytest.mark.parametrize(
+    ("params", "limit"),
+    [
+        (PayInvoiceParams(), None),
+        (PayInvoiceParams(max_fee_percent=1.0), 500),
+        (PayInvoiceParams(max_fee_flat=LightMoney.from_msat(70)), 70),
+        (PayInvoiceParams(max_fee_percent=1.0, max_fee_flat=LightMoney.from_msat(70)), 70),
+        (PayInvoiceParams(max_fee_percent=0.1, max_fee_flat=LightMoney.from_msat(70)), 50),
+        (PayInvoiceParams(max_fee_percent=0), 0),
+    ],
+)
+def test_fee_limit(params: PayInvoiceParams, limit: int | None) -> None:
+    """The smaller of two limits counts, in whole millisatoshi, rounded down."""
+    assert fee_limit(50_000, params) == limit
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "result"),
+    [
+        (COMPLETE, None, PayResult.OK),
+        (FAILED, None, PayResult.ERROR),
+        (FAILED, Refused("no", "ROUTE_FINDING_ERROR"), PayResult.COULD_NOT_FIND_ROUTE),
+        (UNKNOWN, Refused("no", "ROUTE_FINDING_ERROR"), PayResult.UNKNOWN),
+        (PENDING, None, PayResult.UNKNOWN),
+    ],
+)
+def test_response(status: LightningPaymentStatus, outcome: Outcome | None, result: PayResult) -> None:
+    """Only a definite failure is an error, and no fee is invented."""
+    answer = response(replace(ATTEMPT, status=status, failure="why"), outcome)
+    assert answer.result is result
+    assert answer.details is not None
+    assert (answer.details.fee_amount, answer.details.total_amount, answer.error_detail) == (None, None, "why")
+    told = response(replace(ATTEMPT, status=status, fee_msat=7))
+    assert told.details is not None
+    assert told.details.total_amount == LightMoney.from_msat(50_007)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "causes", "reason", "unheard_of"),
+    [
+        (NotExecuted("no"), {Cause.INVALID}, 'Field "idempotencyKey" is not defined', True),
+        (NotExecuted("no"), {Cause.INVALID}, 'Field "walletId" is not defined', False),
+        (NotExecuted("no"), {Cause.CREDENTIAL}, "idempotencyKey", False),
+        (Unknown("no"), {Cause.INVALID}, "idempotencyKey", False),
+    ],
+)
+def test_older_server(outcome: Outcome, causes: set[Cause], reason: str, unheard_of: bool) -> None:  # noqa: FBT001 - a column
+    """A server that knows no keys refuses the whole request, and only that makes us go without one."""
+    delivery = Delivery(outcome, "http", {"http": reason}, frozenset(causes))
+    assert key_is_unheard_of(ATTEMPT, delivery) == unheard_of
+    assert not key_is_unheard_of(replace(ATTEMPT, idempotency_key=None), delivery)

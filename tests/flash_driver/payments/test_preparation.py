@@ -1,0 +1,223 @@
+"""Before the first byte of a payment: what is checked, asked for and decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings import (
+    InvalidRequest,
+    LightMoney,
+    LightningError,
+    NotSupported,
+    PayInvoiceParams,
+    PayResult,
+)
+from flash_driver.flash_api.replies import Currency
+from flash_driver.money.rate_book import RateUnknown
+from tests.support.driver import operations
+from tests.support.haste import account_of, hasten
+from tests.support.payments import (
+    PENDING,
+    QUICK,
+    executed,
+    requested,
+    status_of,
+)
+
+if TYPE_CHECKING:
+    from flash_driver.journal.journal import PaymentRecord
+    from tests.support.driver import Bench
+
+
+async def test_a_fee_within_the_limit_is_paid(bench: Bench) -> None:
+    """The fee is asked for first, and a payment that keeps the limit goes ahead."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    minted = sandbox.foreign_invoice(100_000_000)
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(max_fee_percent=1.0))
+    assert answer.result is PayResult.OK
+    assert operations(sandbox, "lnUsdInvoiceFeeProbe") == {"websocket": 1}
+
+
+@pytest.mark.parametrize("msat", [100_000_000, None])
+async def test_a_fee_above_the_limit_is_not_paid(bench: Bench, msat: int | None) -> None:
+    """What would cost more than allowed is an error, and nothing is sent or journalled."""
+    sandbox = await bench.sandbox(send_fee_percent=5)
+    client = await bench.client(sandbox)
+    minted = sandbox.foreign_invoice(msat)
+    amount = LightMoney.from_msat(100_000_000) if msat is None else None
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=amount, max_fee_percent=1.0))
+    assert answer.result is PayResult.ERROR
+    assert "exceeds the limit of 1000000 msat" in str(answer.error_detail)
+    assert (executed(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+
+
+async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None:
+    """Without an answer to the fee probe a limit can't be kept, so nothing is sent."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("error", operation="lnUsdInvoiceFeeProbe", code="IBEX_ERROR")
+    minted = sandbox.foreign_invoice(1_000_000)
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1)))
+    assert (answer.result, executed(sandbox)) == (PayResult.ERROR, [])
+    assert "the fee can't be asked for" in str(answer.error_detail)
+
+
+async def test_a_fee_that_is_not_told_is_too_much(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe that answers without a fee does not let a payment through."""
+    monkeypatch.setattr("flash_driver.payments.preparation.read_fee_cents", lambda *_: None)
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    minted = sandbox.foreign_invoice(1_000_000)
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1)))
+    assert (answer.result, executed(sandbox)) == (PayResult.ERROR, [])
+
+
+async def test_amountless_is_paid_in_cents(bench: Bench) -> None:
+    """The host names the amount of an amountless invoice; it arrives within one percent, asked for once."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    minted = sandbox.foreign_invoice()
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    (row,) = sandbox.ledger_snapshot()["payments"]
+    assert (answer.result, row["times_requested"], row["idempotency_keys"]) == (PayResult.OK, 1, [])
+    assert abs(row["msat"] - 5_000_000) < 50_000
+
+
+async def test_amountless_that_is_lost_is_never_repeated(bench: Bench) -> None:
+    """Its mutation has no idempotency key, so what is lost stays unknown, also when the host pays again."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    minted = sandbox.foreign_invoice()
+    sandbox.arm("reset", when="after_execute", operation="lnNoAmountUsdInvoicePaymentSend")
+    params = replace(QUICK, amount=LightMoney.from_sat(5000))
+    results = [(await client.pay(minted.payment_request, params)).result for _ in range(3)]
+    assert (results, requested(sandbox), executed(sandbox)) == ([PayResult.UNKNOWN] * 3, [1], [1])
+
+
+async def test_amountless_is_paid_at_the_price_of_now(bench: Bench) -> None:
+    """When the market has moved since the price was heard last, what arrives is the amount named all the same."""
+    sandbox = await bench.sandbox(usd_per_btc=Decimal(100_000))
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    rates = account_of(client).rates(Currency.USD)
+    assert rates._tick is not None
+    # It was heard two hours ago: long enough for such a move to be believed.
+    rates._tick = replace(rates._tick, time=rates._tick.time - timedelta(hours=2))
+    sandbox.set_price(usd_per_btc=Decimal(95_000))
+    minted = sandbox.foreign_invoice()
+    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    (row,) = sandbox.ledger_snapshot()["payments"]
+    assert answer.result is PayResult.OK
+    assert abs(row["msat"] - 5_000_000) < 50_000
+
+
+async def test_amountless_is_not_paid_without_a_price(bench: Bench) -> None:
+    """When the server does not say its price now, an older one is not paid at: nothing is sent."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    rates = account_of(client).rates(Currency.USD)
+    assert rates._told_at is not None
+    rates._told_at -= timedelta(seconds=61)
+    sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
+    minted = sandbox.foreign_invoice()
+    with pytest.raises(RateUnknown):
+        await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    assert (requested(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+
+
+async def test_a_fee_is_measured_at_the_price_of_now(bench: Bench) -> None:
+    """A fee limit is kept at a price that the server says now, or else not at all."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    rates = account_of(client).rates(Currency.USD)
+    limited = PayInvoiceParams(max_fee_percent=1.0)
+    for down in (False, True):
+        rates._told_at = None
+        if down:
+            sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
+        answer = await client.pay(sandbox.foreign_invoice(100_000_000).payment_request, limited)
+        assert answer.result is (PayResult.ERROR if down else PayResult.OK)
+    assert executed(sandbox) == [1]
+
+
+async def test_amounts_have_to_fit(bench: Bench) -> None:
+    """An amount is needed where the BOLT11 has none, and must not differ where it has one."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    with pytest.raises(InvalidRequest, match="is needed"):
+        await client.pay(sandbox.foreign_invoice().payment_request)
+    fixed = sandbox.foreign_invoice(5000).payment_request
+    with pytest.raises(InvalidRequest, match="differs"):
+        await client.pay(fixed, PayInvoiceParams(amount=LightMoney.from_msat(5001)))
+    assert (await client.pay(fixed, PayInvoiceParams(amount=LightMoney.from_msat(5000)))).result is PayResult.OK
+
+
+async def test_amountless_needs_a_dollar_wallet(bench: Bench) -> None:
+    """Flash pays amountless invoices in cents only."""
+    sandbox = await bench.sandbox(btc_wallet=True)
+    client = await bench.client(sandbox, currency="BTC")
+    with pytest.raises(NotSupported):
+        await client.pay(sandbox.foreign_invoice().payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5)))
+
+
+async def test_an_invoice_of_another_network_is_refused(bench: Bench) -> None:
+    """Nothing is sent for a BOLT11 that this wallet can't pay."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    account_of(client).payments._preparation._process = account_of(client).process.model_copy(
+        update={"network": "bitcoin"}
+    )
+    answer = await client.pay(sandbox.foreign_invoice(5000).payment_request)
+    assert answer.result is PayResult.ERROR
+    assert answer.error_detail == "the invoice is for regtest, this wallet is on bitcoin"
+
+
+async def test_an_expired_invoice_is_refused(bench: Bench) -> None:
+    """Nothing is sent for a BOLT11 whose time is over."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    account_of(client).payments._preparation._clock = lambda: datetime.now(UTC) + timedelta(days=1)
+    answer = await client.pay(sandbox.foreign_invoice(5000).payment_request)
+    assert (answer.result, answer.error_detail, executed(sandbox)) == (
+        PayResult.ERROR,
+        "the invoice has expired",
+        [],
+    )
+
+
+async def test_a_journal_that_fails_stops_the_payment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be journalled is not sent."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+
+    async def full(_: PaymentRecord) -> PaymentRecord:
+        raise LightningError("the disk is full")
+
+    monkeypatch.setattr(account_of(client).journal, "begin_payment", full)
+    with pytest.raises(LightningError, match="the disk is full"):
+        await client.pay(sandbox.foreign_invoice(5000).payment_request)
+    assert requested(sandbox) == []
+
+
+async def test_a_journal_that_fails_later_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happened is told although it can't be kept, and the journal does not call it failed."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+
+    async def full(_: PaymentRecord) -> None:
+        raise LightningError("the disk is full")
+
+    await client.warm_up()
+    monkeypatch.setattr(account_of(client).journal, "update_payment", full)
+    minted = sandbox.foreign_invoice(5000)
+    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert await status_of(client, minted.payment_hash) is PENDING

@@ -1,0 +1,186 @@
+"""Payments as a whole: callers, interruptions and the close."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings import (
+    BackendUnavailable,
+    LightMoney,
+    ListPaymentsParams,
+    PayInvoiceParams,
+    PayResult,
+)
+from flash_driver.accounts import account as account_module
+from flash_driver.flash_api.outcomes import Unknown
+from tests.support.driver import operations
+from tests.support.haste import account_of, hasten
+from tests.support.payments import (
+    PENDING,
+    PROBE,
+    QUICK,
+    UNKNOWN,
+    Oracle,
+    executed,
+    requested,
+    status_of,
+)
+from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    from flash_driver.journal.journal import PaymentRecord
+    from tests.support.driver import Bench
+
+
+async def test_a_payment_under_way_is_pending(bench: Bench) -> None:
+    """It is in the journal before the server has it, and get_payment never says None or FAILED of it."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
+    minted = sandbox.foreign_invoice(5000)
+    paying = asyncio.create_task(client.pay(minted.payment_request))
+    await until(lambda: bool(requested(sandbox)))
+    assert await status_of(client, minted.payment_hash.upper()) is PENDING
+    assert await client.list_payments() == []
+    assert len(await client.list_payments(ListPaymentsParams(include_pending=True))) == 1
+    assert (await paying).result is PayResult.OK
+    assert len(await client.list_payments()) == 1
+
+
+async def test_a_cancelled_caller_leaves_a_payment_that_goes_on(bench: Bench) -> None:
+    """Once it is journalled a payment is followed to its end; the next call hears of it and sends nothing."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
+    minted = sandbox.foreign_invoice(5000)
+    paying = asyncio.create_task(client.pay(minted.payment_request))
+    await until(lambda: bool(requested(sandbox)))
+    paying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await paying
+    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert (requested(sandbox), executed(sandbox)) == ([1], [1])
+
+
+async def test_a_caller_cancelled_early_has_paid_nothing(bench: Bench) -> None:
+    """Before the journal has it nothing is sent, and nothing is left behind."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("delay", operation="lnUsdInvoiceFeeProbe", seconds=0.3)
+    minted = sandbox.foreign_invoice(5000)
+    limited = PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1))
+    paying = asyncio.create_task(client.pay(minted.payment_request, limited))
+    await until(lambda: operations(sandbox, "lnUsdInvoiceFeeProbe") != {})
+    paying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await paying
+    assert await client.get_payment(minted.payment_hash) is None
+    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert executed(sandbox) == [1]
+
+
+async def test_closing_the_client_in_the_middle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payment too slow to wait for is told UNKNOWN, no task stays, and the next call finds out how it ended."""
+    monkeypatch.setattr(account_module, "_LINGER_SECONDS", 0.0)
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=0.2)
+    minted = sandbox.foreign_invoice(5000)
+    paying = asyncio.create_task(client.pay(minted.payment_request))
+    await until(lambda: bool(requested(sandbox)))
+    await client.aclose()
+    assert (await paying).result is PayResult.UNKNOWN
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")]
+    assert await status_of(client, minted.payment_hash) is UNKNOWN
+    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert executed(sandbox) == [1]
+
+
+async def test_closing_before_anything_was_journalled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client closed before the journal has the attempt has sent nothing, and says so."""
+    monkeypatch.setattr(account_module, "_LINGER_SECONDS", 0.0)
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    reached = asyncio.Event()
+
+    async def stuck(_: PaymentRecord) -> PaymentRecord:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(account_of(client).journal, "begin_payment", stuck)
+    paying = asyncio.create_task(client.pay(sandbox.foreign_invoice(5000).payment_request))
+    await reached.wait()
+    await client.aclose()
+    answer = await paying
+    assert (answer.result, answer.error_detail) == (
+        PayResult.ERROR,
+        "the client was closed before anything was sent",
+    )
+
+
+async def test_nothing_leaves_after_the_close(bench: Bench) -> None:
+    """A client closed while a payment is being prepared never sends it, and the caller is told that."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    payments = account_of(client).payments
+    sandbox.arm("delay", seconds=0.5, operation=PROBE)
+    minted = sandbox.foreign_invoice(50_000)
+    paying = asyncio.create_task(client.pay(minted.payment_request, PayInvoiceParams(max_fee_percent=5.0)))
+    await until(lambda: bool(operations(sandbox, PROBE)))
+    # Only the payments are closed: a server that can still be reached is the worst case.
+    await payments.aclose()
+    with pytest.raises(BackendUnavailable, match="it was closed") as caught:
+        await paying
+    assert caught.value.executed is False
+    with pytest.raises(BackendUnavailable, match="it was closed"):
+        await payments.pay(minted.payment_request, QUICK)
+    assert (requested(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+
+
+async def test_nobody_waits_longer_than_he_said_for_anothers_preparation(bench: Bench) -> None:
+    """A second caller with little time is told at his own deadline, while the first goes on and pays."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.warm_up()
+    sandbox.arm("delay", seconds=3, operation=PROBE)
+    minted = sandbox.foreign_invoice(50_000)
+    limited = PayInvoiceParams(max_fee_percent=5.0, send_timeout=timedelta(seconds=30))
+    patient = asyncio.create_task(client.pay(minted.payment_request, limited))
+    await until(lambda: bool(operations(sandbox, PROBE)))
+    hasty = PayInvoiceParams(send_timeout=timedelta(seconds=0.05))
+    with pytest.raises(BackendUnavailable, match="another call prepares it") as caught:
+        await client.pay(minted.payment_request, hasty)
+    assert (caught.value.executed, patient.done()) == (False, False)
+    assert (await patient).result is PayResult.OK
+
+
+async def test_nobody_waits_longer_than_he_said_for_anothers_payment(bench: Bench) -> None:
+    """A second caller with little time gets UNKNOWN at his own deadline, while the first goes on."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=2)
+    minted = sandbox.foreign_invoice(50_000)
+    patient = asyncio.create_task(client.pay(minted.payment_request))
+    await until(lambda: bool(requested(sandbox)))
+    hasty = await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.05)))
+    assert (hasty.result, patient.done()) == (PayResult.UNKNOWN, False)
+    assert (await patient).result is PayResult.OK
+    assert executed(sandbox) == [1]
+
+
+async def test_a_breakdown_of_ours_is_no_failure_of_the_payment(bench: Bench) -> None:
+    """Whatever breaks while a payment is being sent, the journal does not call it failed."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    Oracle(client, RuntimeError("a bug"), Unknown("dropped", answered=True))
+    minted = sandbox.foreign_invoice(5000)
+    with pytest.raises(RuntimeError):
+        await client.pay(minted.payment_request)
+    assert await status_of(client, minted.payment_hash) is UNKNOWN

@@ -1,0 +1,149 @@
+"""Settling on the word of events, where a host chose so, against settling on the query's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from connection_strings import CreateInvoiceParams, LightMoney, LightningError
+from flash_driver.settings.account import ProcessSettings
+from flash_driver.settlements.schedule import Pace
+from tests.support.haste import account_of, hasten
+from tests.support.logs import recorded
+from tests.support.waiting import until
+from tests.support.watching import COFFEE, SELDOM, STATUS, STEADY, asked, hearing, paid
+
+if TYPE_CHECKING:
+    from tests.support.driver import Bench
+
+QUICKLY = Pace(quick=60.0, heard=60.0, retry=0.01)
+"""Asks seldom by itself, and soon again after a question that brought nothing."""
+
+
+def on_event(**more: Any) -> ProcessSettings:
+    """Return settings under which events are believed."""
+    return ProcessSettings.model_validate(
+        {"journal_url": "memory:", "invoice_budget": None, "settle_on": "event", **more}
+    )
+
+
+@pytest.mark.parametrize("settle_on", ["query", "event"])
+async def test_settled_on_whose_word(bench: Bench, settle_on: str) -> None:
+    """While the query does not answer, an event settles where that was chosen, and only there; either way once."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox, process=on_event(settle_on=settle_on)), pace=SELDOM, limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.arm("error", operation=STATUS, count=1000, code="IBEX_ERROR", channel="top")
+    sandbox.pay(invoice.bolt11)
+    if settle_on == "event":
+        assert await paid(listener) == invoice.id
+    await until(lambda: asked(sandbox) > 0)
+    told = [settled.id for settled in await client.list_invoices() if settled.paid_at is not None]
+    assert told == ([invoice.id] if settle_on == "event" else [])
+    sandbox.clear_faults()
+    if settle_on == "query":
+        assert await paid(listener) == invoice.id
+    await until(lambda: client.health.pending == 0)
+    again = await client.create_invoice(COFFEE)
+    sandbox.pay(again.bolt11)
+    assert await paid(listener) == again.id
+
+
+async def test_a_believed_event_costs_one_question(bench: Bench) -> None:
+    """Each settlement is asked about once afterwards, however many come, and nothing is logged."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox, process=on_event()), pace=SELDOM, limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    with recorded() as story:
+        invoices = [await client.create_invoice(COFFEE) for _ in range(10)]
+        for invoice in invoices:
+            sandbox.pay(invoice.bolt11)
+        assert {await paid(listener) for _ in invoices} == {invoice.id for invoice in invoices}
+        await until(lambda: client.health.pending == 0)
+    assert asked(sandbox) == 10
+    assert [entry for entry in story.entries if entry["log_level"] in ("warning", "error")] == []
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_a_false_event_that_was_believed(bench: Bench, *, expired: bool) -> None:
+    """When the query contradicts to the end, an error names the payment hash, once; PAID stays what was said."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox, process=on_event()), pace=QUICKLY, limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    if expired:
+        sandbox._bank.clock = lambda: invoice.expires_at + timedelta(seconds=1)
+    with recorded() as story:
+        for _ in range(3):
+            sandbox.announce(invoice.payment_hash)
+        assert await paid(listener) == invoice.id
+        await until(lambda: client.health.pending == 0)
+        sandbox.announce(invoice.payment_hash)
+        await client.get_balance()
+    (error,) = [entry for entry in story.entries if entry["log_level"] == "error"]
+    assert (error["payment_hash"], error["status"]) == (invoice.id, "EXPIRED" if expired else "PENDING")
+    assert asked(sandbox) == 5
+
+
+async def test_books_that_lag_behind_a_believed_event(bench: Bench) -> None:
+    """A query that says PENDING at first and PAID then is no contradiction."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox, process=on_event()), limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    with recorded() as story:
+        sandbox.announce(invoice.payment_hash)
+        await until(lambda: asked(sandbox) == 2)
+        sandbox.arm("drop_settlement")
+        sandbox.pay(invoice.bolt11)
+        assert await paid(listener) == invoice.id
+        await until(lambda: client.health.pending == 0)
+    assert [entry for entry in story.entries if entry["log_level"] == "error"] == []
+
+
+@pytest.mark.parametrize("case", ["amountless", "another wallet", "unknown hash", "expired"])
+async def test_what_no_event_settles(bench: Bench, case: str) -> None:
+    """Amountless and expired invoices, events of other wallets and strangers' hashes go the way of the query."""
+    sandbox = await bench.sandbox(invoice_expiry_seconds=2 if case == "expired" else 60)
+    client = hasten(await bench.client(sandbox, process=on_event(expiry_grace_seconds=1)), limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    amount = LightMoney.from_msat(0) if case == "amountless" else COFFEE.amount
+    invoice = await client.create_invoice(CreateInvoiceParams(amount, "coffee"))
+    if case == "expired":
+        await until(lambda: client.health.pending == 0)
+    before = asked(sandbox)
+    other = "00000000-0000-4000-8000-000000000000" if case == "another wallet" else None
+    sandbox.announce("ab" * 32 if case == "unknown hash" else invoice.payment_hash, wallet_id=other)
+    if case != "unknown hash":
+        await until(lambda: asked(sandbox) > before)
+    assert [known.status for known in await client.list_invoices() if known.paid_at is not None] == []
+    sandbox.pay(invoice.bolt11, force=True)
+    assert await paid(listener) == invoice.id
+    await until(lambda: client.health.pending == 0)
+
+
+async def test_a_journal_that_can_not_settle_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the journal fails at the event, the query's answer settles as it always did."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox, process=on_event()), limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    journal, healthy = account_of(client).journal, account_of(client).journal.settle_invoice
+
+    def hiccup(*_: object, **__: object) -> None:
+        monkeypatch.setattr(journal, "settle_invoice", healthy)
+        raise LightningError("the database is away for a moment")
+
+    monkeypatch.setattr(journal, "settle_invoice", hiccup)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+    assert asked(sandbox) >= 1

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from flash_driver.settlements.schedule import Agenda, Entry, Pace
+
+
+def agenda_of(*names: str, due: float = 0.0) -> Agenda:
+    """Return an agenda of invoices that were made one second after the other and are due then."""
+    agenda = Agenda()
+    for age, name in enumerate(names):
+        agenda.add(name, Entry(float(age), 1000.0), due)
+    return agenda
+
+
+def taken(agenda: Agenda, now: float) -> list[str]:
+    """Take out everything that is due."""
+    found = []
+    while (each := agenda.take(now)) is not None:
+        found.append(each[0])
+    return found
+
+
+def test_nothing_is_taken_before_its_time() -> None:
+    """An invoice is asked about when it is due, not earlier, and then once."""
+    agenda = agenda_of("a", due=5.0)
+    assert agenda.next_due(0.0) == 5.0
+    assert taken(agenda, 4.9) == []
+    assert taken(agenda, 5.0) == ["a"]
+    assert (taken(agenda, 9.0), agenda.next_due(9.0)) == ([], None)
+    agenda.schedule("a", 12.0)
+    assert taken(agenda, 12.0) == ["a"]
+
+
+def test_under_load_newest_and_oldest_take_turns() -> None:
+    """A fresh invoice is answered at once, and the one that waits longest is not forgotten."""
+    assert taken(agenda_of("a", "b", "c", "d"), 1.0) == ["d", "a", "c", "b"]
+
+
+def test_a_hint_comes_before_everything_else() -> None:
+    """What something was heard of is asked about first, also before its time."""
+    agenda = agenda_of("a", "b", "c")
+    agenda.add("later", Entry(0.0, 1000.0), 500.0)
+    agenda.hurry("later")
+    agenda.hurry("later")
+    assert agenda.take(1.0) == ("later", True)
+    assert "later" not in taken(agenda, 1.0)
+
+
+def test_a_hint_during_a_question_is_asked_about_again() -> None:
+    """An event that comes while the query is under way is newer than its answer."""
+    agenda = agenda_of("a")
+    assert agenda.take(1.0) == ("a", False)
+    agenda.hurry("a")
+    assert agenda.take(1.0) is None
+    agenda.schedule("a", 900.0)
+    assert agenda.take(1.0) == ("a", True)
+
+
+def test_everything_is_due_after_a_reconnection() -> None:
+    """All are asked about once, those being asked about and those that are hurried included."""
+    agenda = agenda_of("a", "b", "c", "d", due=100.0)
+    agenda.hurry("b")
+    agenda.hurry("c")
+    assert agenda.take(0.0) == ("b", True)
+    agenda.hurry_all(0.0)
+    assert sorted(taken(agenda, 0.0)) == ["a", "c", "d"]
+    agenda.schedule("b", 100.0)
+    assert taken(agenda, 0.0) == ["b"]
+
+
+def test_places_do_not_pile_up() -> None:
+    """Whatever is scheduled, hurried and forgotten, an invoice takes a bounded number of places."""
+    agenda, dice = Agenda(), random.Random(1)  # noqa: S311 - repeatable on purpose
+    names = [f"{number:02}" for number in range(50)]
+    for step in range(20_000):
+        name = dice.choice(names)
+        match dice.randrange(6):
+            case 0:
+                agenda.add(name, Entry(step, step + 60.0), step + dice.random() * 9)
+            case 1:
+                agenda.discard(name)
+            case 2:
+                agenda.hurry_all(float(step))
+            case 3 if name in agenda:
+                agenda.hurry(name)
+            case 4:
+                agenda.schedule(name, step + dice.random() * 9)
+            case _:
+                found = agenda.take(float(step))
+                if found is not None and dice.random() < 0.9:
+                    agenda.schedule(found[0], step + dice.random() * 9)
+        assert agenda.scheduled <= 4 * len(names) + 64
+    for name in names:
+        agenda.discard(name)
+    assert (len(agenda), agenda.take(1e9)) == (0, None)
+
+
+def test_known_invoices_stay_as_they_are() -> None:
+    """Adding an invoice again does not move it, and one that is unknown can't be scheduled."""
+    agenda = agenda_of("a", due=5.0)
+    agenda.add("a", Entry(99.0, 99.0), 0.0)
+    agenda.schedule("nobody", 0.0)
+    assert agenda["a"].begun == 0.0
+    assert taken(agenda, 1.0) == []
+
+
+def test_forgetting_everything() -> None:
+    """A cleared agenda holds nothing."""
+    agenda = agenda_of("a", "b")
+    agenda.hurry("a")
+    agenda.clear()
+    assert (len(agenda), agenda.scheduled, agenda.take(9.0), agenda.next_due(9.0)) == (0, 0, None, None)
+
+
+def test_next_due_skips_what_was_moved() -> None:
+    """The time of the next question is that of an entry, not of one that was moved away."""
+    agenda = agenda_of("a", due=5.0)
+    agenda.schedule("a", 50.0)
+    assert agenda.next_due(0.0) == 50.0
+    agenda.hurry("a")
+    assert agenda.next_due(0.0) == 0.0
+
+
+def test_lag_is_that_of_the_longest_waiting() -> None:
+    """Lag counts from when an invoice was due, and is nothing while all is asked in time."""
+    agenda = agenda_of("a", due=5.0)
+    assert agenda.lag(4.0) == 0.0
+    assert agenda.lag(8.0) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("age", "left", "vain", "hearing", "pause"),
+    [
+        pytest.param(0, 60, 0, False, 2, id="quickly after creation"),
+        pytest.param(50, 60, 0, False, 5, id="then slower"),
+        pytest.param(9000, 9000, 0, False, 300, id="never slower than that"),
+        pytest.param(0, 900, 0, True, 60, id="seldom while hearing"),
+        pytest.param(200, 900, 0, True, 200, id="and more seldom"),
+        pytest.param(58, 2, 0, True, 2, id="but at the expiry"),
+        pytest.param(59, 1, 0, False, 1, id="at the expiry without hearing, too"),
+        pytest.param(64, -4, 0, True, 6, id="and at the end of the grace time"),
+        pytest.param(70, -10, 1, True, 2, id="then until there is a verdict"),
+        pytest.param(70, -10, 99, True, 300, id="ever more slowly"),
+    ],
+)
+def test_pace(age: float, left: float, vain: int, hearing: bool, pause: float) -> None:  # noqa: FBT001 - a column
+    """Questions come quickly at first, then more slowly, and never later than expiry and end of grace."""
+    now = 10_000.0
+    entry = Entry(now - age, now + left)
+    entry.vain = vain
+    assert Pace().next_question(entry, now, grace=10.0, hearing=hearing) - now == pause
+
+
+def test_attempts_back_off() -> None:
+    """A question that brought nothing is repeated at growing pauses that stay short."""
+    entry, pauses = Entry(0.0, 60.0), []
+    for vain in (1, 2, 3, 9):
+        entry.vain = vain
+        pauses.append(Pace().next_attempt(entry, 0.0))
+    assert pauses == [1, 2, 4, 30]

@@ -1,0 +1,259 @@
+"""Hearing of settlements over the subscription, and again after each loss."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings.errors import CredentialRejected
+from flash_driver.settlements.health import Listening
+from flash_driver.transports.websocket.handshake import Limits
+from tests.support.driver import operations
+from tests.support.haste import account_of, hasten
+from tests.support.proxy import FaultProxy
+from tests.support.waiting import until
+from tests.support.watching import COFFEE, SELDOM, STEADY, asked, hearing, paid
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from flash_driver.sandbox import Sandbox
+    from tests.support.driver import Bench
+
+
+@pytest.fixture
+async def proxy(bench: Bench) -> AsyncIterator[tuple[Sandbox, FaultProxy, str]]:
+    """Give a sandbox behind a network that can fail, and the connection string that leads through it."""
+    sandbox = await bench.sandbox()
+    async with FaultProxy(sandbox.server) as between:
+        yield (
+            sandbox,
+            between,
+            f"type=flash;server={between.url};token={sandbox.token};allowinsecure=true",
+        )
+
+
+# --- hearing ------------------------------------------------------------------------------------------------------
+
+
+async def test_one_subscription_serves_all(bench: Bench) -> None:
+    """However many invoices and listeners there are, there is one subscription, and one question per settlement."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    listeners = [await client.listen() for _ in range(3)]
+    await hearing(client)
+    invoices = [await client.create_invoice(COFFEE) for _ in range(10)]
+    for invoice in invoices:
+        sandbox.pay(invoice.bolt11)
+    for listener in listeners:
+        assert {await paid(listener) for _ in invoices} == {invoice.id for invoice in invoices}
+    assert operations(sandbox, "myUpdates") == {"websocket": 1}
+    assert asked(sandbox) == 10
+    assert client.health.pending == 0
+
+
+@pytest.mark.parametrize("fault", ["reset", "close", "garbage"])
+async def test_what_was_paid_while_the_socket_was_down(bench: Bench, fault: str) -> None:
+    """A payment that lands just as the socket breaks is found on the next connection."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.arm("drop_settlement")
+    sandbox.pay(invoice.bolt11)
+    sandbox.arm(fault, when="now")
+    assert await paid(listener) == invoice.id
+    assert client.health.reconnects == 1
+
+
+async def test_what_was_paid_while_the_network_was_half_open(
+    proxy: tuple[Sandbox, FaultProxy, str], bench: Bench
+) -> None:
+    """A peer that falls silent with TCP up is found by its missing pong, and the gap is closed."""
+    sandbox, between, text = proxy
+    client = hasten(await bench.client(text), pace=SELDOM)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    between.freeze()
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+    assert (client.health.listening, client.health.reconnects) == (Listening.HEARING, 1)
+
+
+async def test_a_silent_server_is_found(bench: Bench) -> None:
+    """A server that answers nothing any more, pings included, is left within the keep-alive's time."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), pace=SELDOM)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.arm("silent", when="now")
+    await asyncio.sleep(0)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+
+
+async def test_the_client_answers_pings(bench: Bench) -> None:
+    """The server drops a client that misses a ping; this one stays, with pings of its own off."""
+    sandbox = await bench.sandbox(ping_seconds=0.05)
+    client = hasten(await bench.client(sandbox), limits=Limits(ping_interval=3600, ping_timeout=3600))
+    listener = await client.listen()
+    await hearing(client)
+    await asyncio.sleep(0.5)
+    assert client.health.reconnects == 0
+    await listener.aclose()
+
+
+async def test_a_dropped_event_is_found_by_asking(bench: Bench) -> None:
+    """When the server forgets to tell, the invoice is found paid by the questions asked while hearing."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.arm("drop_settlement")
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+    assert client.health.reconnects == 0
+
+
+async def test_reconnections_do_not_multiply_questions(bench: Bench) -> None:
+    """After each reconnection every unpaid invoice is asked about once, and never more are under way."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    await client.listen()
+    listener = await client.listen()
+    await hearing(client)
+    for _ in range(15):
+        await client.create_invoice(COFFEE)
+    for reconnection in range(1, 5):
+        sandbox.arm("reset", when="now")
+        await until(lambda expected=reconnection: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
+        await hearing(client)
+        await until(
+            lambda: client.health.lag == timedelta(0) and account_of(client).watcher._asking._agenda.next_due(0) != 0
+        )
+    # Eight are under way at most when a connection is lost, and asked again.
+    assert asked(sandbox) <= (15 + 8) * 4
+    assert account_of(client).watcher._asking._agenda.scheduled <= 3 * 15 + 64
+    await listener.aclose()
+
+
+async def test_reconnects_for_as_long_as_it_takes(proxy: tuple[Sandbox, FaultProxy, str], bench: Bench) -> None:
+    """A server that is away for long is tried again and again, the host can see it, and nothing is lost."""
+    sandbox, between, text = proxy
+    client = hasten(await bench.client(text))
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    between.accept = "refuse"
+    between.reset()
+    sandbox.pay(invoice.bolt11)
+    await until(lambda: client.health.losses >= 4)
+    health = client.health
+    assert (health.listening, health.connected) == (Listening.POLLING, False)
+    assert health.reason is not None
+    between.heal()
+    assert await paid(listener) == invoice.id
+    await hearing(client)
+    assert client.health.losses == 0
+
+
+async def test_prices_are_taken_in_and_do_no_harm(bench: Bench) -> None:
+    """A flood of prices, some of them complaints, is read and nothing else comes of it."""
+    sandbox = await bench.sandbox(price_tick_seconds=0.005, display_currency="JMD")
+    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+
+
+# --- the token ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_dead_token_is_told(bench: Bench) -> None:
+    """When HTTP and several fresh sockets refuse the token, listeners raise; with a new session they hear again."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    listener = await client.listen()
+    await hearing(client)
+    sandbox.expire_session()
+    sandbox.arm("reset", when="now")
+    with pytest.raises(CredentialRejected):
+        await paid(listener)
+    assert client.health.listening is Listening.FAILED
+    sandbox.expire_session(expired=False)
+    again = await client.listen(after=listener.cursor)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(again) == invoice.id
+    assert await paid(listener) == invoice.id
+
+
+async def test_an_anonymous_socket_is_a_mischance(bench: Bench) -> None:
+    """NOT_AUTHENTICATED on the socket proves nothing (flash-api.md 1.3): a fresh socket sets it right."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    sandbox.arm("error", operation="myUpdates", code="NOT_AUTHENTICATED", channel="top", count=4)
+    listener = await client.listen()
+    await hearing(client)
+    assert operations(sandbox, "myUpdates") == {"websocket": 5}
+    await listener.aclose()
+
+
+async def test_a_server_that_takes_the_token_on_sockets_alone(bench: Bench) -> None:
+    """Where HTTP refuses the token anyway, one anonymous socket does not make it dead."""
+    sandbox = await bench.sandbox(http_bearer="reject")
+    client = hasten(await bench.client(sandbox))
+    sandbox.arm("error", operation="myUpdates", code="NOT_AUTHENTICATED", channel="top", count=2)
+    listener = await client.listen()
+    await hearing(client)
+    assert client.health.losses == 0
+    await listener.aclose()
+
+
+async def test_a_handshake_that_refuses_the_token(bench: Bench) -> None:
+    """A gateway that answers the handshake with 401 is believed after several times, with HTTP's word."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    await client.warm_up()
+    account = account_of(client)
+    assert account.socket is not None
+    await account.socket.aclose()
+    sandbox.arm("refuse_handshake", status=401, count=1000)
+    sandbox.arm("http_status", status=401, operation="*", count=1000)
+    listener = await client.listen()
+    with pytest.raises(CredentialRejected):
+        await paid(listener)
+    assert operations(sandbox, "me")["http"] >= 3
+
+
+async def test_a_token_that_can_not_be_confirmed_now(bench: Bench) -> None:
+    """While HTTP is away an anonymous socket is tried again for ever."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    await client.warm_up()
+    sandbox.arm("error", operation="myUpdates", code="NOT_AUTHENTICATED", channel="top", count=5)
+    sandbox.arm("http_status", status=503, operation="*", count=1000)
+    sandbox.arm("error", operation="me", code="NOT_AUTHENTICATED", channel="top", count=5)
+    listener = await client.listen()
+    await hearing(client)
+    await listener.aclose()
+
+
+async def test_a_token_that_only_polling_refuses(bench: Bench) -> None:
+    """Without a socket, a token that is refused over and over is told; a single refusal is not."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox, transports="http"))
+    listener = await client.listen()
+    await client.create_invoice(COFFEE)
+    sandbox.expire_session()
+    with pytest.raises(CredentialRejected):
+        await paid(listener)

@@ -1,0 +1,186 @@
+"""The watcher as a whole: it starts, stops, and says when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from yarl import URL
+
+from connection_strings import LightningError
+from flash_driver.settlements import watcher as watcher_module
+from flash_driver.settlements.health import Listening
+from tests.support.driver import operations
+from tests.support.haste import account_of, hasten
+from tests.support.waiting import until
+from tests.support.watching import COFFEE, STEADY, hearing, paid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.driver import Bench
+
+
+@pytest.mark.parametrize(
+    "breaking",
+    [
+        lambda account: (account.router, "learn_whether_socket_executes"),
+        lambda account: (account.journal, "pending_invoices"),
+        lambda account: (account.invoices, "refresh"),
+    ],
+)
+async def test_a_watcher_that_breaks_says_so(
+    bench: Bench, breaking: Callable[[object], tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener never looks healthy while nothing is heard: it raises, and listening again mends it."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    await client.create_invoice(COFFEE)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*breaking(account_of(client)), broken)
+        listener = await client.listen()
+        with pytest.raises(LightningError, match=r"watching invoices broke \((RuntimeError|ExceptionGroup)\)"):
+            await paid(listener)
+    await client.listen()
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+
+
+async def test_a_journal_that_hiccups_is_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal that can't be read once is asked again; hearing goes on meanwhile."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    invoice = await client.create_invoice(COFFEE)
+    journal, failed = account_of(client).journal, asyncio.Event()
+    healthy = journal.pending_invoices
+
+    def hiccup(*_: object, **__: object) -> None:
+        monkeypatch.setattr(journal, "pending_invoices", healthy)
+        failed.set()
+        raise LightningError("the database is away for a moment")
+
+    monkeypatch.setattr(watcher_module, "_LOAD_AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(journal, "pending_invoices", hiccup)
+    async with await client.listen() as listener:
+        await failed.wait()
+        sandbox.pay(invoice.bolt11)
+        assert await paid(listener) == invoice.id
+
+
+async def test_what_is_broken_does_not_look_healthy_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a part of the watcher has died, an event on the subscription does not make it healthy."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    account = account_of(client)
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(account.journal, "pending_invoices", broken)
+    async with await client.listen():
+        await until(lambda: account.watcher.failure is not None and account.watcher._hearing.last_event_at is not None)
+        assert client.health.listening is Listening.FAILED
+        assert account.watcher.failure is not None
+
+
+async def test_an_error_in_the_stream_is_a_reason_to_begin_anew(bench: Bench) -> None:
+    """An event that the server failed to make may have been a settlement: it is asked for after resubscribing."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    sandbox.arm("error", operation="myUpdates", code="INTERNAL_SERVER_ERROR", channel="top", count=2)
+    listener = await client.listen()
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+    await hearing(client)
+
+
+async def test_starting_and_stopping_twice(bench: Bench) -> None:
+    """A second start or stop changes nothing, and what is not running watches nothing."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    watcher = account_of(client).watcher
+    await watcher.stop()
+    await client.create_invoice(COFFEE)
+    assert (watcher.running, watcher.watched) == (False, 0)
+    await watcher.start()
+    await watcher.start()
+    await until(lambda: watcher.watched == 1)
+    assert watcher.running
+    await watcher.stop()
+    assert (watcher.watched, watcher.listening) == (0, Listening.OFF)
+
+
+# --- whose account --------------------------------------------------------------------------------------------------
+
+
+async def test_a_reconnection_costs_one_question_about_the_account(bench: Bench) -> None:
+    """Listening begins with what is known of the account; each reconnection has it confirmed once, by one query."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), limits=STEADY)
+    await client.create_invoice(COFFEE)
+    asked = [sum(operations(sandbox, "me").values())]
+    async with await client.listen():
+        await hearing(client)
+        await until(lambda: not account_of(client).watcher._unsure)
+        asked.append(sum(operations(sandbox, "me").values()))
+        for reconnections in (1, 2):
+            sandbox.arm("reset", when="now")
+            await until(lambda expected=reconnections: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
+            await hearing(client)
+            await until(lambda: not account_of(client).watcher._unsure)
+            asked.append(sum(operations(sandbox, "me").values()))
+    assert asked == [1, 1, 2, 3]
+
+
+async def test_the_journal_follows_when_the_token_opens_another_account(bench: Bench) -> None:
+    """When a restarted server gives the token another account, that one's settlements are heard from then on."""
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox))
+    listener = await client.listen()
+    await hearing(client)
+    old = await client.create_invoice(COFFEE)
+    sandbox.pay(old.bolt11)
+    assert await paid(listener) == old.id
+    unpaid = await client.create_invoice(COFFEE)
+    before = listener.cursor
+    port = URL(sandbox.server).port
+    await sandbox.aclose()
+    replaced = await bench.sandbox(port=port, token=sandbox.token)
+    waiting = asyncio.create_task(paid(listener))
+    await until(lambda: listener.cursor.partition(":")[0] != before.partition(":")[0])
+    assert await client.list_invoices() == []
+    assert await client.get_invoice(unpaid.id) is None
+    new = await client.create_invoice(COFFEE)
+    replaced.pay(new.bolt11)
+    assert await waiting == new.id
+    assert listener.cursor.partition(":")[2] == "1"
+    await until(lambda: client.health.pending == 0)
+    await listener.aclose()
+
+
+async def test_an_account_that_can_not_be_confirmed_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the server does not tell whose account this is, settlements are heard, and it is asked again."""
+    monkeypatch.setattr(watcher_module, "_IDENTIFY_AGAIN_SECONDS", 0.05)
+    sandbox = await bench.sandbox()
+    client = hasten(await bench.client(sandbox), limits=STEADY)
+    async with await client.listen() as listener:
+        await hearing(client)
+        await until(lambda: not account_of(client).watcher._unsure)
+        invoice = await client.create_invoice(COFFEE)
+        sandbox.arm("error", operation="me", code="IBEX_ERROR", channel="top", count=1000)
+        sandbox.arm("reset", when="now")
+        await until(lambda: client.health.reconnects == 1)
+        sandbox.pay(invoice.bolt11)
+        assert await paid(listener) == invoice.id
+        before = sum(operations(sandbox, "me").values())
+        await until(lambda: sum(operations(sandbox, "me").values()) >= before + 4)
+        assert account_of(client).watcher._unsure
+        sandbox.clear_faults()
+        await until(lambda: not account_of(client).watcher._unsure)

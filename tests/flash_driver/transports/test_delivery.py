@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from connection_strings import BackendUnavailable, CredentialRejected, RateLimited, RequestRefused
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.transports.delivery import data_of
+from flash_driver.transports.router import Delivery
+
+REASONS = {"websocket": "the connection was refused", "http": "HTTP 502"}
+
+
+def delivered(outcome: Outcome, *causes: Cause) -> Delivery:
+    """Return what a router might."""
+    return Delivery(outcome, "http", REASONS, frozenset(causes))
+
+
+def test_data_of_a_completed_request() -> None:
+    """What the server answered is what the host's call goes on with."""
+    assert data_of(delivered(Completed({"a": 1})), "asking") == {"a": 1}
+
+
+def test_refusal_keeps_words_and_code() -> None:
+    """The server's no reaches the host as it was said."""
+    with pytest.raises(RequestRefused, match=r"^too little \(LOW\)$") as caught:
+        data_of(delivered(Refused("too little", "LOW")), "asking")
+    assert (caught.value.words, caught.value.code) == ("too little", "LOW")
+
+
+def test_rate_limit_says_when_to_come_back() -> None:
+    """A no for now is a RateLimited with its waiting time."""
+    with pytest.raises(RateLimited) as caught:
+        data_of(delivered(Refused("slow down", "TOO_MANY_REQUEST", timedelta(seconds=9))), "asking")
+    assert caught.value.retry_after == timedelta(seconds=9)
+
+
+def test_token_refused_on_every_way() -> None:
+    """When nothing but the token was the trouble, the merchant is told to renew it, and each way is named."""
+    with pytest.raises(CredentialRejected, match="log in to Flash again") as caught:
+        data_of(delivered(NotExecuted("HTTP 401"), Cause.CREDENTIAL), "asking")
+    assert "WebSocket: the connection was refused; HTTP: HTTP 502" in str(caught.value)
+
+
+@pytest.mark.parametrize("causes", [(), (Cause.UNREACHABLE,), (Cause.CREDENTIAL, Cause.UNREACHABLE)])
+def test_no_way_worked(causes: tuple[Cause, ...]) -> None:
+    """Any other trouble is BackendUnavailable, which names each transport and knows that nothing was executed."""
+    with pytest.raises(BackendUnavailable, match=r"^asking failed on every way") as caught:
+        data_of(delivered(NotExecuted("no transport worked"), *causes), "asking")
+    assert caught.value.reasons == REASONS
+    assert caught.value.executed is False
+
+
+def test_unknown_is_not_called_unexecuted() -> None:
+    """What may have been carried out is said to be so."""
+    with pytest.raises(BackendUnavailable, match="may have been carried out") as caught:
+        data_of(delivered(Unknown("no answer in time"), Cause.CREDENTIAL), "asking")
+    assert caught.value.executed is None
+
+
+def test_reason_of_the_outcome_where_no_other_is_known() -> None:
+    """An error never comes without a reason."""
+    with pytest.raises(BackendUnavailable) as caught:
+        data_of(Delivery(Unknown("socket dropped"), "websocket"), "asking")
+    assert caught.value.reasons == {"websocket": "socket dropped"}
+
+
+def test_a_lost_question_has_changed_nothing() -> None:
+    """When no answer to a question came, nothing can have been carried out: no host has to fear for money."""
+    with pytest.raises(BackendUnavailable) as caught:
+        data_of(Delivery(Unknown("socket dropped"), "websocket", harmless=True), "asking")
+    assert caught.value.executed is False
+    assert "may have been carried out" not in str(caught.value)

@@ -1,0 +1,260 @@
+"""Settlements are heard, recorded once, and told to whoever wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import text
+
+from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, LightningError, Secret
+from lightning_host.allowance import Allowance
+from lightning_host.host import Host, open_host
+from lightning_host.settings import HostSettings
+from lightning_host.settlements.ledger import Settlement
+from lightning_host.settlements.subscription import Subscription
+from tests.lightning_host.fake_driver import FakeHandler, FakeNode
+from tests.lightning_host.hosts import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from connection_strings import LightningInvoice
+    from tests.lightning_host.hosts import HostBench
+
+COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
+
+
+@asynccontextmanager
+async def opened(node: FakeNode, hosts: HostBench) -> AsyncIterator[Host]:
+    """Open a host without a web server, whose handler counts settlements in a table."""
+    settings = HostSettings(connection_string=Secret(f"type=fake;node={node.name}"), database_url=hosts.secret())
+
+    async def count(connection: AsyncConnection, settlement: Settlement) -> None:
+        await connection.execute(text("INSERT INTO heard VALUES (:hash)"), {"hash": settlement.payment_hash})
+
+    async with open_host(settings, LightningClientFactory([FakeHandler])) as host:
+        async with host.database.begin() as connection:
+            await connection.execute(text("CREATE TABLE IF NOT EXISTS heard (hash TEXT)"))
+        host.settlements.on_settled(count)
+        yield host
+
+
+async def heard(host: Host) -> list[str]:
+    """Return what the handler has heard."""
+    async with host.database.begin() as connection:
+        return sorted((await connection.execute(text("SELECT hash FROM heard"))).scalars())
+
+
+async def until_deaf(host: Host, expected: dict[str, str]) -> None:
+    """Wait until these stores, and no others, are deaf."""
+
+    async def so() -> bool:
+        return host.settlements.deaf == expected
+
+    await eventually(so)
+
+
+async def invoice_for(host: Host, subject: str = "") -> LightningInvoice:
+    """Make an invoice with a purpose."""
+    store = host.stores.get("shop")
+    assert store is not None
+    return await host.invoices.create(store, COFFEE, purpose="test", subject=subject)
+
+
+async def wait_until_heard(host: Host, invoice: LightningInvoice) -> Settlement:
+    """Wait until a settlement is recorded."""
+    async with asyncio.timeout(20), host.settlements.subscribe("shop", after=0) as settled:
+        async for settlement in settled:
+            if settlement.payment_hash == invoice.id:
+                return settlement
+    raise AssertionError(invoice.id)
+
+
+async def test_settlement_reaches_handler_and_subscribers(node: FakeNode, hosts: HostBench) -> None:
+    """A paid invoice is recorded with its purpose; the handler and each fitting subscriber hear of it once."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        await until_deaf(host, {})
+        invoice = await invoice_for(host, "table 7")
+        other = await invoice_for(host, "table 8")
+        async with (
+            host.settlements.subscribe("shop", purpose="test", subject="table 7") as seven,
+            host.settlements.subscribe("shop") as every,
+        ):
+            await node.pay(other.id)
+            await node.pay(invoice.id)
+            async with asyncio.timeout(20):
+                settlement = await anext(seven)
+                assert [(await anext(every)).payment_hash for _ in range(2)] == [other.id, invoice.id]
+        assert (settlement.payment_hash, settlement.subject, settlement.amount) == (
+            invoice.id,
+            "table 7",
+            COFFEE.amount,
+        )
+        assert await heard(host) == sorted([invoice.id, other.id])
+        assert await host.settlements.find("shop", invoice.id) == settlement
+
+
+async def test_what_was_paid_while_the_host_was_down_is_heard_once(node: FakeNode, hosts: HostBench) -> None:
+    """The cursor is kept with the settlement: a restart misses nothing and repeats nothing."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        first, second = await invoice_for(host), await invoice_for(host)
+        await node.pay(first.id)
+        await wait_until_heard(host, first)
+    await node.pay(second.id)
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        await wait_until_heard(host, second)
+        assert await heard(host) == sorted([first.id, second.id])
+
+
+async def test_refused_cursor_makes_the_host_ask_about_open_invoices(node: FakeNode, hosts: HostBench) -> None:
+    """When the wallet has forgotten the cursor, what was paid meanwhile is found by asking."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        invoice = await invoice_for(host)
+        await until_deaf(host, {})
+    await node.pay(invoice.id)
+    async with opened(node, hosts) as host:
+        async with host.database.begin() as connection:
+            await connection.execute(text("UPDATE host_cursors SET cursor = 'another node:0'"))
+        await host.settlements.start()
+        await wait_until_heard(host, invoice)
+        assert await heard(host) == [invoice.id]
+
+
+async def test_failing_handler_undoes_the_record_and_gets_the_settlement_again(
+    node: FakeNode, hosts: HostBench
+) -> None:
+    """What a handler wrote before it failed is undone; the settlement comes again and is handled once."""
+    calls = 0
+
+    async def fail_once(connection: AsyncConnection, settlement: Settlement) -> None:
+        nonlocal calls
+        calls += 1
+        del connection, settlement
+        if calls == 1:
+            raise RuntimeError("a fault in a face")
+
+    async with opened(node, hosts) as host:
+        host.settlements.on_settled(fail_once)
+        await host.settlements.start()
+        invoice = await invoice_for(host)
+        await node.pay(invoice.id)
+        await wait_until_heard(host, invoice)
+        assert calls == 2
+        assert await heard(host) == [invoice.id]
+
+
+async def test_two_replicas_on_one_database_record_once_and_both_tell(node: FakeNode, hosts: HostBench) -> None:
+    """Each replica hears the same settlement; one row, one handled settlement, one message in each process."""
+    async with opened(node, hosts) as one, opened(node, hosts) as two:
+        await one.settlements.start()
+        await two.settlements.start()
+        invoices = [await invoice_for(one) for _ in range(5)]
+        async with one.settlements.subscribe("shop") as at_one, two.settlements.subscribe("shop") as at_two:
+            for invoice in invoices:
+                await node.pay(invoice.id)
+            async with asyncio.timeout(20):
+                told = [[(await anext(at)).payment_hash for _ in invoices] for at in (at_one, at_two)]
+        assert sorted(told[0]) == sorted(told[1]) == sorted(invoice.id for invoice in invoices) == await heard(one)
+
+
+async def test_wallet_that_fails_is_listened_to_again(node: FakeNode, hosts: HostBench) -> None:
+    """While a wallet can't be heard the store is called deaf, with the reason; afterwards nothing was missed."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        invoice = await invoice_for(host)
+        node.broken = LightningError("the backend is away")
+        await node.ring()
+        await until_deaf(host, {"shop": "LightningError: the backend is away"})
+        node.broken = None
+        await node.pay(invoice.id)
+        await wait_until_heard(host, invoice)
+        await until_deaf(host, {})
+
+
+async def test_invoices_of_other_hosts_do_not_count(node: FakeNode, hosts: HostBench) -> None:
+    """A settlement of an invoice that this host never made is passed over."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        store = host.stores.get("shop")
+        assert store is not None
+        foreign = await store.client.create_invoice(COFFEE)
+        ours = await invoice_for(host)
+        await node.pay(foreign.id)
+        await node.pay(ours.id)
+        await wait_until_heard(host, ours)
+        assert await host.settlements.find("shop", foreign.id) is None
+        assert await heard(host) == [ours.id]
+
+
+async def test_subscriber_resumes_after_a_number(node: FakeNode, hosts: HostBench) -> None:
+    """A page that reconnects with the last number it had gets what came since, and not what it had."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        invoices = [await invoice_for(host) for _ in range(3)]
+        for invoice in invoices[:2]:
+            await node.pay(invoice.id)
+        first = await wait_until_heard(host, invoices[0])
+        await wait_until_heard(host, invoices[1])
+        async with asyncio.timeout(20), host.settlements.subscribe("shop", after=first.number) as settled:
+            await node.pay(invoices[2].id)
+            assert [(await anext(settled)).payment_hash for _ in range(2)] == [invoices[1].id, invoices[2].id]
+
+
+async def test_slow_subscriber_is_cut_off(node: FakeNode, hosts: HostBench) -> None:
+    """A subscriber that does not read is ended instead of filling the memory."""
+    del node, hosts
+    now = datetime.now(UTC)
+    subscription = Subscription("shop", None, None)
+    for number in range(1, 1_500):
+        subscription.offer(
+            Settlement(
+                store="shop",
+                payment_hash=f"{number:064x}",
+                number=number,
+                purpose="test",
+                subject="",
+                external_id=None,
+                amount=LightMoney.from_sat(1),
+                preimage=None,
+                paid_at=now,
+                recorded_at=now,
+            )
+        )
+    assert len([settlement async for settlement in subscription]) == 1_000
+
+
+async def test_see_records_what_was_found_by_asking(node: FakeNode, hosts: HostBench) -> None:
+    """A face that finds an invoice paid records it the same way; a second time does nothing."""
+    async with opened(node, hosts) as host:
+        store = host.stores.get("shop")
+        assert store is not None
+        invoice = await invoice_for(host)
+        await host.settlements.see(store, invoice)
+        assert await heard(host) == []
+        paid = await node.pay(invoice.id)
+        await host.settlements.see(store, paid)
+        await host.settlements.see(store, paid)
+        assert await heard(host) == [invoice.id]
+        assert await host.settlements.count() == {("shop", "test"): (1, 1_000_000)}
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_budget_is_shared_through_the_database(node: FakeNode, hosts: HostBench, times: int) -> None:
+    """Two replicas together may do something only so many times; then they are told how long to wait."""
+    allowance = Allowance(times=times, seconds=60)
+    async with opened(node, hosts) as one, opened(node, hosts) as two:
+        waits = await asyncio.gather(*((one, two)[turn % 2].budgets.spend("lnurl", allowance) for turn in range(6)))
+        assert sorted(waits)[:times] == [0] * times
+        assert all(1 <= wait <= 60 for wait in sorted(waits)[times:])
+        assert await one.budgets.spend("another", allowance) == 0
+        assert await one.budgets.spend("lnurl", None) == 0
