@@ -91,7 +91,7 @@ class Driver:
         await eventually(healthy)
 
     async def basics(self) -> None:
-        """Create at one replica, hear at the other; each face once."""
+        """Create at one replica, hear at the other; each group once."""
         checkout = await self.post(f"{A}{STORE}/checkouts", {"amount": MSAT, "description": "espresso"})
         hearing = asyncio.create_task(self.hears(B, checkout["id"]))
         await self.pay(checkout["BOLT11"])

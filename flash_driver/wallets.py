@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.settings.account import FlashSettings
-    from flash_driver.transports.call_log import Trail
+    from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.router import Router
 
 __all__ = ["ChosenWallet", "WalletDirectory", "choose_wallet"]
@@ -65,7 +65,7 @@ class WalletDirectory:
         self._looking_up = asyncio.Lock()
 
     async def choose(
-        self, deadline: Deadline, trail: Trail | None = None, *, at_most_old: timedelta | None = None
+        self, deadline: Deadline, call_log: CallLog | None = None, *, at_most_old: timedelta | None = None
     ) -> ChosenWallet:
         """Return the wallet to use, from memory where that is fresh: ten minutes, or as old as is said.
 
@@ -82,7 +82,7 @@ class WalletDirectory:
             oldest = _REMEMBERED if at_most_old is None else at_most_old
             age = self._clock() - self._looked_up_at
             if self._chosen is None or not timedelta(0) <= age <= oldest:
-                account = await self._look_up(deadline, trail)
+                account = await self._look_up(deadline, call_log)
                 self._chosen = choose_wallet(account, self._settings)
                 self._looked_up_at = self._clock()
             return self._chosen
@@ -96,15 +96,15 @@ class WalletDirectory:
         fresh = await self.choose(deadline)
         return None if fresh.id == wallet.id else fresh
 
-    async def _look_up(self, deadline: Deadline, trail: Trail | None) -> AccountReply:
+    async def _look_up(self, deadline: Deadline, call_log: CallLog | None) -> AccountReply:
         doing = "looking up the account"
         try:
-            data = data_of(await self._router.perform(ACCOUNT(), deadline, trail), doing)
+            data = data_of(await self._router.perform(ACCOUNT(), deadline, call_log), doing)
         except RateLimited:
             raise
         except RequestRefused:
             # The price is part of the same answer and non-null: when it fails, everything is null.
-            data = data_of(await self._router.perform(ME(), deadline, trail), doing)
+            data = data_of(await self._router.perform(ME(), deadline, call_log), doing)
         account = read_account(data)
         self._on_account(account)
         return account

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-__all__ = ["Finisher"]
+__all__ = ["Background"]
 
 _log: Final = logging.getLogger("lightning_host")
 _LAST_CHANCE_SECONDS: Final = 10.0
 _T = TypeVar("_T")
 
 
-class Finisher:
+class Background:
     """Runs work in tasks of its own, so that the cancellation of a request does not reach it."""
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
 """What the host remembers, in SQLite or PostgreSQL, through SQLAlchemy Core.
 
-Each face keeps its tables in its own module, made against `metadata`; `Database.open` creates those that are missing.
+Each group keeps its tables in its own module, made against `metadata`; `Database.open` creates those that are missing.
 Times are milliseconds since 1970 (UTC), amounts are millisatoshi: whole numbers that both databases keep alike.
 """
 

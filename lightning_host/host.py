@@ -1,4 +1,4 @@
-"""What every face stands on, opened and closed together."""
+"""What every group stands on, opened and closed together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from lightning_host.background import Finisher
+from lightning_host.background import Background
 from lightning_host.budgets import Budgets
 from lightning_host.database import Database
 from lightning_host.invoices import HostInvoices
@@ -35,7 +35,7 @@ class Host:
         invoices: Makes invoices and knows what they were made for.
         settlements: Hears of settled invoices.
         budgets: Limits how often something is done, across replicas.
-        finisher: Sees payments to their end when the client has hung up.
+        background: Sees payments to their end when the client has hung up.
 
     """
 
@@ -45,7 +45,7 @@ class Host:
     invoices: HostInvoices
     settlements: Settlements
     budgets: Budgets
-    finisher: Finisher
+    background: Background
 
     def url(self, path: str) -> str:
         """Return the URL of a path as payers reach it: from the settings, never from a request."""
@@ -72,6 +72,6 @@ async def open_host(settings: HostSettings, factory: LightningClientFactory) -> 
         stack.push_async_callback(database.aclose)
         settlements = Settlements(database, stores)
         stack.push_async_callback(settlements.aclose)
-        finisher = Finisher()
-        stack.push_async_callback(finisher.aclose)
-        yield Host(settings, stores, database, HostInvoices(database), settlements, Budgets(database), finisher)
+        background = Background()
+        stack.push_async_callback(background.aclose)
+        yield Host(settings, stores, database, HostInvoices(database), settlements, Budgets(database), background)

@@ -49,8 +49,8 @@ class HostInvoice:
     """An invoice and what it was made for.
 
     Attributes:
-        purpose: Which face made it: `greenfield`, `lnurl`, `phoenixd`, `checkout`, `flashcard`.
-        subject: What within that face it is for, such as a card's or a checkout's id; may be empty.
+        purpose: Which group made it: `greenfield`, `lnurl`, `phoenixd`, `checkout`, `flashcard`.
+        subject: What within that group it is for, such as a card's or a checkout's id; may be empty.
         description: The text of the BOLT11, or the text whose hash it carries.
         comment: What the payer said (LUD-12); untrusted, escape it where it is shown.
         external_id: What the caller wants to find it by.
@@ -71,7 +71,7 @@ class HostInvoice:
 
 
 class HostInvoices:
-    """Makes invoices for faces and finds them again."""
+    """Makes invoices for route_groups and finds them again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

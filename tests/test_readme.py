@@ -26,7 +26,7 @@ async def test_the_python_example_runs(bench: Bench, capsys: pytest.CaptureFixtu
     exec(compile(code, "README.md", "exec"), names)  # noqa: S102 - running the example is the test
     example = asyncio.create_task(names["main"](sandbox.connection_string))
     async with asyncio.timeout(30):
-        while not (invoices := sandbox.ledger_snapshot()["invoices"]):  # noqa: ASYNC110 - the ledger rings no bell
+        while not (invoices := sandbox.ledger_snapshot()["invoices"]):  # noqa: ASYNC110 - the ledger rings no wakeup
             await asyncio.sleep(0.01)
         sandbox.pay(invoices[0]["payment_request"])
         await example

@@ -19,7 +19,7 @@ from flash_driver.money.rate_book import RateBook
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import TokenKind
 from flash_driver.settlements.backoff import Spacing
-from flash_driver.settlements.listeners import Audience
+from flash_driver.settlements.listeners import Listeners
 from flash_driver.settlements.watcher import Watcher
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.router import Router
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from flash_driver.settings.account import FlashSettings, ProcessSettings
     from flash_driver.settlements.health import Health
     from flash_driver.settlements.listeners import FlashInvoiceListener
-    from flash_driver.transports.transport_set import Ways
+    from flash_driver.transports.transport_set import TransportSet
 
 __all__ = ["Account", "AccountMemory"]
 
@@ -87,7 +87,7 @@ class Account:
         process: ProcessSettings,
         memory: AccountMemory,
         store: JournalStore,
-        ways: Ways,
+        ways: TransportSet,
     ) -> None:
         self.settings = settings
         self.process = process
@@ -125,7 +125,7 @@ class Account:
             spacing=_API_KEY_SPACING if by_api_key else _SPACING,
             believe_events=process.settle_on == "event",
         )
-        self.audience = Audience(self.journal, self.watcher)
+        self.listeners = Listeners(self.journal, self.watcher)
 
     def rates(self, currency: Currency) -> RateBook:
         """Return what is known of the rate of a currency."""
@@ -147,7 +147,7 @@ class Account:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        return await self.audience.listen(after)
+        return await self.listeners.listen(after)
 
     def watch(self, record: InvoiceRecord) -> None:
         """Watch a new invoice, if anybody listens."""
@@ -161,7 +161,7 @@ class Account:
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self.journal.aclose)
             last_first.push_async_callback(self.payments.aclose)
-            last_first.push_async_callback(self.audience.aclose)
+            last_first.push_async_callback(self.listeners.aclose)
             last_first.callback(self.router.close)
             last_first.push_async_callback(self._calls.ended, _LINGER_SECONDS)
 

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary, finalize
 
 from flash_driver.accounts.account import Account, AccountMemory
 from flash_driver.journal.store import MemoryStore, make_store
-from flash_driver.transports.transport_set import Ways
+from flash_driver.transports.transport_set import TransportSet
 
 if TYPE_CHECKING:
     from flash_driver.journal.store import JournalStore
@@ -33,7 +33,7 @@ class _OnLoop:
 
     accounts: dict[tuple[FlashSettings, ProcessSettings], Account] = field(default_factory=dict)
     stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
-    ways: dict[str, Ways] = field(default_factory=dict)
+    ways: dict[str, TransportSet] = field(default_factory=dict)
     closing: set[Account] = field(default_factory=set)
 
 
@@ -107,13 +107,13 @@ class Pool:
                 for each in self._unneeded(here, account):
                     unneeded.push_async_callback(each.aclose)
 
-    def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | Ways]:
+    def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | TransportSet]:
         """Take out what no account uses any more, now that this one is closed; one that closes may still have calls."""
         url, fingerprint = account.process.journal_url, account.settings.fingerprint
         with self._guard:
             here.closing.discard(account)
             others = [*here.accounts.values(), *here.closing]
-            unneeded: list[JournalStore | Ways | None] = []
+            unneeded: list[JournalStore | TransportSet | None] = []
             if not any(other.process.journal_url == url for other in others):
                 unneeded.append(here.stores.pop(url, None))
             if not any(other.settings.fingerprint == fingerprint for other in others):
@@ -131,9 +131,9 @@ class Pool:
             here.stores[url] = make_store(url)
         return here.stores[url]
 
-    def _ways(self, here: _OnLoop, settings: FlashSettings) -> Ways:
+    def _ways(self, here: _OnLoop, settings: FlashSettings) -> TransportSet:
         if settings.fingerprint not in here.ways:
-            here.ways[settings.fingerprint] = Ways(settings)
+            here.ways[settings.fingerprint] = TransportSet(settings)
         return here.ways[settings.fingerprint]
 
     def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:

@@ -155,7 +155,7 @@ async def _listening(client: LightningClient) -> str:
     if not isinstance(client, FlashLightningClient):
         raise StepFailed("the factory made a client of another driver")
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while client.health.listening is Listening.CONNECTING:  # noqa: ASYNC110 - health is a snapshot, it rings no bell
+        while client.health.listening is Listening.CONNECTING:  # noqa: ASYNC110 - health is a snapshot, it rings no wakeup
             await asyncio.sleep(_LOOK_SECONDS)
     if client.health.listening is not Listening.HEARING:
         raise StepFailed(f"the subscription did not come about: {client.health.reason}")

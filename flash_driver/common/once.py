@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from flash_driver.common.log import Log
 
-__all__ = ["TellOnce"]
+__all__ = ["LogOnce"]
 
 _REMEMBERED_AT_MOST: Final = 1000
 
 
-class TellOnce:
+class LogOnce:
     """Warns of each thing once.
 
     It remembers so many things at most, and then begins anew: a log that repeats itself after a thousand lines is

@@ -22,15 +22,15 @@ from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.bolt11.payment_request import PAYMENT_HASH
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
-from flash_driver.common.once import TellOnce
+from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
 from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, read_price, read_price_time, status_word
-from flash_driver.invoices.request import Minter, WalletMoved
+from flash_driver.invoices.request import InvoiceRequest, WalletMoved
 from flash_driver.invoices.server_clock import ServerClock
-from flash_driver.money.amount_search import Bargain
+from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import RateUnknown
 from flash_driver.settings.account import DescriptionHashPolicy
-from flash_driver.transports.call_log import Trail
+from flash_driver.transports.call_log import CallLog
 from flash_driver.transports.delivery import data_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from flash_driver.flash_api.replies import Currency
     from flash_driver.invoices.amountless import Receipts
     from flash_driver.invoices.budget import Budget
-    from flash_driver.invoices.request import Minted
+    from flash_driver.invoices.request import CheckedInvoice
     from flash_driver.journal.journal import InvoiceRecord, Journal
     from flash_driver.money.rate_book import RateBook
     from flash_driver.settings.account import FlashSettings, ProcessSettings
@@ -72,7 +72,7 @@ class _Order:
         params: The terms.
         tolerance_percent: How much more than asked it may be over.
         deadline: When the server has to have made it.
-        trail: Where its story is told.
+        call_log: Where its story is told.
         budgeted: Whether the next request for it was taken out of the budget already.
 
     """
@@ -80,7 +80,7 @@ class _Order:
     params: CreateInvoiceParams
     tolerance_percent: Decimal
     deadline: Deadline
-    trail: Trail
+    call_log: CallLog
     budgeted: bool
 
 
@@ -113,9 +113,9 @@ class Invoices:
         self._steady = steady
         self._server_clock = ServerClock() if server_clock is None else server_clock
         self._time_asked = False
-        self._tell_once = TellOnce(_log)
+        self._tell_once = LogOnce(_log)
         self._expired_since: dict[str, int] = {}
-        self._minter = Minter(
+        self._invoice_request = InvoiceRequest(
             process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
         )
 
@@ -155,7 +155,7 @@ class Invoices:
         if not many:
             return []
         learned = await self._has_learned()  # asked first: an account that can't be looked up costs nothing
-        await self._minter.take_budget(many)
+        await self._invoice_request.take_budget(many)
         ahead = [] if learned else [await self._create(self._order(many[0], budgeted=True))]
         orders = [self._order(params, budgeted=True) for params in many[len(ahead) :]]
         rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
@@ -179,90 +179,90 @@ class Invoices:
             # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
             tolerance_percent=self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent,
             deadline=Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS),
-            trail=Trail(_log.bind(amount=amount), "creating invoice", "invoice created"),
+            call_log=CallLog(_log.bind(amount=amount), "creating invoice", "invoice created"),
             budgeted=budgeted,
         )
 
     async def _create(self, order: _Order) -> InvoiceRecord:
-        params, trail = order.params, order.trail
+        params, call_log = order.params, order.call_log
         oldest = _FRESH if params.amountless else None
-        wallet = await self._wallets.choose(order.deadline, trail, at_most_old=oldest)
+        wallet = await self._wallets.choose(order.deadline, call_log, at_most_old=oldest)
         try:
-            minted = await self._mint(order, wallet)
+            checked = await self._issue(order, wallet)
         except WalletMoved as moved:
             _log.info("the account has another wallet by now", currency=moved.wallet.currency)
             try:
-                minted = await self._mint(order, moved.wallet)
+                checked = await self._issue(order, moved.wallet)
             except WalletMoved:
                 raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
-        if not _commits(params, minted):
-            _log.warning("the invoice carries no description hash", payment_hash=minted.request.payment_hash)
-        record = minted.record(params.description)
+        if not _commits(params, checked):
+            _log.warning("the invoice carries no description hash", payment_hash=checked.request.payment_hash)
+        record = checked.record(params.description)
         await self._journal.add_invoice(record)
-        self._server_clock.heard(minted.request.created_at)
-        trail.done(minted.transport, payment_hash=record.payment_hash)
+        self._server_clock.heard(checked.request.created_at)
+        call_log.done(checked.transport, payment_hash=record.payment_hash)
         return record
 
-    async def _mint(self, order: _Order, wallet: ChosenWallet) -> Minted:
+    async def _issue(self, order: _Order, wallet: ChosenWallet) -> CheckedInvoice:
         """Have an invoice made that will do."""
         params = order.params
         if params.amount is None or params.amountless:
-            minted = await self._ask(order, wallet, None)
-            await self._insist_on_hash(params, minted)
-            return minted
-        bargain = Bargain(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
+            checked = await self._ask(order, wallet, None)
+            await self._insist_on_hash(params, checked)
+            return checked
+        search = AmountSearch(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
         if not wallet.currency.in_cents:
-            return await self._mint_sats(order, wallet, bargain)
-        return await self._mint_cents(order, wallet, bargain)
+            return await self._mint_sats(order, wallet, search)
+        return await self._mint_cents(order, wallet, search)
 
-    async def _mint_cents(self, order: _Order, wallet: ChosenWallet, bargain: Bargain) -> Minted:
+    async def _mint_cents(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask in cents until the custodian's answer is the amount wanted."""
         rates = self._rates(wallet.currency)
         if not rates.known:
             await self._ask_price(rates, order.deadline)
         while True:
-            quote = bargain.next_quote(rates)
-            minted = await self._ask(order, wallet, quote.cents)
-            msat = minted.request.amount_msat or 0
+            quote = search.next_quote(rates)
+            checked = await self._ask(order, wallet, quote.cents)
+            msat = checked.request.amount_msat or 0
             rates.learn(quote, msat)
-            await self._insist_on_hash(order.params, minted)
-            if bargain.settle(quote, msat):
-                return minted
-            await self._keep_orphan(order.params, minted, "it is over another amount", asked_msat=bargain.asked_msat)
+            await self._insist_on_hash(order.params, checked)
+            if search.settle(quote, msat):
+                return checked
+            await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=search.asked_msat)
 
-    async def _mint_sats(self, order: _Order, wallet: ChosenWallet, bargain: Bargain) -> Minted:
+    async def _mint_sats(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask a BTC wallet, which counts in whole satoshi, once."""
-        asked_msat = bargain.asked_msat
+        asked_msat = search.asked_msat
         sats = -(-asked_msat // _MSAT_PER_SAT)
-        if not bargain.acceptable(sats * _MSAT_PER_SAT):
+        if not search.acceptable(sats * _MSAT_PER_SAT):
             raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
-        minted = await self._ask(order, wallet, Decimal(sats))
-        await self._insist_on_hash(order.params, minted)
-        if not bargain.acceptable(minted.request.amount_msat or 0):
-            await self._keep_orphan(order.params, minted, "it is over another amount", asked_msat=asked_msat)
-            raise AmountMismatch(asked_msat, [minted.request.amount_msat or 0])
-        return minted
+        checked = await self._ask(order, wallet, Decimal(sats))
+        await self._insist_on_hash(order.params, checked)
+        if not search.acceptable(checked.request.amount_msat or 0):
+            await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=asked_msat)
+            raise AmountMismatch(asked_msat, [checked.request.amount_msat or 0])
+        return checked
 
-    async def _ask(self, order: _Order, wallet: ChosenWallet, minor_units: Decimal | None) -> Minted:
+    async def _ask(self, order: _Order, wallet: ChosenWallet, minor_units: Decimal | None) -> CheckedInvoice:
         """Have one invoice made; what was taken out of the budget beforehand counts for the first request only."""
         budgeted, order.budgeted = order.budgeted, False
-        return await self._minter.mint(
-            order.params, wallet, minor_units, order.deadline, order.trail, budgeted=budgeted
+        return await self._invoice_request.request(
+            order.params, wallet, minor_units, order.deadline, order.call_log, budgeted=budgeted
         )
 
-    async def _insist_on_hash(self, params: CreateInvoiceParams, minted: Minted) -> None:
+    async def _insist_on_hash(self, params: CreateInvoiceParams, checked: CheckedInvoice) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
-        if required and not _commits(params, minted):
-            await self._keep_orphan(params, minted, "it carries no description hash")
+        if required and not _commits(params, checked):
+            await self._keep_orphan(params, checked, "it carries no description hash")
             raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
 
-    async def _keep_orphan(self, params: CreateInvoiceParams, minted: Minted, why: str, **facts: int) -> None:
+    async def _keep_orphan(self, params: CreateInvoiceParams, checked: CheckedInvoice, why: str, **facts: int) -> None:
         """Journal an invoice that the host will not get."""
-        request = minted.request
+        request = checked.request
         _log.info(
             "an invoice is put aside", why=why, payment_hash=request.payment_hash, msat=request.amount_msat, **facts
         )
-        await self._journal.add_orphan(minted.record(params.description))
+        await self._journal.add_orphan(checked.record(params.description))
 
     async def _ask_price(self, rates: RateBook, deadline: Deadline) -> None:
         try:
@@ -375,9 +375,9 @@ class Invoices:
         return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
 
 
-def _commits(params: CreateInvoiceParams, minted: Minted) -> bool:
+def _commits(params: CreateInvoiceParams, checked: CheckedInvoice) -> bool:
     """Whether the BOLT11 commits to the hash that was asked for, if one was."""
-    return params.committed_hash in (None, minted.request.description_hash)
+    return params.committed_hash in (None, checked.request.description_hash)
 
 
 def _check(params: CreateInvoiceParams) -> None:

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from flash_driver.invoices.budget import Budget
     from flash_driver.journal.journal import Journal
     from flash_driver.settings.account import ProcessSettings
-    from flash_driver.transports.call_log import Trail
+    from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
-__all__ = ["Minted", "Minter", "WalletMoved"]
+__all__ = ["CheckedInvoice", "InvoiceRequest", "WalletMoved"]
 
 _MAX_MINUTES: Final = 24 * 60
 
@@ -54,7 +54,7 @@ class WalletMoved(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Minted:
+class CheckedInvoice:
     """An invoice that the server made and that passed its checks, over whatever amount.
 
     Attributes:
@@ -85,7 +85,7 @@ class Minted:
         )
 
 
-class Minter:
+class InvoiceRequest:
     """Has the server make invoices, within the account's budget of them."""
 
     def __init__(
@@ -105,16 +105,16 @@ class Minter:
         self._budget = budget
         self._clock = clock
 
-    async def mint(
+    async def request(
         self,
         params: CreateInvoiceParams,
         wallet: ChosenWallet,
         minor_units: Decimal | None,
         deadline: Deadline,
-        trail: Trail,
+        call_log: CallLog,
         *,
         budgeted: bool = False,
-    ) -> Minted:
+    ) -> CheckedInvoice:
         """Have one invoice made.
 
         Args:
@@ -122,7 +122,7 @@ class Minter:
             wallet: Which wallet it credits.
             minor_units: How much to ask for, in cents (satoshi for a BTC wallet); None for an amountless one.
             deadline: When it has to be over.
-            trail: Where to tell about it.
+            call_log: Where to tell about it.
             budgeted: Whether it was taken out of the budget before.
 
         Raises:
@@ -135,7 +135,7 @@ class Minter:
         document, variables = _mutation(params, wallet, minor_units)
         if not budgeted:
             await self.take_budget([params])
-        delivery = await self._router.perform(document(input=variables), deadline, trail)
+        delivery = await self._router.perform(document(input=variables), deadline, call_log)
         if isinstance(delivery.outcome, Refused):
             await self._learn_from(delivery.outcome, wallet, deadline)
         created = read_created(data_of(delivery, "creating the invoice"), document.field or "")
@@ -146,7 +146,7 @@ class Minter:
             amountless=params.amountless,
             now=self._clock(),
         )
-        return Minted(request, wallet, minor_units, delivery.transport)
+        return CheckedInvoice(request, wallet, minor_units, delivery.transport)
 
     async def take_budget(self, many: Sequence[CreateInvoiceParams]) -> None:
         """Take what invoices of these terms cost out of the account's budget, all or nothing.

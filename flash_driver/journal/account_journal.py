@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.journal import InvoiceRecord, Journal, PaymentRecord
     from flash_driver.journal.store import JournalStore
-    from flash_driver.journal.wakeup import Bell
+    from flash_driver.journal.wakeup import Wakeup
     from flash_driver.settings.account import InvoiceBudget
 
 __all__ = ["AccountJournal"]
@@ -28,7 +28,7 @@ class AccountJournal:
     """A `Journal` for the account that a credential opens.
 
     Besides its own errors each method may raise what `look_up` raises, as long as the account is not known. `id` and
-    `bell` are there from the first method on that was awaited, and stay those of the old journal until the next method
+    `wakeup` are there from the first awaited method on, and stay those of the old journal until the next method
     when the server names another account.
 
     Args:
@@ -101,14 +101,14 @@ class AccountJournal:
         return self._opened
 
     async def _replace_by(self, journal: Journal) -> None:
-        """Use this journal from now on; whoever waits for the old one's bell has to find out."""
+        """Use this journal from now on; whoever waits for the old one's wakeup has to find out."""
         scope, old = self._scope, self._opened
         if old is not None and old.id != journal.id:
             _log.warning("the token opens another account now; its invoices and payments are kept apart")
             self.begins_at = await journal.last_settle_index()
         self._opened, self._outdated = journal, scope != self._scope
         if old is not None:
-            old.bell.ring()
+            old.wakeup.ring()
 
     @property
     def id(self) -> str:
@@ -116,9 +116,9 @@ class AccountJournal:
         return self._now_open.id
 
     @property
-    def bell(self) -> Bell:
+    def wakeup(self) -> Wakeup:
         """Rings when an invoice was settled."""
-        return self._now_open.bell
+        return self._now_open.wakeup
 
     @property
     def _now_open(self) -> Journal:

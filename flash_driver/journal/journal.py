@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import timedelta
 
-    from flash_driver.journal.wakeup import Bell
+    from flash_driver.journal.wakeup import Wakeup
     from flash_driver.settings.account import InvoiceBudget
 
 __all__ = ["PAGE", "InvoiceRecord", "Journal", "PaymentRecord"]
@@ -132,7 +132,7 @@ class Journal(Protocol):
         ...
 
     @property
-    def bell(self) -> Bell:
+    def wakeup(self) -> Wakeup:
         """Rings when an invoice was settled."""
         ...
 

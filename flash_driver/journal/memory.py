@@ -18,7 +18,7 @@ from flash_driver.journal.rules import (
     still_spent,
     telling_attempt,
 )
-from flash_driver.journal.wakeup import Bell
+from flash_driver.journal.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self._id = uuid.uuid4().hex[:12]
-        self._bell = Bell()
+        self._wakeup = Wakeup()
         self._lock = threading.Lock()
         self._invoices: dict[str, InvoiceRecord] = {}
         self._orphans: dict[str, InvoiceRecord] = {}
@@ -53,9 +53,9 @@ class MemoryJournal:
         return self._id
 
     @property
-    def bell(self) -> Bell:
+    def wakeup(self) -> Wakeup:
         """Rings when an invoice was settled."""
-        return self._bell
+        return self._wakeup
 
     # --- invoices ---------------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class MemoryJournal:
                 preimage=preimage,
             )
             self._invoices[payment_hash] = paid
-        self._bell.ring()
+        self._wakeup.ring()
         return paid
 
     async def expire_invoice(self, payment_hash: str) -> InvoiceRecord | None:

@@ -1,4 +1,4 @@
-"""A bell that wakes whoever waits, on whatever event loop."""
+"""A wakeup that wakes whoever waits, on whatever event loop."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Bell"]
+__all__ = ["Wakeup"]
 
 
-class Bell:
+class Wakeup:
     """Wakes all who wait at once; one who starts waiting before he looks can miss nothing.
 
     Args:
-        on_wait: Called whenever somebody starts to wait, so that whatever rings the bell can begin its work.
+        on_wait: Called whenever somebody starts to wait, so that whatever rings the wakeup can begin its work.
 
     """
 

@@ -12,7 +12,7 @@ from flash_driver.common.decimals import exactly
 if TYPE_CHECKING:
     from flash_driver.money.rate_book import Quote, RateBook
 
-__all__ = ["MOST_REQUESTS", "Bargain"]
+__all__ = ["MOST_REQUESTS", "AmountSearch"]
 
 MOST_REQUESTS: Final = 3
 
@@ -20,7 +20,7 @@ _MAX_CENTS: Final = Decimal(10) ** 13
 """What the server's scalars take at the most (flash-api.md 4)."""
 
 
-class Bargain:
+class AmountSearch:
     """The requests for one invoice.
 
     Args:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-__all__ = ["MINUTE", "SECOND", "PricePath", "moment_of", "plausible_change"]
+__all__ = ["MINUTE", "SECOND", "PriceHistory", "moment_of", "plausible_change"]
 
 SECOND: Final = 1_000_000
 MINUTE: Final = 60 * SECOND
@@ -38,7 +38,7 @@ def plausible_change(elapsed: int) -> Decimal:
     return min(_MOST_CHANGE, _CHANGE_AT_ONCE + _CHANGE_PER_MINUTE * max(0, elapsed) / MINUTE)
 
 
-class PricePath:
+class PriceHistory:
     """The points of a price, oldest first."""
 
     def __init__(self) -> None:

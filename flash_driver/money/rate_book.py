@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import LightningError
 from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
-from flash_driver.money.price_history import MINUTE, PricePath, moment_of, plausible_change
-from flash_driver.money.rate_model import Interval, Rounding, School, Sighting, Theory
+from flash_driver.money.price_history import MINUTE, PriceHistory, moment_of, plausible_change
+from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Rounding, Sighting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +85,8 @@ class RateBook:
         self._tick: PriceTick | None = None
         self._told_at: datetime | None = None
         self._suspect_tick: PriceTick | None = None
-        self._price = PricePath()
-        self._schools = tuple(School(rounding, self._price) for rounding in Rounding)
+        self._price = PriceHistory()
+        self._schools = tuple(RateModel(rounding, self._price) for rounding in Rounding)
         self._step_msat = _COARSE_STEP_MSAT
         self._suspect: Sighting | None = None
         self._learned_at: datetime | None = None
@@ -272,12 +272,12 @@ class RateBook:
         """The smallest difference that the server sees in so many cents."""
         return max(self._unit, Decimal(1).scaleb(cents.adjusted() + 1 - _SAFE_DIGITS))
 
-    def _caution(self, theory: Theory, forecast: Interval, msat: int) -> Decimal:
+    def _caution(self, theory: RateTheory, forecast: Interval, msat: int) -> Decimal:
         """How far above the amount to aim, in msat, so as not to end below: nothing while the rounding forgives it."""
         doubt = msat * (2 * theory.unrest + (forecast.high - forecast.low) / (forecast.high + forecast.low))
         return max(Decimal(0), doubt - Decimal(self._step_msat) / 2)
 
-    def _best(self, now: int) -> Theory | None:
+    def _best(self, now: int) -> RateTheory | None:
         """The theory that did best; after a while without invoices, of those that follow the price."""
         if self._learned_at is None:
             return None

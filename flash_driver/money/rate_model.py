@@ -18,12 +18,12 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.money.price_history import PricePath, plausible_change
+from flash_driver.money.price_history import PriceHistory, plausible_change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Interval", "Motion", "Rounding", "School", "Sighting", "Theory"]
+__all__ = ["Interval", "Motion", "RateModel", "RateTheory", "Rounding", "Sighting"]
 
 _MEMORY_OF_MOTION: Final = 12
 _MEMORY_OF_ROUNDING: Final = 1000
@@ -121,7 +121,7 @@ class Sighting:
         return Interval(self.rate(Rounding.DOWN).low, self.rate(Rounding.UP).high)
 
 
-class Theory:
+class RateTheory:
     """One guess at rounding and motion, and the rate that follows from it.
 
     Attributes:
@@ -132,13 +132,13 @@ class Theory:
 
     """
 
-    def __init__(self, rounding: Rounding, motion: Motion, price: PricePath) -> None:
+    def __init__(self, rounding: Rounding, motion: Motion, price: PriceHistory) -> None:
         self.rounding = rounding
         self.motion = motion
         self.cost = Decimal(0)
         self.unrest = Decimal(0)
         self._price = price
-        self._own = PricePath()
+        self._own = PriceHistory()
         self._rate: Interval | None = None
         self._at = 0
 
@@ -186,7 +186,7 @@ class Theory:
         return min(1 + most, max(1 - most, factor))
 
 
-class School:
+class RateModel:
     """The theories that share a guess at the rounding.
 
     Attributes:
@@ -195,12 +195,12 @@ class School:
 
     """
 
-    def __init__(self, rounding: Rounding, price: PricePath) -> None:
+    def __init__(self, rounding: Rounding, price: PriceHistory) -> None:
         self.rounding = rounding
         self.cost = Decimal(0)
-        self.theories = tuple(Theory(rounding, motion, price) for motion in Motion)
+        self.theories = tuple(RateTheory(rounding, motion, price) for motion in Motion)
 
-    def best(self, *, following_price: bool = False) -> Theory:
+    def best(self, *, following_price: bool = False) -> RateTheory:
         """The theory that cost least of late, the simpler one of two that cost the same."""
         candidates = (theory for theory in self.theories if theory.motion.follows_price or not following_price)
         return min(candidates, key=lambda theory: theory.cost)

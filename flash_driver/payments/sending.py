@@ -13,7 +13,7 @@ from flash_driver.common.log import get_logger
 from flash_driver.flash_api.outcomes import Outcome, Unknown
 from flash_driver.payments.attempt import is_question, judge, key_is_unheard_of, open_end, operation, response
 from flash_driver.payments.persistence import Persistence
-from flash_driver.transports.call_log import Trail
+from flash_driver.transports.call_log import CallLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,8 +72,8 @@ class Sending:
         counted = await self._journal.begin_payment(record)
         if counted is not record:
             return await self.go_on(counted, deadline)
-        trail = Trail(_log.bind(payment_hash=record.payment_hash), "sending payment", "payment settled")
-        return await self._send(record, deadline, trail, sent_before=False)
+        call_log = CallLog(_log.bind(payment_hash=record.payment_hash), "sending payment", "payment settled")
+        return await self._send(record, deadline, call_log, sent_before=False)
 
     async def go_on(self, record: PaymentRecord, deadline: Deadline) -> PayResponse:
         """Answer for an attempt made before, or by another process: ask how it ended if that is a question at all."""
@@ -83,8 +83,8 @@ class Sending:
             return response(record)
         if not is_question(record):
             return response(replace(record, status=LightningPaymentStatus.UNKNOWN) if open_end(record) else record)
-        trail = Trail(_log.bind(payment_hash=record.payment_hash), "asking about payment", "payment settled")
-        return await self._send(record, deadline, trail, sent_before=True)
+        call_log = CallLog(_log.bind(payment_hash=record.payment_hash), "asking about payment", "payment settled")
+        return await self._send(record, deadline, call_log, sent_before=True)
 
     async def _wait_for_sender(self, record: PaymentRecord, deadline: Deadline) -> PaymentRecord:
         """While another process may be sending an attempt, wait for what it makes of it."""
@@ -101,9 +101,11 @@ class Sending:
         """Whether another process may still be at a pending attempt."""
         return abs(self._clock() - record.created_at) < timedelta(seconds=self._persistence.sender_lives)
 
-    async def _send(self, record: PaymentRecord, deadline: Deadline, trail: Trail, *, sent_before: bool) -> PayResponse:
+    async def _send(
+        self, record: PaymentRecord, deadline: Deadline, call_log: CallLog, *, sent_before: bool
+    ) -> PayResponse:
         try:
-            record, outcome, via = await self._send_until_known(record, deadline, trail, sent_before=sent_before)
+            record, outcome, via = await self._send_until_known(record, deadline, call_log, sent_before=sent_before)
         except BaseException as error:
             why = "it was interrupted while it was being sent"
             await self.keep(replace(record, status=LightningPaymentStatus.UNKNOWN, failure=why))
@@ -111,7 +113,7 @@ class Sending:
             raise
         record = await self.keep(record)
         if record.status is LightningPaymentStatus.COMPLETE:
-            trail.done(via)
+            call_log.done(via)
         else:
             _log.warning(
                 "payment not settled", payment_hash=record.payment_hash, status=record.status.value, why=record.failure
@@ -120,16 +122,18 @@ class Sending:
         return response(record, outcome)
 
     async def _send_until_known(
-        self, record: PaymentRecord, deadline: Deadline, trail: Trail, *, sent_before: bool
+        self, record: PaymentRecord, deadline: Deadline, call_log: CallLog, *, sent_before: bool
     ) -> tuple[PaymentRecord, Outcome, str]:
         """Send an attempt, and again under the same key while it is not known how it ended and that is a question."""
         # Silence must not use up the time in which a question could bring out how it ended.
         share = 1.0 if record.idempotency_key is None else _SHARE_OF_TIME
-        delivery = await self._router.perform(operation(record), deadline.share(share), trail, self._take_late(record))
+        delivery = await self._router.perform(
+            operation(record), deadline.share(share), call_log, self._take_late(record)
+        )
         if key_is_unheard_of(record, delivery) and not sent_before:
             record = replace(record, idempotency_key=None)
             await self._journal.update_payment(record)
-            delivery = await self._router.perform(operation(record), deadline, trail, self._take_late(record))
+            delivery = await self._router.perform(operation(record), deadline, call_log, self._take_late(record))
         judged = judge(record, delivery.outcome, delivery.reasons, sent_before=sent_before)
         for pause in self._persistence.pauses:
             if not is_question(judged) or deadline.remaining <= pause:

@@ -21,7 +21,7 @@ request is told in one sentence, `{"error": "..."}`, with status 400 (bad reques
     POST /control/price            {"usd_per_btc"?, "spread"?, "drift_percent_per_minute"?}
         Moves the price and tells whoever listens. Numbers may be texts, to be exact.
     POST /control/announce         {"payment_hash", "status"?: PENDING, PAID (default) or EXPIRED, "wallet_id"?}
-        Sends an LnUpdate to the account, true or not; the ledger is not touched.
+        Payments an LnUpdate to the account, true or not; the ledger is not touched.
     POST /control/log_in
         Opens a further session of the account; answers {"token"}. The earlier ones stay.
     POST /control/expire_session   {"expired"?: true}
@@ -66,9 +66,9 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from aiohttp import web
 
-from flash_driver.sandbox.bank.bolt11 import NotAnInvoiceError, read_invoice
 from flash_driver.sandbox.bank.invoices import NotPayableError
 from flash_driver.sandbox.bank.ledger import InvoiceStatus
+from flash_driver.sandbox.bank.signer import NotAnInvoiceError, read_invoice
 from flash_driver.sandbox.faults import BadFaultError
 from flash_driver.sandbox.options import is_loopback
 from flash_driver.sandbox.serving.http import json_response
@@ -136,12 +136,12 @@ def _pay(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _foreign_invoice(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = _Body(body, "msat", "description", "expiry_seconds")
-    minted = sandbox.foreign_invoice(
+    signed = sandbox.foreign_invoice(
         msat=fields.positive("msat"),
         description=fields.text("description") if "description" in body else "",
         expiry_seconds=fields.positive("expiry_seconds") or 3600,
     )
-    return {name: getattr(minted, name) for name in ("payment_request", "payment_hash", "preimage")}
+    return {name: getattr(signed, name) for name in ("payment_request", "payment_hash", "preimage")}
 
 
 def _resolve_payment(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from aiohttp import web
 
 from flash_driver.sandbox.bank.bank import open_bank
-from flash_driver.sandbox.bank.bolt11 import read_invoice
 from flash_driver.sandbox.bank.broker import account_topic
 from flash_driver.sandbox.bank.invoices import Invoices, Settled
-from flash_driver.sandbox.bank.payments import Sends
+from flash_driver.sandbox.bank.payments import Payments
+from flash_driver.sandbox.bank.signer import read_invoice
 from flash_driver.sandbox.control import control_routes
 from flash_driver.sandbox.faults import parse_fault
 from flash_driver.sandbox.options import SandboxOptions
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
-    from flash_driver.sandbox.bank.bolt11 import MintedInvoice
     from flash_driver.sandbox.bank.custodian import Clock
     from flash_driver.sandbox.bank.ledger import InvoiceStatus
+    from flash_driver.sandbox.bank.signer import SignedInvoice
 
 __all__ = ["Sandbox", "run_sandbox"]
 
@@ -60,7 +60,7 @@ class Sandbox:
         self.options = options or SandboxOptions()
         self._bank = open_bank(self.options, clock)
         self._invoices = Invoices(self._bank)
-        self._sends = Sends(self._bank, self._invoices)
+        self._sends = Payments(self._bank, self._invoices)
         self._credentials = Credentials(self.options, self._bank.owner, self._bank.stranger)
         self._engine: Engine | None = None
         self._runner: web.AppRunner | None = None
@@ -195,13 +195,13 @@ class Sandbox:
         if invoice is None:
             raise LookupError("the sandbox did not issue this invoice")
         self._invoices.settle(invoice, msat=asked.msat or msat or _DEFAULT_MSAT, late=force)
-        return invoice.minted.preimage
+        return invoice.signed.preimage
 
     def foreign_invoice(
         self, msat: int | None = None, *, description: str = "", expiry_seconds: int = 3600
-    ) -> MintedInvoice:
-        """Mint an invoice of some other node on the network."""
-        return self._bank.network.mint(
+    ) -> SignedInvoice:
+        """InvoiceSigner an invoice of some other node on the network."""
+        return self._bank.network.sign(
             msat=msat,
             description=description,
             now=self._bank.clock(),

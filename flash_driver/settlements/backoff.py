@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Gate", "Patience", "Spacing"]
+__all__ = ["Backoff", "Gate", "Spacing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Backoff:
     """How long the watcher waits for what, in seconds.
 
     Attributes:
@@ -63,7 +63,7 @@ class Spacing:
 class Gate:
     """Holds all questions back while asking is no use."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Backoff) -> None:
         self._patience = patience
         self._troubles = 0
         self._trouble_until = 0.0

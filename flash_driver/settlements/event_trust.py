@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from flash_driver.invoices.creation import Invoices
     from flash_driver.journal.journal import InvoiceRecord
 
-__all__ = ["Beliefs"]
+__all__ = ["EventTrust"]
 
 _QUESTIONS: Final = 5
 """How often to ask before a contradiction is one: the books may lag behind the event."""
@@ -28,7 +28,7 @@ _QUESTIONS: Final = 5
 _log: Final = get_logger(part="watcher")
 
 
-class Beliefs:
+class EventTrust:
     """Settles on the word of events, and checks them.
 
     Args:

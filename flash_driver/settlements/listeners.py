@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.journal import InvoiceRecord
     from flash_driver.settlements.watcher import Watcher
 
-__all__ = ["Audience", "FlashInvoiceListener", "parse_cursor"]
+__all__ = ["FlashInvoiceListener", "Listeners", "parse_cursor"]
 
 _LONGEST_INDEX: Final = 18
 
@@ -84,7 +84,7 @@ class FlashInvoiceListener:
             self._closed = True
             self.owner = None
             try:
-                self._journal.bell.ring()
+                self._journal.wakeup.ring()
             finally:
                 await self._on_close()
 
@@ -109,7 +109,7 @@ class FlashInvoiceListener:
 
     async def _next(self) -> InvoiceRecord:
         while True:
-            with self._journal.bell.waiting() as rung:
+            with self._journal.wakeup.waiting() as rung:
                 if self._closed:
                     raise asyncio.CancelledError("the listener was closed")
                 if not self._ready:
@@ -126,7 +126,7 @@ class FlashInvoiceListener:
                 await rung
 
 
-class Audience:
+class Listeners:
     """The listeners of one account: the watcher works while there is one, and no longer.
 
     A listener that is dropped without being closed leaves when it is garbage-collected.
@@ -193,10 +193,10 @@ class Audience:
                 await self._watcher.stop()
 
 
-def _leave_later(loop: asyncio.AbstractEventLoop, audience: Audience, place: object) -> None:
-    if place in audience._present:  # noqa: SLF001 - of this module; must not be a method, which would keep itself alive
+def _leave_later(loop: asyncio.AbstractEventLoop, listeners: Listeners, place: object) -> None:
+    if place in listeners._present:  # noqa: SLF001 - of this module; must not be a method, which would keep itself alive
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(audience._leave, place)  # noqa: SLF001 - as above
+            loop.call_soon_threadsafe(listeners._leave, place)  # noqa: SLF001 - as above
 
 
 def parse_cursor(cursor: object, journal_id: str, last_index: int) -> int:

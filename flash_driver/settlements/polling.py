@@ -1,9 +1,9 @@
 """Asks how unpaid invoices stand: each when its time has come, a few at once, what was announced before all others.
 
-A pending invoice costs a row in the journal and an entry in the agenda, no task and no subscription.
+A pending invoice costs a row in the journal and an entry in the schedule, no task and no subscription.
 
 An event is a hint and the query decides (flash-api.md 3.5, 3.6): what was heard of is asked about at once. Where the
-host chose to believe events, see `beliefs`, the query is asked all the same.
+host chose to believe events, see `event_trust`, the query is asked all the same.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.settlements.backoff import Gate
-from flash_driver.settlements.event_trust import Beliefs
-from flash_driver.settlements.schedule import Agenda, Entry
+from flash_driver.settlements.event_trust import EventTrust
+from flash_driver.settlements.schedule import Entry, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from flash_driver.common.once import TellOnce
+    from flash_driver.common.once import LogOnce
     from flash_driver.flash_api.events import Announcement
     from flash_driver.invoices.creation import Invoices
     from flash_driver.journal.journal import InvoiceRecord, Journal
-    from flash_driver.settlements.backoff import Patience, Spacing
+    from flash_driver.settlements.backoff import Backoff, Spacing
+    from flash_driver.settlements.listening_state import ListeningState
     from flash_driver.settlements.schedule import Pace
-    from flash_driver.settlements.standing import Standing
 
-__all__ = ["Asking"]
+__all__ = ["Polling"]
 
 _ASK_AT_ONCE: Final = 8
 _ASK_URGENTLY_AT_ONCE: Final = 64
@@ -42,13 +42,13 @@ _LOAD_AT_ONCE: Final = 500
 _log: Final = get_logger(part="watcher")
 
 
-class Asking:
+class Polling:
     """Asks about the unpaid invoices of one account.
 
     Args:
         invoices: Asks how an invoice stands, and settles it.
         journal: Where the invoices are.
-        standing: Tells whether settlements are heard, and is told when the token turns out to be dead.
+        state: Tells whether settlements are heard, and is told when the token turns out to be dead.
         tell_once: Logs what may come again and again.
         spacing: The time between two questions that nothing was heard for, to keep the server's limits.
         believe_events: Whether an event settles an invoice, instead of the query that it prompts.
@@ -66,27 +66,27 @@ class Asking:
         *,
         invoices: Invoices,
         journal: Journal,
-        standing: Standing,
-        tell_once: TellOnce,
+        state: ListeningState,
+        tell_once: LogOnce,
         spacing: Spacing,
         believe_events: bool,
         clock: Callable[[], datetime],
         pace: Pace,
-        patience: Patience,
+        patience: Backoff,
     ) -> None:
         self._invoices = invoices
         self._journal = journal
-        self._standing = standing
+        self._state = state
         self._tell_once = tell_once
         self._spacing = spacing
         self._under_way = 0
         self._quiet_until = 0.0
         self._strangers: dict[str, bool] = {}
-        self._beliefs = Beliefs(invoices, enabled=believe_events)
+        self._event_trust = EventTrust(invoices, enabled=believe_events)
         self._clock = clock
         self._pace = pace
         self._patience = patience
-        self._agenda = Agenda()
+        self._schedule = Schedule()
         self._gate = Gate(patience)
         self._changed = asyncio.Event()
         self._refused_since: float | None = None
@@ -95,12 +95,12 @@ class Asking:
     @property
     def watched(self) -> int:
         """How many unpaid invoices are being watched."""
-        return len(self._agenda)
+        return len(self._schedule)
 
     @property
     def lag(self) -> float:
         """For how long the longest waiting of them has been due to be asked about, in seconds."""
-        return self._agenda.lag(_now())
+        return self._schedule.lag(_now())
 
     def begin(self) -> None:
         """Forget the troubles of before."""
@@ -110,20 +110,20 @@ class Asking:
 
     def clear(self) -> None:
         """Forget every invoice."""
-        self._agenda.clear()
-        self._beliefs.clear()
+        self._schedule.clear()
+        self._event_trust.clear()
         self._strangers.clear()
 
     # --- what to ask about ------------------------------------------------------------------------------------------
 
     def watch(self, record: InvoiceRecord) -> None:
         """Watch a new invoice from now on."""
-        if record.payment_hash not in self._agenda:
+        if record.payment_hash not in self._schedule:
             now, entry = _now(), self._entry(record)
-            due = self._pace.next_question(entry, now, self._grace(record), hearing=self._standing.hearing)
-            self._agenda.add(record.payment_hash, entry, due)
+            due = self._pace.next_question(entry, now, self._grace(record), hearing=self._state.hearing)
+            self._schedule.add(record.payment_hash, entry, due)
             if self._strangers.pop(record.payment_hash, False):
-                self._agenda.hurry(record.payment_hash)
+                self._schedule.hurry(record.payment_hash)
             self._changed.set()
 
     async def load(self) -> None:
@@ -135,8 +135,8 @@ class Asking:
         """
         count = 0
         async for record in self._journal.pending_invoices():
-            if record.payment_hash not in self._agenda:
-                self._agenda.add(record.payment_hash, self._entry(record), _now())
+            if record.payment_hash not in self._schedule:
+                self._schedule.add(record.payment_hash, self._entry(record), _now())
                 self._changed.set()
             count += 1
             if count % _LOAD_AT_ONCE == 0:
@@ -145,7 +145,7 @@ class Asking:
     async def hint(self, announcement: Announcement) -> None:
         """Ask about an invoice that the server says was paid: it may be mistaken, or mean another account's."""
         payment_hash = announcement.payment_hash
-        if self._beliefs.enabled or payment_hash not in self._agenda:
+        if self._event_trust.enabled or payment_hash not in self._schedule:
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
                 self._tell_once("a settlement of an invoice that this driver did not make", payment_hash=payment_hash)
@@ -153,9 +153,9 @@ class Asking:
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
-            await self._beliefs.settle(announcement, record, Deadline.after(self._patience.ask))
-            self._agenda.add(payment_hash, self._entry(record), _now())
-        self._agenda.hurry(payment_hash)
+            await self._event_trust.settle(announcement, record, Deadline.after(self._patience.ask))
+            self._schedule.add(payment_hash, self._entry(record), _now())
+        self._schedule.hurry(payment_hash)
         self._changed.set()
 
     def _note_stranger(self, payment_hash: str) -> None:
@@ -166,7 +166,7 @@ class Asking:
 
     def ask_about_all(self) -> None:
         """Ask about every invoice: events may have been missed."""
-        self._agenda.hurry_all(_now())
+        self._schedule.hurry_all(_now())
         self._changed.set()
 
     def lift(self) -> None:
@@ -206,7 +206,7 @@ class Asking:
             now, opens = _now(), self._gate.opens_at
             if opens <= now and self._under_way < _ASK_URGENTLY_AT_ONCE:
                 crowded = self._under_way >= _ASK_AT_ONCE or now < self._quiet_until
-                if (found := self._agenda.take(now, urgent_only=crowded)) is not None:
+                if (found := self._schedule.take(now, urgent_only=crowded)) is not None:
                     return found
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._next_chance(now, opens)):
@@ -214,22 +214,22 @@ class Asking:
 
     def _next_chance(self, now: float, opens: float) -> float | None:
         """Return when to look again if nothing changes before; None when only a change can help."""
-        due = self._agenda.next_due(now)
-        most = _ASK_URGENTLY_AT_ONCE if self._agenda.urgent else _ASK_AT_ONCE
+        due = self._schedule.next_due(now)
+        most = _ASK_URGENTLY_AT_ONCE if self._schedule.urgent else _ASK_AT_ONCE
         if due is None or self._under_way >= most:
             return None
-        return max(due, opens) if self._agenda.urgent else max(due, opens, self._quiet_until)
+        return max(due, opens) if self._schedule.urgent else max(due, opens, self._quiet_until)
 
     async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:
             record = await self._journal.find_invoice(payment_hash)
-            if record is not None and payment_hash in self._beliefs:
+            if record is not None and payment_hash in self._event_trust:
                 await self._check_belief(record)
                 return
             # An expired one is asked about only when the server announces something after all: PAID wins.
             settled = record is not None and record.status is LightningInvoiceStatus.PAID
             if record is None or settled or (record.status is LightningInvoiceStatus.EXPIRED and not urgent):
-                self._agenda.discard(payment_hash)
+                self._schedule.discard(payment_hash)
                 return
             await self._ask_about_unpaid(record, urgent=urgent)
         except LightningError as error:
@@ -239,33 +239,33 @@ class Asking:
             self._changed.set()
 
     async def _check_belief(self, record: InvoiceRecord) -> None:
-        vain = await self._beliefs.check(record, Deadline.after(self._patience.ask))
+        vain = await self._event_trust.check(record, Deadline.after(self._patience.ask))
         self._answered()
         if vain is None:
-            self._agenda.discard(record.payment_hash)
+            self._schedule.discard(record.payment_hash)
         else:
-            now, entry = _now(), self._agenda[record.payment_hash]
+            now, entry = _now(), self._schedule[record.payment_hash]
             entry.vain = vain
-            self._agenda.schedule(record.payment_hash, self._pace.next_attempt(entry, now))
+            self._schedule.schedule(record.payment_hash, self._pace.next_attempt(entry, now))
 
     async def _ask_about_unpaid(self, record: InvoiceRecord, *, urgent: bool) -> None:
         fresh = await self._invoices.refresh(record, Deadline.after(self._patience.ask))
         self._answered()
         if fresh.status is not LightningInvoiceStatus.UNPAID:
-            self._beliefs.forget(record.payment_hash)
-            self._agenda.discard(record.payment_hash)
+            self._event_trust.forget(record.payment_hash)
+            self._schedule.discard(record.payment_hash)
             return
-        now, entry, grace = _now(), self._agenda[record.payment_hash], self._grace(record)
+        now, entry, grace = _now(), self._schedule[record.payment_hash], self._grace(record)
         if urgent:
             self._tell_once(
                 "an invoice was announced, and the query says that it is unpaid", payment_hash=record.payment_hash
             )
         entry.vain = entry.vain + 1 if urgent or entry.vain or now >= entry.expires + grace else 0
-        due = self._pace.next_question(entry, now, grace, hearing=self._standing.hearing)
+        due = self._pace.next_question(entry, now, grace, hearing=self._state.hearing)
         if entry.vain and now < entry.expires + grace:
             # The books may lag behind the event: ask again soon.
             due = min(due, self._pace.next_attempt(entry, now))
-        self._agenda.schedule(record.payment_hash, due)
+        self._schedule.schedule(record.payment_hash, due)
 
     def _answered(self) -> None:
         self._gate.lift()
@@ -273,7 +273,7 @@ class Asking:
 
     def _retry(self, payment_hash: str, error: LightningError) -> None:
         """Ask again later: this one, or all if the trouble is not its own."""
-        now, entry = _now(), self._agenda[payment_hash]
+        now, entry = _now(), self._schedule[payment_hash]
         self.trouble = f"asking about an invoice failed: {error}"
         match error:
             case RateLimited():
@@ -286,15 +286,15 @@ class Asking:
             case _:
                 entry.vain += 1
         _log.debug("could not ask about an invoice", payment_hash=payment_hash, why=str(error), vain=entry.vain)
-        self._agenda.schedule(payment_hash, self._pace.next_attempt(entry, now))
+        self._schedule.schedule(payment_hash, self._pace.next_attempt(entry, now))
 
     def _doubt_credential(self, now: float, error: CredentialRejected) -> None:
-        """Hearing of what can't be asked about is as good as deaf; a single refusal may be a mischance."""
+        """SubscriptionFeed of what can't be asked about is as good as deaf; a single refusal may be a mischance."""
         if self._refused_since is None:
             self._refused_since = now
-        elif now - self._refused_since >= self._patience.refusal and self._standing.failure is None:
+        elif now - self._refused_since >= self._patience.refusal and self._state.failure is None:
             _log.error("the token is refused, nothing can be asked any more")
-            self._standing.fail(error)
+            self._state.fail(error)
 
 
 def _now() -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-__all__ = ["Agenda", "Entry", "Pace"]
+__all__ = ["Entry", "Pace", "Schedule"]
 
 _STALE_ALLOWED: Final = 64
 
@@ -75,18 +75,18 @@ class Entry:
 
     """
 
-    __slots__ = ("again", "begun", "due", "expires", "lane", "vain")
+    __slots__ = ("again", "begun", "due", "expires", "managed", "vain")
 
     def __init__(self, begun: float, expires: float) -> None:
         self.begun = begun
         self.expires = expires
         self.due = begun
         self.vain = 0
-        self.lane = _Lane.OUT
+        self.managed = _Lane.OUT
         self.again = _Lane.OUT
 
 
-class Agenda:
+class Schedule:
     """Unpaid invoices by payment hash, each due once at most."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Agenda:
 
     @property
     def scheduled(self) -> int:
-        """How many places the entries take in all lanes, stale ones included."""
+        """How many places the entries take in all connections, stale ones included."""
         return len(self._later) + len(self._ready) + len(self._urgent)
 
     def add(self, payment_hash: str, entry: Entry, due: float) -> None:
@@ -139,20 +139,20 @@ class Agenda:
             self._put_first(payment_hash, entry)
             return
         if again is _Lane.READY:
-            entry.lane = _Lane.READY
+            entry.managed = _Lane.READY
             self._ready[payment_hash] = None
             return
         self._ready.pop(payment_hash, None)
-        entry.due, entry.lane = due, _Lane.LATER
+        entry.due, entry.managed = due, _Lane.LATER
         heapq.heappush(self._later, (due, payment_hash))
         self._tidy()
 
     def hurry(self, payment_hash: str) -> None:
         """Ask about an invoice before all others: something was heard of it."""
         entry = self._entries[payment_hash]
-        if entry.lane is _Lane.OUT:
+        if entry.managed is _Lane.OUT:
             entry.again = _Lane.URGENT
-        elif entry.lane is not _Lane.URGENT:
+        elif entry.managed is not _Lane.URGENT:
             self._ready.pop(payment_hash, None)
             self._put_first(payment_hash, entry)
 
@@ -160,10 +160,10 @@ class Agenda:
         """Make every invoice due: events may have been missed."""
         self._later.clear()
         for payment_hash, entry in sorted(self._entries.items(), key=lambda item: item[1].begun):
-            if entry.lane is _Lane.OUT:
+            if entry.managed is _Lane.OUT:
                 entry.again = max(entry.again, _Lane.READY)
-            elif entry.lane is not _Lane.URGENT:
-                entry.due, entry.lane = now, _Lane.READY
+            elif entry.managed is not _Lane.URGENT:
+                entry.due, entry.managed = now, _Lane.READY
                 self._ready[payment_hash] = None
                 self._ready.move_to_end(payment_hash)
 
@@ -172,8 +172,8 @@ class Agenda:
         while self._urgent:
             payment_hash = self._urgent.popleft()
             entry = self._entries.get(payment_hash)
-            if entry is not None and entry.lane is _Lane.URGENT:
-                entry.lane = _Lane.OUT
+            if entry is not None and entry.managed is _Lane.URGENT:
+                entry.managed = _Lane.OUT
                 return payment_hash, True
         if urgent_only:
             return None
@@ -182,7 +182,7 @@ class Agenda:
             return None
         payment_hash, _ = self._ready.popitem(last=self._newest_next)
         self._newest_next = not self._newest_next
-        self._entries[payment_hash].lane = _Lane.OUT
+        self._entries[payment_hash].managed = _Lane.OUT
         return payment_hash, False
 
     @property
@@ -207,15 +207,15 @@ class Agenda:
         while self._later and self._later[0][0] <= now:
             due, payment_hash = heapq.heappop(self._later)
             if self._is_due(due, payment_hash):
-                self._entries[payment_hash].lane = _Lane.READY
+                self._entries[payment_hash].managed = _Lane.READY
                 self._ready[payment_hash] = None
 
     def _is_due(self, due: float, payment_hash: str) -> bool:
         entry = self._entries.get(payment_hash)
-        return entry is not None and entry.lane is _Lane.LATER and entry.due == due
+        return entry is not None and entry.managed is _Lane.LATER and entry.due == due
 
     def _put_first(self, payment_hash: str, entry: Entry) -> None:
-        entry.lane = _Lane.URGENT
+        entry.managed = _Lane.URGENT
         self._urgent.append(payment_hash)
 
     def _tidy(self) -> None:

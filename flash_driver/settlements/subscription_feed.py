@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from flash_driver.common.once import TellOnce
+    from flash_driver.common.once import LogOnce
     from flash_driver.flash_api.replies import PriceTick
-    from flash_driver.settlements.backoff import Patience
-    from flash_driver.settlements.polling import Asking
-    from flash_driver.settlements.standing import Standing
+    from flash_driver.settlements.backoff import Backoff
+    from flash_driver.settlements.listening_state import ListeningState
+    from flash_driver.settlements.polling import Polling
     from flash_driver.transports.router import Router
     from flash_driver.transports.websocket.protocol import Next
     from flash_driver.transports.websocket.transport import WebSocketTransport
 
-__all__ = ["Hearing"]
+__all__ = ["SubscriptionFeed"]
 
 _log: Final = get_logger(part="watcher")
 
@@ -42,14 +42,14 @@ class _Anonymous(Exception):
     """The server does not know who we are on this socket."""
 
 
-class Hearing:
+class SubscriptionFeed:
     """Keeps the subscription up.
 
     Args:
         socket: The transport for the subscription; None where the token opens none.
         router: For questions about the token.
-        asking: Is told what was heard of, and asks.
-        standing: Is told how it goes.
+        polling: Is told what was heard of, and asks.
+        state: Is told how it goes.
         on_first_event: Called when the subscription is up: whatever was paid before may have been missed.
         on_tick: Told each price that passes.
         tell_once: Logs what may come again and again.
@@ -68,18 +68,18 @@ class Hearing:
         *,
         socket: WebSocketTransport | None,
         router: Router,
-        asking: Asking,
-        standing: Standing,
+        polling: Polling,
+        state: ListeningState,
         on_first_event: Callable[[], None],
         on_tick: Callable[[PriceTick], None],
-        tell_once: TellOnce,
+        tell_once: LogOnce,
         clock: Callable[[], datetime],
-        patience: Patience,
+        patience: Backoff,
     ) -> None:
         self._socket = socket
         self._router = router
-        self._asking = asking
-        self._standing = standing
+        self._polling = polling
+        self._state = state
         self._on_first_event = on_first_event
         self._on_tick = on_tick
         self._tell_once = tell_once
@@ -99,7 +99,7 @@ class Hearing:
         """
         self.losses, self.lost_at = 0, None
         if self._socket is None:
-            self._standing.say(Listening.POLLING, "this token opens no WebSocket")
+            self._state.say(Listening.POLLING, "this token opens no WebSocket")
             return
         anonymous = 0
         while True:
@@ -139,10 +139,10 @@ class Hearing:
             self._tell_once("the server sent an error on the subscription", words=words)
             raise SubscriptionEnded(f"the server answered the subscription with: {words}")
         self.last_event_at = self._clock()
-        if not self._standing.hearing:
+        if not self._state.hearing:
             self._first_event()
         if (announcement := announced(event.data)) is not None:
-            await self._asking.hint(announcement)
+            await self._polling.hint(announcement)
         if (tick := read_tick(event.data)) is not None:
             self._on_tick(tick)
         elif odd := oddity(event.data):
@@ -151,25 +151,25 @@ class Hearing:
     def _first_event(self) -> None:
         """From now on settlements are heard; whatever was paid before has to be asked for."""
         self._heard_since = asyncio.get_running_loop().time()
-        if not self._standing.broken:
-            self._standing.failure = None
-            self._standing.say(Listening.HEARING)
-        _log.info("listening for settlements via WebSocket", pending=self._asking.watched, losses=self.losses)
+        if not self._state.broken:
+            self._state.failure = None
+            self._state.say(Listening.HEARING)
+        _log.info("listening for settlements via WebSocket", pending=self._polling.watched, losses=self.losses)
         self._on_first_event()
 
     def _lose(self, why: Exception) -> None:
         """Take note that nothing is heard any more."""
         now = asyncio.get_running_loop().time()
-        if self._standing.hearing:
+        if self._state.hearing:
             self.lost_at = now
-        stable = self._standing.hearing and now - self._heard_since >= self._patience.stable
+        stable = self._state.hearing and now - self._heard_since >= self._patience.stable
         self.losses = 1 if stable else self.losses + 1
         _log.info("not hearing, asking instead", why=str(why), losses=self.losses)
-        if self._standing.listening is not Listening.FAILED:
-            self._standing.say(Listening.POLLING, str(why))
+        if self._state.listening is not Listening.FAILED:
+            self._state.say(Listening.POLLING, str(why))
         if self.losses == 2:
             # The first loss is mostly mended at once; from the second on what may be paid has to be asked about.
-            self._asking.ask_about_all()
+            self._polling.ask_about_all()
 
     async def _confirm_credential(self, socket: WebSocketTransport, anonymous: int) -> None:
         """A socket may be anonymous by mischance (flash-api.md 1.3): only HTTP and several fresh sockets tell.

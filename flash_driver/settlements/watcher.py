@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
 from flash_driver.common.log import get_logger
-from flash_driver.common.once import TellOnce
-from flash_driver.settlements.backoff import Patience, Spacing
+from flash_driver.common.once import LogOnce
+from flash_driver.settlements.backoff import Backoff, Spacing
 from flash_driver.settlements.health import Health, Listening
-from flash_driver.settlements.polling import Asking
+from flash_driver.settlements.listening_state import ListeningState
+from flash_driver.settlements.polling import Polling
 from flash_driver.settlements.schedule import Pace
-from flash_driver.settlements.standing import Standing
-from flash_driver.settlements.subscription_feed import Hearing
+from flash_driver.settlements.subscription_feed import SubscriptionFeed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -73,21 +73,21 @@ class Watcher:
         believe_events: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pace: Pace | None = None,
-        patience: Patience | None = None,
+        patience: Backoff | None = None,
     ) -> None:
         self._socket = socket
         self._journal = journal
         self._identify = identify
         self._unsure = False
-        self._patience = patience or Patience()
+        self._patience = patience or Backoff()
         self._reload = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._tell_once = TellOnce(_log)
-        self._standing = Standing(clock, on_failure=self._ring)
-        self._asking = Asking(
+        self._tell_once = LogOnce(_log)
+        self._state = ListeningState(clock, on_failure=self._ring)
+        self._polling = Polling(
             invoices=invoices,
             journal=journal,
-            standing=self._standing,
+            state=self._state,
             tell_once=self._tell_once,
             spacing=spacing,
             believe_events=believe_events,
@@ -95,11 +95,11 @@ class Watcher:
             pace=pace or Pace(),
             patience=self._patience,
         )
-        self._hearing = Hearing(
+        self._feed = SubscriptionFeed(
             socket=socket,
             router=router,
-            asking=self._asking,
-            standing=self._standing,
+            polling=self._polling,
+            state=self._state,
             on_first_event=self._catch_up,
             on_tick=on_tick,
             tell_once=self._tell_once,
@@ -115,17 +115,17 @@ class Watcher:
     @property
     def watched(self) -> int:
         """How many unpaid invoices are being watched."""
-        return self._asking.watched
+        return self._polling.watched
 
     @property
     def listening(self) -> Listening:
         """How settlements are heard of."""
-        return self._standing.listening
+        return self._state.listening
 
     @property
     def failure(self) -> LightningError | None:
         """Why nothing can be heard or asked any more, if that is so."""
-        return self._standing.failure
+        return self._state.failure
 
     def health(self, transports: Mapping[str, str]) -> Health:
         """Say how things stand.
@@ -134,17 +134,17 @@ class Watcher:
             transports: What is known of each transport.
 
         """
-        standing = self._standing
+        state = self._state
         return Health(
-            listening=standing.listening,
-            reason=standing.reason or self._asking.trouble,
-            since=standing.since,
+            listening=state.listening,
+            reason=state.reason or self._polling.trouble,
+            since=state.since,
             connected=self._socket is not None and self._socket.connected,
             reconnects=0 if self._socket is None else max(0, self._socket.times_connected - 1),
-            losses=0 if standing.hearing else self._hearing.losses,
-            last_event_at=self._hearing.last_event_at,
-            pending=self._asking.watched,
-            lag=timedelta(seconds=self._asking.lag if self._tasks else 0.0),
+            losses=0 if state.hearing else self._feed.losses,
+            last_event_at=self._feed.last_event_at,
+            pending=self._polling.watched,
+            lag=timedelta(seconds=self._polling.lag if self._tasks else 0.0),
             transports=transports,
         )
 
@@ -153,9 +153,9 @@ class Watcher:
         if self._tasks:
             return
         self._reload = asyncio.Event()
-        self._asking.begin()
-        self._standing.begin()
-        for name, work in (("load", self._load), ("hear", self._hearing.run), ("ask", self._asking.run)):
+        self._polling.begin()
+        self._state.begin()
+        for name, work in (("load", self._load), ("hear", self._feed.run), ("ask", self._polling.run)):
             task = asyncio.create_task(self._guard(work()), name=f"flash-driver watcher {name}")
             self._tasks.append(task)
 
@@ -168,13 +168,13 @@ class Watcher:
             await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             if not self._tasks:
-                self._asking.clear()
-                self._standing.say(Listening.OFF)
+                self._polling.clear()
+                self._state.say(Listening.OFF)
 
     def watch(self, record: InvoiceRecord) -> None:
         """Watch an invoice from now on."""
         if self._tasks:
-            self._asking.watch(record)
+            self._polling.watch(record)
 
     def reload(self) -> None:
         """Look into the journal for unpaid invoices that are not watched yet."""
@@ -188,16 +188,16 @@ class Watcher:
         try:
             await work
         except LightningError as error:
-            self._standing.broken = True
-            self._standing.fail(error)
+            self._state.broken = True
+            self._state.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, whoever listens has to know
-            self._standing.broken = True
+            self._state.broken = True
             _log.error("watching broke", error=type(error).__name__)
-            self._standing.fail(LightningError(f"watching invoices broke ({type(error).__name__}); listen again"))
+            self._state.fail(LightningError(f"watching invoices broke ({type(error).__name__}); listen again"))
 
     def _ring(self) -> None:
         """Wake every listener; it finds the failure."""
-        self._journal.bell.ring()
+        self._journal.wakeup.ring()
 
     def _catch_up(self) -> None:
         """Ask about everything: what was paid before the subscription was up may have been missed.
@@ -205,8 +205,8 @@ class Watcher:
         The server itself may be another one than before, on which the same token opens another account.
         """
         self._unsure = True
-        self._asking.lift()
-        self._asking.ask_about_all()
+        self._polling.lift()
+        self._polling.ask_about_all()
         self._reload.set()
 
     async def _load(self) -> None:
@@ -220,7 +220,7 @@ class Watcher:
             if self._unsure and not await self._know_account():
                 pause = min(pause, _IDENTIFY_AGAIN_SECONDS)
             try:
-                await self._asking.load()
+                await self._polling.load()
             except LightningError as error:
                 # A database that hiccups is asked again; it is no reason to stop hearing.
                 self._tell_once("the journal could not be read", why=str(error))
@@ -231,7 +231,7 @@ class Watcher:
 
     async def _know_account(self) -> bool:
         """Have the account confirmed, so that the journal is the right one; what was lately confirmed is believed."""
-        lost_at = self._hearing.lost_at
+        lost_at = self._feed.lost_at
         since_lost = _FRESH if lost_at is None else asyncio.get_running_loop().time() - lost_at
         try:
             await self._identify(timedelta(seconds=since_lost))

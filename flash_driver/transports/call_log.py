@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from flash_driver.common.log import Log
 
-__all__ = ["Trail", "shown"]
+__all__ = ["CallLog", "shown"]
 
 _NAMES: Final = {"websocket": "WebSocket", "http": "HTTP", "graphql": "GraphQL client"}
 
@@ -17,7 +17,7 @@ def shown(transport: str) -> str:
     return _NAMES.get(transport, transport)
 
 
-class Trail:
+class CallLog:
     """Tells the story of one call at INFO.
 
     Args:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flash_driver.flash_api.documents import Operation
     from flash_driver.flash_api.outcomes import Evidence
     from flash_driver.transports.base import Transport
-    from flash_driver.transports.call_log import Trail
+    from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.capabilities import Capabilities, Inability
 
 __all__ = ["Delivery", "Router"]
@@ -123,7 +123,7 @@ class Router:
         self,
         operation: Operation,
         deadline: Deadline,
-        trail: Trail | None = None,
+        call_log: CallLog | None = None,
         late: Callable[[Evidence], None] | None = None,
     ) -> Delivery:
         """Carry an operation out on the first transport that does it.
@@ -131,24 +131,24 @@ class Router:
         Args:
             operation: What to carry out.
             deadline: When all attempts together have to be over.
-            trail: Where to tell about it.
+            call_log: Where to tell about it.
             late: Called with an answer that comes over the socket after its time.
 
         """
         tried = _Tried(operation)
-        candidates = list(self._candidates(tried, trail))
+        candidates = list(self._candidates(tried, call_log))
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
             share = _SHARE_OF_TIME if following else 1.0
-            if trail is not None:
-                trail.attempting(transport.name)
-            outcome = await self._attempt(transport, operation, deadline.share(share), trail, late)
+            if call_log is not None:
+                call_log.attempting(transport.name)
+            outcome = await self._attempt(transport, operation, deadline.share(share), call_log, late)
             if tried.settles(transport.name, outcome):
                 break
-            if trail is not None and following:
-                trail.falling_back(transport.name, following[0].name, tried.reasons[transport.name])
+            if call_log is not None and following:
+                call_log.falling_back(transport.name, following[0].name, tried.reasons[transport.name])
         else:
-            await self._doubt_refusal(tried, operation, deadline, trail, late)
+            await self._doubt_refusal(tried, operation, deadline, call_log, late)
         return tried.delivery
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
@@ -164,7 +164,7 @@ class Router:
         await self._prove(socket, deadline)
         return self._capabilities.executes(socket.name)
 
-    def _candidates(self, tried: _Tried, trail: Trail | None) -> Iterator[Transport]:
+    def _candidates(self, tried: _Tried, call_log: CallLog | None) -> Iterator[Transport]:
         """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed."""
         second_chance: list[Transport] = []
         for transport in self._transports:
@@ -173,8 +173,8 @@ class Router:
                 yield transport
                 continue
             tried.passed_over(transport.name, inability)
-            if trail is not None:
-                trail.skipping(transport.name, inability.reason)
+            if call_log is not None:
+                call_log.skipping(transport.name, inability.reason)
             if not inability.final:
                 second_chance.append(transport)
         yield from second_chance
@@ -184,7 +184,7 @@ class Router:
         tried: _Tried,
         operation: Operation,
         deadline: Deadline,
-        trail: Trail | None,
+        call_log: CallLog | None,
         late: Callable[[Evidence], None] | None,
     ) -> None:
         """When nothing else works, ask a socket once more that is said to execute nothing, and use it if it does.
@@ -195,16 +195,16 @@ class Router:
             known = isinstance(socket, WebSocketTransport) and self._capabilities.doubtful(socket.name)
             if not known or deadline.passed:
                 continue
-            if trail is not None:
-                trail.attempting(socket.name)
-            tried.settles(socket.name, await self._attempt(socket, operation, deadline, trail, late))
+            if call_log is not None:
+                call_log.attempting(socket.name)
+            tried.settles(socket.name, await self._attempt(socket, operation, deadline, call_log, late))
 
     async def _attempt(
         self,
         transport: Transport,
         operation: Operation,
         deadline: Deadline,
-        trail: Trail | None,
+        call_log: CallLog | None,
         late: Callable[[Evidence], None] | None,
     ) -> Outcome:
         if self._closed:
@@ -213,8 +213,8 @@ class Router:
             obstacle = await self._make_ready(transport, operation, deadline)
             if obstacle is not None:
                 return obstacle
-        if trail is not None and operation.document.kind is not Kind.ASK:
-            trail.sending(transport.name)
+        if call_log is not None and operation.document.kind is not Kind.ASK:
+            call_log.sending(transport.name)
         if isinstance(transport, WebSocketTransport):
             evidence = await transport.perform(operation, deadline, late)
         else:

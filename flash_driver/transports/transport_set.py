@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from flash_driver.settings.account import FlashSettings
     from flash_driver.transports.base import Transport
 
-__all__ = ["CAPABILITIES", "CAPABILITY_HEADER", "Ways"]
+__all__ = ["CAPABILITIES", "CAPABILITY_HEADER", "TransportSet"]
 
 CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
 CAPABILITIES: Final = "cash-wallet-usdt-v1"
 """Shows an account's USDT wallet after the server's move away from USD wallets (flash-api.md 1.5, 3.2)."""
 
 
-class Ways:
+class TransportSet:
     """Transports, made when first asked for; none connects before it is used.
 
     Args:

@@ -22,7 +22,7 @@ from lightning_host.web.api_access import opened_store, page_of
 from lightning_host.web.bodies import read_json
 
 if TYPE_CHECKING:
-    from lightning_host.checkout.service import CheckoutDesk
+    from lightning_host.checkout.service import CheckoutService
     from lightning_host.checkout.table import Checkout
     from lightning_host.web.bodies import Fields
 
@@ -42,7 +42,7 @@ def read_amount(fields: Fields, name: str = "amount") -> LightMoney:
     return LightMoney.from_msat(fields.whole(name, least=1, most=LightMoney.MAX.msat))
 
 
-def checkout_json(desk: CheckoutDesk, checkout: Checkout) -> dict[str, Any]:
+def checkout_json(service: CheckoutService, checkout: Checkout) -> dict[str, Any]:
     """Tell a checkout to its shop."""
     return {
         "id": checkout.id,
@@ -56,7 +56,7 @@ def checkout_json(desk: CheckoutDesk, checkout: Checkout) -> dict[str, Any]:
         "externalId": checkout.external_id,
         "redirectUrl": checkout.redirect_url,
         "flashcardId": checkout.card,
-        "checkoutLink": desk.link(checkout),
+        "checkoutLink": service.link(checkout),
         "createdAt": int(checkout.created_at.timestamp()),
         "expiresAt": int(checkout.expires_at.timestamp()),
         "paidAt": None if checkout.paid_at is None else int(checkout.paid_at.timestamp()),
@@ -67,12 +67,12 @@ def checkout_json(desk: CheckoutDesk, checkout: Checkout) -> dict[str, Any]:
 
 
 async def _open(request: web.Request) -> web.Response:
-    store, desk = opened_store(request), request.app[DESK]
+    store, service = opened_store(request), request.app[DESK]
     fields = await read_json(request, request.app[HOST].settings.request_seconds)
     seconds = None
     if "expirySeconds" in fields:
         seconds = fields.whole("expirySeconds", least=1, most=_LONGEST_SECONDS)
-    checkout = await desk.open(
+    checkout = await service.open(
         store,
         read_amount(fields),
         description=fields.text("description", default="", longest=500),
@@ -80,22 +80,22 @@ async def _open(request: web.Request) -> web.Response:
         external_id=fields.text("externalId", longest=200) if "externalId" in fields else None,
         redirect_url=_read_link(fields) if "redirectUrl" in fields else None,
     )
-    return web.json_response(checkout_json(desk, checkout))
+    return web.json_response(checkout_json(service, checkout))
 
 
 async def _list(request: web.Request) -> web.Response:
-    store, desk = opened_store(request), request.app[DESK]
+    store, service = opened_store(request), request.app[DESK]
     offset, limit = page_of(request)
-    listed = await desk.rows.list(store.id, offset=offset, limit=limit)
-    return web.json_response([checkout_json(desk, checkout) for checkout in listed])
+    listed = await service.rows.list(store.id, offset=offset, limit=limit)
+    return web.json_response([checkout_json(service, checkout) for checkout in listed])
 
 
 async def _get(request: web.Request) -> web.Response:
-    store, desk = opened_store(request), request.app[DESK]
-    checkout = await desk.find(request.match_info["checkout"])
+    store, service = opened_store(request), request.app[DESK]
+    checkout = await service.find(request.match_info["checkout"])
     if checkout.store != store.id:
         raise unknown_checkout()
-    return web.json_response(checkout_json(desk, checkout))
+    return web.json_response(checkout_json(service, checkout))
 
 
 def _read_link(fields: Fields) -> str:

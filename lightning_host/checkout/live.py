@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from lightning_host.checkout.renewal import CheckoutRenewal
-    from lightning_host.checkout.table import Checkout, CheckoutRows, CheckoutStatus
+    from lightning_host.checkout.table import Checkout, CheckoutStatus, CheckoutTable
     from lightning_host.host import Host
     from lightning_host.stores import Store
 
-__all__ = ["CheckoutView", "CheckoutWatch"]
+__all__ = ["CheckoutView", "LiveCheckouts"]
 
 _log: Final = logging.getLogger("lightning_host")
 _TICK_SECONDS: Final = 1.0
@@ -56,7 +56,7 @@ class CheckoutView:
             self.changed = asyncio.Event()
 
 
-class CheckoutWatch:
+class LiveCheckouts:
     """Follows every checkout that somebody looks at.
 
     Args:
@@ -66,7 +66,7 @@ class CheckoutWatch:
 
     """
 
-    def __init__(self, host: Host, rows: CheckoutRows, renewal: CheckoutRenewal) -> None:
+    def __init__(self, host: Host, rows: CheckoutTable, renewal: CheckoutRenewal) -> None:
         self._host = host
         self._rows = rows
         self._renewal = renewal

@@ -65,9 +65,9 @@ async def _state(request: web.Request) -> web.Response:
 
 async def _events(request: web.Request) -> web.StreamResponse:
     """Tell the state, and each that follows, until the page closes."""
-    desk = request.app[DESK]
-    checkout = await desk.find(request.match_info["checkout"])
-    async with request.app[STREAMS].open(request) as stream, desk.watch.view(checkout) as view:
+    service = request.app[DESK]
+    checkout = await service.find(request.match_info["checkout"])
+    async with request.app[STREAMS].open(request) as stream, service.watch.view(checkout) as view:
         told: dict[str, object] = {}
         while True:
             changed = view.changed

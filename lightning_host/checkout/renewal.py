@@ -11,7 +11,7 @@ from lightning_host.checkout.table import PURPOSE, CheckoutStatus
 
 if TYPE_CHECKING:
     from connection_strings import LightningInvoice
-    from lightning_host.checkout.table import Checkout, CheckoutRows
+    from lightning_host.checkout.table import Checkout, CheckoutTable
     from lightning_host.host import Host
 
 __all__ = ["CheckoutRenewal", "dies_at", "is_due"]
@@ -48,7 +48,7 @@ class CheckoutRenewal:
 
     """
 
-    def __init__(self, host: Host, rows: CheckoutRows) -> None:
+    def __init__(self, host: Host, rows: CheckoutTable) -> None:
         self._host = host
         self._rows = rows
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from lightning_host.checkout.api import add_checkout_api
 from lightning_host.checkout.demo import add_demo
 from lightning_host.checkout.pages import add_checkout_pages
-from lightning_host.checkout.service import DESK, CheckoutDesk
-from lightning_host.checkout.table import CheckoutRows
+from lightning_host.checkout.service import DESK, CheckoutService
+from lightning_host.checkout.table import CheckoutTable
 from lightning_host.host import HOST
-from lightning_host.web.crowd import Crowd
-from lightning_host.web.face import Face
+from lightning_host.web.concurrency_limit import ConcurrencyLimit
 from lightning_host.web.pages import tell_page
+from lightning_host.web.route_group import RouteGroup
 from lightning_host.web.streams import STREAMS, EventStreams
 
 if TYPE_CHECKING:
@@ -40,18 +40,20 @@ def _add_routes(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
-    host.settlements.on_settled(CheckoutRows(host.database).settle)
+    host.settlements.on_settled(CheckoutTable(host.database).settle)
     yield
 
 
 async def _life(app: web.Application) -> AsyncIterator[None]:
-    """Open the desk once the host is open."""
+    """Open the service once the host is open."""
     host = app[HOST]
     settings = host.settings
-    crowd = Crowd("open pages", most=settings.most_streams, most_per_client=settings.most_streams_per_address)
-    app[STREAMS] = EventStreams(crowd, settings.trusted_proxies)
-    desk = app[DESK] = CheckoutDesk(host)
-    async with desk.watch.running():
+    limit = ConcurrencyLimit(
+        "open pages", most=settings.most_streams, most_per_client=settings.most_streams_per_address
+    )
+    app[STREAMS] = EventStreams(limit, settings.trusted_proxies)
+    service = app[DESK] = CheckoutService(host)
+    async with service.watch.running():
         yield
 
 
@@ -59,7 +61,7 @@ async def _end_streams(app: web.Application) -> None:
     app[STREAMS].close()
 
 
-CHECKOUT: Final = Face(
+CHECKOUT: Final = RouteGroup(
     name="checkout",
     prefixes=("/checkout/", "/demo"),
     add_routes=_add_routes,

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from lightning_host.checkout.fiat import FiatQuotes
-from lightning_host.checkout.live import CheckoutWatch
+from lightning_host.checkout.live import LiveCheckouts
 from lightning_host.checkout.renewal import CheckoutRenewal, is_due
-from lightning_host.checkout.table import CheckoutRows
+from lightning_host.checkout.table import CheckoutTable
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from lightning_host.host import Host
     from lightning_host.stores import Store
 
-__all__ = ["DESK", "CheckoutDesk", "unknown_checkout"]
+__all__ = ["DESK", "CheckoutService", "unknown_checkout"]
 
 
-class CheckoutDesk:
+class CheckoutService:
     """Opens checkouts and finds them again.
 
     Attributes:
@@ -34,9 +34,9 @@ class CheckoutDesk:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._fiat = FiatQuotes()
-        self.rows = CheckoutRows(host.database)
+        self.rows = CheckoutTable(host.database)
         self._renewal = CheckoutRenewal(host, self.rows)
-        self.watch = CheckoutWatch(host, self.rows, self._renewal)
+        self.watch = LiveCheckouts(host, self.rows, self._renewal)
 
     async def open(
         self,
@@ -103,5 +103,5 @@ def unknown_checkout() -> ProblemError:
     return ProblemError.make(404, "checkout-not-found", "there is no such checkout")
 
 
-DESK: Final = web.AppKey("desk", CheckoutDesk)
+DESK: Final = web.AppKey("service", CheckoutService)
 """Where an application keeps it."""

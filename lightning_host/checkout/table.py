@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
 
-__all__ = ["PURPOSE", "Checkout", "CheckoutRows", "CheckoutStatus"]
+__all__ = ["PURPOSE", "Checkout", "CheckoutStatus", "CheckoutTable"]
 
 PURPOSE: Final = "checkout"
 """The purpose of invoices that belong to checkouts; their subject is the checkout's id."""
@@ -133,7 +133,7 @@ class Checkout:
         return self.paid_at is not None and self.paid_at > self.expires_at
 
 
-class CheckoutRows:
+class CheckoutTable:
     """Writes and reads checkouts."""
 
     def __init__(self, database: Database) -> None:

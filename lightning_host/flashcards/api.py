@@ -18,7 +18,7 @@ from aiohttp import web
 from lightning_host.checkout.api import checkout_json, read_amount
 from lightning_host.checkout.service import DESK
 from lightning_host.flashcards.lnurl import card_lnurl
-from lightning_host.flashcards.table import FlashcardRows
+from lightning_host.flashcards.table import FlashcardTable
 from lightning_host.host import HOST
 from lightning_host.web.api_access import opened_store, page_of
 from lightning_host.web.bodies import read_json
@@ -52,13 +52,13 @@ async def _make(request: web.Request) -> web.Response:
     name = fields.text("name", default="", longest=100)
     if not name.isprintable():
         fields.refuse("name", "must be one line of visible characters")
-    return web.json_response(_card_json(host, await FlashcardRows(host.database).add(store.id, name)))
+    return web.json_response(_card_json(host, await FlashcardTable(host.database).add(store.id, name)))
 
 
 async def _list(request: web.Request) -> web.Response:
     store, host = opened_store(request), request.app[HOST]
     offset, limit = page_of(request)
-    cards = await FlashcardRows(host.database).page(store.id, offset=offset, limit=limit)
+    cards = await FlashcardTable(host.database).page(store.id, offset=offset, limit=limit)
     return web.json_response([_card_json(host, card) for card in cards])
 
 
@@ -69,26 +69,26 @@ async def _get(request: web.Request) -> web.Response:
 async def _history(request: web.Request) -> web.Response:
     card = await _card(request)
     offset, limit = page_of(request)
-    history = await FlashcardRows(request.app[HOST].database).history(card, offset=offset, limit=limit)
+    history = await FlashcardTable(request.app[HOST].database).history(card, offset=offset, limit=limit)
     return web.json_response([_top_up_json(top_up) for top_up in history])
 
 
 async def _top_up(request: web.Request) -> web.Response:
-    card, host, desk = await _card(request), request.app[HOST], request.app[DESK]
+    card, host, service = await _card(request), request.app[HOST], request.app[DESK]
     amount = read_amount(await read_json(request, host.settings.request_seconds))
-    checkout = await desk.open(
+    checkout = await service.open(
         opened_store(request),
         amount,
         description=f"Top up flashcard {card.name}".strip(),
         redirect_url=host.url(f"/flashcards/{card.id}"),
         card=card.id,
     )
-    return web.json_response(checkout_json(desk, checkout))
+    return web.json_response(checkout_json(service, checkout))
 
 
 async def _card(request: web.Request) -> Flashcard:
     store = opened_store(request)
-    card = await FlashcardRows(request.app[HOST].database).find(request.match_info["card"])
+    card = await FlashcardTable(request.app[HOST].database).find(request.match_info["card"])
     if card is None or card.store != store.id:
         raise ProblemError.make(404, "flashcard-not-found", "there is no such flashcard")
     return card

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from lightning_host.flashcards.table import PURPOSE, FlashcardRows
+from lightning_host.flashcards.table import PURPOSE, FlashcardTable
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import PayTarget, lnurl_of, pay_callback, pay_request
 from lightning_host.web.problems import ProblemError
@@ -49,7 +49,7 @@ async def _callback(request: web.Request) -> web.Response:
 
 async def _target(request: web.Request) -> PayTarget:
     host = request.app[HOST]
-    card = await FlashcardRows(host.database).find_by_address(request.match_info["address"])
+    card = await FlashcardTable(host.database).find_by_address(request.match_info["address"])
     store = None if card is None else host.stores.get(card.store)
     if card is None or store is None:
         raise ProblemError.make(404, "flashcard-not-found", "there is no such flashcard")

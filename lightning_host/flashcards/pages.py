@@ -11,7 +11,7 @@ from connection_strings import LightMoney
 from lightning_host.checkout.service import DESK
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.flashcards.lnurl import card_lnurl
-from lightning_host.flashcards.table import PURPOSE, FlashcardRows
+from lightning_host.flashcards.table import PURPOSE, FlashcardTable
 from lightning_host.host import HOST
 from lightning_host.web.bodies import read_form
 from lightning_host.web.csrf import FORM_FIELD, Csrf
@@ -130,7 +130,7 @@ async def _top_up(request: web.Request) -> web.Response:
 
 async def _state_of(host: Host, card_id: str) -> dict[str, Any]:
     """Return what the page shows and its script is told."""
-    rows = FlashcardRows(host.database)
+    rows = FlashcardTable(host.database)
     card = await rows.find(card_id)
     if card is None:
         raise _unknown()
@@ -150,7 +150,7 @@ async def _state_of(host: Host, card_id: str) -> dict[str, Any]:
 
 async def _card(request: web.Request) -> tuple[Flashcard, Store]:
     host = request.app[HOST]
-    card = await FlashcardRows(host.database).find(request.match_info["card"])
+    card = await FlashcardTable(host.database).find(request.match_info["card"])
     store = None if card is None else host.stores.get(card.store)
     if card is None or store is None:
         raise _unknown()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 from lightning_host.flashcards.api import add_card_api
 from lightning_host.flashcards.lnurl import LNURL_PREFIX, add_card_lnurl
 from lightning_host.flashcards.pages import add_card_pages
-from lightning_host.flashcards.table import FlashcardRows
+from lightning_host.flashcards.table import FlashcardTable
 from lightning_host.lnurl.pay import tell_lnurl
-from lightning_host.web.face import Face
 from lightning_host.web.pages import tell_page
+from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,11 +33,11 @@ def _add_routes(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
-    host.settlements.on_settled(FlashcardRows(host.database).settle)
+    host.settlements.on_settled(FlashcardTable(host.database).settle)
     yield
 
 
-FLASHCARDS: Final = Face(
+FLASHCARDS: Final = RouteGroup(
     name="flashcards",
     prefixes=("/flashcards/",),
     add_routes=_add_routes,
@@ -46,7 +46,7 @@ FLASHCARDS: Final = Face(
 )
 """`/flashcards/...` and `/api/v1/stores/{store}/flashcards`."""
 
-FLASHCARD_LNURL: Final = Face(
+FLASHCARD_LNURL: Final = RouteGroup(
     name="flashcard-lnurl", prefixes=(LNURL_PREFIX,), add_routes=add_card_lnurl, tell=tell_lnurl
 )
 """What a card's LNURL leads to."""

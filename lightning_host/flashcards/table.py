@@ -16,7 +16,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, s
 
 from connection_strings import LightMoney
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
-from lightning_host.checkout.table import CheckoutRows
+from lightning_host.checkout.table import CheckoutTable
 from lightning_host.database import from_ms, metadata, now_ms, to_ms
 from lightning_host.invoices import HostInvoices
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
 
-__all__ = ["PURPOSE", "Flashcard", "FlashcardRows", "TopUp"]
+__all__ = ["PURPOSE", "Flashcard", "FlashcardTable", "TopUp"]
 
 PURPOSE: Final = "flashcard"
 """The purpose of invoices that a card's LNURL handed out; their subject is the card's address."""
@@ -99,12 +99,12 @@ class TopUp:
     paid_at: datetime
 
 
-class FlashcardRows:
+class FlashcardTable:
     """Writes and reads cards and what was paid to them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._checkouts = CheckoutRows(database)
+        self._checkouts = CheckoutTable(database)
         self._invoices = HostInvoices(database)
 
     async def add(self, store_id: str, name: str) -> Flashcard:

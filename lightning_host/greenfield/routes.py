@@ -32,8 +32,8 @@ from lightning_host.greenfield.values import (
 )
 from lightning_host.host import HOST
 from lightning_host.web.bodies import Fields, read_json
-from lightning_host.web.face import Face
 from lightning_host.web.problems import ProblemError
+from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -153,7 +153,7 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
         max_fee_flat=fields.sat("maxFeeFlat") if "maxFeeFlat" in fields else None,
         **timeout,
     )
-    response = await host.finisher.run(store.client.pay(bolt11, params))
+    response = await host.background.run(store.client.pay(bolt11, params))
     if response.result is PayResult.COULD_NOT_FIND_ROUTE:
         words = response.error_detail or "no route to the payee"
         raise ProblemError.make(400, "could-not-find-route", words)
@@ -208,5 +208,5 @@ def _field_name(name: str) -> str:
     return _FIELD_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
 
 
-GREENFIELD: Final = Face(name="greenfield", prefixes=("/api/v1/stores/",), add_routes=_add_routes, tell=_tell)
+GREENFIELD: Final = RouteGroup(name="greenfield", prefixes=("/api/v1/stores/",), add_routes=_add_routes, tell=_tell)
 """`/api/v1/stores/{store}/lightning/BTC/...`."""

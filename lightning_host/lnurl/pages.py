@@ -9,9 +9,9 @@ from aiohttp import web
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import lnurl_of
 from lightning_host.lnurl.routes import WELL_KNOWN, address_target
-from lightning_host.web.face import Face
 from lightning_host.web.pages import render, tell_page
 from lightning_host.web.qr import qr_response
+from lightning_host.web.route_group import RouteGroup
 
 __all__ = ["ADDRESS_PAGES"]
 
@@ -41,5 +41,5 @@ async def _code(request: web.Request) -> web.Response:
     return qr_response(f"lightning:{lnurl_of(request.app[HOST], f'{WELL_KNOWN}/{target.subject}')}")
 
 
-ADDRESS_PAGES: Final = Face(name="address", prefixes=("/pay/",), add_routes=_add_routes, tell=tell_page)
+ADDRESS_PAGES: Final = RouteGroup(name="address", prefixes=("/pay/",), add_routes=_add_routes, tell=tell_page)
 """`GET /pay/{name}`."""

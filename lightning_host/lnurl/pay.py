@@ -1,6 +1,6 @@
-"""What an LNURL-pay link does (LUD-06, 12, 16, 21), for whichever face hands it out.
+"""What an LNURL-pay link does (LUD-06, 12, 16, 21), for whichever group hands it out.
 
-A face describes what is paid with a `PayTarget`, answers its link with `pay_request` and its callback with
+A group describes what is paid with a `PayTarget`, answers its link with `pay_request` and its callback with
 `pay_callback`. A paying wallet refuses an invoice whose amount differs by a millisatoshi from the one it asked for: so
 does `pay_callback`, whatever the store's wallet may have made.
 """
@@ -52,8 +52,8 @@ class PayTarget:
 
     Attributes:
         store: Whose wallet receives.
-        purpose: The face that handed the link out; with `subject` it is what a settlement is matched with.
-        subject: What is paid within that face: an address, a card.
+        purpose: The group that handed the link out; with `subject` it is what a settlement is matched with.
+        subject: What is paid within that group: an address, a card.
         callback_path: Where the wallet fetches its invoice.
         text: What the payer reads.
         identifier: The Lightning address that was paid, if it was one (LUD-16).

@@ -22,8 +22,8 @@ from lightning_host.lnurl.pay import (
     pay_request,
     tell_lnurl,
 )
-from lightning_host.web.face import Face
 from lightning_host.web.problems import ProblemError
+from lightning_host.web.route_group import RouteGroup
 
 __all__ = ["LNURL", "PURPOSE", "WELL_KNOWN", "address_target"]
 
@@ -111,5 +111,5 @@ async def _verify(request: web.Request) -> web.Response:
     )
 
 
-LNURL: Final = Face(name="lnurl", prefixes=(WELL_KNOWN, "/lnurlp/"), add_routes=_add_routes, tell=tell_lnurl)
+LNURL: Final = RouteGroup(name="lnurl", prefixes=(WELL_KNOWN, "/lnurlp/"), add_routes=_add_routes, tell=tell_lnurl)
 """`/.well-known/lnurlp/{name}` and what it leads to."""

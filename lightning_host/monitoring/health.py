@@ -9,8 +9,8 @@ from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.host import HOST
-from lightning_host.web.face import Face
 from lightning_host.web.plain import tell_plainly
+from lightning_host.web.route_group import RouteGroup
 
 __all__ = ["HEALTH"]
 
@@ -46,5 +46,5 @@ async def _health(request: web.Request) -> web.Response:
     return web.json_response(answer, status=200 if healthy else 503)
 
 
-HEALTH: Final = Face(name="health", prefixes=("/health", "/live"), add_routes=_add_routes, tell=tell_plainly)
+HEALTH: Final = RouteGroup(name="health", prefixes=("/health", "/live"), add_routes=_add_routes, tell=tell_plainly)
 """`GET /live` and `GET /health`."""

@@ -16,9 +16,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from lightning_host.credentials import matches
 from lightning_host.host import HOST
-from lightning_host.web.face import Face, face_of
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.problems import ProblemError
+from lightning_host.web.route_group import RouteGroup, group_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -41,36 +41,36 @@ class Requests:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._count = Counter(
-            "lightning_host_requests", "Requests answered", ["face", "method", "status"], registry=self.registry
+            "lightning_host_requests", "Requests answered", ["group", "method", "status"], registry=self.registry
         )
         self._seconds = Histogram(
-            "lightning_host_request_seconds", "Time to answer", ["face"], buckets=_BUCKETS, registry=self.registry
+            "lightning_host_request_seconds", "Time to answer", ["group"], buckets=_BUCKETS, registry=self.registry
         )
 
-    def see(self, face: str, method: str, status: int, seconds: float) -> None:
+    def see(self, group: str, method: str, status: int, seconds: float) -> None:
         """Count one."""
-        self._count.labels(face, method, str(status)).inc()
-        self._seconds.labels(face).observe(seconds)
+        self._count.labels(group, method, str(status)).inc()
+        self._seconds.labels(group).observe(seconds)
 
 
 REQUESTS: Final = web.AppKey("requests", Requests)
 """Where an application keeps its counts."""
 
 
-def count_requests(app: web.Application, faces: Iterable[Face]) -> Middleware:
+def count_requests(app: web.Application, route_groups: Iterable[RouteGroup]) -> Middleware:
     """Return a middleware that counts what the application answers."""
-    faces = tuple(faces)
+    route_groups = tuple(route_groups)
     requests = app[REQUESTS] = Requests()
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
         response = await handler(request)
-        face = face_of(faces, request.path)
+        group = group_of(route_groups, request.path)
         # Methods are the client's to choose: one that no route has must not become a label.
         known = request.match_info.http_exception is None
         requests.see(
-            "none" if face is None else face.name,
+            "none" if group is None else group.name,
             request.method if known else "other",
             response.status,
             time.perf_counter() - began,
@@ -141,5 +141,5 @@ class _Recorded:
         yield from (count, msat, listening, subscribers)
 
 
-METRICS: Final = Face(name="metrics", prefixes=("/metrics",), add_routes=_add_routes, tell=tell_plainly)
+METRICS: Final = RouteGroup(name="metrics", prefixes=("/metrics",), add_routes=_add_routes, tell=tell_plainly)
 """`GET /metrics`."""

@@ -38,7 +38,7 @@ from connection_strings import (
 from lightning_host.credentials import basic_password
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import exact_invoice
-from lightning_host.phoenixd.table import PhoenixdRows
+from lightning_host.phoenixd.table import PhoenixdTable
 from lightning_host.phoenixd.values import (
     channel_less_info,
     incoming_data,
@@ -49,8 +49,8 @@ from lightning_host.phoenixd.values import (
     whole_sat,
 )
 from lightning_host.web.bodies import Fields, read_form
-from lightning_host.web.face import Face
 from lightning_host.web.problems import ProblemError
+from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -205,8 +205,8 @@ async def _payinvoice(request: web.Request, store: Store) -> web.Response:
     payment_hash = decoded.payment_hash
     params = PayInvoiceParams(amount=fields.sat("amountSat") if "amountSat" in fields else None)
     asked = params.amount or LightMoney.from_msat(int(decoded.amount_msat or 0))
-    await PhoenixdRows(host.database).add_payout(store, payment_hash, text)
-    response = await host.finisher.run(store.client.pay(text, params))
+    await PhoenixdTable(host.database).add_payout(store, payment_hash, text)
+    response = await host.background.run(store.client.pay(text, params))
     return web.json_response(_pay_answer(payment_hash, asked, response))
 
 
@@ -226,7 +226,7 @@ async def _outgoing(request: web.Request, store: Store) -> web.Response:
     try:
         payment = await store.client.get_payment(payment_hash) if _HASH.fullmatch(payment_hash) else None
     except LightningError:
-        asked_for = await PhoenixdRows(request.app[HOST].database).find_payout(store, payment_hash)
+        asked_for = await PhoenixdTable(request.app[HOST].database).find_payout(store, payment_hash)
         if asked_for is None:
             raise
         return web.json_response(not_known_yet(payment_hash, *asked_for))
@@ -249,7 +249,7 @@ async def _list_outgoing(request: web.Request, store: Store) -> web.Response:
 async def _websocket(request: web.Request, store: Store) -> web.WebSocketResponse:
     """Tell of each settled invoice, those first that came while nobody was connected."""
     host = request.app[HOST]
-    rows = PhoenixdRows(host.database)
+    rows = PhoenixdTable(host.database)
     socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, max_msg_size=_LARGEST_MESSAGE)
     told = await rows.told(store)
     if told is None:
@@ -270,13 +270,13 @@ async def _websocket(request: web.Request, store: Store) -> web.WebSocketRespons
 async def _tell(socket: web.WebSocketResponse, settled: Subscription, host: Host, store: Store) -> None:
     async for settlement in settled:
         # To its end even when the client hangs up now: what was told is not told again.
-        await host.finisher.run(_tell_one(socket, settlement, host, store))
+        await host.background.run(_tell_one(socket, settlement, host, store))
     await socket.close(code=1001, message=b"the host is going down")
 
 
 async def _tell_one(socket: web.WebSocketResponse, settlement: Settlement, host: Host, store: Store) -> None:
     await socket.send_str(json.dumps(settled_event(settlement)))
-    await PhoenixdRows(host.database).keep_told(store, settlement.number)
+    await PhoenixdTable(host.database).keep_told(store, settlement.number)
 
 
 def _problem(request: web.Request, problem: Problem) -> web.Response:
@@ -288,7 +288,7 @@ def _problem(request: web.Request, problem: Problem) -> web.Response:
     return web.json_response(answer, status=status, headers=problem.headers)
 
 
-PHOENIXD: Final = Face(
+PHOENIXD: Final = RouteGroup(
     name="phoenixd",
     prefixes=("/getinfo", "/getbalance", "/createinvoice", "/payinvoice", "/payments/", "/websocket"),
     add_routes=_add_routes,

@@ -11,7 +11,7 @@ from lightning_host.database import Database, metadata, now_ms
 if TYPE_CHECKING:
     from lightning_host.stores import Store
 
-__all__ = ["PhoenixdRows"]
+__all__ = ["PhoenixdTable"]
 
 _payouts: Final = Table(
     "host_phoenixd_payouts",
@@ -29,7 +29,7 @@ _told: Final = Table(
 )
 
 
-class PhoenixdRows:
+class PhoenixdTable:
     """Reads and writes them."""
 
     def __init__(self, database: Database) -> None:

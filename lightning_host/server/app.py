@@ -1,12 +1,12 @@
 """The application: everything a request meets, and the order in which it opens and closes.
 
-How the pieces hang together, for whoever adds a face:
+How the pieces hang together, for whoever adds a group:
 
 - `make_app(settings, factory)` makes an aiohttp application. When it starts it opens a `Host` (host.py: settings,
   stores, database, invoices, settlements, budgets), which a request handler finds as `request.app[HOST]`.
-- A face (face.py) is a module with a `Face`: its name, the prefixes of its paths, `add_routes(app)`, `tell(request,
-  problem)` to put a problem into its own words, and perhaps `lifespan(host)`, an asynchronous context manager entered
-  before the host listens. It is registered by adding it to `FACES` in faces.py.
+- A route group (web/route_group.py) is a module with a `RouteGroup`: its name, the prefixes of its paths,
+  `add_routes(app)`, `tell(request, problem)` to put a problem into its own words, and perhaps `lifespan(host)`, an asynchronous context manager entered
+  before the host listens. It is registered by adding it to `ROUTE_GROUPS` in route_groups.py.
 - Invoices are made with `host.invoices.create(store, params, purpose=..., subject=...)`, never by the store's client
   alone: the row it writes is what a settlement is matched with.
 - `host.settlements.on_settled(handler)`, called in `lifespan`: the handler gets each settlement exactly once, across
@@ -14,10 +14,10 @@ How the pieces hang together, for whoever adds a face:
 - `async with host.settlements.subscribe(store_id, purpose=..., subject=..., after=...) as settled`: iterates over
   settlements in this process, in every replica. For pages and sockets. Subscribe first, then look at the state, then
   wait: nothing falls in between.
-- Tables are made against `database.metadata`, in the face's own module. A change of a table that has been released
+- Tables are made against `database.metadata`, in the group's own module. A change of a table that has been released
   needs a new `SCHEMA_VERSION` and a step.
 - Bodies are read with `bodies.read_json` / `read_form`. Whatever is wrong is raised as `ProblemError.make(status, code,
-  words, field=...)` or left to be raised by the wallet: `_tell_problems` below turns each into a response by the face.
+  words, field=...)` or left to be raised by the wallet: `_tell_problems` below turns each into a response by the group.
 - `host.budgets.spend(name, allowance)` limits what anonymous callers can cause.
 - URLs that are handed out come from `host.url(path)`; the request's own host name is never used.
 - Script and style come from `/static/` only: the content security policy allows nothing inline.
@@ -35,10 +35,10 @@ from aiohttp import web
 from connection_strings import LightningClientFactory
 from lightning_host.host import HOST, open_host
 from lightning_host.monitoring.metrics import count_requests
-from lightning_host.server.faces import FACES
-from lightning_host.web.face import face_of
+from lightning_host.server.route_groups import ROUTE_GROUPS
 from lightning_host.web.pages import tell_reader
 from lightning_host.web.problems import Problem, problem_of
+from lightning_host.web.route_group import group_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from lightning_host.settings import HostSettings
-    from lightning_host.web.face import Face
+    from lightning_host.web.route_group import RouteGroup
 
 __all__ = ["SECURITY_HEADERS", "make_app"]
 
@@ -73,43 +73,46 @@ _UNFORESEEN: Final = Problem(
 
 
 def make_app(
-    settings: HostSettings, factory: LightningClientFactory | None = None, *, faces: Iterable[Face] = FACES
+    settings: HostSettings,
+    factory: LightningClientFactory | None = None,
+    *,
+    route_groups: Iterable[RouteGroup] = ROUTE_GROUPS,
 ) -> web.Application:
     """Make the application; it opens nothing before it is started.
 
     Args:
         settings: How it is set up.
         factory: Where clients come from; by default from the drivers that are installed.
-        faces: What it shows.
+        route_groups: What it shows.
 
     """
-    faces = tuple(faces)
+    route_groups = tuple(route_groups)
     app = web.Application(client_max_size=settings.max_body_bytes)
-    app.middlewares.extend([count_requests(app, faces), _problem_teller(faces)])
+    app.middlewares.extend([count_requests(app, route_groups), _problem_teller(route_groups)])
     app.on_response_prepare.append(_add_security_headers)
     app.on_shutdown.append(_hang_up)
-    app.cleanup_ctx.append(_life(settings, factory or LightningClientFactory(), faces))
-    for face in faces:
-        face.add_routes(app)
+    app.cleanup_ctx.append(_life(settings, factory or LightningClientFactory(), route_groups))
+    for group in route_groups:
+        group.add_routes(app)
     return app
 
 
 def _life(
-    settings: HostSettings, factory: LightningClientFactory, faces: tuple[Face, ...]
+    settings: HostSettings, factory: LightningClientFactory, route_groups: tuple[RouteGroup, ...]
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     async def live(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             host = app[HOST] = await stack.enter_async_context(open_host(settings, factory))
-            for face in faces:
-                if face.lifespan is not None:
-                    await stack.enter_async_context(face.lifespan(host))
+            for group in route_groups:
+                if group.lifespan is not None:
+                    await stack.enter_async_context(group.lifespan(host))
             await host.settlements.start()
             yield
 
     return live
 
 
-def _problem_teller(faces: tuple[Face, ...]) -> Middleware:
+def _problem_teller(route_groups: tuple[RouteGroup, ...]) -> Middleware:
     @web.middleware
     async def tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn whatever is raised into words that the caller's kind of client understands; never a stack trace."""
@@ -125,8 +128,8 @@ def _problem_teller(faces: tuple[Face, ...]) -> Middleware:
             problem = problem_of(error)
             if problem is None:
                 _log.exception("%s %s failed", request.method, request.path)
-        face = face_of(faces, request.path)
-        tell = tell_reader if face is None else face.tell
+        group = group_of(route_groups, request.path)
+        tell = tell_reader if group is None else group.tell
         return tell(request, problem or _UNFORESEEN)
 
     return tell_problems

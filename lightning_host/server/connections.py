@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from lightning_host.client_address import is_trusted, key_of, read_address
 from lightning_host.server.app import SECURITY_HEADERS
-from lightning_host.web.crowd import RETRY_SECONDS, TooMany
+from lightning_host.web.concurrency_limit import RETRY_SECONDS, TooMany
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lightning_host.client_address import Network
-    from lightning_host.web.crowd import Crowd
+    from lightning_host.web.concurrency_limit import ConcurrencyLimit
 
 __all__ = ["Gate"]
 
@@ -40,14 +40,16 @@ class Gate:
 
     Args:
         server: Makes the protocol of a connection that is let in.
-        crowd: The bounds.
+        limit: The bounds.
         proxies: Addresses for which only the whole bound holds.
 
     """
 
-    def __init__(self, server: Callable[[], asyncio.Protocol], crowd: Crowd, proxies: Sequence[Network]) -> None:
+    def __init__(
+        self, server: Callable[[], asyncio.Protocol], limit: ConcurrencyLimit, proxies: Sequence[Network]
+    ) -> None:
         self._server = server
-        self._crowd = crowd
+        self._limit = limit
         self._proxies = proxies
         self._refusals: set[_Refusal] = set()
 
@@ -65,9 +67,9 @@ class Gate:
         peer = transport.get_extra_info("peername")
         address = read_address(str(peer[0])) if peer else None
         client = None if address is None or is_trusted(address, self._proxies) else key_of(address)
-        refused = self._crowd.enter(client)
+        refused = self._limit.enter(client)
         if refused is None:
-            return self._server(), lambda: self._crowd.leave(client)
+            return self._server(), lambda: self._limit.leave(client)
         refusal = _Refusal(refused)
         if len(self._refusals) >= _MOST_WAITING:
             transport.abort()

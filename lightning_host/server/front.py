@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from lightning_host.host import HOST
-from lightning_host.web.face import Face
 from lightning_host.web.pages import tell_reader
+from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -31,5 +31,5 @@ async def _front(request: web.Request) -> NoReturn:
     raise web.HTTPNotFound  # which shops there are is not for everybody to know
 
 
-FRONT: Final = Face(name="front", prefixes=(), add_routes=_add_routes, tell=tell_reader)
+FRONT: Final = RouteGroup(name="front", prefixes=(), add_routes=_add_routes, tell=tell_reader)
 """`GET /` and nothing else: it has no prefix, which all other paths would share."""

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from lightning_host.server.app import make_app
 from lightning_host.server.connections import Gate
-from lightning_host.web.crowd import Crowd
+from lightning_host.web.concurrency_limit import ConcurrencyLimit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -71,8 +71,10 @@ async def serving(settings: HostSettings, factory: LightningClientFactory | None
 async def _listening(runner: web.AppRunner, bound: socket.socket, settings: HostSettings) -> AsyncIterator[None]:
     """Take connections while the block runs, within the bounds that are set."""
     assert runner.server is not None, "it was set up"  # noqa: S101 - says so to the type checker
-    crowd = Crowd("connections", most=settings.most_connections, most_per_client=settings.most_connections_per_address)
-    gate = Gate(runner.server, crowd, settings.trusted_proxies)
+    limit = ConcurrencyLimit(
+        "connections", most=settings.most_connections, most_per_client=settings.most_connections_per_address
+    )
+    gate = Gate(runner.server, limit, settings.trusted_proxies)
     server = await asyncio.get_running_loop().create_server(gate, sock=bound, backlog=_BACKLOG)
     try:
         yield

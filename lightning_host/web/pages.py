@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from aiohttp import web
 
-from lightning_host.web.face import Face
 from lightning_host.web.plain import tell_plainly
+from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
     from connection_strings import LightMoney
@@ -68,5 +68,5 @@ def _add_routes(app: web.Application) -> None:
     app.router.add_static("/static", _HERE / "static")
 
 
-PAGES: Final = Face(name="pages", prefixes=("/static/",), add_routes=_add_routes, tell=tell_plainly)
+PAGES: Final = RouteGroup(name="pages", prefixes=("/static/",), add_routes=_add_routes, tell=tell_plainly)
 """`GET /static/...`: script, style and icon of every page."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from lightning_host.client_address import client_key
-from lightning_host.web.crowd import RETRY_SECONDS, Crowd, TooMany
+from lightning_host.web.concurrency_limit import RETRY_SECONDS, ConcurrencyLimit, TooMany
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -80,14 +80,16 @@ class EventStreams:
     """The streams of one process, bounded in number.
 
     Args:
-        crowd: How many there may be at once, in all and of one client.
+        limit: How many there may be at once, in all and of one client.
         proxies: Who is believed when it tells whose request it is.
         write_seconds: How long a client may take nothing before it is cut off.
 
     """
 
-    def __init__(self, crowd: Crowd, proxies: Sequence[Network] = (), *, write_seconds: float = _WRITE_SECONDS) -> None:
-        self._crowd = crowd
+    def __init__(
+        self, limit: ConcurrencyLimit, proxies: Sequence[Network] = (), *, write_seconds: float = _WRITE_SECONDS
+    ) -> None:
+        self._limit = limit
         self._proxies = proxies
         self._write_seconds = write_seconds
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -111,7 +113,7 @@ class EventStreams:
 
         """
         client = client_key(request, self._proxies)
-        refused = self._crowd.enter(client)
+        refused = self._limit.enter(client)
         if refused is not None:
             wait = {"Retry-After": str(RETRY_SECONDS)}
             raise ProblemError.make(refused.value, "too-many-streams", _TOO_MANY[refused], headers=wait)
@@ -126,7 +128,7 @@ class EventStreams:
             yield stream
         finally:
             self._tasks.discard(task)
-            self._crowd.leave(client)
+            self._limit.leave(client)
 
 
 STREAMS: Final = web.AppKey("streams", EventStreams)

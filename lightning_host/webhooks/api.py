@@ -24,7 +24,7 @@ from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 from lightning_host.webhooks.network import is_public
 from lightning_host.webhooks.records import EVENTS
-from lightning_host.webhooks.table import WebhookRows
+from lightning_host.webhooks.table import WebhookTable
 
 if TYPE_CHECKING:
     from lightning_host.web.bodies import Fields
@@ -134,8 +134,8 @@ async def _delivery_of(request: web.Request) -> tuple[Webhook, Delivery]:
     return webhook, delivery
 
 
-def _rows(request: web.Request) -> WebhookRows:
-    return WebhookRows(request.app[HOST].database)
+def _rows(request: web.Request) -> WebhookTable:
+    return WebhookTable(request.app[HOST].database)
 
 
 async def _fields(request: web.Request) -> Fields:

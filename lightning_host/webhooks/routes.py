@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from lightning_host.host import HOST
-from lightning_host.web.face import Face
 from lightning_host.web.plain import tell_plainly
+from lightning_host.web.route_group import RouteGroup
 from lightning_host.webhooks.api import add_webhook_api
 from lightning_host.webhooks.sender import WebhookSender
-from lightning_host.webhooks.table import WebhookRows
+from lightning_host.webhooks.table import WebhookTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,8 +33,8 @@ def _add_routes(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
-    # After the handlers of the faces before: what is told of a checkout is what they have made of it.
-    host.settlements.on_settled(WebhookRows(host.database).settle)
+    # After the handlers of the route_groups before: what is told of a checkout is what they have made of it.
+    host.settlements.on_settled(WebhookTable(host.database).settle)
     yield
 
 
@@ -43,7 +43,7 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-WEBHOOKS: Final = Face(
+WEBHOOKS: Final = RouteGroup(
     name="webhooks", prefixes=(), add_routes=_add_routes, tell=tell_plainly, lifespan=_handle_settlements
 )
 """`/api/v1/stores/{store}/webhooks`; its problems are told as Greenfield's, whose prefix it shares."""

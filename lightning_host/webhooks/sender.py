@@ -20,7 +20,7 @@ import aiohttp
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.webhooks.network import ForbiddenAddressError, webhook_connector
-from lightning_host.webhooks.table import WebhookRows
+from lightning_host.webhooks.table import WebhookTable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,7 +58,7 @@ class WebhookSender:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._rows = WebhookRows(host.database)
+        self._rows = WebhookTable(host.database)
         self._pauses = pauses(host.settings.webhook_first_pause)
         self._wake = asyncio.Event()
 

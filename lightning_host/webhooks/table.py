@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, select, update
 
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
-from lightning_host.checkout.table import CheckoutRows
+from lightning_host.checkout.table import CheckoutTable
 from lightning_host.database import now_ms
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
 from lightning_host.webhooks.records import deliveries as _deliveries
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from lightning_host.settlements.ledger import Settlement
     from lightning_host.webhooks.records import Delivery
 
-__all__ = ["WebhookRows"]
+__all__ = ["WebhookTable"]
 
 
-class WebhookRows:
+class WebhookTable:
     """Writes and reads webhooks and deliveries."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._checkouts = CheckoutRows(database)
+        self._checkouts = CheckoutTable(database)
 
     # --- webhooks ---------------------------------------------------------------------------------------------------
 

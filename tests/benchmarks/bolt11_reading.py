@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import bolt11
 
 from flash_driver.bolt11.reader import read
-from flash_driver.sandbox.bank.bolt11 import Mint
+from flash_driver.sandbox.bank.signer import InvoiceSigner
 from tests.support.bolt11s import random_invoice, read_by_package
 
 if TYPE_CHECKING:
@@ -77,14 +77,14 @@ def measure(
 
 def _typical() -> list[tuple[str, Figures]]:
     """Measure with one invoice as the sandbox makes it."""
-    mint, now = Mint(), datetime.now(UTC)
+    signer, now = InvoiceSigner(), datetime.now(UTC)
 
     def write(_text: str = "") -> str:
         expiry = timedelta(minutes=1)
-        return mint.mint(msat=1_004_016, description="coffee and a cake", now=now, expiry=expiry).payment_request
+        return signer.sign(msat=1_004_016, description="coffee and a cake", now=now, expiry=expiry).payment_request
 
     text = write()
-    found, key = bolt11.decode(text), mint.private_key.hex()
+    found, key = bolt11.decode(text), signer.private_key.hex()
     rounds = [[text] * _TYPICAL] * _ROUNDS
     return [
         (f"reads one of {len(text)} characters", measure(bolt11.decode, read, rounds)),

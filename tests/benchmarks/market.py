@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import AmountMismatch
 from flash_driver.flash_api.replies import PriceTick
-from flash_driver.money.amount_search import MOST_REQUESTS, Bargain
+from flash_driver.money.amount_search import MOST_REQUESTS, AmountSearch
 from flash_driver.money.rate_book import RateBook
 from flash_driver.sandbox.bank.custodian import Custodian
 
@@ -197,10 +197,10 @@ def run(scenario: Scenario, amounts: int, seed: int = 1) -> Tally:
 
 def _ask(scenario: Scenario, market: _Market, book: RateBook, msat: int, tally: Tally) -> tuple[int, bool]:
     """Ask until it is right, as the driver does; return at which request it was, and whether it could not be."""
-    bargain = Bargain(msat, scenario.tolerance)
+    search = AmountSearch(msat, scenario.tolerance)
     for place in range(MOST_REQUESTS + 1):
         try:
-            quote = bargain.next_quote(book)
+            quote = search.next_quote(book)
         except AmountMismatch:
             return MOST_REQUESTS, not _possible(scenario, market, msat)
         market.move_to(market.now + _TRIP // 2)
@@ -208,9 +208,9 @@ def _ask(scenario: Scenario, market: _Market, book: RateBook, msat: int, tally: 
         got = market.custodian.msat_for(market.custodian.accept(quote.cents, scenario.currency))
         market.move_to(market.now + _TRIP // 2)
         book.learn(quote, got)
-        if bargain.settle(quote, got):
+        if search.settle(quote, got):
             return place, False
-    raise AssertionError("a bargain ends by itself")
+    raise AssertionError("a search ends by itself")
 
 
 def _possible(scenario: Scenario, market: _Market, msat: int) -> bool:

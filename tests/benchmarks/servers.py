@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from flash_driver.sandbox.bank.bolt11 import Mint
+from flash_driver.sandbox.bank.signer import InvoiceSigner
 from tests.benchmarks.answers import ReadyInvoice
 from tests.benchmarks.children import Child, post
 
@@ -105,6 +105,6 @@ def _origin(url: str) -> str:
 
 @cache
 def _ready_invoices(count: int) -> list[ReadyInvoice]:
-    mint, now = Mint(), datetime.now(UTC)
-    minted = (mint.mint(msat=MSAT, description="coffee", now=now, expiry=_LIFE) for _ in range(count))
-    return [ReadyInvoice(each.payment_request, each.payment_hash) for each in minted]
+    signer, now = InvoiceSigner(), datetime.now(UTC)
+    signed = (signer.sign(msat=MSAT, description="coffee", now=now, expiry=_LIFE) for _ in range(count))
+    return [ReadyInvoice(each.payment_request, each.payment_hash) for each in signed]

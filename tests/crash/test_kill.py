@@ -109,20 +109,20 @@ async def kill_while_paying(bench: Bench, driver: Driver, journal: str, msat: in
     sandbox = await bench.sandbox()
     died_at: list[str | None] = []
     for fate in fates(died_at, PAYING):
-        minted = sandbox.foreign_invoice(1_000_000 if msat is None else None)
+        signed = sandbox.foreign_invoice(1_000_000 if msat is None else None)
         order: dict[str, Any] = {
             "flow": "pay",
             "string": sandbox.connection_string,
             "journal": journal,
-            "bolt11": minted.payment_request,
-            "payment_hash": minted.payment_hash,
+            "bolt11": signed.payment_request,
+            "payment_hash": signed.payment_hash,
             "msat": msat,
         }
         run = await driver.run(**order, die_at=fate)
         died_at.append(run.died_at)
         again = await driver.run(**order)
         (answer,), (known,) = again.all("paid"), again.all("known")
-        requests = [row for row in sandbox.ledger_snapshot()["payments"] if row["payment_hash"] == minted.payment_hash]
+        requests = [row for row in sandbox.ledger_snapshot()["payments"] if row["payment_hash"] == signed.payment_hash]
         executed = sum(row["times_executed"] for row in requests)
         asked = sum(row["times_requested"] for row in requests)
         assert executed <= 1, run.died_at

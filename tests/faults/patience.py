@@ -1,4 +1,4 @@
-"""Waits for facts, not for seconds: what a judge does who must not take a slow machine for a lost payment.
+"""ConnectionTiming for facts, not for seconds: what a judge does who must not take a slow machine for a lost payment.
 
 Time is counted in beats of the event loop. In a process that gets no processor time a beat takes longer, and so does
 the patience of whoever counts them.

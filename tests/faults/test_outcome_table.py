@@ -1,4 +1,4 @@
-"""The table of outcomes (flash_driver/flash_api/outcomes.py), row by row over real sockets, on every transport, by the ledger.
+"""The table of outcomes (flash_api/outcomes.py), row by row over real sockets, on every transport, by the ledger.
 
 A row says what the server does to one mutation; then what comes of creating an invoice and of paying with this
 transport alone, and how often the ledger says that it was carried out.
@@ -118,13 +118,13 @@ async def test_paying(bench: Bench, row: Row, transport: str) -> None:
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox, transports=transport))
     await client.warm_up()
-    minted = sandbox.foreign_invoice(50_000)
+    signed = sandbox.foreign_invoice(50_000)
     arm(sandbox, row, PAY)
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=2)))
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=2)))
     entries = sandbox.ledger_snapshot()["payments"]
     executed = entries[0]["times_executed"] if entries else 0
     assert (answer.result, executed) == row.paid
-    payment = await client.get_payment(minted.payment_hash)
+    payment = await client.get_payment(signed.payment_hash)
     assert payment is not None
     assert answer.details is not None
     assert payment.status is answer.details.status

@@ -17,7 +17,7 @@ from flash_driver.payments.persistence import Persistence
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.bank.invoices import NotPayableError
 from flash_driver.settings.account import ProcessSettings
-from flash_driver.settlements.backoff import Patience
+from flash_driver.settlements.backoff import Backoff
 from flash_driver.transports.websocket.handshake import Limits
 from tests.faults.host import Host
 from tests.faults.patience import while_it_moves
@@ -41,7 +41,7 @@ LEFT_OUT: Final = "left out: a forged settlement"
 """Under this name the lies are counted that a host who believes events is not told."""
 
 _GRACE_SECONDS: Final = 1
-_CALM: Final = Patience(
+_CALM: Final = Backoff(
     connect=10.0,
     ask=10.0,
     backoff=0.05,
@@ -163,7 +163,7 @@ class World:
         return self._hasten(client)
 
     def _hasten(
-        self, client: FlashLightningClient, limits: Limits | None = None, patience: Patience | None = None
+        self, client: FlashLightningClient, limits: Limits | None = None, patience: Backoff | None = None
     ) -> FlashLightningClient:
         if self._schedule.answers_get_lost:
             return hasten(client, limits=limits, patience=patience)
@@ -250,29 +250,29 @@ class World:
             self._sandbox.pay(payment_request, force=True)
 
     async def _pay(self, client: FlashLightningClient, pick: float) -> None:
-        minted = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
-        await self._host.pay(client, minted.payment_request, minted.payment_hash)
+        signed = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
+        await self._host.pay(client, signed.payment_request, signed.payment_hash)
 
     async def _pay_amountless(self, client: FlashLightningClient, pick: float) -> None:
-        minted = self._sandbox.foreign_invoice()
+        signed = self._sandbox.foreign_invoice()
         amount = LightMoney.from_msat(5_000 + int(pick * 1_000_000))
-        await self._host.pay(client, minted.payment_request, minted.payment_hash, amount=amount)
+        await self._host.pay(client, signed.payment_request, signed.payment_hash, amount=amount)
 
     async def _pay_with_fee_limit(self, client: FlashLightningClient, pick: float) -> None:
-        minted = self._sandbox.foreign_invoice(1_000_000)
+        signed = self._sandbox.foreign_invoice(1_000_000)
         limit = LightMoney.from_msat(int(pick * 20_000))
-        await self._host.pay(client, minted.payment_request, minted.payment_hash, max_fee_flat=limit)
+        await self._host.pay(client, signed.payment_request, signed.payment_hash, max_fee_flat=limit)
 
     async def _pay_twice(self, client: FlashLightningClient, pick: float) -> None:
-        minted = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
+        signed = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
         other = self._host.clients[-1]
         await asyncio.gather(
-            *(self._host.pay(each, minted.payment_request, minted.payment_hash) for each in (client, other, client))
+            *(self._host.pay(each, signed.payment_request, signed.payment_hash) for each in (client, other, client))
         )
 
     async def _pay_cancelled(self, client: FlashLightningClient, pick: float) -> None:
-        minted = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
-        await self._host.pay(client, minted.payment_request, minted.payment_hash, patience=pick * 0.05)
+        signed = self._sandbox.foreign_invoice(1_000 + int(pick * 1_000_000))
+        await self._host.pay(client, signed.payment_request, signed.payment_hash, patience=pick * 0.05)
 
     async def _look_up(self, client: FlashLightningClient, pick: float) -> None:
         if self._host.invoices:

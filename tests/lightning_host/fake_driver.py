@@ -32,7 +32,10 @@ from connection_strings import (
     PayResponse,
     PayResult,
 )
-from flash_driver.sandbox.bank.bolt11 import Mint, read_invoice  # real BOLT11 invoices; nothing of Flash is in them
+from flash_driver.sandbox.bank.signer import (  # real BOLT11 invoices; nothing of Flash is in them
+    InvoiceSigner,
+    read_invoice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +59,7 @@ class FakeNode:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.mint = Mint()
+        self.signer = InvoiceSigner()
         self.invoices: dict[str, LightningInvoice] = {}
         self.preimages: dict[str, str] = {}
         self.settled: list[str] = []
@@ -161,7 +164,7 @@ class FakeClient:
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
         self._check()
         self.node.created.append(params)
-        minted = self.node.mint.mint(
+        signed = self.node.signer.sign(
             msat=params.amount.msat if params.amount else None,
             description=params.description,
             now=datetime.now(UTC),
@@ -169,15 +172,15 @@ class FakeClient:
             description_hash=params.committed_hash,
         )
         invoice = LightningInvoice(
-            id=minted.payment_hash,
-            payment_hash=minted.payment_hash,
-            bolt11=minted.payment_request,
+            id=signed.payment_hash,
+            payment_hash=signed.payment_hash,
+            bolt11=signed.payment_request,
             status=LightningInvoiceStatus.UNPAID,
-            expires_at=minted.expires_at,
-            amount=None if minted.msat is None else LightMoney.from_msat(minted.msat),
+            expires_at=signed.expires_at,
+            amount=None if signed.msat is None else LightMoney.from_msat(signed.msat),
         )
         self.node.invoices[invoice.id] = invoice
-        self.node.preimages[invoice.id] = minted.preimage
+        self.node.preimages[invoice.id] = signed.preimage
         return invoice
 
     async def create_invoices(self, params: Sequence[CreateInvoiceParams]) -> list[LightningInvoice]:

@@ -48,7 +48,7 @@ async def test_security_headers_are_everywhere(hosts: HostBench, node: FakeNode,
 async def test_fault_of_the_host_shows_no_stack_trace(
     hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    """An error that nobody foresaw is 500 in the face's own shape, and says nothing of what happened."""
+    """An error that nobody foresaw is 500 in the group's own shape, and says nothing of what happened."""
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret detail")

@@ -30,11 +30,11 @@ SATS = LightMoney.from_sat(1000)
 async def test_from_string_to_paid(peer: StartPeer, bench: Bench, options: dict[str, str], carrier: str) -> None:
     """Whatever the server does with mutations on its socket, an invoice is made, looked up, and heard of when paid."""
     server = await peer(**options)
-    (minted,) = await server.hand_in(SATS.msat)
+    (signed,) = await server.hand_in(SATS.msat)
     client = await bench.client(server.connection_string)
     async with await client.listen() as listener:
         invoice = await client.create_invoice(SATS, "coffee", timedelta(minutes=15))
-        assert (invoice.bolt11, invoice.id) == (minted.payment_request, minted.payment_hash)
+        assert (invoice.bolt11, invoice.id) == (signed.payment_request, signed.payment_hash)
         assert (invoice.amount, invoice.status) == (SATS, LightningInvoiceStatus.UNPAID)
         assert await server.operations("lnUsdInvoiceCreate") == {carrier: 1}
         found = await client.get_invoice(invoice.id)
@@ -68,9 +68,9 @@ async def test_second_invoice_goes_straight_to_what_works(peer: StartPeer, bench
 async def test_invoice_over_the_full_graphql_client(peer: StartPeer, bench: Bench) -> None:
     """The last way works with a server of this kind as well."""
     server = await peer(mode="decline")
-    (minted,) = await server.hand_in(SATS.msat)
+    (signed,) = await server.hand_in(SATS.msat)
     client = await bench.client(server.connection_string, transports="graphql")
-    assert (await client.create_invoice(SATS, "coffee")).id == minted.payment_hash
+    assert (await client.create_invoice(SATS, "coffee")).id == signed.payment_hash
     assert await server.operations("lnUsdInvoiceCreate") == {"http": 1}
 
 

@@ -53,7 +53,7 @@ async def test_negotiates_the_subprotocol(peer: StartPeer) -> None:
 async def test_queries_and_mutations_are_executed(peer: StartPeer) -> None:
     """A server that executes answers queries and mutations sent as `subscribe` messages."""
     server = await peer(mode="execute")
-    (minted,) = await server.hand_in(1_000_000)
+    (signed,) = await server.hand_in(1_000_000)
     async with connected(server) as connection:
         answer = await connection.execute(ACCOUNT().payload, soon())
         assert isinstance(answer, Answer)
@@ -65,7 +65,7 @@ async def test_queries_and_mutations_are_executed(peer: StartPeer) -> None:
         {
             "lnUsdInvoiceCreate": {
                 "errors": [],
-                "invoice": {"paymentRequest": minted.payment_request, "paymentHash": minted.payment_hash},
+                "invoice": {"paymentRequest": signed.payment_request, "paymentHash": signed.payment_hash},
             }
         }
     )
@@ -132,18 +132,18 @@ async def test_bad_token_is_acknowledged(peer: StartPeer) -> None:
 async def test_declining_server(peer: StartPeer) -> None:
     """Today's server answers a query or mutation with exactly this, and serves subscriptions on."""
     server = await peer(mode="decline")
-    (minted,) = await server.hand_in(1_000_000)
+    (signed,) = await server.hand_in(1_000_000)
     async with connected(server) as connection:
         subscription = await connection.subscribe(MY_UPDATES().payload, soon())
         for operation in (PROBE(), INVOICE_CREATE_USD(input={"walletId": "w", "amount": 1})):
             evidence = await connection.execute(operation.payload, soon())
             assert evidence == ErrorFrame(DECLINED)
             assert operation.classify(evidence) == NotExecuted(DECLINED[0]["message"], Cause.DECLINED)
-        await server.pay(minted.payment_hash)
+        await server.pay(signed.payment_hash)
         assert read_price({"realtimePrice": (await subscription.receive()).data["myUpdates"]["update"]})  # type: ignore[index]  # an event of ours
         told = announced((await subscription.receive()).data or {})
         assert told is not None
-        assert (told.payment_hash, told.paid) == (minted.payment_hash, True)
+        assert (told.payment_hash, told.paid) == (signed.payment_hash, True)
 
 
 async def test_closing_server(peer: StartPeer) -> None:
@@ -162,16 +162,16 @@ async def test_closing_server(peer: StartPeer) -> None:
 async def test_probe_spares_the_subscription_of_a_closing_server(peer: StartPeer) -> None:
     """The transport finds out what the server does without losing what it listens to."""
     server = await peer(mode="close")
-    (minted,) = await server.hand_in(1_000_000)
+    (signed,) = await server.hand_in(1_000_000)
     transport = WebSocketTransport(server.endpoint())
     subscription = await transport.open_subscription(MY_UPDATES(), soon())
     await subscription.receive()
     assert await transport.probe(soon()) == Closed(4500)
-    await server.pay(minted.payment_hash)
+    await server.pay(signed.payment_hash)
     async with within():
         told = announced((await subscription.receive()).data or {})
         assert told is not None
-        assert (told.payment_hash, told.paid) == (minted.payment_hash, True)
+        assert (told.payment_hash, told.paid) == (signed.payment_hash, True)
     await transport.aclose()
 
 
@@ -201,14 +201,14 @@ async def test_server_pings_are_answered(peer: StartPeer) -> None:
 async def test_as_a_transport_of_gql(peer: StartPeer) -> None:
     """A gql Client executes, subscribes and leaves over it."""
     server = await peer(mode="execute")
-    (minted,) = await server.hand_in(1_000_000)
+    (signed,) = await server.hand_in(1_000_000)
     async with Client(transport=WebSocketTransport(server.endpoint())) as session:
         assert await session.execute(gql("{ globals { network } }")) == {"globals": {"network": "regtest"}}
         updates = session.subscribe(gql("subscription { myUpdates { update { ... on LnUpdate { paymentHash } } } }"))
         assert await anext(updates) == {"myUpdates": {"update": {}}}
-        await server.pay(minted.payment_hash)
+        await server.pay(signed.payment_hash)
         async with within():
-            assert await anext(updates) == {"myUpdates": {"update": {"paymentHash": minted.payment_hash}}}
+            assert await anext(updates) == {"myUpdates": {"update": {"paymentHash": signed.payment_hash}}}
         await updates.aclose()
         assert await session.execute(gql("{ __typename }")) == {"__typename": "Query"}
     assert (await server.seen())["subscribers"] == 0

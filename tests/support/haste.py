@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flash_driver.payments.persistence import Persistence
-from flash_driver.settlements.backoff import Patience, Spacing
+from flash_driver.settlements.backoff import Backoff, Spacing
 from flash_driver.settlements.schedule import Pace
 from flash_driver.transports.websocket.handshake import Limits
 
@@ -25,7 +25,7 @@ def hasten(
     client: FlashLightningClient,
     *,
     limits: Limits | None = None,
-    patience: Patience | None = None,
+    patience: Backoff | None = None,
     pace: Pace | None = None,
     persistence: Persistence | None = None,
 ) -> FlashLightningClient:
@@ -34,10 +34,10 @@ def hasten(
     if account.socket is not None:
         short = Limits(ping_interval=0.5, ping_timeout=2.0, suspicion_timeout=0.5, close_timeout=0.2)
         account.socket._limits = limits or short
-        for lane in account.socket._lanes:
-            lane._limits = limits or short
-    asking, hearing = account.watcher._asking, account.watcher._hearing
-    asking._patience = hearing._patience = account.watcher._patience = patience or Patience(
+        for managed in account.socket._managed:
+            managed._limits = limits or short
+    asking, hearing = account.watcher._polling, account.watcher._feed
+    asking._patience = hearing._patience = account.watcher._patience = patience or Backoff(
         connect=3.0,
         ask=3.0,
         backoff=0.05,

@@ -1,4 +1,4 @@
-"""Records for tests of journals, and waiting for a bell."""
+"""Records for tests of journals, and waiting for a wakeup."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def settle(journal: Journal, number: int, **facts: Any) -> InvoiceRecord |
 
 
 async def rung(journal: Journal) -> None:
-    """Wait until the journal's bell rings."""
-    with journal.bell.waiting() as ring:
+    """Wait until the journal's wakeup rings."""
+    with journal.wakeup.waiting() as ring:
         async with asyncio.timeout(20):
             await ring

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import pytest
 
-from flash_driver.sandbox.bank.bolt11 import Mint, MintedInvoice
+from flash_driver.sandbox.bank.signer import InvoiceSigner, SignedInvoice
 from flash_driver.transports.websocket.connection import Endpoint
 from tests.support.locks import alone
 from tests.support.sockets import within
@@ -40,22 +40,22 @@ class NodePeer:
         self.connection_string = f"type=flash;server={self.server};token={TOKEN};allowinsecure=true"
         self._control = f"http://127.0.0.1:{port}/control"
         self._session = session
-        self._mint = Mint()
+        self._signer = InvoiceSigner()
 
     def endpoint(self, authorization: str = f"Bearer {TOKEN}") -> Endpoint:
         """Return where to connect, and with which credential."""
         bearer = {"Authorization": authorization}
         return Endpoint(self.websocket, bearer, bearer)
 
-    async def hand_in(self, *msats: int) -> list[MintedInvoice]:
-        """Mint real BOLT11 invoices that the server's next creations answer with."""
-        minted = [
-            self._mint.mint(msat=msat, description="coffee", now=datetime.now(UTC), expiry=timedelta(seconds=60))
+    async def hand_in(self, *msats: int) -> list[SignedInvoice]:
+        """InvoiceSigner real BOLT11 invoices that the server's next creations answer with."""
+        signed = [
+            self._signer.sign(msat=msat, description="coffee", now=datetime.now(UTC), expiry=timedelta(seconds=60))
             for msat in msats
         ]
-        rows = [{"paymentRequest": each.payment_request, "paymentHash": each.payment_hash} for each in minted]
+        rows = [{"paymentRequest": each.payment_request, "paymentHash": each.payment_hash} for each in signed]
         await self._post("invoices", {"invoices": rows})
-        return minted
+        return signed
 
     async def pay(self, payment_hash: str) -> None:
         """Settle an invoice."""

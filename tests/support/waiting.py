@@ -1,4 +1,4 @@
-"""Waits until something is so, with a limit, instead of sleeping and hoping."""
+"""ConnectionTiming until something is so, with a limit, instead of sleeping and hoping."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.journal import PaymentRecord
     from flash_driver.journal.sql.store import SqlStore
-    from flash_driver.journal.wakeup import Bell
+    from flash_driver.journal.wakeup import Wakeup
     from flash_driver.settings.account import InvoiceBudget
 
 __all__ = ["SqlJournal", "insert_new"]
@@ -41,15 +41,15 @@ class SqlJournal:
         store: Runs what reads and what writes.
         account: The account's number in it.
         journal_id: What its cursors begin with.
-        bell: Rings when an invoice was settled, by whatever process.
+        wakeup: Rings when an invoice was settled, by whatever process.
 
     """
 
-    def __init__(self, store: SqlStore, account: int, journal_id: str, bell: Bell) -> None:
+    def __init__(self, store: SqlStore, account: int, journal_id: str, wakeup: Wakeup) -> None:
         self._store = store
         self._account = account
         self._id = journal_id
-        self._bell = bell
+        self._wakeup = wakeup
         self._payments = PaymentRows(account, self._lock)
 
     @property
@@ -58,9 +58,9 @@ class SqlJournal:
         return self._id
 
     @property
-    def bell(self) -> Bell:
+    def wakeup(self) -> Wakeup:
         """Rings when an invoice was settled."""
-        return self._bell
+        return self._wakeup
 
     # --- invoices ---------------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.sql.transactions import SqliteDatabase
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresEar", "Ringer", "SqliteEar", "make_ringer"]
+__all__ = ["PostgresNotifications", "SettlementNotifier", "SqliteNotifications", "make_notifier"]
 
 _LOOK_SECONDS: Final = 0.1
 """How often a SQLite file is looked at."""
@@ -42,7 +42,7 @@ _PAUSE_SECONDS: Final = 1.0
 _log: Final = get_logger(part="journal")
 
 
-class _Ear(Protocol):
+class _Notifications(Protocol):
     """Listens to one kind of database."""
 
     async def listen(self, ring: Callable[[int | None], None]) -> None:
@@ -50,7 +50,7 @@ class _Ear(Protocol):
         ...
 
 
-class Ringer:
+class SettlementNotifier:
     """Keeps an ear on the database while the store is open, from the first time that somebody waits.
 
     Args:
@@ -60,7 +60,7 @@ class Ringer:
 
     """
 
-    def __init__(self, journal: JournalUrl, ear: _Ear, ring: Callable[[int | None], None]) -> None:
+    def __init__(self, journal: JournalUrl, ear: _Notifications, ring: Callable[[int | None], None]) -> None:
         self._journal = journal
         self._ear = ear
         self._ring = ring
@@ -70,7 +70,7 @@ class Ringer:
     def start(self) -> None:
         """Begin to listen; does nothing when that is done already."""
         if self._task is None and not self._closed:
-            self._task = asyncio.create_task(self._listen(), name="flash-driver journal bell")
+            self._task = asyncio.create_task(self._listen(), name="flash-driver journal wakeup")
 
     async def aclose(self) -> None:
         """Stop listening."""
@@ -98,7 +98,7 @@ class Ringer:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-class SqliteEar:
+class SqliteNotifications:
     """Asks a SQLite file whether anybody has written to it, which is a look at memory shared by its users."""
 
     def __init__(self, path: Path) -> None:
@@ -117,7 +117,7 @@ class SqliteEar:
                 await asyncio.sleep(_LOOK_SECONDS)
 
 
-class PostgresEar:
+class PostgresNotifications:
     """Holds a connection that PostgreSQL tells of each settlement."""
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -145,9 +145,13 @@ class PostgresEar:
                 await connection.invalidate()
 
 
-def make_ringer(
+def make_notifier(
     journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, ring: Callable[[int | None], None]
-) -> Ringer:
+) -> SettlementNotifier:
     """Return what rings for a database; it begins when somebody waits."""
-    ear: _Ear = PostgresEar(database.engine) if isinstance(database, PostgresqlDatabase) else SqliteEar(database.path)
-    return Ringer(journal, ear, ring)
+    ear: _Notifications = (
+        PostgresNotifications(database.engine)
+        if isinstance(database, PostgresqlDatabase)
+        else SqliteNotifications(database.path)
+    )
+    return SettlementNotifier(journal, ear, ring)

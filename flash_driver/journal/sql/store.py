@@ -14,10 +14,10 @@ from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.sql.engine import PATIENCE_SECONDS, identity, prepare_file
 from flash_driver.journal.sql.journal import SqlJournal, insert_new
 from flash_driver.journal.sql.migrations import NEWEST, migrate
-from flash_driver.journal.sql.notify import make_ringer
+from flash_driver.journal.sql.notify import make_notifier
 from flash_driver.journal.sql.schema import accounts, logins
 from flash_driver.journal.sql.transactions import open_database
-from flash_driver.journal.wakeup import Bell
+from flash_driver.journal.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -57,8 +57,8 @@ class SqlStore:
         self._file: tuple[int, int] | None = None
         self._working: set[asyncio.Task[Any]] = set()
         self._closed = False
-        self._bells: dict[int, Bell] = {}
-        self._ringer = make_ringer(journal, self._database, self.ring)
+        self._wakeups: dict[int, Wakeup] = {}
+        self._notifier = make_notifier(journal, self._database, self.ring)
 
     @property
     def dialect(self) -> str:
@@ -78,8 +78,8 @@ class SqlStore:
             row = await self.write(lambda connection: _remember(connection, fingerprint, scope))
         if row is None:
             return None
-        bell = self._bells.setdefault(row.id, Bell(self._ringer.start))
-        return SqlJournal(self, row.id, row.journal_id, bell)
+        wakeup = self._wakeups.setdefault(row.id, Wakeup(self._notifier.start))
+        return SqlJournal(self, row.id, row.journal_id, wakeup)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that only reads.
@@ -104,9 +104,9 @@ class SqlStore:
 
     def ring(self, account: int | None = None) -> None:
         """Wake who waits for settlements of an account, or of any."""
-        for number, bell in list(self._bells.items()):
+        for number, wakeup in list(self._wakeups.items()):
             if account in (None, number):
-                bell.ring()
+                wakeup.ring()
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, begin nothing more, then close every connection."""
@@ -114,7 +114,7 @@ class SqlStore:
 
     async def _close(self) -> None:
         self._closed = True
-        await self._ringer.aclose()
+        await self._notifier.aclose()
         if self._working:
             _, late = await asyncio.wait(self._working, timeout=self._patience)
             for task in late:

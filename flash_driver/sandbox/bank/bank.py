@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from flash_driver.sandbox.bank.bolt11 import Mint
 from flash_driver.sandbox.bank.broker import Broker
 from flash_driver.sandbox.bank.custodian import Clock, Custodian, PriceQuote
 from flash_driver.sandbox.bank.ledger import Account, Ledger, Wallet
 from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiter
+from flash_driver.sandbox.bank.signer import InvoiceSigner
 from flash_driver.sandbox.faults import Faults
 from flash_driver.sandbox.serving.tasks import Tasks
 from flash_driver.sandbox.serving.traffic import Traffic
@@ -38,8 +38,8 @@ class Bank:
     limiter: RateLimiter
     owner: Account
     stranger: Account
-    mint: Mint = field(default_factory=Mint)
-    network: Mint = field(default_factory=Mint)
+    signer: InvoiceSigner = field(default_factory=InvoiceSigner)
+    network: InvoiceSigner = field(default_factory=InvoiceSigner)
     broker: Broker = field(default_factory=Broker)
     faults: Faults = field(default_factory=Faults)
     traffic: Traffic = field(default_factory=Traffic)

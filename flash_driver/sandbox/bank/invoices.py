@@ -8,9 +8,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.sandbox.bank.bolt11 import MAX_MSAT, MintedInvoice, NotAnInvoiceError, read_invoice
 from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
 from flash_driver.sandbox.bank.ledger import Account, AlreadySettled, Invoice, InvoiceStatus, Wallet
+from flash_driver.sandbox.bank.signer import MAX_MSAT, NotAnInvoiceError, SignedInvoice, read_invoice
 from flash_driver.sandbox.schema.errors import DecodeError, Refused, custodian_error
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Invoices:
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
 
-    def create(self, order: InvoiceOrder, *, limited_account: Account | None) -> MintedInvoice:
+    def create(self, order: InvoiceOrder, *, limited_account: Account | None) -> SignedInvoice:
         """Issue an invoice, and give back what its client gets to see.
 
         Args:
@@ -79,15 +79,15 @@ class Invoices:
         if len(memo) > MAX_MEMO:
             raise custodian_error()
         msat, credit = self._terms(wallet, order.amount)
-        minted = bank.mint.mint(
+        signed = bank.signer.sign(
             msat=msat,
             description=memo,
             description_hash=order.description_hash if bank.options.description_hash == "honour" else None,
             now=bank.clock(),
             expiry=self._expiry(order.minutes),
         )
-        bank.ledger.add_invoice(wallet, minted, credit, memo)
-        return self._as_handed_out(minted, memo)
+        bank.ledger.add_invoice(wallet, signed, credit, memo)
+        return self._as_handed_out(signed, memo)
 
     def find(self, payment_request: str) -> Invoice | None:
         """Look an invoice up by its BOLT11; None if it is somebody else's."""
@@ -125,7 +125,7 @@ class Invoices:
             raise NotPayableError("the invoice is paid already") from None
         if bank.faults.take("drop_settlement"):
             return
-        payment_hash = invoice.minted.payment_hash
+        payment_hash = invoice.signed.payment_hash
         bank.broker.publish(account_topic(wallet.account_id), Settled(payment_hash, wallet.id))
         bank.broker.publish(invoice_topic(payment_hash), "PAID")
 
@@ -146,20 +146,20 @@ class Invoices:
         longest = timedelta(seconds=self._bank.options.invoice_expiry_seconds)
         return min(timedelta(minutes=minutes or 1), longest)
 
-    def _as_handed_out(self, minted: MintedInvoice, memo: str) -> MintedInvoice:
+    def _as_handed_out(self, signed: SignedInvoice, memo: str) -> SignedInvoice:
         """Swap the invoice for a wrong one if a fault says so; the ledger keeps the right one."""
         fault = self._bank.faults.take("wrong_invoice")
         what = fault and fault.details["what"]
         if what is None:
-            return minted
+            return signed
         if what == "payment_hash":
-            return replace(minted, payment_hash=secrets.token_hex(32))
-        return self._bank.mint.mint(
-            msat=(minted.msat or 500_000) * 2 if what == "amount" else minted.msat,
+            return replace(signed, payment_hash=secrets.token_hex(32))
+        return self._bank.signer.sign(
+            msat=(signed.msat or 500_000) * 2 if what == "amount" else signed.msat,
             description=memo,
             description_hash=secrets.token_hex(32) if what == "description_hash" else None,
-            now=minted.created_at,
-            expiry=minted.expires_at - minted.created_at,
+            now=signed.created_at,
+            expiry=signed.expires_at - signed.created_at,
             network="bc" if what == "network" else "bcrt",
-            preimage=minted.preimage,
+            preimage=signed.preimage,
         )

@@ -14,7 +14,7 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from flash_driver.sandbox.bank.bolt11 import MintedInvoice
+    from flash_driver.sandbox.bank.signer import SignedInvoice
     from flash_driver.sandbox.options import Currency
 
 __all__ = [
@@ -73,7 +73,7 @@ class Account:
 class Invoice:
     """An invoice that the sandbox issued for one of its wallets."""
 
-    minted: MintedInvoice
+    signed: SignedInvoice
     wallet_id: str
     credit: Decimal | None
     memo: str
@@ -84,22 +84,22 @@ class Invoice:
         """PAID for ever once it was paid, else PENDING until it expires."""
         if self.settled_at is not None:
             return "PAID"
-        return "EXPIRED" if self.minted.expires_at <= now else "PENDING"
+        return "EXPIRED" if self.signed.expires_at <= now else "PENDING"
 
     def snapshot(self, now: datetime) -> dict[str, Any]:
         """Say what is known of it, for judges."""
         return {
-            "payment_hash": self.minted.payment_hash,
-            "payment_request": self.minted.payment_request,
-            "preimage": self.minted.preimage,
+            "payment_hash": self.signed.payment_hash,
+            "payment_request": self.signed.payment_request,
+            "preimage": self.signed.preimage,
             "wallet_id": self.wallet_id,
-            "msat": self.minted.msat,
+            "msat": self.signed.msat,
             "cents": None if self.credit is None else str(self.credit),
             "msat_received": self.msat_received,
             "status": self.status(now),
             "memo": self.memo,
-            "created_at": self.minted.created_at.isoformat(),
-            "expires_at": self.minted.expires_at.isoformat(),
+            "created_at": self.signed.created_at.isoformat(),
+            "expires_at": self.signed.expires_at.isoformat(),
             "settled_at": self.settled_at and self.settled_at.isoformat(),
         }
 
@@ -188,16 +188,16 @@ class Ledger:
         for entries in (self.invoices, self.payments, self.transactions):
             entries.clear()
 
-    def add_invoice(self, wallet: Wallet, minted: MintedInvoice, credit: Decimal | None, memo: str) -> Invoice:
+    def add_invoice(self, wallet: Wallet, signed: SignedInvoice, credit: Decimal | None, memo: str) -> Invoice:
         """Enter an invoice; `credit` is what its payment brings, or None where the payer chooses."""
-        invoice = Invoice(minted, wallet.id, credit, memo)
-        self.invoices[minted.payment_hash] = invoice
+        invoice = Invoice(signed, wallet.id, credit, memo)
+        self.invoices[signed.payment_hash] = invoice
         return invoice
 
     def settle(self, invoice: Invoice, *, msat: int, credit: Decimal, now: datetime) -> None:
         """Enter that an invoice was paid."""
         if invoice.settled_at is not None:
-            raise AlreadySettled(invoice.minted.payment_hash)
+            raise AlreadySettled(invoice.signed.payment_hash)
         invoice.settled_at, invoice.msat_received, invoice.credit = now, msat, credit
         wallet = self.wallets[invoice.wallet_id]
         wallet.balance += credit

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from flash_driver.sandbox.bank.bolt11 import NotAnInvoiceError, ReadInvoice, read_invoice
 from flash_driver.sandbox.bank.ledger import IN_CIRCULATION, Payment, Wallet
+from flash_driver.sandbox.bank.signer import NotAnInvoiceError, ReadInvoice, read_invoice
 from flash_driver.sandbox.schema.errors import (
     DecodeError,
     InsufficientBalance,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.faults import Fault
 
-__all__ = ["FeeEstimate", "SendOrder", "SendStatus", "Sends"]
+__all__ = ["FeeEstimate", "Payments", "SendOrder", "SendStatus"]
 
 SendStatus: TypeAlias = Literal["SUCCESS", "FAILURE", "PENDING"]
 
@@ -67,7 +67,7 @@ class _Stored:
     status: SendStatus
 
 
-class Sends:
+class Payments:
     """The payments of one sandbox."""
 
     def __init__(self, bank: Bank, invoices: Invoices) -> None:

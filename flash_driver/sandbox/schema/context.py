@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bank.bank import Bank
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.ledger import Account, Wallet
-    from flash_driver.sandbox.bank.payments import Sends
+    from flash_driver.sandbox.bank.payments import Payments
     from flash_driver.sandbox.serving.traffic import Transport
 
 __all__ = ["Context", "Info", "thrown"]
@@ -38,7 +38,7 @@ class Context:
 
     bank: Bank
     invoices: Invoices
-    sends: Sends
+    sends: Payments
     transport: Transport
     account: Account | None = None
     capable: bool = False

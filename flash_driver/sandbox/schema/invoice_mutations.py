@@ -41,8 +41,8 @@ def _no_amountless_invoice(refusal: Refused) -> LnNoAmountInvoicePayload:
 
 def _issue(info: Info, order: InvoiceOrder, account: Account) -> LnInvoicePayload:
     """Create an invoice on an account's rate limit."""
-    minted = info.context.invoices.create(order, limited_account=account)
-    return LnInvoicePayload(errors=[], invoice=LnInvoice.of(minted))
+    signed = info.context.invoices.create(order, limited_account=account)
+    return LnInvoicePayload(errors=[], invoice=LnInvoice.of(signed))
 
 
 @strawberry.type
@@ -77,8 +77,8 @@ class ReceivingMutations:
         """Create an invoice whose payer chooses the amount; neither limited nor routed."""
         context = info.context
         order = InvoiceOrder(context.own_wallet(input.wallet_id), None, input.memo, minutes=input.expires_in)
-        minted = context.invoices.create(order, limited_account=None)
-        return LnNoAmountInvoicePayload(errors=[], invoice=LnNoAmountInvoice.of(minted))
+        signed = context.invoices.create(order, limited_account=None)
+        return LnNoAmountInvoicePayload(errors=[], invoice=LnNoAmountInvoice.of(signed))
 
     @strawberry.mutation
     @telling(_no_amountless_invoice)

@@ -114,7 +114,7 @@ async def _invoice_status(info: Info, payment_request: str) -> AsyncGenerator[Ln
             yield LnInvoicePaymentStatusPayload(errors=[GraphQLApplicationError.of(refusal)])
             await silence.get()
         return
-    topic = invoice_topic(payment_request if invoice is None else invoice.minted.payment_hash)
+    topic = invoice_topic(payment_request if invoice is None else invoice.signed.payment_hash)
     with bank.broker.subscribe(topic) as events:
         bank.broker.publish(topic, status)
         if invoice is not None and status == "PENDING":
@@ -125,8 +125,8 @@ async def _invoice_status(info: Info, payment_request: str) -> AsyncGenerator[Ln
 
 async def _announce_expiry(bank: Bank, invoice: Invoice) -> None:
     """Publish EXPIRED a second after the invoice's end, to everyone, even if it was paid."""
-    await asyncio.sleep((invoice.minted.expires_at - bank.clock()).total_seconds() + 1)
-    bank.broker.publish(invoice_topic(invoice.minted.payment_hash), "EXPIRED")
+    await asyncio.sleep((invoice.signed.expires_at - bank.clock()).total_seconds() + 1)
+    bank.broker.publish(invoice_topic(invoice.signed.payment_hash), "EXPIRED")
 
 
 async def _prices(info: Info, input: RealtimePriceInput) -> AsyncGenerator[RealtimePricePayload, None]:

@@ -230,9 +230,9 @@ class TransactionDetails:
             created_at=happened,
             updated_at=happened,
             fee=float(_dollars(movement, movement.fee)),
-            invoice=invoice.minted.payment_request if invoice else None,
-            payment_hash=invoice.minted.payment_hash if invoice else None,
-            payment_preimage=invoice.minted.preimage if invoice else None,
+            invoice=invoice.signed.payment_request if invoice else None,
+            payment_hash=invoice.signed.payment_hash if invoice else None,
+            payment_preimage=invoice.signed.preimage if invoice else None,
             memo=invoice.memo if invoice else None,
         )
 

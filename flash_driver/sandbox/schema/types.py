@@ -6,8 +6,8 @@ from typing import Annotated
 
 import strawberry
 
-from flash_driver.sandbox.bank.bolt11 import MintedInvoice
 from flash_driver.sandbox.bank.custodian import PriceQuote
+from flash_driver.sandbox.bank.signer import SignedInvoice
 from flash_driver.sandbox.schema.errors import Refused
 from flash_driver.sandbox.schema.scalars import (
     DisplayCurrency,
@@ -222,12 +222,12 @@ class LnInvoice:
     satoshis: SatAmount | None = None
 
     @classmethod
-    def of(cls, minted: MintedInvoice) -> "LnInvoice":
+    def of(cls, signed: SignedInvoice) -> "LnInvoice":
         """Tell what its client may know."""
         return cls(
-            payment_request=LnPaymentRequest(minted.payment_request),
-            payment_hash=PaymentHash(minted.payment_hash),
-            payment_secret=LnPaymentSecret(minted.payment_secret),
+            payment_request=LnPaymentRequest(signed.payment_request),
+            payment_hash=PaymentHash(signed.payment_hash),
+            payment_secret=LnPaymentSecret(signed.payment_secret),
         )
 
 
@@ -240,12 +240,12 @@ class LnNoAmountInvoice:
     payment_secret: LnPaymentSecret
 
     @classmethod
-    def of(cls, minted: MintedInvoice) -> "LnNoAmountInvoice":
+    def of(cls, signed: SignedInvoice) -> "LnNoAmountInvoice":
         """Tell what its client may know."""
         return cls(
-            payment_request=LnPaymentRequest(minted.payment_request),
-            payment_hash=PaymentHash(minted.payment_hash),
-            payment_secret=LnPaymentSecret(minted.payment_secret),
+            payment_request=LnPaymentRequest(signed.payment_request),
+            payment_hash=PaymentHash(signed.payment_hash),
+            payment_secret=LnPaymentSecret(signed.payment_secret),
         )
 
 

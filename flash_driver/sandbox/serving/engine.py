@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bank.bank import Bank
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.ledger import Account
-    from flash_driver.sandbox.bank.payments import Sends
+    from flash_driver.sandbox.bank.payments import Payments
     from flash_driver.sandbox.faults import Fault, Moment
     from flash_driver.sandbox.schema.schema import FlashSchema
     from flash_driver.sandbox.serving.credentials import Credentials
@@ -109,7 +109,7 @@ class Engine:
 
     bank: Bank
     invoices: Invoices
-    sends: Sends
+    sends: Payments
     credentials: Credentials
     schema: FlashSchema
     sockets: set[Connection] = field(default_factory=set)

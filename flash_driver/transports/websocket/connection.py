@@ -32,7 +32,7 @@ from flash_driver.transports.websocket.protocol import (
     Ping,
     ProtocolViolation,
 )
-from flash_driver.transports.websocket.slots import Turnstile
+from flash_driver.transports.websocket.slots import Slots
 from flash_driver.transports.websocket.socket import Socket
 from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription, SubscriptionEnded
 from flash_driver.transports.websocket.timeouts import Expiry
@@ -110,7 +110,7 @@ class Connection:
         self._calls: dict[str, _Call] = {}
         self._late: dict[str, _Call] = {}
         self._subscriptions: dict[str, Subscription] = {}
-        self._turnstile = Turnstile(limits.max_in_flight)
+        self._slots = Slots(limits.max_in_flight)
         self._expiry = Expiry()
         self._ended = False
 
@@ -199,7 +199,7 @@ class Connection:
             late: Called with the answer if it comes after the caller stopped waiting.
 
         """
-        if not self._turnstile.enter_at_once() and not await self._turnstile.enter(deadline):
+        if not self._slots.enter_at_once() and not await self._slots.enter(deadline):
             return NotWritten("too many operations in flight" if self.usable else "the socket closed meanwhile")
         try:
             if self._socket.jammed and not await self._unjammed(deadline):
@@ -215,7 +215,7 @@ class Connection:
             self._socket.send(message, hold=crowded)
             return await self._await_answer(operation_id, call, deadline)
         finally:
-            self._turnstile.leave()
+            self._slots.leave()
 
     async def _await_answer(self, operation_id: str, call: _Call, deadline: Deadline) -> Evidence:
         moment = self._expiry.set(call, deadline)

@@ -15,7 +15,7 @@ from flash_driver.transports.websocket.connection import Connection, ConnectionF
 if TYPE_CHECKING:
     from flash_driver.transports.websocket.handshake import Endpoint, Limits
 
-__all__ = ["Lane", "Waits"]
+__all__ = ["ConnectionTiming", "ManagedConnection"]
 
 _TRY_AGAIN_SECONDS: Final = 30.0
 """How long after a failure a connection that others can do without is tried again."""
@@ -24,8 +24,8 @@ _log: Final = get_logger(transport="websocket")
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
-    """How long a lane waits, in seconds.
+class ConnectionTiming:
+    """How long a managed waits, in seconds.
 
     Attributes:
         connect: For handshake and acknowledgement together.
@@ -37,7 +37,7 @@ class Waits:
     idle: float = 300.0
 
 
-class Lane:
+class ManagedConnection:
     """Keeps one connection.
 
     Args:
@@ -47,7 +47,7 @@ class Lane:
 
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, waits: Waits) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits, waits: ConnectionTiming) -> None:
         self._endpoint = endpoint
         self._limits = limits
         self._waits = waits

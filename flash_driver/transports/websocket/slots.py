@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
 
-__all__ = ["Turnstile"]
+__all__ = ["Slots"]
 
 
-class Turnstile:
+class Slots:
     """A semaphore whose usual case, a free place and nobody waiting, awaits nothing.
 
     Args:

@@ -25,7 +25,7 @@ from flash_driver.transports.websocket.connection import (
     Limits,
     SubscriptionEnded,
 )
-from flash_driver.transports.websocket.managed_connection import Lane, Waits
+from flash_driver.transports.websocket.managed_connection import ConnectionTiming, ManagedConnection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -68,10 +68,10 @@ class WebSocketTransport(AsyncTransport):
     ) -> None:
         self._endpoint = endpoint
         self._limits = limits or Limits()
-        self._waits = Waits(connect_timeout, idle_timeout)
+        self._waits = ConnectionTiming(connect_timeout, idle_timeout)
         self._execute_timeout = execute_timeout
         # Subscriptions live on the first one.
-        self._lanes = [Lane(endpoint, self._limits, self._waits)]
+        self._managed = [ManagedConnection(endpoint, self._limits, self._waits)]
         self.widen(size)
 
     # --- what the driver uses ---------------------------------------------------------------------------------------
@@ -79,22 +79,22 @@ class WebSocketTransport(AsyncTransport):
     @property
     def connected(self) -> bool:
         """Whether an operation could be written at once."""
-        return self._lanes[0].connected
+        return self._managed[0].connected
 
     @property
     def subscribed(self) -> bool:
         """Whether subscriptions live on the present connection."""
-        return self._lanes[0].subscribed
+        return self._managed[0].subscribed
 
     @property
     def times_connected(self) -> int:
         """How often the first socket was opened."""
-        return self._lanes[0].times_connected
+        return self._managed[0].times_connected
 
     def widen(self, size: int) -> None:
         """Permit so many sockets, if there may be fewer now."""
-        while len(self._lanes) < size:
-            self._lanes.append(Lane(self._endpoint, self._limits, self._waits))
+        while len(self._managed) < size:
+            self._managed.append(ManagedConnection(self._endpoint, self._limits, self._waits))
 
     async def perform(
         self, operation: Operation, deadline: Deadline, late: Callable[[Evidence], None] | None = None
@@ -107,9 +107,9 @@ class WebSocketTransport(AsyncTransport):
             late: Called with an answer that comes after that.
 
         """
-        lane = self._lanes[0] if len(self._lanes) == 1 else self._roomiest()
+        managed = self._managed[0] if len(self._managed) == 1 else self._roomiest()
         try:
-            connection = lane.ready() or await lane.connection(deadline)
+            connection = managed.ready() or await managed.connection(deadline)
         except ConnectionFailed as failure:
             return failure.evidence
         return await connection.execute(operation.written, deadline, late)
@@ -140,7 +140,7 @@ class WebSocketTransport(AsyncTransport):
             ConnectionFailed: It did not come about by the deadline.
 
         """
-        return await self._lanes[0].connection(deadline)
+        return await self._managed[0].connection(deadline)
 
     async def open_subscription(self, operation: Operation, deadline: Deadline) -> Subscription:
         """Start a subscription on the shared connection.
@@ -155,18 +155,18 @@ class WebSocketTransport(AsyncTransport):
     async def aclose(self) -> None:
         """Close every socket and end every task; the next use connects again."""
         async with contextlib.AsyncExitStack() as each:
-            for lane in self._lanes:
-                each.push_async_callback(lane.aclose)
+            for managed in self._managed:
+                each.push_async_callback(managed.aclose)
 
-    def _roomiest(self) -> Lane:
-        """Return the first lane with room; when all that are open are crowded, open a further one for those to come."""
-        open_now = [lane for lane in self._lanes if lane.connected]
-        for lane in open_now:
-            if lane.in_flight < _CROWDED:
-                return lane
-        if open_now and len(open_now) < len(self._lanes):
-            next(lane for lane in self._lanes if not lane.connected).open_ahead()
-        return min(open_now, key=lambda lane: lane.in_flight, default=self._lanes[0])
+    def _roomiest(self) -> ManagedConnection:
+        """Return the first connection with room; when all open ones are crowded, open another for what comes next."""
+        open_now = [managed for managed in self._managed if managed.connected]
+        for managed in open_now:
+            if managed.in_flight < _CROWDED:
+                return managed
+        if open_now and len(open_now) < len(self._managed):
+            next(managed for managed in self._managed if not managed.connected).open_ahead()
+        return min(open_now, key=lambda managed: managed.in_flight, default=self._managed[0])
 
     # --- what gql uses ----------------------------------------------------------------------------------------------
 

@@ -249,7 +249,7 @@ async def test_closing_goes_on_when_a_part_of_it_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(account.payments, "aclose", fail)
-        patch.setattr(account.journal.bell, "ring", broken)
+        patch.setattr(account.journal.wakeup, "ring", broken)
         with pytest.raises(OSError, match="it does not"):
             await client.aclose()
     assert not account.watcher.running

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from connection_strings import LightMoney
 from connection_strings.errors import InvalidReply, InvalidRequest
 from flash_driver.bolt11.payment_request import PaymentRequest, decode, decode_reply
-from flash_driver.sandbox.bank.bolt11 import Mint
+from flash_driver.sandbox.bank.signer import InvoiceSigner
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[3] / "vectors" / "bolt11.json").read_text()
@@ -52,16 +52,16 @@ def named(rows: list[dict[str, Any]]) -> Any:
     return [pytest.param(row, id=row["name"]) for row in rows]
 
 
-def minted(msat: int | None = 1_000_000, network: str = "bcrt") -> PaymentRequest:
-    """Decode a fresh invoice of the sandbox's mint."""
-    mint = Mint().mint(
+def signed(msat: int | None = 1_000_000, network: str = "bcrt") -> PaymentRequest:
+    """Decode a fresh invoice of the sandbox's signer."""
+    signer = InvoiceSigner().sign(
         msat=msat,
         description="coffee",
         now=NOW,
         expiry=timedelta(seconds=60),
         network="bc" if network == "bc" else "bcrt",
     )
-    return decode_reply(mint.payment_request)
+    return decode_reply(signer.payment_request)
 
 
 @pytest.mark.parametrize("row", named(VECTORS["valid"] + VECTORS["left_to_the_payer"]))
@@ -196,7 +196,7 @@ def test_no_single_change_goes_unnoticed(place: int, char: str) -> None:
 
 def test_a_right_invoice_passes() -> None:
     """An invoice for the network, hash and kind asked for passes, also when nothing is known of the network."""
-    request = minted()
+    request = signed()
     for network in ("regtest", None, "a network of the future"):
         request.check(network=network, payment_hash=request.payment_hash, amountless=False, now=NOW)
 
@@ -212,7 +212,7 @@ def test_a_right_invoice_passes() -> None:
 )
 def test_a_wrong_invoice_is_not_believed(changes: dict[str, Any], words: str) -> None:
     """Each difference from what was asked for is named."""
-    request = minted()
+    request = signed()
     asked = {"network": "regtest", "payment_hash": request.payment_hash, "amountless": False, "now": NOW, **changes}
     with pytest.raises(InvalidReply, match=words):
         request.check(**asked)
@@ -220,6 +220,6 @@ def test_a_wrong_invoice_is_not_believed(changes: dict[str, Any], words: str) ->
 
 def test_a_missing_amount_is_not_believed() -> None:
     """Zero cents make an amountless invoice at Flash (flash-api.md 3.4): not what was asked for."""
-    request = minted(msat=None)
+    request = signed(msat=None)
     with pytest.raises(InvalidReply, match="without the amount"):
         request.check(network=None, payment_hash=request.payment_hash, amountless=False, now=NOW)

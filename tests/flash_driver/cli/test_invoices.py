@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def payable(sandbox: Sandbox, known: int = 0) -> str:
     """Wait until a command has made another invoice, and return its BOLT11."""
     async with asyncio.timeout(20):
-        while len(sandbox.ledger_snapshot()["invoices"]) <= known:  # noqa: ASYNC110 - the ledger rings no bell
+        while len(sandbox.ledger_snapshot()["invoices"]) <= known:  # noqa: ASYNC110 - the ledger rings no wakeup
             await asyncio.sleep(0.01)
     return str(sandbox.ledger_snapshot()["invoices"][-1]["payment_request"])
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def foreign(sandbox: Sandbox, msat: int | None = 50_000) -> str:
-    """Mint an invoice of another node."""
+    """InvoiceSigner an invoice of another node."""
     return sandbox.foreign_invoice(msat, description="a \x1b[31mbook").payment_request
 
 

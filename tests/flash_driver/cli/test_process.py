@@ -97,7 +97,7 @@ async def test_interrupted_watch_ends_quietly(sandbox: StartSandbox) -> None:
     server = await sandbox()
     async with running("invoice", "watch") as process:
         async with asyncio.timeout(20):
-            while not server.ledger_snapshot()["executed"].get("myUpdates"):  # noqa: ASYNC110 - the ledger rings no bell
+            while not server.ledger_snapshot()["executed"].get("myUpdates"):  # noqa: ASYNC110 - the ledger rings no wakeup
                 await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()

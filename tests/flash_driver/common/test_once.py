@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from flash_driver.common.log import get_logger
-from flash_driver.common.once import TellOnce
+from flash_driver.common.once import LogOnce
 from tests.support.logs import recorded
 
 
 def test_each_thing_is_told_once() -> None:
     """The same event with other words is another thing; the same words again are not told."""
-    tell_once = TellOnce(get_logger(part="test"))
+    tell_once = LogOnce(get_logger(part="test"))
     with recorded() as story:
         for _ in range(3):
             tell_once("odd", what="a")
@@ -24,7 +24,7 @@ def test_each_thing_is_told_once() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """A flood of different things takes no more memory than so many, and is told all the same."""
-    tell_once = TellOnce(get_logger(), at_most=3)
+    tell_once = LogOnce(get_logger(), at_most=3)
     with recorded() as story:
         for number in range(10):
             tell_once("odd", what=str(number))

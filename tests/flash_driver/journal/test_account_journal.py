@@ -95,14 +95,14 @@ async def test_a_token_that_turns_out_to_be_anothers() -> None:
 
 
 async def test_whoever_waits_finds_out_that_the_account_is_another() -> None:
-    """The old journal's bell rings, and where the new one stood is kept, so that nothing settled later is missed."""
+    """The old journal's wakeup rings, and where the new one stood is kept, so that nothing settled later is missed."""
     store, server = MemoryStore(), Server("another account")
     other = opening(store, server, "their token")
     await other.add_invoice(an_invoice(1))
     await settle(other, 1)
     journal = opening(store, Server())
     await journal.last_settle_index()
-    with journal.bell.waiting() as rung, recorded() as story:
+    with journal.wakeup.waiting() as rung, recorded() as story:
         journal.belongs_to("another account")
         await journal.list_invoices()
         async with asyncio.timeout(5):
@@ -112,16 +112,16 @@ async def test_whoever_waits_finds_out_that_the_account_is_another() -> None:
 
 
 async def test_an_open_journal_stays_at_hand_when_the_account_is_told() -> None:
-    """A listener that waits needs id and bell at any moment: the old ones are there until the new journal is open."""
+    """A listener that waits needs id and wakeup at any moment: the old ones are there until the new journal is open."""
     store, server = MemoryStore(), Server()
     await opening(store, server).add_invoice(an_invoice(1))
     journal = opening(store, server)
     await journal.list_invoices()
-    before = journal.id, journal.bell
+    before = journal.id, journal.wakeup
     journal.belongs_to("account")
-    assert (journal.id, journal.bell) == before
+    assert (journal.id, journal.wakeup) == before
     journal.belongs_to("another account")
-    assert (journal.id, journal.bell) == before
+    assert (journal.id, journal.wakeup) == before
     assert await journal.list_invoices() == []
     assert journal.id != before[0]
 
@@ -193,7 +193,7 @@ async def test_hands_everything_on() -> None:
     await journal.add_invoice(an_invoice(1))
     await journal.add_invoice(an_invoice(2))
     await journal.add_orphan(an_invoice(3))
-    with journal.bell.waiting() as ring:
+    with journal.wakeup.waiting() as ring:
         paid = await settle(journal, 1, preimage="ab")
         async with asyncio.timeout(20):
             await ring

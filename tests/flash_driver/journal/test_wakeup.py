@@ -1,4 +1,4 @@
-"""The bell."""
+"""The wakeup."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import threading
 
 import pytest
 
-from flash_driver.journal.wakeup import Bell
+from flash_driver.journal.wakeup import Wakeup
 
 
 async def test_wakes_everybody_at_once() -> None:
     """One ring wakes all who wait, and nobody who starts waiting afterwards."""
-    bell = Bell()
-    with bell.waiting() as first, bell.waiting() as second:
-        bell.ring()
-        bell.ring()
+    wakeup = Wakeup()
+    with wakeup.waiting() as first, wakeup.waiting() as second:
+        wakeup.ring()
+        wakeup.ring()
         async with asyncio.timeout(20):
             await asyncio.gather(first, second)
-    with bell.waiting() as third:
+    with wakeup.waiting() as third:
         await asyncio.sleep(0)
         assert not third.done()
     assert third.cancelled()
@@ -26,9 +26,9 @@ async def test_wakes_everybody_at_once() -> None:
 
 async def test_rings_across_threads() -> None:
     """A ring from another thread wakes who waits on this loop."""
-    bell = Bell()
-    with bell.waiting() as ring:
-        thread = threading.Thread(target=bell.ring)
+    wakeup = Wakeup()
+    with wakeup.waiting() as ring:
+        thread = threading.Thread(target=wakeup.ring)
         thread.start()
         async with asyncio.timeout(20):
             await ring
@@ -37,21 +37,21 @@ async def test_rings_across_threads() -> None:
 
 def test_a_closed_loop_harms_nobody() -> None:
     """A waiter whose loop is closed is passed over."""
-    bell = Bell()
+    wakeup = Wakeup()
 
     async def wait() -> None:
-        bell.waiting().__enter__()
+        wakeup.waiting().__enter__()
 
     asyncio.run(wait())
-    bell.ring()
+    wakeup.ring()
 
 
 async def test_tells_when_somebody_begins_to_wait() -> None:
-    """Whatever rings the bell can begin its work at the first waiter."""
+    """Whatever rings the wakeup can begin its work at the first waiter."""
     begun: list[None] = []
-    bell = Bell(lambda: begun.append(None))
+    wakeup = Wakeup(lambda: begun.append(None))
     assert begun == []
-    with bell.waiting():
+    with wakeup.waiting():
         assert begun == [None]
 
 
@@ -61,7 +61,7 @@ async def test_nobody_is_left_waiting_after_a_failed_start() -> None:
     def fail() -> None:
         raise RuntimeError("no")
 
-    bell = Bell(fail)
-    with pytest.raises(RuntimeError, match="no"), bell.waiting():
+    wakeup = Wakeup(fail)
+    with pytest.raises(RuntimeError, match="no"), wakeup.waiting():
         pass
-    assert bell._waiting == set()
+    assert wakeup._waiting == set()

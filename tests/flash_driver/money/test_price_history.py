@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from flash_driver.money.price_history import MINUTE, SECOND, PricePath, moment_of, plausible_change
+from flash_driver.money.price_history import MINUTE, SECOND, PriceHistory, moment_of, plausible_change
 
 
-def path(*points: tuple[int, int]) -> PricePath:
+def path(*points: tuple[int, int]) -> PriceHistory:
     """Make a path of points, each a second and a price."""
-    made = PricePath()
+    made = PriceHistory()
     for second, price in points:
         made.add(second * SECOND, Decimal(price))
     return made
@@ -24,7 +24,7 @@ def test_moments_are_whole_microseconds() -> None:
 
 def test_empty_path_is_false() -> None:
     """A path without points says so."""
-    assert not PricePath()
+    assert not PriceHistory()
     assert path((0, 1))
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flash_driver.money.price_history import MINUTE, SECOND, PricePath
-from flash_driver.money.rate_model import Interval, Motion, Rounding, School, Sighting, Theory
+from flash_driver.money.price_history import MINUTE, SECOND, PriceHistory
+from flash_driver.money.rate_model import Interval, Motion, RateModel, RateTheory, Rounding, Sighting
 
 RATE = Decimal("0.000097")
 MODES = {Rounding.NEAREST: ROUND_HALF_EVEN, Rounding.DOWN: ROUND_FLOOR, Rounding.UP: ROUND_CEILING}
@@ -67,7 +67,7 @@ def test_intervals() -> None:
 
 def test_proofs_add_up() -> None:
     """Invoices that agree narrow the rate down; one that contradicts starts anew."""
-    theory = Theory(Rounding.NEAREST, Motion.STILL, PricePath())
+    theory = RateTheory(Rounding.NEAREST, Motion.STILL, PriceHistory())
     assert theory.forecast(0) is None
     assert theory.see(sighting("1000")) is None
     first = theory.forecast(0)
@@ -86,7 +86,7 @@ def test_proofs_add_up() -> None:
 
 def test_cost_is_forgiven_in_time() -> None:
     """A theory that is right again gets over a miss; an invoice too small to show one changes nothing of its unrest."""
-    theory = Theory(Rounding.NEAREST, Motion.STILL, PricePath())
+    theory = RateTheory(Rounding.NEAREST, Motion.STILL, PriceHistory())
     theory.see(sighting("1000"))
     theory.see(sighting("1010", RATE * Decimal("1.01")))
     after_miss = theory.cost
@@ -110,10 +110,10 @@ def test_cost_is_forgiven_in_time() -> None:
 )
 def test_motions_follow_the_price(motion: Motion, factor: str) -> None:
     """Between an invoice and now the rate moves as the price does: not at all, by steps, or along its line."""
-    price = PricePath()
+    price = PriceHistory()
     price.add(0, Decimal(100))
     price.add(10 * SECOND, Decimal(101))
-    theory = Theory(Rounding.NEAREST, motion, price)
+    theory = RateTheory(Rounding.NEAREST, motion, price)
     theory.see(sighting("1000", at=5 * SECOND))
     before, after = theory.forecast(5 * SECOND), theory.forecast(10 * SECOND)
     assert before is not None
@@ -123,7 +123,7 @@ def test_motions_follow_the_price(motion: Motion, factor: str) -> None:
 
 def test_own_trend_needs_no_price() -> None:
     """Two invoices at different rates tell where a third one's rate will be."""
-    theory = Theory(Rounding.NEAREST, Motion.OWN_TREND, PricePath())
+    theory = RateTheory(Rounding.NEAREST, Motion.OWN_TREND, PriceHistory())
     theory.see(sighting("100000", at=0))
     theory.see(sighting("100000", RATE * Decimal("1.001"), at=10 * SECOND))
     forecast = theory.forecast(20 * SECOND)
@@ -133,8 +133,8 @@ def test_own_trend_needs_no_price() -> None:
 
 def test_no_motion_is_absurd() -> None:
     """A motion is bounded by what is plausible in the time that passed, so that nothing runs away."""
-    price = PricePath()
-    theory = Theory(Rounding.NEAREST, Motion.WITH_PRICE, price)
+    price = PriceHistory()
+    theory = RateTheory(Rounding.NEAREST, Motion.WITH_PRICE, price)
     theory.see(sighting("1000"))
     unmoved = theory.forecast(MINUTE)
     price.add(0, Decimal(1))
@@ -147,18 +147,18 @@ def test_no_motion_is_absurd() -> None:
 
 def test_price_that_cannot_be_divided_by() -> None:
     """A price of zero on the way, however it came there, moves nothing."""
-    price = PricePath()
+    price = PriceHistory()
     price.add(0, Decimal(0))
     price.add(10 * SECOND, Decimal(5))
-    theory = Theory(Rounding.NEAREST, Motion.WITH_PRICE, price)
+    theory = RateTheory(Rounding.NEAREST, Motion.WITH_PRICE, price)
     theory.see(sighting("1000", at=SECOND))
     assert theory.forecast(20 * SECOND) == theory.forecast(SECOND)
 
 
 def test_school_believes_its_best_theory() -> None:
     """When the rate stands still while the price moves, the school's best theory is the one that says so."""
-    price = PricePath()
-    school = School(Rounding.NEAREST, price)
+    price = PriceHistory()
+    school = RateModel(Rounding.NEAREST, price)
     assert school.best().motion is Motion.WITH_PRICE
     for second in range(0, 100, 10):
         price.add(second * SECOND, Decimal(100 + second))
@@ -169,7 +169,7 @@ def test_school_believes_its_best_theory() -> None:
 
 def test_school_is_judged_by_hits() -> None:
     """Misses cost, hits do not, and both count for little each."""
-    school = School(Rounding.DOWN, PricePath())
+    school = RateModel(Rounding.DOWN, PriceHistory())
     school.judge(Decimal("0.4"))
     assert school.cost == Decimal(1) / 1000
     school.judge(Decimal(0))

@@ -38,8 +38,8 @@ async def test_a_fee_within_the_limit_is_paid(bench: Bench) -> None:
     """The fee is asked for first, and a payment that keeps the limit goes ahead."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
-    minted = sandbox.foreign_invoice(100_000_000)
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(max_fee_percent=1.0))
+    signed = sandbox.foreign_invoice(100_000_000)
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(max_fee_percent=1.0))
     assert answer.result is PayResult.OK
     assert operations(sandbox, "lnUsdInvoiceFeeProbe") == {"websocket": 1}
 
@@ -49,12 +49,12 @@ async def test_a_fee_above_the_limit_is_not_paid(bench: Bench, msat: int | None)
     """What would cost more than allowed is an error, and nothing is sent or journalled."""
     sandbox = await bench.sandbox(send_fee_percent=5)
     client = await bench.client(sandbox)
-    minted = sandbox.foreign_invoice(msat)
+    signed = sandbox.foreign_invoice(msat)
     amount = LightMoney.from_msat(100_000_000) if msat is None else None
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=amount, max_fee_percent=1.0))
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(amount=amount, max_fee_percent=1.0))
     assert answer.result is PayResult.ERROR
     assert "exceeds the limit of 1000000 msat" in str(answer.error_detail)
-    assert (executed(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+    assert (executed(sandbox), await status_of(client, signed.payment_hash)) == ([], None)
 
 
 async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None:
@@ -62,8 +62,8 @@ async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("error", operation="lnUsdInvoiceFeeProbe", code="IBEX_ERROR")
-    minted = sandbox.foreign_invoice(1_000_000)
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1)))
+    signed = sandbox.foreign_invoice(1_000_000)
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1)))
     assert (answer.result, executed(sandbox)) == (PayResult.ERROR, [])
     assert "the fee can't be asked for" in str(answer.error_detail)
 
@@ -73,8 +73,8 @@ async def test_a_fee_that_is_not_told_is_too_much(bench: Bench, monkeypatch: pyt
     monkeypatch.setattr("flash_driver.payments.preparation.read_fee_cents", lambda *_: None)
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
-    minted = sandbox.foreign_invoice(1_000_000)
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1)))
+    signed = sandbox.foreign_invoice(1_000_000)
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1)))
     assert (answer.result, executed(sandbox)) == (PayResult.ERROR, [])
 
 
@@ -82,8 +82,8 @@ async def test_amountless_is_paid_in_cents(bench: Bench) -> None:
     """The host names the amount of an amountless invoice; it arrives within one percent, asked for once."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
-    minted = sandbox.foreign_invoice()
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    signed = sandbox.foreign_invoice()
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
     (row,) = sandbox.ledger_snapshot()["payments"]
     assert (answer.result, row["times_requested"], row["idempotency_keys"]) == (PayResult.OK, 1, [])
     assert abs(row["msat"] - 5_000_000) < 50_000
@@ -93,10 +93,10 @@ async def test_amountless_that_is_lost_is_never_repeated(bench: Bench) -> None:
     """Its mutation has no idempotency key, so what is lost stays unknown, also when the host pays again."""
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
-    minted = sandbox.foreign_invoice()
+    signed = sandbox.foreign_invoice()
     sandbox.arm("reset", when="after_execute", operation="lnNoAmountUsdInvoicePaymentSend")
     params = replace(QUICK, amount=LightMoney.from_sat(5000))
-    results = [(await client.pay(minted.payment_request, params)).result for _ in range(3)]
+    results = [(await client.pay(signed.payment_request, params)).result for _ in range(3)]
     assert (results, requested(sandbox), executed(sandbox)) == ([PayResult.UNKNOWN] * 3, [1], [1])
 
 
@@ -110,8 +110,8 @@ async def test_amountless_is_paid_at_the_price_of_now(bench: Bench) -> None:
     # It was heard two hours ago: long enough for such a move to be believed.
     rates._tick = replace(rates._tick, time=rates._tick.time - timedelta(hours=2))
     sandbox.set_price(usd_per_btc=Decimal(95_000))
-    minted = sandbox.foreign_invoice()
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    signed = sandbox.foreign_invoice()
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
     (row,) = sandbox.ledger_snapshot()["payments"]
     assert answer.result is PayResult.OK
     assert abs(row["msat"] - 5_000_000) < 50_000
@@ -126,10 +126,10 @@ async def test_amountless_is_not_paid_without_a_price(bench: Bench) -> None:
     assert rates._told_at is not None
     rates._told_at -= timedelta(seconds=61)
     sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
-    minted = sandbox.foreign_invoice()
+    signed = sandbox.foreign_invoice()
     with pytest.raises(RateUnknown):
-        await client.pay(minted.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
-    assert (requested(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+        await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    assert (requested(sandbox), await status_of(client, signed.payment_hash)) == ([], None)
 
 
 async def test_a_fee_is_measured_at_the_price_of_now(bench: Bench) -> None:
@@ -218,6 +218,6 @@ async def test_a_journal_that_fails_later_changes_nothing(bench: Bench, monkeypa
 
     await client.warm_up()
     monkeypatch.setattr(account_of(client).journal, "update_payment", full)
-    minted = sandbox.foreign_invoice(5000)
-    assert (await client.pay(minted.payment_request)).result is PayResult.OK
-    assert await status_of(client, minted.payment_hash) is PENDING
+    signed = sandbox.foreign_invoice(5000)
+    assert (await client.pay(signed.payment_request)).result is PayResult.OK
+    assert await status_of(client, signed.payment_hash) is PENDING

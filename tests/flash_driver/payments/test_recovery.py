@@ -43,15 +43,15 @@ async def test_a_late_answer_is_kept(bench: Bench) -> None:
     client = hasten(await bench.client(sandbox, transports="websocket"))
     await client.warm_up()
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.8)
-    minted = sandbox.foreign_invoice(5000)
-    answer = await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
+    signed = sandbox.foreign_invoice(5000)
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
     assert answer.result is PayResult.UNKNOWN
 
     async def complete() -> bool:
-        return await status_of(client, minted.payment_hash) is COMPLETE
+        return await status_of(client, signed.payment_hash) is COMPLETE
 
     await until(complete)
-    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert (await client.pay(signed.payment_request)).result is PayResult.OK
     assert executed(sandbox) == [1]
 
 
@@ -61,15 +61,15 @@ async def test_a_late_answer_that_tells_nothing_ends_the_asking(bench: Bench) ->
     client = hasten(await bench.client(sandbox, transports="websocket"))
     await client.warm_up()
     sandbox.arm("payment", outcome="ERROR", executed=True, seconds=0.5)
-    minted = sandbox.foreign_invoice(5000)
-    await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
+    signed = sandbox.foreign_invoice(5000)
+    await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
 
     async def key_given_up() -> bool:
-        record = await account_of(client).journal.find_payment(minted.payment_hash)
+        record = await account_of(client).journal.find_payment(signed.payment_hash)
         return record is not None and record.idempotency_key is None
 
     await until(key_given_up)
-    assert (await client.pay(minted.payment_request, QUICK)).result is PayResult.UNKNOWN
+    assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     assert executed(sandbox) == [1]
 
 
@@ -82,15 +82,15 @@ async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, 
     await bench.client(sandbox, pool)
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
-    minted = sandbox.foreign_invoice(5000, expiry_seconds=2)
-    assert (await client.pay(minted.payment_request, QUICK)).result is PayResult.UNKNOWN
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=2)
+    assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     if restarted:
         await client.aclose()
         hasten(client)
 
     async def complete() -> bool:
-        return await status_of(client, minted.payment_hash) is COMPLETE
+        return await status_of(client, signed.payment_hash) is COMPLETE
 
     await until(complete)
     assert executed(sandbox) == [1]
@@ -103,15 +103,15 @@ async def test_a_client_for_each_call_learns_how_it_ended(bench: Bench) -> None:
     client = hasten(await bench.client(sandbox, pool, transports="http"))
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
-    minted = sandbox.foreign_invoice(5000, expiry_seconds=1)
-    assert (await client.pay(minted.payment_request, QUICK)).result is PayResult.UNKNOWN
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     await client.aclose()
     sandbox.clear_faults()
     # The next client is as quick as any; only its clock is an hour on.
     client = await bench.client(sandbox, pool)
     at(client, datetime.now(UTC) + timedelta(hours=2))
     asked = sum(operations(sandbox, PAY).values())
-    assert await status_of(client, minted.payment_hash) is COMPLETE
+    assert await status_of(client, signed.payment_hash) is COMPLETE
     assert sum(operations(sandbox, PAY).values()) == asked + 1
     assert executed(sandbox) == [1]
 
@@ -121,10 +121,10 @@ async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) 
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox), persistence=Persistence(later=(0.2,)))
     await client.list_payments()
-    minted = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
     record = PaymentRecord(
-        payment_hash=minted.payment_hash,
-        bolt11=minted.payment_request,
+        payment_hash=signed.payment_hash,
+        bolt11=signed.payment_request,
         wallet_id=sandbox.wallet_id,
         amount_msat=5000,
         created_at=datetime.now(UTC),
@@ -134,13 +134,13 @@ async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) 
     payments = account_of(client).payments
     await account_of(client).journal.begin_payment(record)
     at(client, record.created_at + timedelta(seconds=20))
-    assert await status_of(client, minted.payment_hash) is PENDING
+    assert await status_of(client, signed.payment_hash) is PENDING
     assert not payments._resolving._tasks
     at(client, record.created_at + timedelta(hours=1))
     oracle = Oracle(client, Unknown("busy", answered=True, kept=True))
-    found = await asyncio.gather(*(status_of(client, minted.payment_hash) for _ in range(5)))
+    found = await asyncio.gather(*(status_of(client, signed.payment_hash) for _ in range(5)))
     assert found == [UNKNOWN] * 5
-    assert await status_of(client, minted.payment_hash) is UNKNOWN
+    assert await status_of(client, signed.payment_hash) is UNKNOWN
     assert oracle.keys == ["left-open"]
 
 
@@ -150,12 +150,12 @@ async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(be
     client = hasten(await bench.client(sandbox, transports="http"))
     await client.warm_up()
     sandbox.arm("http_status", status=502, operation=PAY, count=99)
-    minted = sandbox.foreign_invoice(5000, expiry_seconds=2)
-    assert (await client.pay(minted.payment_request, QUICK)).result is PayResult.UNKNOWN
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=2)
+    assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     await until(lambda: bool(requested(sandbox)))
     await until(lambda: not account_of(client).payments._resolving._tasks)
-    assert (executed(sandbox), await status_of(client, minted.payment_hash)) == ([0], UNKNOWN)
+    assert (executed(sandbox), await status_of(client, signed.payment_hash)) == ([0], UNKNOWN)
 
 
 async def test_an_old_payment_is_not_asked_about(bench: Bench) -> None:
@@ -163,10 +163,10 @@ async def test_an_old_payment_is_not_asked_about(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
     await client.warm_up()
-    minted = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
     record = PaymentRecord(
-        payment_hash=minted.payment_hash,
-        bolt11=minted.payment_request,
+        payment_hash=signed.payment_hash,
+        bolt11=signed.payment_request,
         wallet_id=sandbox.wallet_id,
         amount_msat=5000,
         created_at=datetime.now(UTC) - timedelta(days=1),
@@ -176,7 +176,7 @@ async def test_an_old_payment_is_not_asked_about(bench: Bench) -> None:
     journal = account_of(client).journal
     await journal.begin_payment(record)
     await journal.update_payment(replace(record, status=UNKNOWN))
-    assert await status_of(client, minted.payment_hash) is UNKNOWN
+    assert await status_of(client, signed.payment_hash) is UNKNOWN
     await until(lambda: not account_of(client).payments._resolving._tasks)
     assert requested(sandbox) == []
 

@@ -66,10 +66,10 @@ async def test_an_attempt_of_a_live_process_is_left_alone(bench: Bench) -> None:
     """An attempt that is pending and young belongs to its sender: another process says UNKNOWN and sends nothing."""
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
-    minted = sandbox.foreign_invoice(5000)
+    signed = sandbox.foreign_invoice(5000)
     record = PaymentRecord(
-        payment_hash=minted.payment_hash,
-        bolt11=minted.payment_request,
+        payment_hash=signed.payment_hash,
+        bolt11=signed.payment_request,
         wallet_id=sandbox.wallet_id,
         amount_msat=5000,
         created_at=datetime.now(UTC),
@@ -78,10 +78,10 @@ async def test_an_attempt_of_a_live_process_is_left_alone(bench: Bench) -> None:
     )
     await client.warm_up()
     await account_of(client).journal.begin_payment(record)
-    answer = await client.pay(minted.payment_request, QUICK)
+    answer = await client.pay(signed.payment_request, QUICK)
     assert (answer.result, requested(sandbox)) == (PayResult.UNKNOWN, [])
     account_of(client).payments._sending._clock = lambda: datetime.now(UTC) + timedelta(seconds=60)
-    answer = await client.pay(minted.payment_request, QUICK)
+    answer = await client.pay(signed.payment_request, QUICK)
     assert (answer.result, executed(sandbox)) == (PayResult.OK, [1])
     assert sandbox.ledger_snapshot()["payments"][0]["idempotency_keys"] == ["of another process"]
 
@@ -90,24 +90,24 @@ async def test_a_definite_failure_allows_a_new_attempt(bench: Bench) -> None:
     """After a failure the host may pay again, under a new key, because the old one would repeat the failure."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
-    minted = sandbox.foreign_invoice(5000)
+    signed = sandbox.foreign_invoice(5000)
     sandbox.arm("payment", outcome="FAILURE")
-    results = [(await client.pay(minted.payment_request)).result for _ in range(3)]
+    results = [(await client.pay(signed.payment_request)).result for _ in range(3)]
     assert results == [PayResult.ERROR, PayResult.OK, PayResult.OK]
     (row,) = sandbox.ledger_snapshot()["payments"]
     assert (len(set(row["idempotency_keys"])), row["times_requested"], row["times_executed"]) == (2, 2, 1)
-    assert await status_of(client, minted.payment_hash) is COMPLETE
+    assert await status_of(client, signed.payment_hash) is COMPLETE
 
 
 async def test_an_error_that_tells_nothing_is_never_repeated(bench: Bench) -> None:
     """The server keeps no errors under the key: even the worst custodian is not told to pay twice."""
     sandbox = await bench.sandbox(repeated_send="pay")
     client = hasten(await bench.client(sandbox))
-    minted = sandbox.foreign_invoice(5000)
+    signed = sandbox.foreign_invoice(5000)
     sandbox.arm("payment", outcome="ERROR", executed=True)
-    results = [(await client.pay(minted.payment_request)).result for _ in range(3)]
+    results = [(await client.pay(signed.payment_request)).result for _ in range(3)]
     assert (results, requested(sandbox), executed(sandbox)) == ([PayResult.UNKNOWN] * 3, [1], [1])
-    assert await status_of(client, minted.payment_hash) is UNKNOWN
+    assert await status_of(client, signed.payment_hash) is UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ async def test_what_is_believed_of_a_lost_payment(
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
     oracle = Oracle(client, Unknown("dropped"), *[answer] * 5)
-    minted = sandbox.foreign_invoice(5000)
-    await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=5)))
-    assert await status_of(client, minted.payment_hash) is status
+    signed = sandbox.foreign_invoice(5000)
+    await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=5)))
+    assert await status_of(client, signed.payment_hash) is status
     assert (len(oracle.keys), len(set(oracle.keys))) == (asked, 1)
 
 
@@ -139,7 +139,7 @@ async def test_a_server_without_keys_is_paid_with_none(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
     oracle = Oracle(client, NotExecuted("bad field", Cause.INVALID), Unknown("dropped"))
-    minted = sandbox.foreign_invoice(5000)
+    signed = sandbox.foreign_invoice(5000)
     for _ in range(2):
-        assert (await client.pay(minted.payment_request, QUICK)).result is PayResult.UNKNOWN
+        assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     assert [key is not None for key in oracle.keys] == [True, False]

@@ -41,10 +41,10 @@ async def test_a_payment_under_way_is_pending(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
-    minted = sandbox.foreign_invoice(5000)
-    paying = asyncio.create_task(client.pay(minted.payment_request))
+    signed = sandbox.foreign_invoice(5000)
+    paying = asyncio.create_task(client.pay(signed.payment_request))
     await until(lambda: bool(requested(sandbox)))
-    assert await status_of(client, minted.payment_hash.upper()) is PENDING
+    assert await status_of(client, signed.payment_hash.upper()) is PENDING
     assert await client.list_payments() == []
     assert len(await client.list_payments(ListPaymentsParams(include_pending=True))) == 1
     assert (await paying).result is PayResult.OK
@@ -56,13 +56,13 @@ async def test_a_cancelled_caller_leaves_a_payment_that_goes_on(bench: Bench) ->
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
-    minted = sandbox.foreign_invoice(5000)
-    paying = asyncio.create_task(client.pay(minted.payment_request))
+    signed = sandbox.foreign_invoice(5000)
+    paying = asyncio.create_task(client.pay(signed.payment_request))
     await until(lambda: bool(requested(sandbox)))
     paying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await paying
-    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert (await client.pay(signed.payment_request)).result is PayResult.OK
     assert (requested(sandbox), executed(sandbox)) == ([1], [1])
 
 
@@ -71,15 +71,15 @@ async def test_a_caller_cancelled_early_has_paid_nothing(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("delay", operation="lnUsdInvoiceFeeProbe", seconds=0.3)
-    minted = sandbox.foreign_invoice(5000)
+    signed = sandbox.foreign_invoice(5000)
     limited = PayInvoiceParams(max_fee_flat=LightMoney.from_sat(1))
-    paying = asyncio.create_task(client.pay(minted.payment_request, limited))
+    paying = asyncio.create_task(client.pay(signed.payment_request, limited))
     await until(lambda: operations(sandbox, "lnUsdInvoiceFeeProbe") != {})
     paying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await paying
-    assert await client.get_payment(minted.payment_hash) is None
-    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert await client.get_payment(signed.payment_hash) is None
+    assert (await client.pay(signed.payment_request)).result is PayResult.OK
     assert executed(sandbox) == [1]
 
 
@@ -89,14 +89,14 @@ async def test_closing_the_client_in_the_middle(bench: Bench, monkeypatch: pytes
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.2)
-    minted = sandbox.foreign_invoice(5000)
-    paying = asyncio.create_task(client.pay(minted.payment_request))
+    signed = sandbox.foreign_invoice(5000)
+    paying = asyncio.create_task(client.pay(signed.payment_request))
     await until(lambda: bool(requested(sandbox)))
     await client.aclose()
     assert (await paying).result is PayResult.UNKNOWN
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")]
-    assert await status_of(client, minted.payment_hash) is UNKNOWN
-    assert (await client.pay(minted.payment_request)).result is PayResult.OK
+    assert await status_of(client, signed.payment_hash) is UNKNOWN
+    assert (await client.pay(signed.payment_request)).result is PayResult.OK
     assert executed(sandbox) == [1]
 
 
@@ -131,8 +131,8 @@ async def test_nothing_leaves_after_the_close(bench: Bench) -> None:
     await client.warm_up()
     payments = account_of(client).payments
     sandbox.arm("delay", seconds=0.5, operation=PROBE)
-    minted = sandbox.foreign_invoice(50_000)
-    paying = asyncio.create_task(client.pay(minted.payment_request, PayInvoiceParams(max_fee_percent=5.0)))
+    signed = sandbox.foreign_invoice(50_000)
+    paying = asyncio.create_task(client.pay(signed.payment_request, PayInvoiceParams(max_fee_percent=5.0)))
     await until(lambda: bool(operations(sandbox, PROBE)))
     # Only the payments are closed: a server that can still be reached is the worst case.
     await payments.aclose()
@@ -140,8 +140,8 @@ async def test_nothing_leaves_after_the_close(bench: Bench) -> None:
         await paying
     assert caught.value.executed is False
     with pytest.raises(BackendUnavailable, match="it was closed"):
-        await payments.pay(minted.payment_request, QUICK)
-    assert (requested(sandbox), await status_of(client, minted.payment_hash)) == ([], None)
+        await payments.pay(signed.payment_request, QUICK)
+    assert (requested(sandbox), await status_of(client, signed.payment_hash)) == ([], None)
 
 
 async def test_nobody_waits_longer_than_he_said_for_anothers_preparation(bench: Bench) -> None:
@@ -150,13 +150,13 @@ async def test_nobody_waits_longer_than_he_said_for_anothers_preparation(bench: 
     client = await bench.client(sandbox)
     await client.warm_up()
     sandbox.arm("delay", seconds=3, operation=PROBE)
-    minted = sandbox.foreign_invoice(50_000)
+    signed = sandbox.foreign_invoice(50_000)
     limited = PayInvoiceParams(max_fee_percent=5.0, send_timeout=timedelta(seconds=30))
-    patient = asyncio.create_task(client.pay(minted.payment_request, limited))
+    patient = asyncio.create_task(client.pay(signed.payment_request, limited))
     await until(lambda: bool(operations(sandbox, PROBE)))
     hasty = PayInvoiceParams(send_timeout=timedelta(seconds=0.05))
     with pytest.raises(BackendUnavailable, match="another call prepares it") as caught:
-        await client.pay(minted.payment_request, hasty)
+        await client.pay(signed.payment_request, hasty)
     assert (caught.value.executed, patient.done()) == (False, False)
     assert (await patient).result is PayResult.OK
 
@@ -166,10 +166,10 @@ async def test_nobody_waits_longer_than_he_said_for_anothers_payment(bench: Benc
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("payment", outcome="SUCCESS", seconds=2)
-    minted = sandbox.foreign_invoice(50_000)
-    patient = asyncio.create_task(client.pay(minted.payment_request))
+    signed = sandbox.foreign_invoice(50_000)
+    patient = asyncio.create_task(client.pay(signed.payment_request))
     await until(lambda: bool(requested(sandbox)))
-    hasty = await client.pay(minted.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.05)))
+    hasty = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.05)))
     assert (hasty.result, patient.done()) == (PayResult.UNKNOWN, False)
     assert (await patient).result is PayResult.OK
     assert executed(sandbox) == [1]
@@ -180,7 +180,7 @@ async def test_a_breakdown_of_ours_is_no_failure_of_the_payment(bench: Bench) ->
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
     Oracle(client, RuntimeError("a bug"), Unknown("dropped", answered=True))
-    minted = sandbox.foreign_invoice(5000)
+    signed = sandbox.foreign_invoice(5000)
     with pytest.raises(RuntimeError):
-        await client.pay(minted.payment_request)
-    assert await status_of(client, minted.payment_hash) is UNKNOWN
+        await client.pay(signed.payment_request)
+    assert await status_of(client, signed.payment_hash) is UNKNOWN

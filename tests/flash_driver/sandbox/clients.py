@@ -92,7 +92,7 @@ class Reply:
 async def until(fact: Callable[[], bool]) -> None:
     """Wait for something that shows in the sandbox's books only."""
     async with asyncio.timeout(TIMEOUT):
-        while not fact():  # noqa: ASYNC110 - the books are what is tested, and they ring no bell
+        while not fact():  # noqa: ASYNC110 - the books are what is tested, and they ring no wakeup
             await asyncio.sleep(0.001)
 
 

@@ -62,7 +62,7 @@ async def test_a_foreign_invoice_cannot_be_paid_here(lab: Lab) -> None:
 
 
 async def test_a_foreign_invoice_can_be_paid_from_a_wallet(lab: Lab) -> None:
-    """Minted by the control endpoint, paid by a mutation, found in the ledger under its hash."""
+    """CheckedInvoice by the control endpoint, paid by a mutation, found in the ledger under its hash."""
     _, foreign = await lab.control("POST", "foreign_invoice", {"expiry_seconds": 10, "msat": 1000})
     assert sha256(bytes.fromhex(foreign["preimage"])).hexdigest() == foreign["payment_hash"]
     assert (await lab.pay(foreign["payment_request"]))["status"] == "SUCCESS"

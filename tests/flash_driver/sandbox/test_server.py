@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientSession
 
 from flash_driver.sandbox import NotPayableError, Sandbox, SandboxOptions, run_sandbox
-from flash_driver.sandbox.bank.bolt11 import NotAnInvoiceError
+from flash_driver.sandbox.bank.signer import NotAnInvoiceError
 from tests.flash_driver.sandbox.clients import ME, TIMEOUT, UPDATES
 
 if TYPE_CHECKING:

@@ -228,7 +228,7 @@ async def test_a_failure_is_told_after_what_is_ready(client: FlashLightningClien
     """What was settled before the watcher failed is still delivered, then the reason is raised."""
     listener = await client.listen()
     ids = await settle(client, sandbox, 2)
-    account_of(client).watcher._standing.fail(LightningError("gone deaf"))
+    account_of(client).watcher._state.fail(LightningError("gone deaf"))
     assert await hear(listener, 2) == ids
     for _ in range(2):
         with pytest.raises(LightningError, match="gone deaf"):
@@ -305,6 +305,6 @@ async def test_closing_everything_closes_listeners(client: FlashLightningClient)
     listener = await client.listen()
     waiting = asyncio.create_task(listener.wait_invoice())
     await asyncio.sleep(0)
-    await account_of(client).audience.aclose()
+    await account_of(client).listeners.aclose()
     assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError)
     assert not account_of(client).watcher.running

@@ -119,7 +119,7 @@ async def test_clock_jumps(bench: Bench, days: int, monkeypatch: pytest.MonkeyPa
     listener = await client.listen()
     await hearing(client)
     before = await client.create_invoice(COFFEE)
-    for part in (account_of(client).watcher._asking, account_of(client).invoices):
+    for part in (account_of(client).watcher._polling, account_of(client).invoices):
         monkeypatch.setattr(part, "_clock", lambda: datetime.now(UTC) + timedelta(days=days))
     after = await client.create_invoice(COFFEE)
     for invoice in (after, before):
@@ -141,7 +141,7 @@ async def test_without_a_socket_it_polls(bench: Bench, transports: str) -> None:
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
-    assert (client.health.pending, account_of(client).watcher._asking._agenda.next_due(0)) == (0, None)
+    assert (client.health.pending, account_of(client).watcher._polling._schedule.next_due(0)) == (0, None)
 
 
 async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
@@ -156,14 +156,14 @@ async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
     (row,) = sandbox.ledger_snapshot()["invoices"]
     sandbox.pay(row["payment_request"])
     assert await paid(listener) == (await creating).id
-    assert account_of(client).watcher._asking._strangers == {}
+    assert account_of(client).watcher._polling._strangers == {}
 
 
 async def test_what_was_heard_of_waits_for_no_other_question(bench: Bench) -> None:
     """A customer at the till waits neither for the pause between other questions nor for their answers."""
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
-    asking = account_of(client).watcher._asking
+    asking = account_of(client).watcher._polling
     asking._spacing = Spacing(usual=0.0, least=0.0)
     listener = await client.listen()
     await hearing(client)
@@ -172,7 +172,7 @@ async def test_what_was_heard_of_waits_for_no_other_question(bench: Bench) -> No
     asking.ask_about_all()
     await until(lambda: asked(sandbox) == 8)
     asking._quiet_until += 1000
-    waiting = next(invoice for invoice in invoices if invoice.id in asking._agenda._ready)
+    waiting = next(invoice for invoice in invoices if invoice.id in asking._schedule._ready)
     sandbox.pay(waiting.bolt11)
     assert await paid(listener) == waiting.id
     assert asked(sandbox) == 9
@@ -184,7 +184,7 @@ async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
     text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
     client = await bench.client(text)
     listener = await client.listen()
-    assert account_of(client).watcher._asking._spacing.least >= 0.5
+    assert account_of(client).watcher._polling._spacing.least >= 0.5
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id

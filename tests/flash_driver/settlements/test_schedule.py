@@ -4,34 +4,34 @@ import random
 
 import pytest
 
-from flash_driver.settlements.schedule import Agenda, Entry, Pace
+from flash_driver.settlements.schedule import Entry, Pace, Schedule
 
 
-def agenda_of(*names: str, due: float = 0.0) -> Agenda:
-    """Return an agenda of invoices that were made one second after the other and are due then."""
-    agenda = Agenda()
+def agenda_of(*names: str, due: float = 0.0) -> Schedule:
+    """Return an schedule of invoices that were made one second after the other and are due then."""
+    schedule = Schedule()
     for age, name in enumerate(names):
-        agenda.add(name, Entry(float(age), 1000.0), due)
-    return agenda
+        schedule.add(name, Entry(float(age), 1000.0), due)
+    return schedule
 
 
-def taken(agenda: Agenda, now: float) -> list[str]:
+def taken(schedule: Schedule, now: float) -> list[str]:
     """Take out everything that is due."""
     found = []
-    while (each := agenda.take(now)) is not None:
+    while (each := schedule.take(now)) is not None:
         found.append(each[0])
     return found
 
 
 def test_nothing_is_taken_before_its_time() -> None:
     """An invoice is asked about when it is due, not earlier, and then once."""
-    agenda = agenda_of("a", due=5.0)
-    assert agenda.next_due(0.0) == 5.0
-    assert taken(agenda, 4.9) == []
-    assert taken(agenda, 5.0) == ["a"]
-    assert (taken(agenda, 9.0), agenda.next_due(9.0)) == ([], None)
-    agenda.schedule("a", 12.0)
-    assert taken(agenda, 12.0) == ["a"]
+    schedule = agenda_of("a", due=5.0)
+    assert schedule.next_due(0.0) == 5.0
+    assert taken(schedule, 4.9) == []
+    assert taken(schedule, 5.0) == ["a"]
+    assert (taken(schedule, 9.0), schedule.next_due(9.0)) == ([], None)
+    schedule.schedule("a", 12.0)
+    assert taken(schedule, 12.0) == ["a"]
 
 
 def test_under_load_newest_and_oldest_take_turns() -> None:
@@ -41,94 +41,94 @@ def test_under_load_newest_and_oldest_take_turns() -> None:
 
 def test_a_hint_comes_before_everything_else() -> None:
     """What something was heard of is asked about first, also before its time."""
-    agenda = agenda_of("a", "b", "c")
-    agenda.add("later", Entry(0.0, 1000.0), 500.0)
-    agenda.hurry("later")
-    agenda.hurry("later")
-    assert agenda.take(1.0) == ("later", True)
-    assert "later" not in taken(agenda, 1.0)
+    schedule = agenda_of("a", "b", "c")
+    schedule.add("later", Entry(0.0, 1000.0), 500.0)
+    schedule.hurry("later")
+    schedule.hurry("later")
+    assert schedule.take(1.0) == ("later", True)
+    assert "later" not in taken(schedule, 1.0)
 
 
 def test_a_hint_during_a_question_is_asked_about_again() -> None:
     """An event that comes while the query is under way is newer than its answer."""
-    agenda = agenda_of("a")
-    assert agenda.take(1.0) == ("a", False)
-    agenda.hurry("a")
-    assert agenda.take(1.0) is None
-    agenda.schedule("a", 900.0)
-    assert agenda.take(1.0) == ("a", True)
+    schedule = agenda_of("a")
+    assert schedule.take(1.0) == ("a", False)
+    schedule.hurry("a")
+    assert schedule.take(1.0) is None
+    schedule.schedule("a", 900.0)
+    assert schedule.take(1.0) == ("a", True)
 
 
 def test_everything_is_due_after_a_reconnection() -> None:
     """All are asked about once, those being asked about and those that are hurried included."""
-    agenda = agenda_of("a", "b", "c", "d", due=100.0)
-    agenda.hurry("b")
-    agenda.hurry("c")
-    assert agenda.take(0.0) == ("b", True)
-    agenda.hurry_all(0.0)
-    assert sorted(taken(agenda, 0.0)) == ["a", "c", "d"]
-    agenda.schedule("b", 100.0)
-    assert taken(agenda, 0.0) == ["b"]
+    schedule = agenda_of("a", "b", "c", "d", due=100.0)
+    schedule.hurry("b")
+    schedule.hurry("c")
+    assert schedule.take(0.0) == ("b", True)
+    schedule.hurry_all(0.0)
+    assert sorted(taken(schedule, 0.0)) == ["a", "c", "d"]
+    schedule.schedule("b", 100.0)
+    assert taken(schedule, 0.0) == ["b"]
 
 
 def test_places_do_not_pile_up() -> None:
     """Whatever is scheduled, hurried and forgotten, an invoice takes a bounded number of places."""
-    agenda, dice = Agenda(), random.Random(1)  # noqa: S311 - repeatable on purpose
+    schedule, dice = Schedule(), random.Random(1)  # noqa: S311 - repeatable on purpose
     names = [f"{number:02}" for number in range(50)]
     for step in range(20_000):
         name = dice.choice(names)
         match dice.randrange(6):
             case 0:
-                agenda.add(name, Entry(step, step + 60.0), step + dice.random() * 9)
+                schedule.add(name, Entry(step, step + 60.0), step + dice.random() * 9)
             case 1:
-                agenda.discard(name)
+                schedule.discard(name)
             case 2:
-                agenda.hurry_all(float(step))
-            case 3 if name in agenda:
-                agenda.hurry(name)
+                schedule.hurry_all(float(step))
+            case 3 if name in schedule:
+                schedule.hurry(name)
             case 4:
-                agenda.schedule(name, step + dice.random() * 9)
+                schedule.schedule(name, step + dice.random() * 9)
             case _:
-                found = agenda.take(float(step))
+                found = schedule.take(float(step))
                 if found is not None and dice.random() < 0.9:
-                    agenda.schedule(found[0], step + dice.random() * 9)
-        assert agenda.scheduled <= 4 * len(names) + 64
+                    schedule.schedule(found[0], step + dice.random() * 9)
+        assert schedule.scheduled <= 4 * len(names) + 64
     for name in names:
-        agenda.discard(name)
-    assert (len(agenda), agenda.take(1e9)) == (0, None)
+        schedule.discard(name)
+    assert (len(schedule), schedule.take(1e9)) == (0, None)
 
 
 def test_known_invoices_stay_as_they_are() -> None:
     """Adding an invoice again does not move it, and one that is unknown can't be scheduled."""
-    agenda = agenda_of("a", due=5.0)
-    agenda.add("a", Entry(99.0, 99.0), 0.0)
-    agenda.schedule("nobody", 0.0)
-    assert agenda["a"].begun == 0.0
-    assert taken(agenda, 1.0) == []
+    schedule = agenda_of("a", due=5.0)
+    schedule.add("a", Entry(99.0, 99.0), 0.0)
+    schedule.schedule("nobody", 0.0)
+    assert schedule["a"].begun == 0.0
+    assert taken(schedule, 1.0) == []
 
 
 def test_forgetting_everything() -> None:
-    """A cleared agenda holds nothing."""
-    agenda = agenda_of("a", "b")
-    agenda.hurry("a")
-    agenda.clear()
-    assert (len(agenda), agenda.scheduled, agenda.take(9.0), agenda.next_due(9.0)) == (0, 0, None, None)
+    """A cleared schedule holds nothing."""
+    schedule = agenda_of("a", "b")
+    schedule.hurry("a")
+    schedule.clear()
+    assert (len(schedule), schedule.scheduled, schedule.take(9.0), schedule.next_due(9.0)) == (0, 0, None, None)
 
 
 def test_next_due_skips_what_was_moved() -> None:
     """The time of the next question is that of an entry, not of one that was moved away."""
-    agenda = agenda_of("a", due=5.0)
-    agenda.schedule("a", 50.0)
-    assert agenda.next_due(0.0) == 50.0
-    agenda.hurry("a")
-    assert agenda.next_due(0.0) == 0.0
+    schedule = agenda_of("a", due=5.0)
+    schedule.schedule("a", 50.0)
+    assert schedule.next_due(0.0) == 50.0
+    schedule.hurry("a")
+    assert schedule.next_due(0.0) == 0.0
 
 
 def test_lag_is_that_of_the_longest_waiting() -> None:
     """Lag counts from when an invoice was due, and is nothing while all is asked in time."""
-    agenda = agenda_of("a", due=5.0)
-    assert agenda.lag(4.0) == 0.0
-    assert agenda.lag(8.0) == 3.0
+    schedule = agenda_of("a", due=5.0)
+    assert schedule.lag(4.0) == 0.0
+    assert schedule.lag(8.0) == 3.0
 
 
 @pytest.mark.parametrize(

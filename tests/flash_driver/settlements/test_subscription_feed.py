@@ -1,4 +1,4 @@
-"""Hearing of settlements over the subscription, and again after each loss."""
+"""SubscriptionFeed of settlements over the subscription, and again after each loss."""
 
 from __future__ import annotations
 
@@ -136,11 +136,11 @@ async def test_reconnections_do_not_multiply_questions(bench: Bench) -> None:
         await until(lambda expected=reconnection: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
         await hearing(client)
         await until(
-            lambda: client.health.lag == timedelta(0) and account_of(client).watcher._asking._agenda.next_due(0) != 0
+            lambda: client.health.lag == timedelta(0) and account_of(client).watcher._polling._schedule.next_due(0) != 0
         )
     # Eight are under way at most when a connection is lost, and asked again.
     assert asked(sandbox) <= (15 + 8) * 4
-    assert account_of(client).watcher._asking._agenda.scheduled <= 3 * 15 + 64
+    assert account_of(client).watcher._polling._schedule.scheduled <= 3 * 15 + 64
     await listener.aclose()
 
 

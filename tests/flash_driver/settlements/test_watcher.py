@@ -84,7 +84,7 @@ async def test_what_is_broken_does_not_look_healthy_again(bench: Bench, monkeypa
 
     monkeypatch.setattr(account.journal, "pending_invoices", broken)
     async with await client.listen():
-        await until(lambda: account.watcher.failure is not None and account.watcher._hearing.last_event_at is not None)
+        await until(lambda: account.watcher.failure is not None and account.watcher._feed.last_event_at is not None)
         assert client.health.listening is Listening.FAILED
         assert account.watcher.failure is not None
 

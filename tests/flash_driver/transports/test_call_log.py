@@ -3,7 +3,7 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from flash_driver.common.log import get_logger
-from flash_driver.transports.call_log import Trail, shown
+from flash_driver.transports.call_log import CallLog, shown
 
 
 def test_names() -> None:
@@ -19,15 +19,15 @@ def test_names() -> None:
 def test_story() -> None:
     """The steps of a call at INFO, each told once, with the facts as values."""
     with capture_logs() as entries:
-        trail = Trail(get_logger(amount="5"), "creating invoice", "invoice created")
-        trail.attempting("websocket")
-        trail.attempting("websocket")
+        call_log = CallLog(get_logger(amount="5"), "creating invoice", "invoice created")
+        call_log.attempting("websocket")
+        call_log.attempting("websocket")
         for _ in range(2):
-            trail.falling_back("websocket", "http", "refused")
-        trail.falling_back("websocket", "http", "another reason")
-        trail.sending("http")
-        trail.done("http", payment_hash="aa")
-        trail.skipping("graphql", "HTTP 401")
+            call_log.falling_back("websocket", "http", "refused")
+        call_log.falling_back("websocket", "http", "another reason")
+        call_log.sending("http")
+        call_log.done("http", payment_hash="aa")
+        call_log.skipping("graphql", "HTTP 401")
     assert [(entry["log_level"], entry["event"]) for entry in entries] == [
         ("info", "attempting WebSocket"),
         ("info", "fell back to HTTP because WebSocket failed"),

@@ -26,7 +26,7 @@ from flash_driver.flash_api.outcomes import (
     TimedOut,
     Unknown,
 )
-from flash_driver.transports.call_log import Trail
+from flash_driver.transports.call_log import CallLog
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.router import Delivery, Router
 from flash_driver.transports.websocket.connection import Limits
@@ -297,9 +297,9 @@ async def test_story_of_a_fallback() -> None:
     memory = Capabilities()
     memory.learn("websocket", NotExecuted("only subscriptions", Cause.DECLINED))
     with capture_logs() as entries:
-        trail = Trail(get_logger(), "creating invoice", "invoice created")
+        call_log = CallLog(get_logger(), "creating invoice", "invoice created")
         ways = Fake("websocket"), Fake("http", HttpStatus(401)), Fake("graphql", CREATED)
-        await deliver(create(), *ways, memory=memory, trail=trail)
+        await deliver(create(), *ways, memory=memory, call_log=call_log)
     assert [entry["event"] for entry in entries] == [
         "passing over WebSocket",
         "attempting HTTP",
@@ -314,8 +314,8 @@ async def test_story_of_a_fallback() -> None:
 async def test_questions_are_attempted_silently() -> None:
     """A question on the way to an invoice is not told as the invoice."""
     with capture_logs() as entries:
-        trail = Trail(get_logger(), "creating invoice", "invoice created")
-        await deliver(PROBE(), Fake("http", Answer({})), trail=trail)
+        call_log = CallLog(get_logger(), "creating invoice", "invoice created")
+        await deliver(PROBE(), Fake("http", Answer({})), call_log=call_log)
     assert [entry["event"] for entry in entries] == ["attempting HTTP"]
 
 
@@ -485,8 +485,8 @@ async def test_no_connection_is_told_as_such() -> None:
     async with served(Kinds()) as server:
         router, socket = over(server, Fake("http", CREATED, Answer({})), url=f"ws://127.0.0.1:{free_port()}/")
         with capture_logs() as entries:
-            trail = Trail(get_logger(), "creating invoice", "invoice created")
-            delivery = await router.perform(create(), Deadline.after(20), trail)
+            call_log = CallLog(get_logger(), "creating invoice", "invoice created")
+            delivery = await router.perform(create(), Deadline.after(20), call_log)
         assert delivery.reasons == {"websocket": "the connection was refused"}
         assert [entry["event"] for entry in entries if entry["log_level"] == "info"] == [
             "attempting WebSocket",
@@ -506,8 +506,8 @@ async def test_connecting_is_told_before_sending() -> None:
         await router.perform(create(), Deadline.after(20))
         await socket.aclose()
         with capture_logs() as entries:
-            trail = Trail(get_logger(), "creating invoice", "invoice created")
-            await router.perform(create(), Deadline.after(20), trail)
+            call_log = CallLog(get_logger(), "creating invoice", "invoice created")
+            await router.perform(create(), Deadline.after(20), call_log)
         await socket.aclose()
     assert [entry["event"] for entry in entries if entry["log_level"] == "info"] == [
         "attempting WebSocket",

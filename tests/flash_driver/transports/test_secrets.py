@@ -16,7 +16,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import MY_UPDATES, PROBE
 from flash_driver.flash_api.outcomes import Answer, ErrorFrame
-from flash_driver.transports.call_log import Trail
+from flash_driver.transports.call_log import CallLog
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.delivery import data_of
 from flash_driver.transports.gql_client import GraphQLTransport
@@ -87,8 +87,8 @@ async def knows(peer: Peer) -> None:
 async def what_is_shown(transport: Transport) -> str:
     """Perform an operation through the router, and return all that a host could see of it."""
     router = Router([transport], Capabilities())
-    trail = Trail(get_logger(), "asking", "asked")
-    delivery = await router.perform(PROBE(), Deadline.after(5), trail)
+    call_log = CallLog(get_logger(), "asking", "asked")
+    delivery = await router.perform(PROBE(), Deadline.after(5), call_log)
     shown = [repr(transport), str(transport), repr(router), repr(delivery.reasons), repr(delivery.outcome)]
     shown += [repr(router.capabilities), repr(router.capabilities.summary())]
     try:

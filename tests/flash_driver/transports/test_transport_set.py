@@ -8,7 +8,7 @@ from flash_driver.flash_api.documents import ME
 from flash_driver.flash_api.outcomes import Answer
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.settings.account import FlashSettings
-from flash_driver.transports.transport_set import Ways
+from flash_driver.transports.transport_set import TransportSet
 
 if TYPE_CHECKING:
     from flash_driver.transports.base import Transport
@@ -29,7 +29,7 @@ def names(transports: list[Transport]) -> list[str]:
 
 async def test_each_account_tries_them_in_its_own_order() -> None:
     """What is shared is the transports, not the order: that is in the connection string."""
-    ways = Ways(settings())
+    ways = TransportSet(settings())
     usual = ways.choose(settings())
     other = ways.choose(settings(transports="graphql,websocket"))
     assert names(usual) == ["websocket", "http", "graphql"]
@@ -39,7 +39,7 @@ async def test_each_account_tries_them_in_its_own_order() -> None:
 async def test_an_api_key_opens_no_socket() -> None:
     """The server reads no API key on a socket, so there is none to try (flash-api.md 1.3)."""
     key = settings("fk_c0ffee")
-    assert names(Ways(key).choose(key)) == ["http", "graphql"]
+    assert names(TransportSet(key).choose(key)) == ["http", "graphql"]
 
 
 async def test_every_way_shows_the_credential() -> None:
@@ -48,7 +48,7 @@ async def test_every_way_shows_the_credential() -> None:
         for token in (sandbox.token, sandbox.api_key):
             text = sandbox.connection_string.replace(sandbox.token, token)
             own = FlashSettings.from_connection_string(ConnectionString.parse(text))
-            ways = Ways(own)
+            ways = TransportSet(own)
             for transport in ways.choose(own):
                 evidence = await transport.perform(ME(), Deadline.after(20))
                 assert isinstance(evidence, Answer)
@@ -59,7 +59,7 @@ async def test_every_way_shows_the_credential() -> None:
 
 async def test_the_largest_pool_that_anybody_asks_for() -> None:
     """Accounts that share sockets get as many as the one that permits most."""
-    ways = Ways(settings())
+    ways = TransportSet(settings())
     (socket,) = ways.choose(settings(transports="websocket", pool_size="3"))
     ways.choose(settings(transports="websocket", pool_size="2"))
-    assert len(socket._lanes) == 3  # type: ignore[attr-defined]  # a WebSocketTransport
+    assert len(socket._managed) == 3  # type: ignore[attr-defined]  # a WebSocketTransport

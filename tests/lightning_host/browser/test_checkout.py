@@ -140,12 +140,12 @@ async def test_time_is_up(hosts: HostBench, node: FakeNode, page: Page) -> None:
 
 async def test_no_fresh_invoice_to_be_had(hosts: HostBench, node: FakeNode, page: Page) -> None:
     """While there is no invoice that can be paid, the page shows no dead code, and says that it waits."""
-    mint = node.mint.mint
+    sign = node.signer.sign
 
-    def mint_short(**terms: Any) -> Any:
-        return mint(**{**terms, "expiry": timedelta(seconds=2)})
+    def sign_short(**terms: Any) -> Any:
+        return sign(**{**terms, "expiry": timedelta(seconds=2)})
 
-    node.mint.mint = mint_short  # type: ignore[method-assign]  # the node's own, for this test
+    node.signer.sign = sign_short  # type: ignore[method-assign]  # the node's own, for this test
     host = await hosts.host(node, checkout_allowance={"times": 1, "seconds": 600})
     checkout = await open_checkout(host)
     await page.goto(f"{host.url}/checkout/{checkout['id']}")

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @pytest.fixture
 def short(node: FakeNode) -> FakeNode:
     """Give a node whose invoices live for three seconds, whatever is asked."""
-    mint = node.mint.mint
+    sign = node.signer.sign
 
-    def mint_short(**terms: Any) -> Any:
-        return mint(**{**terms, "expiry": timedelta(seconds=3)})
+    def sign_short(**terms: Any) -> Any:
+        return sign(**{**terms, "expiry": timedelta(seconds=3)})
 
-    node.mint.mint = mint_short  # type: ignore[method-assign]  # the node's own, for this test
+    node.signer.sign = sign_short  # type: ignore[method-assign]  # the node's own, for this test
     return node
 
 

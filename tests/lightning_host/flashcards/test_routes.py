@@ -208,7 +208,7 @@ async def test_amounts_out_of_bounds(hosts: HostBench, node: FakeNode, amount: s
 
 
 async def test_unknown_cards(hosts: HostBench, node: FakeNode) -> None:
-    """An unknown card is told by each face in its own words."""
+    """An unknown card is told by each group in its own words."""
     host = await hosts.host(node, stores={"bakery": OTHER})
     card = await make_card(host)
     for path in ("", "/state", "/events", "/code.svg"):

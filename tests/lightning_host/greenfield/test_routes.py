@@ -191,20 +191,20 @@ async def test_each_outcome_of_a_payment_has_its_status(
     """Paid is 200, unknown is 202 and never an error, what certainly failed is 400 with BTCPay's code."""
     host = await hosts.host(node)
     node.pay_result = result
-    minted = node.mint.mint(msat=500_000, description="", now=datetime.now(UTC), expiry=_HOUR)
-    got, body = await host.greenfield("POST", "/invoices/pay", {"BOLT11": minted.payment_request})
+    signed = node.signer.sign(msat=500_000, description="", now=datetime.now(UTC), expiry=_HOUR)
+    got, body = await host.greenfield("POST", "/invoices/pay", {"BOLT11": signed.payment_request})
     assert got == status
     assert {name: body[name] for name in answer} == answer
-    got, payment = await host.greenfield("GET", f"/payments/{minted.payment_hash}")
-    assert (got, payment["paymentHash"]) == (200, minted.payment_hash)
+    got, payment = await host.greenfield("GET", f"/payments/{signed.payment_hash}")
+    assert (got, payment["paymentHash"]) == (200, signed.payment_hash)
 
 
 async def test_limits_of_a_payment_reach_the_wallet(hosts: HostBench, node: FakeNode) -> None:
     """Amount in msat, fees in percent and satoshi, time-out in seconds: each arrives in its unit."""
     host = await hosts.host(node)
-    minted = node.mint.mint(msat=None, description="", now=datetime.now(UTC), expiry=_HOUR)
+    signed = node.signer.sign(msat=None, description="", now=datetime.now(UTC), expiry=_HOUR)
     body = {
-        "BOLT11": minted.payment_request,
+        "BOLT11": signed.payment_request,
         "amount": "5000",
         "maxFeePercent": "6.15",
         "maxFeeFlat": "21",
@@ -223,8 +223,8 @@ async def test_payments_are_listed(hosts: HostBench, node: FakeNode) -> None:
     host = await hosts.host(node)
     for result in (PayResult.OK, PayResult.UNKNOWN):
         node.pay_result = result
-        minted = node.mint.mint(msat=1000, description="", now=datetime.now(UTC), expiry=_HOUR)
-        await host.greenfield("POST", "/invoices/pay", {"BOLT11": minted.payment_request})
+        signed = node.signer.sign(msat=1000, description="", now=datetime.now(UTC), expiry=_HOUR)
+        await host.greenfield("POST", "/invoices/pay", {"BOLT11": signed.payment_request})
     assert len((await host.greenfield("GET", "/payments"))[1]) == 1
     assert len((await host.greenfield("GET", "/payments?includePending=true"))[1]) == 2
 
@@ -234,15 +234,15 @@ async def test_hanging_up_does_not_stop_a_payment(hosts: HostBench, node: FakeNo
     host = await hosts.host(node)
     going, go = asyncio.Event(), asyncio.Event()
     node.before_paying = (going, go)
-    minted = node.mint.mint(msat=1000, description="", now=datetime.now(UTC), expiry=_HOUR)
-    asking = asyncio.create_task(host.greenfield("POST", "/invoices/pay", {"BOLT11": minted.payment_request}))
+    signed = node.signer.sign(msat=1000, description="", now=datetime.now(UTC), expiry=_HOUR)
+    asking = asyncio.create_task(host.greenfield("POST", "/invoices/pay", {"BOLT11": signed.payment_request}))
     async with asyncio.timeout(20):
         await going.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         go.set()
         await host.stop()
-    assert list(node.payments) == [minted.payment_hash]
+    assert list(node.payments) == [signed.payment_hash]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -228,8 +228,8 @@ async def test_invoice_over_another_amount_is_not_handed_out(
 ) -> None:
     """A driver that rounds is caught: the payer gets an error, never an invoice that its wallet has to refuse."""
     host = await hosts.host(node)
-    mint = node.mint.mint
-    monkeypatch.setattr(node.mint, "mint", lambda **terms: mint(**{**terms, "msat": terms["msat"] + 1}))
+    sign = node.signer.sign
+    monkeypatch.setattr(node.signer, "sign", lambda **terms: sign(**{**terms, "msat": terms["msat"] + 1}))
     status, answer = await host.get(f"{CALLBACK}?amount=1000")
     assert (status, answer["status"]) == (200, "ERROR")
     assert "exactly this amount" in answer["reason"]
@@ -240,10 +240,10 @@ async def test_invoice_for_another_text_is_not_handed_out(
 ) -> None:
     """A hash that is not the metadata's is caught; a missing one is let pass."""
     host = await hosts.host(node)
-    mint = node.mint.mint
-    monkeypatch.setattr(node.mint, "mint", lambda **terms: mint(**{**terms, "description_hash": "11" * 32}))
+    sign = node.signer.sign
+    monkeypatch.setattr(node.signer, "sign", lambda **terms: sign(**{**terms, "description_hash": "11" * 32}))
     assert (await host.get(f"{CALLBACK}?amount=1000"))[1]["status"] == "ERROR"
-    monkeypatch.setattr(node.mint, "mint", lambda **terms: mint(**{**terms, "description_hash": None}))
+    monkeypatch.setattr(node.signer, "sign", lambda **terms: sign(**{**terms, "description_hash": None}))
     assert "pr" in (await host.get(f"{CALLBACK}?amount=1000"))[1]
 
 

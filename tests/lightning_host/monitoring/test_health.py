@@ -64,7 +64,7 @@ async def test_health_follows_the_database(hosts: HostBench, node: FakeNode, mon
 
 
 async def test_metrics_count_requests_and_settlements(hosts: HostBench, node: FakeNode) -> None:
-    """Requests by face and status, settlements by store and purpose, who listens: each is there."""
+    """Requests by group and status, settlements by store and purpose, who listens: each is there."""
     host = await hosts.host(node)
     _, invoice = await host.greenfield("POST", "/invoices", {"amount": "1000"})
     await host.greenfield("GET", "/invoices/unknown")

@@ -26,8 +26,8 @@ AWAY = BackendUnavailable("asking", {"websocket": "refused"})
 
 def foreign(node: FakeNode, msat: int | None = 500_000) -> tuple[str, str]:
     """Make somebody's BOLT11; gives it and its payment hash."""
-    minted = node.mint.mint(msat=msat, description="", now=datetime.now(UTC), expiry=HOUR)
-    return minted.payment_request, minted.payment_hash
+    signed = node.signer.sign(msat=msat, description="", now=datetime.now(UTC), expiry=HOUR)
+    return signed.payment_request, signed.payment_hash
 
 
 async def make(host: RunningHost, **form: Any) -> str:
@@ -121,8 +121,8 @@ async def test_hash_is_not_traded_for_something_else(
 ) -> None:
     """LNbits hands out what it gets: an invoice that commits to another hash, or over another amount, is refused."""
     host = await hosts.host(node)
-    mint = node.mint.mint
-    monkeypatch.setattr(node.mint, "mint", lambda **terms: mint(**{**terms, **change}))
+    sign = node.signer.sign
+    monkeypatch.setattr(node.signer, "sign", lambda **terms: sign(**{**terms, **change}))
     got, answer = await host.phoenixd("POST", "/createinvoice", {"amountSat": "21000", "descriptionHash": "ab" * 32})
     assert (got, "serialized" in answer) == (status, False)
 

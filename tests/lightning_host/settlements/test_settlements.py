@@ -141,7 +141,7 @@ async def test_failing_handler_undoes_the_record_and_gets_the_settlement_again(
         calls += 1
         del connection, settlement
         if calls == 1:
-            raise RuntimeError("a fault in a face")
+            raise RuntimeError("a fault in a group")
 
     async with opened(node, hosts) as host:
         host.settlements.on_settled(fail_once)
@@ -234,7 +234,7 @@ async def test_slow_subscriber_is_cut_off(node: FakeNode, hosts: HostBench) -> N
 
 
 async def test_see_records_what_was_found_by_asking(node: FakeNode, hosts: HostBench) -> None:
-    """A face that finds an invoice paid records it the same way; a second time does nothing."""
+    """A group that finds an invoice paid records it the same way; a second time does nothing."""
     async with opened(node, hosts) as host:
         store = host.stores.get("shop")
         assert store is not None

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector, web
 
 from lightning_host.client_address import read_networks
-from lightning_host.web.crowd import Crowd
+from lightning_host.web.concurrency_limit import ConcurrencyLimit
 from lightning_host.web.streams import STREAMS, EventStreams
 from tests.lightning_host.hosts import eventually
 from tests.support.checkouts import open_checkout, stream
@@ -133,7 +133,7 @@ async def test_clients_behind_a_proxy_are_told_apart(
 
 async def test_slow_client_is_cut_off() -> None:
     """A client that reads nothing is cut off, and holds neither memory nor a place."""
-    streams = EventStreams(Crowd("pages", most=1, most_per_client=1), write_seconds=0.2)
+    streams = EventStreams(ConcurrencyLimit("pages", most=1, most_per_client=1), write_seconds=0.2)
     ended = asyncio.Event()
 
     async def flood(request: web.Request) -> web.StreamResponse:

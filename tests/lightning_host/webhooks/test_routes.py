@@ -122,8 +122,8 @@ async def test_replicas_tell_once(hosts: HostBench, node: FakeNode, receiver: Re
 
 async def test_second_payment_is_told_as_such(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
     """A checkout that is paid once more is told as overpaid, under a type of its own; other invoices by their hash."""
-    mint = node.mint.mint
-    node.mint.mint = lambda **terms: mint(**{**terms, "expiry": timedelta(seconds=1)})  # type: ignore[method-assign]  # short-lived, for this test
+    sign = node.signer.sign
+    node.signer.sign = lambda **terms: sign(**{**terms, "expiry": timedelta(seconds=1)})  # type: ignore[method-assign]  # short-lived, for this test
     host = await hosts.host(node, **QUICK)
     await register(host, receiver.url)
     checkout = await open_checkout(host)

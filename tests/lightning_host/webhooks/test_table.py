@@ -12,7 +12,7 @@ from connection_strings import LightMoney, Secret
 from lightning_host.database import Database, now_ms
 from lightning_host.settlements.ledger import Settlement
 from lightning_host.webhooks.records import DeliveryStatus
-from lightning_host.webhooks.table import WebhookRows
+from lightning_host.webhooks.table import WebhookTable
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def database(request: pytest.FixtureRequest, hosts: HostBench) -> AsyncIte
 
 async def queue(database: Database, count: int) -> list[str]:
     """Queue deliveries to one webhook; gives their ids."""
-    rows = WebhookRows(database)
+    rows = WebhookTable(database)
     webhook = await rows.add("shop", "https://shop.example/hook", Secret("a secret"), (), enabled=True)
     for number in range(count):
         settlement = Settlement(
@@ -84,7 +84,7 @@ async def test_old_deliveries_are_deleted(database: Database) -> None:
     ]
     for delivery_id, (status, days) in zip(made, states, strict=True):
         await alter(database, delivery_id, status, days)
-    assert await WebhookRows(database).prune(MONTH, limit=100) == 2
+    assert await WebhookTable(database).prune(MONTH, limit=100) == 2
     assert await left(database) == set(made[2:])
 
 
@@ -92,7 +92,7 @@ async def test_a_sweep_is_bounded(database: Database) -> None:
     """One sweep deletes so many and no more; the next goes on, until nothing is left."""
     for delivery_id in await queue(database, 5):
         await alter(database, delivery_id, DeliveryStatus.DELIVERED, 31)
-    assert [await WebhookRows(database).prune(MONTH, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await WebhookTable(database).prune(MONTH, limit=2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_host_sweeps_by_itself(hosts: HostBench, node: FakeNode) -> None:
@@ -119,7 +119,7 @@ async def test_delivery_of_a_webhook_that_is_gone_is_given_up(hosts: HostBench, 
     await hosts.host(node)
 
     async def given_up() -> bool:
-        delivery: Any = await WebhookRows(database).find_delivery(orphan)
+        delivery: Any = await WebhookTable(database).find_delivery(orphan)
         return bool(delivery.status is DeliveryStatus.GAVE_UP)
 
     await eventually(given_up)

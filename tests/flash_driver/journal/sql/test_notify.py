@@ -1,4 +1,4 @@
-"""Hearing of settlements that another process made."""
+"""SubscriptionFeed of settlements that another process made."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def hear(journal: Journal, after: int) -> list[int]:
     """Wait for settlements as a listener does: begin to wait, look, wait."""
     async with asyncio.timeout(20):
         while True:
-            with journal.bell.waiting() as ring:
+            with journal.wakeup.waiting() as ring:
                 if settled := await journal.settled_after(after):
                     return [row.settle_index or 0 for row in settled]
                 await ring
@@ -89,7 +89,7 @@ async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
         assert another is not None
         for journal in (one, another):
             await journal.add_invoice(an_invoice(1))
-        ear = asyncio.create_task(notify.PostgresEar(postgresql_engine(store)).listen(rings.append))
+        ear = asyncio.create_task(notify.PostgresNotifications(postgresql_engine(store)).listen(rings.append))
         await until(lambda: rings == [None])
         await settle(one, 1)
         await settle(another, 1)
@@ -113,7 +113,7 @@ async def test_a_lost_notification_is_made_up_for(
     monkeypatch.setattr(notify, "_SAFETY_SECONDS", 0.05)
     listening = await opened(mine)
     await listening.add_invoice(an_invoice(1))
-    with listening.bell.waiting() as first_look:
+    with listening.wakeup.waiting() as first_look:
         await first_look
     await yours.open("fingerprint", None)
     heard, _ = await asyncio.gather(hear(listening, 0), yours.write(settle_silently))
@@ -124,7 +124,7 @@ async def test_nothing_is_missed_before_hearing_begins(mine: SqlStore, yours: Sq
     """A settlement between a listener's look and the beginning of hearing wakes him all the same."""
     listening, settling = await opened(mine), await opened(yours)
     await settling.add_invoice(an_invoice(1))
-    with listening.bell.waiting() as ring:
+    with listening.wakeup.waiting() as ring:
         assert await listening.settled_after(0) == []
         await settle(settling, 1)
         async with asyncio.timeout(20):
@@ -139,9 +139,9 @@ async def test_a_connection_that_breaks_is_made_anew(postgres: PostgresServer, m
     async with aclosing(SqlStore(url)) as mine, aclosing(SqlStore(url)) as yours:
         listening, settling = await opened(mine), await opened(yours)
         await settling.add_invoice(an_invoice(1))
-        with listening.bell.waiting() as first_look:
+        with listening.wakeup.waiting() as first_look:
             await first_look
-        with recorded() as story, listening.bell.waiting() as ring:
+        with recorded() as story, listening.wakeup.waiting() as ring:
             postgres.stop()
             await until(lambda: any("are not heard of now" in entry["event"] for entry in story.entries))
             postgres.start()
@@ -161,12 +161,12 @@ async def test_a_mistake_of_our_own_is_not_hidden(durable_url: JournalUrl) -> No
             ring(None)
             raise ZeroDivisionError
 
-    ringer = notify.Ringer(durable_url, Broken(), lambda _: None)
-    ringer.start()
-    ringer.start()
-    assert ringer._task is not None
+    notifier = notify.SettlementNotifier(durable_url, Broken(), lambda _: None)
+    notifier.start()
+    notifier.start()
+    assert notifier._task is not None
     with pytest.raises(ZeroDivisionError):
-        await ringer._task
-    await ringer.aclose()
-    ringer.start()
-    assert ringer._task.done()
+        await notifier._task
+    await notifier.aclose()
+    notifier.start()
+    assert notifier._task.done()

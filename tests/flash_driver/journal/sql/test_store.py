@@ -375,7 +375,7 @@ async def test_closing_leaves_nothing_behind(durable_url: JournalUrl) -> None:
     for cancelled in (False, True):
         store = SqlStore(durable_url)
         journal = await opened(store)
-        with journal.bell.waiting():
+        with journal.wakeup.waiting():
             await asyncio.gather(*(journal.find_invoice("00" * 32) for _ in range(9)))
         closing_task = asyncio.create_task(store.aclose())
         await asyncio.sleep(0)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_driver.sandbox.bank.bolt11 import Mint, MintedInvoice
 from flash_driver.sandbox.bank.ledger import AlreadySettled, Ledger, Payment, Wallet
+from flash_driver.sandbox.bank.signer import InvoiceSigner, SignedInvoice
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.conftest import Clock
@@ -31,8 +31,8 @@ def payment(ledger: Ledger, wallet: Wallet, clock: Clock) -> Payment:
     return ledger.payment(wallet, "ab" * 32, "lnbcrt1", clock())
 
 
-def _minted(clock: Clock) -> MintedInvoice:
-    return Mint().mint(msat=1000, description="", now=clock(), expiry=timedelta(seconds=60))
+def _minted(clock: Clock) -> SignedInvoice:
+    return InvoiceSigner().sign(msat=1000, description="", now=clock(), expiry=timedelta(seconds=60))
 
 
 def test_an_account_knows_its_own_wallets_only(ledger: Ledger, wallet: Wallet) -> None:
@@ -114,15 +114,15 @@ def test_movements_are_listed_wallet_by_wallet_newest_first(ledger: Ledger, wall
 
 def test_the_snapshot_says_everything(ledger: Ledger, wallet: Wallet, payment: Payment, clock: Clock) -> None:
     """A judge finds every fact, amounts as exact texts and times with their zone."""
-    minted = _minted(clock)
-    invoice = ledger.add_invoice(wallet, minted, Decimal("5.5"), "memo")
+    signed = _minted(clock)
+    invoice = ledger.add_invoice(wallet, signed, Decimal("5.5"), "memo")
     payment.idempotency_keys.append("key")
     snapshot = ledger.snapshot(clock())
     assert snapshot["invoices"] == [
         {
-            "payment_hash": minted.payment_hash,
-            "payment_request": minted.payment_request,
-            "preimage": minted.preimage,
+            "payment_hash": signed.payment_hash,
+            "payment_request": signed.payment_request,
+            "preimage": signed.preimage,
             "wallet_id": wallet.id,
             "msat": 1000,
             "cents": "5.5",

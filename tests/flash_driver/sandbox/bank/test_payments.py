@@ -115,7 +115,7 @@ async def test_what_the_custodian_cannot_pay_fails_without_a_code(start_lab: Sta
     lab = await start_lab(clock=clock)
     expired = lab.sandbox.foreign_invoice(1000, expiry_seconds=1)
     clock.advance(seconds=1)
-    mainnet = lab.sandbox._bank.network.mint(
+    mainnet = lab.sandbox._bank.network.sign(
         msat=1000, description="", now=clock(), expiry=timedelta(hours=1), network="bc"
     )
     amountless = lab.sandbox.foreign_invoice()

@@ -12,7 +12,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Answer
 from flash_driver.transports.websocket.connection import ConnectionFailed, Limits
-from flash_driver.transports.websocket.managed_connection import Lane, Waits
+from flash_driver.transports.websocket.managed_connection import ConnectionTiming, ManagedConnection
 from tests.support.sockets import Peer, served, within
 from tests.support.waiting import until
 
@@ -28,35 +28,35 @@ def soon() -> Deadline:
 
 
 @asynccontextmanager
-async def lane_to(server: Served, waits: Waits | None = None) -> AsyncIterator[Lane]:
-    """Make a lane, and close it after the block."""
-    lane = Lane(server.endpoint(), Limits(close_timeout=0.2), waits or Waits())
+async def managed_to(server: Served, waits: ConnectionTiming | None = None) -> AsyncIterator[ManagedConnection]:
+    """Make a managed, and close it after the block."""
+    managed = ManagedConnection(server.endpoint(), Limits(close_timeout=0.2), waits or ConnectionTiming())
     try:
-        yield lane
+        yield managed
     finally:
-        await lane.aclose()
+        await managed.aclose()
 
 
 async def test_all_who_need_it_share_one_attempt() -> None:
     """Many who come at once open one connection, and one who leaves takes it from nobody."""
-    async with served(Peer.serve_for_ever) as server, lane_to(server) as lane:
-        asking = [asyncio.create_task(lane.connection(soon())) for _ in range(20)]
+    async with served(Peer.serve_for_ever) as server, managed_to(server) as managed:
+        asking = [asyncio.create_task(managed.connection(soon())) for _ in range(20)]
         await asyncio.sleep(0)
         asking[0].cancel()
         await asyncio.gather(*asking, return_exceptions=True)
         connections = {id(await task) for task in asking[1:]}
-        assert len(connections) == len(server.peers) == lane.times_connected == 1
-        assert lane.connected
-        assert lane.ready() is await lane.connection(soon())
+        assert len(connections) == len(server.peers) == managed.times_connected == 1
+        assert managed.connected
+        assert managed.ready() is await managed.connection(soon())
 
 
 async def test_opening_ahead_makes_it_ready() -> None:
     """Whoever expects company opens the connection for it, once."""
-    async with served(Peer.serve_for_ever) as server, lane_to(server) as lane:
+    async with served(Peer.serve_for_ever) as server, managed_to(server) as managed:
         for _ in range(3):
-            lane.open_ahead()
-        await until(lambda: lane.connected)
-        lane.open_ahead()
+            managed.open_ahead()
+        await until(lambda: managed.connected)
+        managed.open_ahead()
         assert len(server.peers) == 1
 
 
@@ -66,14 +66,14 @@ async def test_opening_ahead_is_not_tried_again_at_once() -> None:
     async def refuse(peer: Peer) -> None:
         await peer.socket.close(1013)
 
-    async with served(refuse) as server, lane_to(server) as lane:
-        lane.open_ahead()
-        await until(lambda: lane._failed_at is not None)
-        lane.open_ahead()
+    async with served(refuse) as server, managed_to(server) as managed:
+        managed.open_ahead()
+        await until(lambda: managed._failed_at is not None)
+        managed.open_ahead()
         await asyncio.sleep(0.05)
         assert len(server.peers) == 1
         with pytest.raises(ConnectionFailed, match="closed with code 1013"):
-            await lane.connection(soon())
+            await managed.connection(soon())
         assert len(server.peers) == 2
 
 
@@ -88,22 +88,22 @@ async def test_counts_what_is_in_flight() -> None:
             await peer.answer(operation_id, a=1)
         await peer.socket.wait_closed()
 
-    async with served(late) as server, lane_to(server) as lane:
-        assert lane.in_flight == 0
-        connection = await lane.connection(soon())
+    async with served(late) as server, managed_to(server) as managed:
+        assert managed.in_flight == 0
+        connection = await managed.connection(soon())
         asking = [asyncio.create_task(connection.execute(PROBE().written, soon())) for _ in range(3)]
-        await until(lambda: lane.in_flight == 3)
+        await until(lambda: managed.in_flight == 3)
         subscription = await connection.subscribe(PROBE().written, soon())
         async with within():
             assert await asyncio.gather(*asking) == [Answer({"a": 1})] * 3
-        assert lane.in_flight == 0
+        assert managed.in_flight == 0
         await subscription.aclose()
 
 
 async def test_unused_it_closes_by_itself() -> None:
     """After a while without use the socket is closed, and the next use opens another."""
-    async with served(Peer.serve_for_ever) as server, lane_to(server, Waits(idle=0.1)) as lane:
-        await lane.connection(soon())
-        await until(lambda: not lane.connected)
-        await lane.connection(soon())
-        assert lane.times_connected == 2
+    async with served(Peer.serve_for_ever) as server, managed_to(server, ConnectionTiming(idle=0.1)) as managed:
+        await managed.connection(soon())
+        await until(lambda: not managed.connected)
+        await managed.connection(soon())
+        assert managed.times_connected == 2

@@ -75,7 +75,7 @@ async def test_one_socket_is_enough_until_it_is_crowded() -> None:
         await until(lambda: holding.asked == [CROWD])
         over = ask(transport, 1)
         await until(lambda: len(server.peers) == 2 and server.peers[1].acknowledged.is_set())
-        await until(lambda: transport._lanes[1].connected)
+        await until(lambda: transport._managed[1].connected)
         second = ask(transport, 10)
         await until(lambda: holding.asked == [CROWD + 1, 10])
         holding.answering.set()
@@ -89,7 +89,7 @@ async def test_no_more_sockets_than_permitted() -> None:
     async with pooled(2) as (transport, holding, server):
         await transport.connection(Deadline.after(LONG))
         asked = ask(transport, CROWD + 1)
-        await until(lambda: len(transport._lanes) == 2 and transport._lanes[1].connected)
+        await until(lambda: len(transport._managed) == 2 and transport._managed[1].connected)
         asked += ask(transport, 3 * CROWD)
         await until(lambda: sum(holding.asked) == 4 * CROWD + 1)
         assert len(server.peers) == 2
@@ -100,7 +100,7 @@ async def test_no_more_sockets_than_permitted() -> None:
 
 
 async def test_a_crowd_makes_do_where_no_further_socket_is_to_be_had() -> None:
-    """A server that takes one socket only is asked for a second once, not by each of the crowd."""
+    """A server that takes one socket only is asked for a second once, not by each of the limit."""
     holding = Holding()
 
     async def one_only(peer: Peer) -> None:
@@ -114,7 +114,7 @@ async def test_a_crowd_makes_do_where_no_further_socket_is_to_be_had() -> None:
         await transport.connection(Deadline.after(LONG))
         asked = ask(transport, CROWD + 1)
         await until(lambda: len(server.peers) == 2)
-        await until(lambda: transport._lanes[1]._failed_at is not None)
+        await until(lambda: transport._managed[1]._failed_at is not None)
         asked += ask(transport, 50)
         await until(lambda: holding.asked == [CROWD + 51])
         holding.answering.set()
@@ -129,4 +129,4 @@ async def test_widening_never_narrows() -> None:
     async with pooled(1) as (transport, _, _):
         transport.widen(3)
         transport.widen(2)
-        assert len(transport._lanes) == 3
+        assert len(transport._managed) == 3

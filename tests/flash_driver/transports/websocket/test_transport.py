@@ -126,7 +126,7 @@ async def test_attempt_that_fails_after_everybody_left() -> None:
         assert await transport.perform(PROBE(), Deadline.after(0.05)) == NotConnected(
             "not connected in time", Cause.SLOW
         )
-        opening = transport._lanes[0]._opening
+        opening = transport._managed[0]._opening
         assert opening is not None
         refuse.set()
         async with within():
@@ -258,8 +258,8 @@ async def test_cancelled_and_closed_at_once() -> None:
     async with served(Peer.hear) as server, transport_to(server) as transport:
         asking = asyncio.create_task(transport.perform(PROBE(), soon()))
         await server.peer()
-        assert transport._lanes[0]._opening is not None
-        transport._lanes[0]._opening.cancel()
+        assert transport._managed[0]._opening is not None
+        transport._managed[0]._opening.cancel()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking

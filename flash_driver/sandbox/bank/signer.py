@@ -15,7 +15,7 @@ from coincurve import PrivateKey
 from flash_driver.bolt11 import bech32
 from flash_driver.bolt11.reader import read
 
-__all__ = ["MAX_MSAT", "Mint", "MintedInvoice", "Network", "NotAnInvoiceError", "ReadInvoice", "read_invoice"]
+__all__ = ["MAX_MSAT", "InvoiceSigner", "Network", "NotAnInvoiceError", "ReadInvoice", "SignedInvoice", "read_invoice"]
 
 Network: TypeAlias = Literal["bcrt", "bc"]
 
@@ -73,7 +73,7 @@ def read_invoice(payment_request: str) -> ReadInvoice:
 
 
 @dataclass(frozen=True, slots=True)
-class MintedInvoice:
+class SignedInvoice:
     """A BOLT11 together with what only its maker knows."""
 
     payment_request: str
@@ -85,7 +85,7 @@ class MintedInvoice:
     expires_at: datetime
 
 
-class Mint:
+class InvoiceSigner:
     """Makes and signs invoices in the name of one node.
 
     Attributes:
@@ -97,7 +97,7 @@ class Mint:
         self.private_key = secrets.token_bytes(32)
         self._key = PrivateKey(self.private_key)
 
-    def mint(
+    def sign(
         self,
         *,
         msat: int | None,
@@ -107,7 +107,7 @@ class Mint:
         description_hash: str | None = None,
         network: Network = "bcrt",
         preimage: str | None = None,
-    ) -> MintedInvoice:
+    ) -> SignedInvoice:
         """Make an invoice; a description hash takes the place of the description.
 
         Args:
@@ -139,7 +139,7 @@ class Mint:
             + _field("c", _number(_MIN_FINAL_CLTV_EXPIRY))
             + _field("9", _number(_FEATURES))
         )
-        return MintedInvoice(
+        return SignedInvoice(
             payment_request=self._sign(f"ln{network}{_amount(msat)}", digits),
             payment_hash=payment_hash.hex(),
             payment_secret=payment_secret.hex(),

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import Final
 
-__all__ = ["RETRY_SECONDS", "Crowd", "TooMany"]
+__all__ = ["RETRY_SECONDS", "ConcurrencyLimit", "TooMany"]
 
 RETRY_SECONDS: Final = 10
 """When one who was turned away may ask again."""
@@ -24,7 +24,7 @@ class TooMany(enum.Enum):
     IN_ALL = 503
 
 
-class Crowd:
+class ConcurrencyLimit:
     """Counts who is there.
 
     Args:

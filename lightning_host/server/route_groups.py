@@ -1,4 +1,4 @@
-"""The faces of this host; a new one is added here, and nowhere else."""
+"""The route_groups of this host; a new one is added here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lightning_host.web.pages import PAGES
 from lightning_host.webhooks.routes import WEBHOOKS
 
 if TYPE_CHECKING:
-    from lightning_host.web.face import Face
+    from lightning_host.web.route_group import RouteGroup
 
-__all__ = ["FACES"]
+__all__ = ["ROUTE_GROUPS"]
 
-FACES: Final[tuple[Face, ...]] = (
+ROUTE_GROUPS: Final[tuple[RouteGroup, ...]] = (
     GREENFIELD,
     HEALTH,
     METRICS,

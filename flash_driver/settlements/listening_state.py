@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from connection_strings.errors import LightningError
 
-__all__ = ["Standing"]
+__all__ = ["ListeningState"]
 
 
-class Standing:
+class ListeningState:
     """What the parts of a watcher have in common.
 
     Args:
