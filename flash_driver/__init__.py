@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
     from flash_driver.handler import FlashConnectionStringHandler
-    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.websocket.transport import WebSocketTransport
 
 __all__ = [

@@ -29,7 +29,6 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import BALANCE, ME, PRICE
 from flash_driver.flash_api.replies import read_account, read_balances, read_price
 from flash_driver.invoices.creation import CREATE_SECONDS
-from flash_driver.transports.delivery import data_of
 from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.wallets import choose_wallet
 
@@ -40,7 +39,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from flash_driver.accounts.account import Account
-    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.settlements.health import Health
     from flash_driver.settlements.listeners import FlashInvoiceListener
     from flash_driver.wallets import ChosenWallet
@@ -111,7 +111,7 @@ class FlashLightningClient:
 
         Flash counts in dollars: the amount of the returned invoice is what its BOLT11 says, at least the one asked for
         and at most `amount-tolerance` percent more; exactly the one asked for with a description hash. Flash lets
-        invoices live 60 s (flash-api.md 3.4): see `expires_at`.
+        invoices live 60 s (flash-server.md 3.4): see `expires_at`.
 
         Args:
             amount: The terms, or the amount of an invoice with the terms that follow.
@@ -206,7 +206,7 @@ class FlashLightningClient:
         """Pay a BOLT11 out of the wallet.
 
         An outcome that can't be known is `PayResult.UNKNOWN`: ask `get_payment`, never pay again. Flash tells neither
-        preimage nor fee of a payment (flash-api.md 3.7).
+        preimage nor fee of a payment (flash-server.md 3.7).
 
         Raises:
             InvalidRequest: The BOLT11 or the amount makes no sense; nothing was sent.
@@ -243,7 +243,7 @@ class FlashLightningClient:
         deadline = Deadline.after(_ASK_SECONDS)
         with self._calling() as account:
             wallet = await account.wallets.choose(deadline)
-            rows = read_balances(data_of(await account.router.perform(BALANCE(), deadline), "reading the balance"))
+            rows = read_balances((await account.router.perform(BALANCE(), deadline)).data("reading the balance"))
             held = next((row.minor_units for row in rows if row.wallet.id == wallet.id), None)
             if held is None:
                 raise LightningError("the server does not tell the balance of this wallet")
@@ -254,7 +254,7 @@ class FlashLightningClient:
     async def get_info(self) -> LightningNodeInformation:
         """Say what is known of the node, within 5 s, and prove that server and token work.
 
-        Flash tells nothing of its custodian's node (flash-api.md 3.11), so there are no heights, channels or peers.
+        Flash tells nothing of its custodian's node (flash-server.md 3.11), so there are no heights, channels or peers.
 
         Raises:
             LightningError: Server or token do not work.
@@ -391,7 +391,7 @@ class FlashLightningClient:
     async def _prove(self, seconds: float) -> None:
         """Ask the server who we are, now and not from memory, and check that the wallet set is one of ours."""
         with self._calling() as account:
-            data = data_of(await account.router.perform(ME(), Deadline.after(seconds)), "reaching the account")
+            data = (await account.router.perform(ME(), Deadline.after(seconds))).data("reaching the account")
         choose_wallet(read_account(data), self._settings)
 
     async def _estimate(
@@ -400,7 +400,7 @@ class FlashLightningClient:
         rates = account.rates(wallet.currency)
         delivery = await account.router.perform(PRICE(), deadline)
         try:
-            account.memory.see_tick(read_price(data_of(delivery, "reading the price")))
+            account.memory.see_tick(read_price(delivery.data("reading the price")))
         except LightningError:
             if not rates.known:
                 raise

@@ -25,7 +25,8 @@ class FlashConnectionStringHandler:
         if connection_string.type != self.type:
             return None
         from flash_driver.client import FlashLightningClient  # noqa: PLC0415 - a host lists drivers without loading them
-        from flash_driver.settings.account import FlashSettings, ProcessSettings  # noqa: PLC0415 - as above
+        from flash_driver.settings.account import FlashSettings  # noqa: PLC0415 - as above
+        from flash_driver.settings.process import ProcessSettings  # noqa: PLC0415 - as above
 
         settings = FlashSettings.from_connection_string(connection_string)
         return FlashLightningClient(settings, ProcessSettings.from_environment())

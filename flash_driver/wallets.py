@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
 from flash_driver.flash_api.documents import ACCOUNT, ME
 from flash_driver.flash_api.replies import AccountReply, Currency, Wallet, read_account
-from flash_driver.transports.delivery import data_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +45,7 @@ class ChosenWallet:
 class WalletDirectory:
     """Looks the account up once for all who ask at the same time, and again when that is old.
 
-    The server moves accounts from a USD to a USDT wallet (flash-api.md 3.2), so an id is not kept for ever.
+    The server moves accounts from a USD to a USDT wallet (flash-server.md 3.2), so an id is not kept for ever.
     """
 
     def __init__(
@@ -99,12 +98,12 @@ class WalletDirectory:
     async def _look_up(self, deadline: Deadline, call_log: CallLog | None) -> AccountReply:
         doing = "looking up the account"
         try:
-            data = data_of(await self._router.perform(ACCOUNT(), deadline, call_log), doing)
+            data = (await self._router.perform(ACCOUNT(), deadline, call_log)).data(doing)
         except RateLimited:
             raise
         except RequestRefused:
             # The price is part of the same answer and non-null: when it fails, everything is null.
-            data = data_of(await self._router.perform(ME(), deadline, call_log), doing)
+            data = (await self._router.perform(ME(), deadline, call_log)).data(doing)
         account = read_account(data)
         self._on_account(account)
         return account

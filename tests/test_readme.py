@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flash_driver.settings.account import ALIASES, KEYS, ProcessSettings
+from flash_driver.settings.account import ALIASES, KEYS
+from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     import pytest

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from weakref import finalize
 
     from flash_driver.flash_api.replies import AccountReply, PriceTick
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.journal.store import JournalStore
-    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.settlements.health import Health
     from flash_driver.settlements.listeners import FlashInvoiceListener
     from flash_driver.transports.transport_set import TransportSet
@@ -46,7 +47,7 @@ _LINGER_SECONDS: Final = 5.0
 """How long a close waits for calls under way: as long as an invoice may take."""
 _SPACING: Final = Spacing(usual=0.05, least=0.005)
 _API_KEY_SPACING: Final = Spacing(usual=0.6, least=0.6)
-"""Keeps below the 120 requests a minute of an API key (flash-api.md 1.4)."""
+"""Keeps below the 120 requests a minute of an API key (flash-server.md 1.4)."""
 
 
 @dataclass(frozen=True, slots=True)

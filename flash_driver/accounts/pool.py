@@ -22,7 +22,8 @@ from flash_driver.transports.transport_set import TransportSet
 if TYPE_CHECKING:
     from flash_driver.journal.store import JournalStore
     from flash_driver.journal.urls import JournalUrl
-    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.settings.process import ProcessSettings
 
 __all__ = ["Pool", "shared_pool"]
 

@@ -24,7 +24,7 @@ from flash_driver.cli.output import Output
 from flash_driver.cli.qr import show_qr
 from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import invoice_json, shown_time
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 __all__ = ["app", "create", "get", "list_", "watch"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 __all__ = ["where_invoices_are_known", "where_payments_are_known"]
 

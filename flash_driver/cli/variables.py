@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.hints import did_you_mean
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,7 +18,7 @@ class MalformedJSON(ValueError):
 
 
 def write(value: object) -> bytes:
-    """Write JSON; a `Decimal` becomes a number without an exponent, which the server would not read (flash-api.md 4).
+    """Write JSON; a `Decimal` becomes a number without exponent, which the server would not read (flash-server.md 4).
 
     Raises:
         ValueError: A number is not finite, or a text is not Unicode.

@@ -42,7 +42,7 @@ CLOSE_ADVICE: Final = {
     1012: _WAIT,
     1013: _WAIT,
 }
-"""By the code with which a server closes before it acknowledges (flash-api.md 1.2, 1.3)."""
+"""By the code with which a server closes before it acknowledges (flash-server.md 1.2, 1.3)."""
 
 
 def handshake_advice(status: int) -> str:

@@ -13,7 +13,8 @@ from flash_driver.doctor.http_routes import RouteFindings, check_clock, check_pr
 from flash_driver.doctor.journal import check_journal
 from flash_driver.doctor.network import Place, reach
 from flash_driver.doctor.websocket import STEPS, SocketFindings, examine_socket
-from flash_driver.settings.account import FlashSettings, ProcessSettings, TokenKind
+from flash_driver.settings.account import FlashSettings, TokenKind
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.transports.call_log import shown
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
@@ -133,7 +134,7 @@ class _Patient:
         return make(self._settings.server, self._headers, tls)
 
     async def _token(self, socket: SocketFindings, routes: Mapping[str, RouteFindings]) -> None:
-        """Put together who takes the token: one way that does is proof, `connection_ack` is none (flash-api.md 1.3)."""
+        """Put together who takes the token: one way that does is proof, an ack is none (flash-server.md 1.3)."""
         verdicts = {"websocket": socket.authenticated} | {name: route.authenticated for name, route in routes.items()}
         takes = [shown(name) for name, verdict in verdicts.items() if verdict]
         refuses = [shown(name) for name, verdict in verdicts.items() if verdict is False]

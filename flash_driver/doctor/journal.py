@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from flash_driver.doctor.findings import Trouble
 from flash_driver.journal.errors import JournalError
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from flash_driver.doctor.findings import Examination

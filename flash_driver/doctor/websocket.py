@@ -9,7 +9,8 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.doctor.advice import CLOSE_ADVICE, PATH, handshake_advice, in_words
 from flash_driver.doctor.findings import Trouble
 from flash_driver.flash_api.documents import ME, MY_UPDATES, PROBE
-from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, describe
+from flash_driver.flash_api.error_words import describe
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted
 from flash_driver.transports.websocket.connection import Connection, ConnectionFailed, Limits, SubscriptionEnded
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 
@@ -118,7 +119,7 @@ async def _introduce(connection: Connection, endpoint: Endpoint, deadline: Deadl
 
 
 async def _probe(connection: Connection, seconds: float, findings: SocketFindings) -> str:
-    """Ask whether operations are executed here, harmlessly (flash-api.md 2); then whether as us."""
+    """Ask whether operations are executed here, harmlessly (flash-server.md 2); then whether as us."""
     evidence = await connection.execute(PROBE().payload, Deadline.after(seconds * _SHARE))
     match PROBE().classify(evidence):
         case Completed():
@@ -157,7 +158,7 @@ async def _reopen(endpoint: Endpoint, seconds: float) -> Connection:
 
 
 async def _hear(connection: Connection, deadline: Deadline, findings: SocketFindings) -> str:
-    """Wait for the price that the server sends to each new subscriber (flash-api.md 3.6)."""
+    """Wait for the price that the server sends to each new subscriber (flash-server.md 3.6)."""
     try:
         subscription = await connection.subscribe(MY_UPDATES().payload, deadline)
         event = await subscription.receive()

@@ -1,7 +1,7 @@
 """The GraphQL operations of Flash: the documents that are sent.
 
-Field and type names are Flash's (flash-api.md 3). A document is parsed by gql and printed once, when it is first used.
-One `ln...` field per document: each costs 120 of the server's complexity limit of 200 (flash-api.md 1.4).
+Field and type names are Flash's (flash-server.md 3). gql parses a document and prints it once, at its first use.
+One `ln...` field per document: each costs 120 of the server's complexity limit of 200 (flash-server.md 1.4).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver.common import exact_json as wire
-from flash_driver.flash_api.outcomes import Evidence, Kind, Outcome, classify
+from flash_driver.flash_api.classify import classify
+from flash_driver.flash_api.outcomes import Evidence, Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +136,7 @@ _ME_FIELDS: Final = """
 """
 
 PROBE: Final = Document("Probe", Kind.ASK, "query Probe { __typename }")
-"""Harmless; tells whether a socket executes anything but subscriptions (flash-api.md 2)."""
+"""Harmless; tells whether a socket executes anything but subscriptions (flash-server.md 2)."""
 
 ACCOUNT: Final = Document("Account", Kind.ASK, f"query Account {{ __typename {_ME_FIELDS} {_PRICE_FIELDS} }}", "me")
 """Everything the first invoice needs, in one request; harmless, so it serves as the probe as well."""
@@ -179,7 +180,7 @@ INVOICE_CREATE_ON_BEHALF: Final = _invoice_create(
     "lnUsdInvoiceCreateOnBehalfOfRecipient",
     "LnUsdInvoiceCreateOnBehalfOfRecipientInput",
 )
-"""The one mutation that takes a description hash (flash-api.md 3.4)."""
+"""The one mutation that takes a description hash (flash-server.md 3.4)."""
 INVOICE_CREATE_NO_AMOUNT: Final = _invoice_create(
     "InvoiceCreateNoAmount", "lnNoAmountInvoiceCreate", "LnNoAmountInvoiceCreateInput"
 )
@@ -240,7 +241,7 @@ def _payment(name: str, field: str, input_type: str) -> Document:
 
 PAY: Final = _payment("Pay", "lnInvoicePaymentSend", "LnInvoicePaymentInput")
 PAY_NO_AMOUNT: Final = _payment("PayNoAmount", "lnNoAmountUsdInvoicePaymentSend", "LnNoAmountUsdInvoicePaymentInput")
-"""Has no idempotency key: never repeated (flash-api.md 3.7)."""
+"""Has no idempotency key: never repeated (flash-server.md 3.7)."""
 
 
 def _fee_probe(name: str, field: str, input_type: str) -> Document:

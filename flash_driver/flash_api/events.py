@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from flash_driver.flash_api.outcomes import describe
+from flash_driver.flash_api.error_words import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ def announced(data: Mapping[str, Any]) -> Announcement | None:
 def oddity(data: Mapping[str, Any]) -> str | None:
     """Say what is odd about an event that tells of no settlement and no price; None for the usual noise.
 
-    The usual noise (flash-api.md 3.6): prices in other currencies, and updates that are no Lightning settlements.
+    The usual noise (flash-server.md 3.6): prices in other currencies, and updates that are no Lightning settlements.
     """
     payload = data.get("myUpdates")
     if not isinstance(payload, dict):

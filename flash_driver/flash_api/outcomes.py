@@ -1,4 +1,4 @@
-"""What became of a request: exactly one of four outcomes, decided in one place without any I/O.
+"""What became of a request: exactly one of four outcomes, told apart without any I/O.
 
 =============  =====================================================  ==================  ==============================
 outcome        means                                                  creating, asking    paying
@@ -10,19 +10,19 @@ Unknown        it was written and no usable answer came               next trans
 =============  =====================================================  ==================  ==============================
 
 A transport reports *evidence* (what it saw); `classify` turns it into an outcome. When in doubt about money the outcome
-is `Unknown`: a payment called failed that was not is paid twice. Rules of the server: flash-api.md 5.4 and 3.7.
+is `Unknown`: a payment called failed that was not is paid twice. Rules of the server: flash-server.md 5.4 and 3.7.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import timedelta
+
 
 __all__ = [
     "Answer",
@@ -41,8 +41,6 @@ __all__ = [
     "Refused",
     "TimedOut",
     "Unknown",
-    "classify",
-    "describe",
 ]
 
 
@@ -121,7 +119,7 @@ class Unknown:
         reason: What was seen, for a person.
         answered: Whether the server itself said that it does not know; another transport then knows no better.
         silent: Whether nothing came at all, so that this way is best left alone for a while.
-        kept: Whether the server has, or is about to have, an answer under the idempotency key (flash-api.md 3.7): then
+        kept: Whether the server has, or will soon have, an answer under the idempotency key (flash-server.md 3.7): then
             to ask again is a question. It keeps no errors: then to ask again is to pay again.
 
     """
@@ -197,246 +195,3 @@ class Garbage:
 
 
 Evidence = Answer | ErrorFrame | Closed | HttpStatus | NotConnected | NotWritten | TimedOut | Garbage
-
-
-# --- the table ------------------------------------------------------------------------------------------------------
-
-SUBSCRIPTIONS_ONLY: Final = "only subscription operations are supported"
-RATE_LIMIT_BLOCK: Final = timedelta(seconds=300)
-_LONGEST_BLOCK: Final = timedelta(days=1)
-_LONGEST_WORDS: Final = 500
-_LONGEST_CODE: Final = 64
-
-_NOT_EXECUTED_CODES: Final = {
-    "NOT_AUTHORIZED": Cause.CREDENTIAL,
-    "NOT_AUTHENTICATED": Cause.CREDENTIAL,
-    "UNAUTHENTICATED": Cause.CREDENTIAL,
-    "GRAPHQL_VALIDATION_FAILED": Cause.INVALID,
-    "GRAPHQL_PARSE_FAILED": Cause.INVALID,
-    "INVALID_FIELD": Cause.INVALID,
-    "BAD_USER_INPUT": Cause.INVALID,
-}
-_LOST_CODES: Final = frozenset({"SUBREQUEST_HTTP_ERROR", "REQUEST_TIMEOUT", "GATEWAY_TIMEOUT"})
-_RATE_CODES: Final = frozenset({"TOO_MANY_REQUEST", "TOO_MANY_REQUESTS"})
-# A refusal of a payment is believed only under one of these codes.
-_FINAL_SEND_CODES: Final = frozenset(
-    {
-        "INVALID_INPUT",
-        "INSUFFICIENT_BALANCE",
-        "INVOICE_DECODE_ERROR",
-        "CANT_PAY_SELF",
-        "TRANSACTION_RESTRICTED",
-        "ROUTE_FINDING_ERROR",
-        "NOT_FOUND",
-        "LND_OFFLINE",
-        "DEALER_ERROR",
-        "DEALER_OFFLINE",
-    }
-)
-# Names of the errors of the server's lock on an idempotency key; under a lock that is busy or was lost a payment runs.
-_LOCK_TROUBLE: Final = "LockServiceError"
-_LOCK_BUSY: Final = "ResourceAttemptsLockServiceError"
-_SCOPE_WORDS: Final = re.compile(r"^API keys? (missing required scope|cannot access)", re.IGNORECASE)
-# A server may repeat in its message what it was sent. Tokens of any kind are long and mix letters with digits; what
-# else does so (hashes, ids) is no loss to a reader.
-_CREDENTIAL: Final = re.compile(
-    r"\b(?:ory_st_|fk_)[\w-]+|(?<=\bbearer )\S+|\beyJ[\w-]+\.[\w.-]+"
-    r"|\b(?=[\w.~+/-]*[0-9])(?=[\w.~+/-]*[a-z])[\w.~+/-]{24,}",
-    re.IGNORECASE,
-)
-# What the server says of a payment that it lost sight of (flash-api.md 3.7).
-_GENERIC_WORDS: Final = re.compile(r"unexpected error", re.IGNORECASE)
-# Apollo Router drops the code of an error on its way (flash-api.md 5.1); these words identify it all the same.
-_CODE_BY_WORDS: Final = (
-    (re.compile(r"^not authorized$", re.IGNORECASE), "NOT_AUTHORIZED"),
-    (re.compile(r"^not authenticated", re.IGNORECASE), "NOT_AUTHENTICATED"),
-    (re.compile(r"^too many |rate limit exceeded", re.IGNORECASE), "TOO_MANY_REQUEST"),
-    (
-        re.compile(r'^(cannot query field|unknown argument|unknown type|variable "\$)', re.IGNORECASE),
-        "GRAPHQL_VALIDATION_FAILED",
-    ),
-)
-_NEVER_RAN_STATUSES: Final = {
-    401: Cause.CREDENTIAL,
-    403: Cause.CREDENTIAL,
-    404: Cause.UNREACHABLE,
-    405: Cause.UNREACHABLE,
-    413: Cause.INVALID,
-    415: Cause.INVALID,
-}
-_ELSEWHERE_STATUSES: Final = frozenset({301, 302, 307, 308})  # 303 is how a server sends on after it has executed
-# Close codes that a graphql-transport-ws server sends before it runs anything (flash-api.md 5.4).
-_NEVER_RAN_CLOSES: Final = frozenset({4401, 4403, 4406, 4408, 4409, 4429})
-
-
-def classify(kind: Kind, field: str | None, evidence: Evidence) -> Outcome:
-    """Decide what became of a request.
-
-    Args:
-        kind: What is at stake.
-        field: The root field asked for, whose payload carries errors of its own; None for several fields.
-        evidence: What the transport saw.
-
-    """
-    match evidence:
-        case NotConnected(why, cause):
-            return NotExecuted(why, cause)
-        case NotWritten(why):
-            return NotExecuted(why)
-        case TimedOut():
-            return Unknown("no answer in time", silent=True)
-        case Garbage(why):
-            return Unknown(why)
-        case Closed(code):
-            return _classify_close(kind, code)
-        case ErrorFrame(errors):
-            return _classify_error_frame(kind, errors)
-        case HttpStatus():
-            return _classify_status(kind, evidence)
-        case Answer():
-            return _classify_answer(kind, field, evidence)
-
-
-def _classify_close(kind: Kind, code: int | None) -> Outcome:
-    said = "socket dropped" if code is None else f"socket closed with code {code}"
-    if kind is Kind.SEND:
-        # Of the codes below a server of this protocol sends none after its acknowledgement; one that does may do so
-        # in the middle of a payment, as when a session ends. Nothing is proved about money.
-        return Unknown(said)
-    if code in _NEVER_RAN_CLOSES:
-        return NotExecuted(said, Cause.CREDENTIAL if code in (4401, 4403) else Cause.UNREACHABLE)
-    if code == 4500 and kind is Kind.ASK:
-        # How an older server declines (flash-api.md 2); the reason text is hidden in production, so this is believed of
-        # harmless questions only, and by the router only of a server that never executed anything.
-        return NotExecuted(f"{said}: it takes subscriptions only", Cause.CLOSED)
-    return Unknown(said)
-
-
-def _classify_error_frame(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome:
-    words, code = describe(errors)
-    if SUBSCRIPTIONS_ONLY in words.lower():
-        return NotExecuted(words, Cause.DECLINED)
-    # Validation gives neither path nor code; an error that has either may come from a resolver that ran.
-    if any(error.get("path") for error in errors) or (code is not None and code not in _NOT_EXECUTED_CODES):
-        return _classify_errors(kind, errors)
-    return NotExecuted(words, _NOT_EXECUTED_CODES.get(code or "", Cause.INVALID))
-
-
-def _classify_status(kind: Kind, seen: HttpStatus) -> Outcome:
-    status = seen.status
-    words = describe(seen.errors)[0] if seen.errors else ""
-    reason = f"HTTP {status}: {words}" if words else f"HTTP {status}"
-    if status == 429:
-        wait = RATE_LIMIT_BLOCK if seen.retry_after is None else seen.retry_after
-        return Refused(reason, "TOO_MANY_REQUESTS", wait)
-    if status in _ELSEWHERE_STATUSES or (300 <= status < 400 and kind is not Kind.SEND):
-        return NotExecuted(f"{reason}: a redirect is not followed with a credential")
-    if status == 400:
-        return NotExecuted(reason, Cause.INVALID)
-    if status in _NEVER_RAN_STATUSES:
-        return NotExecuted(reason, _NEVER_RAN_STATUSES[status])
-    return Unknown(reason)
-
-
-def _classify_answer(kind: Kind, field: str | None, answer: Answer) -> Outcome:
-    payload = None if answer.data is None or field is None else answer.data.get(field)
-    if answer.errors and (answer.data is None or (field is not None and payload is None)):
-        return _classify_errors(kind, answer.errors)
-    if answer.data is None:
-        return Unknown("an answer without data and without errors")
-    if kind is Kind.SEND:
-        return _classify_send(answer.data, payload if isinstance(payload, dict) else {})
-    if isinstance(payload, dict) and (errors := _rows(payload.get("errors"))):
-        return _classify_errors(kind, errors)
-    return Completed(answer.data)
-
-
-def _classify_send(data: Mapping[str, Any], payload: Mapping[str, Any]) -> Outcome:
-    """Read a payment payload (flash-api.md 3.7): only a clear word is believed."""
-    errors = _rows(payload.get("errors"))
-    match payload.get("status"), bool(errors):
-        case "SUCCESS", False:
-            return Completed(data)
-        case "SUCCESS", True:
-            return Unknown("the payment is called both a success and an error", answered=True)
-        case "FAILURE", False:
-            return Refused("the payment failed", definite=True)
-        case None, True if _validation(errors):
-            return Refused(describe(errors)[0])
-        case (("FAILURE" | None), True):
-            return _classify_errors(Kind.SEND, errors)
-        case "ALREADY_PAID", _:
-            return Unknown("the invoice is already paid", answered=True, kept=True)
-        case "PENDING", _:
-            return Unknown("the payment is in flight", answered=True, kept=True)
-        case _:
-            # Without any status the server kept nothing (flash-api.md 3.7).
-            return Unknown("a payment status that is not known", answered=True, kept=bool(payload.get("status")))
-
-
-def _validation(errors: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether this is how the server refuses a scalar or somebody else's wallet: words and no code."""
-    message = _message(errors)
-    return describe(errors)[1] is None and message != "" and not _GENERIC_WORDS.search(message)
-
-
-def _classify_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome:
-    words, code = describe(errors)
-    if SUBSCRIPTIONS_ONLY in words.lower():
-        return NotExecuted(words, Cause.DECLINED)
-    if code in _RATE_CODES:
-        return Refused(words, code, _retry_after(errors))
-    if code in _NOT_EXECUTED_CODES:
-        return NotExecuted(words, _NOT_EXECUTED_CODES[code])
-    if code in _LOST_CODES:
-        return Unknown(f"{words} ({code})")
-    if kind is Kind.SEND and not _final_refusal_of_send(_message(errors), code):
-        busy = _LOCK_BUSY in _message(errors)
-        return Unknown(words if code is None else f"{words} ({code})", answered=True, kept=busy)
-    return Refused(words, code)
-
-
-def _final_refusal_of_send(message: str, code: str | None) -> bool:
-    if code == "UNEXPECTED_CLIENT_ERROR":
-        return _LOCK_TROUBLE not in message
-    return code in _FINAL_SEND_CODES or bool(_SCOPE_WORDS.match(message))
-
-
-def describe(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
-    """Return the words and the code of the first error, wherever the server put the code.
-
-    The words are one line of limited length, and what looks like a credential in them is masked.
-    """
-    first = _first(errors)
-    message = " ".join(_message(errors).split())
-    words = _CREDENTIAL.sub("***", message)[:_LONGEST_WORDS] or "an error without a message"
-    extensions = first.get("extensions")
-    code = (extensions.get("code") if isinstance(extensions, dict) else None) or first.get("code")
-    if not code:
-        code = next((name for pattern, name in _CODE_BY_WORDS if pattern.search(message)), None)
-    return words, _CREDENTIAL.sub("***", str(code))[:_LONGEST_CODE] if code else None
-
-
-def _message(errors: Sequence[Mapping[str, Any]]) -> str:
-    message = _first(errors).get("message")
-    return message if isinstance(message, str) else ""
-
-
-def _first(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    return next((error for error in errors if isinstance(error, dict)), {})
-
-
-def _rows(errors: object) -> list[Mapping[str, Any]]:
-    """Read a payload's `errors`; anything but an empty list or null means that something failed, however odd."""
-    if not errors:
-        return []
-    rows = errors if isinstance(errors, list) else [errors]
-    return [row for row in rows if isinstance(row, dict)] or [{}]
-
-
-def _retry_after(errors: Sequence[Mapping[str, Any]]) -> timedelta:
-    extensions = _first(errors).get("extensions")
-    seconds = extensions.get("retryAfterSeconds") if isinstance(extensions, dict) else None
-    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
-        return RATE_LIMIT_BLOCK
-    return timedelta(seconds=min(seconds, _LONGEST_BLOCK.total_seconds()))

@@ -149,7 +149,7 @@ def read_balances(data: Mapping[str, Any]) -> list[BalanceReply]:
 def read_price(data: Mapping[str, Any]) -> PriceTick | None:
     """Read `realtimePrice`; None when the server's number can't be a price.
 
-    Source: flash-api.md 3.3: minor units per satoshi = base / 10^offset.
+    Source: flash-server.md 3.3: minor units per satoshi = base / 10^offset.
     """
     return _read_tick(_dig(data, "realtimePrice", kind=dict))
 
@@ -185,7 +185,7 @@ def read_fee_cents(data: Mapping[str, Any], field: str) -> Decimal | None:
 
 
 def read_tick(data: Mapping[str, Any]) -> PriceTick | None:
-    """Read the price in an event of `myUpdates`; None for any other event (flash-api.md 3.6)."""
+    """Read the price in an event of `myUpdates`; None for any other event (flash-server.md 3.6)."""
     update = _optional(data, "myUpdates", "update")
     if not isinstance(update, dict) or update.get("__typename") != "RealtimePrice":
         return None
@@ -220,7 +220,7 @@ def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequen
     """Return what a transaction brought, if it is the one that settled this payment hash.
 
     Matched by the hash alone, never by amount or time; and only in a wallet of this account, because the server's
-    resolver does not check whose transaction it shows (flash-api.md 3.9).
+    resolver does not check whose transaction it shows (flash-server.md 3.9).
     """
     details = _optional(data, "transactionDetails", "transactionDetails")
     if not isinstance(details, dict) or details.get("accountId") not in wallet_ids:

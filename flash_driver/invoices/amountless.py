@@ -11,13 +11,12 @@ from connection_strings.errors import LightningError, RateLimited, RequestRefuse
 from flash_driver.common.decimals import exactly
 from flash_driver.flash_api.documents import TRANSACTION_DETAILS, TRANSACTIONS
 from flash_driver.flash_api.replies import Currency, Received, read_receipt_hash, read_receive_ids, read_received
-from flash_driver.transports.delivery import data_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.money.rate_book import RateBook
     from flash_driver.transports.router import Router
     from flash_driver.wallets import WalletDirectory
@@ -42,7 +41,7 @@ class Receipt:
 
 
 class Receipts:
-    """Finds the transaction that settled an invoice, by payment hash alone (flash-api.md 3.9)."""
+    """Finds the transaction that settled an invoice, by payment hash alone (flash-server.md 3.9)."""
 
     def __init__(self, router: Router, wallets: WalletDirectory, rates: Callable[[Currency], RateBook]) -> None:
         self._router = router
@@ -58,9 +57,9 @@ class Receipts:
 
         """
         wallet = await self._wallets.choose(deadline)
-        # After a move of wallets the server no longer shows the one that an older invoice credits (flash-api.md 3.2).
+        # After a move of wallets the server hides the one that an older invoice credits (flash-server.md 3.2).
         own = (*wallet.account_wallet_ids, record.wallet_id)
-        listing = data_of(await self._router.perform(TRANSACTIONS(first=_LATEST), deadline), "listing receipts")
+        listing = (await self._router.perform(TRANSACTIONS(first=_LATEST), deadline)).data("listing receipts")
         since = calendar.timegm(record.created_at.utctimetuple()) - _SLACK
         ids = [
             transaction_id
@@ -89,7 +88,7 @@ class Receipts:
     ) -> Received | None:
         """Read one transaction, and remember whose it is so that it is not read for another invoice again."""
         details = TRANSACTION_DETAILS(input={"transactionId": transaction_id})
-        data = data_of(await self._router.perform(details, deadline), "reading a receipt")
+        data = (await self._router.perform(details, deadline)).data("reading a receipt")
         payment_hash = read_receipt_hash(data)
         if payment_hash is not None:
             self._hashes[transaction_id] = payment_hash

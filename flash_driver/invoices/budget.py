@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flash_driver.journal.journal import Journal
-    from flash_driver.settings.account import InvoiceBudget
+    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["Budget"]
 
@@ -22,7 +22,7 @@ class Budget:
     """So many invoices in so many seconds, counted in the account's journal, so that all its processes share them.
 
     Args:
-        limit: None for no limit of our own. Flash's is 20 in 120 s (flash-api.md 4).
+        limit: None for no limit of our own. Flash's is 20 in 120 s (flash-server.md 4).
         clock: The present time.
 
     """

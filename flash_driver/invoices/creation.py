@@ -31,7 +31,6 @@ from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import RateUnknown
 from flash_driver.settings.account import DescriptionHashPolicy
 from flash_driver.transports.call_log import CallLog
-from flash_driver.transports.delivery import data_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,16 +40,18 @@ if TYPE_CHECKING:
     from flash_driver.invoices.amountless import Receipts
     from flash_driver.invoices.budget import Budget
     from flash_driver.invoices.request import CheckedInvoice
-    from flash_driver.journal.journal import InvoiceRecord, Journal
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.money.rate_book import RateBook
-    from flash_driver.settings.account import FlashSettings, ProcessSettings
+    from flash_driver.settings.account import FlashSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
 __all__ = ["CREATE_SECONDS", "Invoices"]
 
 CREATE_SECONDS: Final = 4.9
-"""A host gives up after 5 s (flash-api.md 7.4): wallet, fallbacks and corrections together stay below."""
+"""A host gives up after 5 s (flash-server.md 7.4): wallet, fallbacks and corrections together stay below."""
 
 _SERVER_SECONDS: Final = 4.2
 """How much of that the server may use; the rest is for the journal, which is written last."""
@@ -266,7 +267,7 @@ class Invoices:
 
     async def _ask_price(self, rates: RateBook, deadline: Deadline) -> None:
         try:
-            data = data_of(await self._router.perform(PRICE(), deadline), "asking for the price")
+            data = (await self._router.perform(PRICE(), deadline)).data("asking for the price")
         except (RequestRefused, BackendUnavailable) as error:
             raise RateUnknown(
                 f"the server gives no price and has made no invoice yet, so satoshi can't be turned into cents: {error}"
@@ -293,7 +294,7 @@ class Invoices:
         """Ask the server how an invoice stands, and keep what it says.
 
         EXPIRED is believed only when the question was asked after the BOLT11's own expiry plus the grace time
-        (flash-api.md 3.5), by what the server's clock says at least or because the server has been saying so for that
+        (flash-server.md 3.5), by what the server's clock says at least, or because the server has said so for that
         long. This machine's own clock has no say: it may be fast. A word that is not known is never believed.
 
         Raises:
@@ -317,7 +318,7 @@ class Invoices:
 
         """
         operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
-        data = data_of(await self._router.perform(operation, deadline), "looking up the invoice")
+        data = (await self._router.perform(operation, deadline)).data("looking up the invoice")
         status = read_invoice_status(data)
         if status is InvoiceStatus.UNKNOWN:
             self._tell_once(
@@ -366,7 +367,7 @@ class Invoices:
         self._time_asked = True
         with contextlib.suppress(LightningError):
             delivery = await self._router.perform(PRICE(), deadline.at_most(_TIME_SECONDS))
-            data = data_of(delivery, "asking for the time")
+            data = delivery.data("asking for the time")
             if (moment := read_price_time(data)) is not None:
                 self._server_clock.heard(moment)
 

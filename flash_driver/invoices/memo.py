@@ -9,7 +9,7 @@ from typing import Final
 __all__ = ["LONGEST_MEMO", "cut_memo", "readable_text"]
 
 LONGEST_MEMO: Final = 50
-"""Characters; a longer memo is answered with IBEX_ERROR (flash-api.md 4).
+"""Characters; a longer memo is answered with IBEX_ERROR (flash-server.md 4).
 
 Fifty of them are never more than 200 bytes of UTF-8, well below the 639 that Flash itself takes.
 """

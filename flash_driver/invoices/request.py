@@ -16,8 +16,7 @@ from flash_driver.flash_api.documents import (
 from flash_driver.flash_api.outcomes import Refused
 from flash_driver.flash_api.replies import read_created
 from flash_driver.invoices.memo import cut_memo, readable_text
-from flash_driver.journal.journal import InvoiceRecord
-from flash_driver.transports.delivery import data_of
+from flash_driver.journal.records import InvoiceRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from flash_driver.flash_api.documents import Document
     from flash_driver.invoices.budget import Budget
     from flash_driver.journal.journal import Journal
-    from flash_driver.settings.account import ProcessSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
@@ -41,7 +40,7 @@ _MAX_MINUTES: Final = 24 * 60
 
 
 class WalletMoved(Exception):
-    """The server refused because the account has another wallet by now (flash-api.md 3.2).
+    """The server refused because the account has another wallet by now (flash-server.md 3.2).
 
     Attributes:
         wallet: The wallet that it has now.
@@ -138,7 +137,7 @@ class InvoiceRequest:
         delivery = await self._router.perform(document(input=variables), deadline, call_log)
         if isinstance(delivery.outcome, Refused):
             await self._learn_from(delivery.outcome, wallet, deadline)
-        created = read_created(data_of(delivery, "creating the invoice"), document.field or "")
+        created = read_created(delivery.data("creating the invoice"), document.field or "")
         request = decode_reply(created.bolt11)
         request.check(
             network=self._process.network or wallet.network,
@@ -155,7 +154,7 @@ class InvoiceRequest:
             RateLimited: It has not so many left, or never has.
 
         """
-        limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-api.md 4)
+        limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-server.md 4)
         if limited:
             await self._budget.spend(self._journal, limited)
 
@@ -171,7 +170,7 @@ class InvoiceRequest:
 def _mutation(
     params: CreateInvoiceParams, wallet: ChosenWallet, minor_units: Decimal | None
 ) -> tuple[Document, dict[str, object]]:
-    """Return the mutation that makes such an invoice, and its input (flash-api.md 3.4)."""
+    """Return the mutation that makes such an invoice, and its input (flash-server.md 3.4)."""
     asked: dict[str, object] = {
         "memo": cut_memo(readable_text(params.description)),
         "expiresIn": min(_MAX_MINUTES, max(1, params.expiry // timedelta(minutes=1))),

@@ -4,7 +4,7 @@ A merchant's machine may be hours off. The server's own times tell better: a BOL
 it came, and a price was struck before it came. So each is a time that the server's clock has passed; from then on it is
 carried forward on the steady clock, which no wall clock moves. What results is never ahead of the server's clock: it
 lags by what the message took, by the second that a timestamp is rounded down to, and by the age of a cached price
-(about ten minutes at most, flash-api.md 3.3).
+(about ten minutes at most, flash-server.md 3.3).
 """
 
 from __future__ import annotations

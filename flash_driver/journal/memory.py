@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime, timedelta
 
-    from flash_driver.journal.journal import InvoiceRecord, PaymentRecord
-    from flash_driver.settings.account import InvoiceBudget
+    from flash_driver.journal.records import InvoiceRecord, PaymentRecord
+    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["MemoryJournal"]
 

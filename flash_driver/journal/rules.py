@@ -10,8 +10,8 @@ from connection_strings.lightning import LightningPaymentStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flash_driver.journal.journal import PaymentRecord
-    from flash_driver.settings.account import InvoiceBudget
+    from flash_driver.journal.records import PaymentRecord
+    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = [
     "DEFINITE",
@@ -37,7 +37,7 @@ WEIGHT: Final = {
 """Which of several attempts at one payment tells most."""
 
 _LONGEST_BLOCK: Final = timedelta(hours=1)
-"""Flash blocks for five minutes (flash-api.md 4); a block far beyond that means that the clock was set back."""
+"""Flash blocks for five minutes (flash-server.md 4); a block far beyond that means that the clock was set back."""
 
 
 def begin_of_window(limit: InvoiceBudget, now: datetime) -> datetime:

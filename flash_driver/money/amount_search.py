@@ -17,7 +17,7 @@ __all__ = ["MOST_REQUESTS", "AmountSearch"]
 MOST_REQUESTS: Final = 3
 
 _MAX_CENTS: Final = Decimal(10) ** 13
-"""What the server's scalars take at the most (flash-api.md 4)."""
+"""What the server's scalars take at the most (flash-server.md 4)."""
 
 
 class AmountSearch:

@@ -1,6 +1,6 @@
 """Satoshi to cents and back: what the server's custodian charges, learned from the invoices it makes.
 
-Flash is asked in US cents and its custodian decides the amount at a rate of its own (flash-api.md 6), which it never
+Flash is asked in US cents and its custodian decides the amount at a rate of its own (flash-server.md 6), which it never
 tells. Twelve theories of it (`rate_theory.py`: three of its rounding, times four of its motion) run side by side, each
 judged by how well it foretold the invoices so far; the best one quotes. Before the first invoice the server's price
 has to do.
@@ -73,7 +73,7 @@ class RateBook:
     """The rate of one server for one currency; threads may share it.
 
     Args:
-        decimals: How many decimals of a cent the server resolves (flash-api.md 6: USD 6, USDT 4).
+        decimals: How many decimals of a cent the server resolves (flash-server.md 6: USD 6, USDT 4).
         clock: The present time.
 
     """

@@ -1,6 +1,6 @@
 """One attempt to pay: its idempotency key, what is sent, and what an answer makes of it; pure.
 
-What an answer proves depends on whether the attempt has been sent before (flash-api.md 3.7). The server keeps what a
+What an answer proves depends on whether the attempt has been sent before (flash-server.md 3.7). The server keeps what a
 payment ended with (SUCCESS, FAILURE, PENDING) under the key, for 24 hours, and repeats it; it keeps no errors.
 
 ==================  ===================================  ==============================================================
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flash_driver.flash_api.documents import Operation
-    from flash_driver.journal.journal import PaymentRecord
-    from flash_driver.transports.router import Delivery
+    from flash_driver.journal.records import PaymentRecord
+    from flash_driver.transports.delivery import Delivery
 
 __all__ = [
     "fee_limit",
@@ -127,7 +127,7 @@ def key_is_unheard_of(record: PaymentRecord, delivery: Delivery) -> bool:
 def response(record: PaymentRecord, outcome: Outcome | None = None) -> PayResponse:
     """Return what the host is told of an attempt.
 
-    The server tells no fee, so neither fee nor total is known (flash-api.md 3.7): both are None then.
+    The server tells no fee, so neither fee nor total is known (flash-server.md 3.7): both are None then.
     """
     route_missing = isinstance(outcome, Refused) and outcome.code == "ROUTE_FINDING_ERROR"
     results = {

@@ -20,10 +20,9 @@ from connection_strings.lightning import PayResponse, PayResult
 from flash_driver.bolt11.payment_request import PaymentRequest, decode
 from flash_driver.flash_api.documents import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PRICE
 from flash_driver.flash_api.replies import read_fee_cents, read_price
-from flash_driver.journal.journal import PaymentRecord
+from flash_driver.journal.records import PaymentRecord
 from flash_driver.money.rate_book import RateUnknown
 from flash_driver.payments.attempt import fee_limit, idempotency_key
-from flash_driver.transports.delivery import data_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.replies import Currency
     from flash_driver.money.rate_book import RateBook
-    from flash_driver.settings.account import ProcessSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
@@ -140,7 +139,7 @@ class Preparation:
         )
 
     async def _cents(self, order: Order, wallet: ChosenWallet, deadline: Deadline) -> Decimal | None:
-        """What to send on an amountless BOLT11; the server converts it back at its own rate (flash-api.md 6)."""
+        """What to send on an amountless BOLT11; the server converts it back at its own rate (flash-server.md 6)."""
         if order.request.amount_msat is not None:
             return None
         if not wallet.currency.in_cents:
@@ -153,7 +152,7 @@ class Preparation:
         """Have the server tell its price; without an answer the book knows best whether it still has one to pay at."""
         with contextlib.suppress(RequestRefused, BackendUnavailable, InvalidReply):
             delivery = await self._router.perform(PRICE(), deadline.share(0.5).at_most(_LONGEST_WAIT_FOR_PRICE))
-            rates.see_tick(read_price(data_of(delivery, "asking for the price")))
+            rates.see_tick(read_price(delivery.data("asking for the price")))
 
     async def _in_msat(self, fee: Decimal, wallet: ChosenWallet, deadline: Deadline) -> int:
         """What a fee comes to in millisatoshi, rather a little more than less."""
@@ -169,7 +168,7 @@ class Preparation:
     async def _exceeds_fee_limit(
         self, order: Order, wallet: ChosenWallet, cents: Decimal | None, deadline: Deadline
     ) -> str | None:
-        """Ask for the fee where the host limits it: no payment of Flash takes a limit itself (flash-api.md 3.8)."""
+        """Ask for the fee where the host limits it: no payment of Flash takes a limit itself (flash-server.md 3.8)."""
         if order.fee_limit_msat is None:
             return None
         variables: dict[str, object] = {"walletId": wallet.id, "paymentRequest": order.request.bolt11}
@@ -178,7 +177,7 @@ class Preparation:
             variables["amount"] = cents
         try:
             delivery = await self._router.perform(document(input=variables), deadline.share(0.5))
-            fee = read_fee_cents(data_of(delivery, "asking for the fee"), document.field or "")
+            fee = read_fee_cents(delivery.data("asking for the fee"), document.field or "")
             if fee is None:
                 return "the fee limit can't be kept, because the server does not tell the fee"
             fee_msat = await self._in_msat(fee, wallet, deadline)

@@ -17,7 +17,8 @@ from flash_driver.payments.persistence import Persistence
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flash_driver.journal.journal import Journal, PaymentRecord
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import PaymentRecord
     from flash_driver.payments.sending import Sending
     from flash_driver.transports.router import Router
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from connection_strings.lightning import PayResponse
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.outcomes import Evidence
-    from flash_driver.journal.journal import Journal, PaymentRecord
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import PaymentRecord
     from flash_driver.transports.router import Router
 
 __all__ = ["Sending"]

@@ -2,18 +2,18 @@
 
 An attempt is journalled before its first byte is sent, and from then on followed to its end by a task of its own,
 whatever becomes of the caller. What an answer proves is decided in `attempts`; an end that can't be proved is UNKNOWN:
-a host that is told "failed" pays again (flash-api.md 7.4).
+a host that is told "failed" pays again (flash-server.md 7.4).
 
 UNKNOWN is resolved later where the server can tell: by an answer that comes late on the socket, or by asking with the
 same idempotency key *after the BOLT11 has expired*. Before that the repetition of a lost request may be its first
 execution, long after the host was told UNKNOWN and may have paid in another way. Afterwards nothing can be executed any
 more, because payee and custodian refuse an expired invoice, so that the question can only bring out what the server has
-kept; which it does for 24 hours (flash-api.md 3.7). A server that answered with an error has kept nothing, and is never
+kept; which it does for 24 hours (flash-server.md 3.7). A server that answered an error has kept nothing, and is never
 asked.
 
 One case can't be told from a payment that never arrived: the money left, the custodian ended in an error, *and* that
 answer was lost. Then the repetition pays again if the custodian does not refuse a BOLT11 that it has paid, which it is
-known to do ("payment already prepared") though nothing in Flash assures it (flash-api.md 3.7).
+known to do ("payment already prepared") though nothing in Flash assures it (flash-server.md 3.7).
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flash_driver.flash_api.replies import Currency
-    from flash_driver.journal.journal import Journal, PaymentRecord
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import PaymentRecord
     from flash_driver.money.rate_book import RateBook
     from flash_driver.payments.persistence import Persistence
-    from flash_driver.settings.account import ProcessSettings
+    from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
     from flash_driver.wallets import WalletDirectory
 

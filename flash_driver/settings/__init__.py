@@ -1,13 +1,6 @@
 """What can be set, and where it comes from."""
 
-from flash_driver.settings.account import (
-    ALIASES,
-    KEYS,
-    DescriptionHashPolicy,
-    FlashSettings,
-    InvoiceBudget,
-    ProcessSettings,
-    TokenKind,
-)
+from flash_driver.settings.account import ALIASES, KEYS, DescriptionHashPolicy, FlashSettings, TokenKind
+from flash_driver.settings.process import InvoiceBudget, ProcessSettings
 
 __all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "InvoiceBudget", "ProcessSettings", "TokenKind"]

@@ -8,38 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from connection_strings.errors import ConnectionStringError
 from connection_strings.keys import canonical_values
 from connection_strings.secret import Secret
 from flash_driver.flash_api.replies import Currency
-from flash_driver.journal.urls import JournalUrl
 from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url
 
 if TYPE_CHECKING:
     from connection_strings.grammar import ConnectionString
+from flash_driver.settings.process import words_of
 
-__all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "InvoiceBudget", "ProcessSettings", "TokenKind"]
+__all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "TokenKind"]
 
 ALIASES: Final = {"api": "server", "api-token": "token"}
 """Other names of keys, as Flash's own plugin documents them."""
 
+
 TRANSPORT_NAMES: Final = ("websocket", "http", "graphql")
+
+
 _TOKEN: Final = re.compile(r"(?!(?:ory_st_|fk_)$)[A-Za-z0-9._~+/-]+=*")
 """What a bearer token consists of (RFC 6750 2.1), with something behind a prefix that we know."""
+
+
 _LARGEST_POOL: Final = 16
+
+
 _WALLET_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 class TokenKind(Enum):
-    """What a token is, by its look (flash-api.md 1.4)."""
+    """What a token is, by its look (flash-server.md 1.4)."""
 
     SESSION = "ory session token"
     API_KEY = "Flash API key"
@@ -51,31 +56,6 @@ class DescriptionHashPolicy(Enum):
 
     PREFER = "prefer"
     REQUIRE = "require"
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceBudget:
-    """How many invoices the server takes from an account in how many seconds."""
-
-    invoices: int
-    seconds: int
-
-    @classmethod
-    def parse(cls, text: object) -> InvoiceBudget | None:
-        """Read `20/120`, or `off` for no budget.
-
-        Raises:
-            ValueError: It is neither.
-
-        """
-        if text is None or isinstance(text, InvoiceBudget):
-            return text
-        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", str(text).strip())
-        if str(text).strip().lower() == "off":
-            return None
-        if match is None:
-            raise ValueError("must be invoices per seconds, such as 20/120, or off")
-        return cls(int(match[1]), int(match[2]))
 
 
 def _boolean(value: object) -> object:
@@ -239,53 +219,6 @@ KEYS: Final = frozenset(field.alias or name for name, field in FlashSettings.mod
 """The keys that `type=flash` takes, besides their aliases."""
 
 
-class ProcessSettings(BaseSettings):
-    """What is set for the whole process, by variables `FLASH_...` of the environment.
-
-    Attributes:
-        journal_url: Where invoices and payments are remembered: a file in the user's data folder unless set;
-            `memory:` forgets them when the process ends.
-        invoice_budget: The server's limit on new invoices, met before it is hit; None for no limit.
-        expiry_grace_seconds: How long after a BOLT11's expiry a payment may still be reported.
-        network: The network of every BOLT11 (bitcoin, testnet, signet, regtest); None asks the server.
-        settle_on: Whose word settles an invoice: that of the `query`, which an event only prompts, or that of the
-            `event` itself, which is one round trip faster and checked by the query afterwards.
-
-    """
-
-    model_config = SettingsConfigDict(
-        env_prefix="FLASH_",
-        env_ignore_empty=True,  # what compose makes of `${FLASH_NETWORK:-}`
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        arbitrary_types_allowed=True,
-    )
-
-    journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(
-        default="", validate_default=True
-    )
-    invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
-    expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)
-    network: Literal["bitcoin", "testnet", "signet", "regtest"] | None = None
-    settle_on: Literal["query", "event"] = "query"
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read and check the environment.
-
-        Raises:
-            ConnectionStringError: Naming the variable at fault and what to do, never its value.
-
-        """
-        try:
-            return cls()
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            name = f"FLASH_{'_'.join(str(part) for part in first['loc'][:1])}".upper()
-            raise ConnectionStringError(f"the environment variable {name} {_words(first['msg'])}") from None
-
-
 class _KeyedError(ValueError):
     """A reason with the key that it is about, for checks that see several keys."""
 
@@ -312,9 +245,4 @@ def _explain(error: ValidationError) -> ConnectionStringError:
     first = error.errors(include_url=False, include_input=False)[0]
     cause = first.get("ctx", {}).get("error")
     key = cause.key if isinstance(cause, _KeyedError) else str(first["loc"][0])
-    return ConnectionStringError(f"the key {key!r} {_words(first['msg'])}", key=key)
-
-
-def _words(message: str) -> str:
-    words = message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
-    return words if words.startswith(("is ", "must ", "has ")) else f"is not right: {words}"
+    return ConnectionStringError(f"the key {key!r} {words_of(first['msg'])}", key=key)

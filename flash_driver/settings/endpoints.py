@@ -54,7 +54,7 @@ def derive_websocket_url(server: str) -> str:
     """Return the WebSocket URL that belongs to a checked `server` URL.
 
     Flash keeps its socket on a host of its own: `api.X` -> `ws.X`; any other name, localhost and IP addresses
-    keep their host. Scheme, port and path follow the server's. Source: flash-api.md 1.1.
+    keep their host. Scheme, port and path follow the server's. Source: flash-server.md 1.1.
     """
     parts = urlsplit(server)
     scheme = "wss" if parts.scheme == "https" else "ws"

@@ -1,7 +1,7 @@
 """Invoices that were settled on the word of an event, for hosts that choose so (`FLASH_SETTLE_ON=event`).
 
 It saves a round trip per settlement. Only PAID is ever published, by the custodian's webhook, and only on the account's
-own subscription (flash-api.md 3.6). Still an event is believed only for a pending invoice with an amount, of the very
+own subscription (flash-server.md 3.6). An event is believed only for a pending invoice with an amount, of the very
 wallet that it names; and the query is asked afterwards, so that a contradiction does not stay unknown.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.events import Announcement
     from flash_driver.invoices.creation import Invoices
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
 
 __all__ = ["EventTrust"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from connection_strings.errors import LightningError
     from connection_strings.lightning import LightningInvoice
     from flash_driver.journal.account_journal import AccountJournal
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.settlements.watcher import Watcher
 
 __all__ = ["FlashInvoiceListener", "Listeners", "parse_cursor"]

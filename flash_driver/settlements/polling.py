@@ -2,7 +2,7 @@
 
 A pending invoice costs a row in the journal and an entry in the schedule, no task and no subscription.
 
-An event is a hint and the query decides (flash-api.md 3.5, 3.6): what was heard of is asked about at once. Where the
+An event is a hint and the query decides (flash-server.md 3.5, 3.6): what was heard of is asked about at once. Where the
 host chose to believe events, see `event_trust`, the query is asked all the same.
 """
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from flash_driver.common.once import LogOnce
     from flash_driver.flash_api.events import Announcement
     from flash_driver.invoices.creation import Invoices
-    from flash_driver.journal.journal import InvoiceRecord, Journal
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.settlements.backoff import Backoff, Spacing
     from flash_driver.settlements.listening_state import ListeningState
     from flash_driver.settlements.schedule import Pace

@@ -25,7 +25,7 @@ class Pace:
     Attributes:
         quick: The first pause while nothing is heard; later ones are a tenth of the invoice's age.
         heard: The first pause while settlements are heard; later ones are the invoice's age. The server drops events
-            (flash-api.md 3.5), so hearing alone is not enough.
+            (flash-server.md 3.5), so hearing alone is not enough.
         slowest: The longest pause.
         retry: The first pause after a question that brought nothing; each further one is twice as long.
         slowest_retry: The longest of those while the invoice may still be paid.

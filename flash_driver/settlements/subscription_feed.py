@@ -13,11 +13,11 @@ from connection_strings.errors import CredentialRejected, LightningError
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import ME, MY_UPDATES
+from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.events import announced, oddity
-from flash_driver.flash_api.outcomes import Cause, describe
+from flash_driver.flash_api.outcomes import Cause
 from flash_driver.flash_api.replies import read_tick
 from flash_driver.settlements.health import Listening
-from flash_driver.transports.delivery import data_of
 from flash_driver.transports.websocket.connection import ConnectionFailed, SubscriptionEnded
 
 if TYPE_CHECKING:
@@ -172,14 +172,14 @@ class SubscriptionFeed:
             self._polling.ask_about_all()
 
     async def _confirm_credential(self, socket: WebSocketTransport, anonymous: int) -> None:
-        """A socket may be anonymous by mischance (flash-api.md 1.3): only HTTP and several fresh sockets tell.
+        """A socket may be anonymous by mischance (flash-server.md 1.3): only HTTP and several fresh sockets tell.
 
         Raises:
             CredentialRejected: The token is dead.
 
         """
         try:
-            data_of(await self._router.perform(ME(), Deadline.after(self._patience.ask)), "confirming the token")
+            (await self._router.perform(ME(), Deadline.after(self._patience.ask))).data("confirming the token")
         except CredentialRejected:
             # Some servers take this kind of token on sockets alone, so what HTTP says is not enough either.
             if anonymous >= 3:

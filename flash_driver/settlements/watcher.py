@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from flash_driver.flash_api.replies import PriceTick
     from flash_driver.invoices.creation import Invoices
-    from flash_driver.journal.journal import InvoiceRecord, Journal
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.transports.router import Router
     from flash_driver.transports.websocket.transport import WebSocketTransport
 

@@ -241,7 +241,7 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
                 raise _httpx.ReadError(seen.trouble)
             return _httpx.Response(
                 response.status_code,
-                # A session cookie would take priority over the token in the next request (flash-api.md 1.3).
+                # A session cookie would take priority over the token in the next request (flash-server.md 1.3).
                 headers=[(name, value) for name, value in response.headers.raw if name.lower() != b"set-cookie"],
                 stream=LimitedStream(response.stream),
                 extensions=response.extensions,

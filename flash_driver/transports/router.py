@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.transports.delivery import Delivery
 from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
@@ -22,32 +22,12 @@ if TYPE_CHECKING:
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.capabilities import Capabilities, Inability
 
-__all__ = ["Delivery", "Router"]
+__all__ = ["Router"]
 
 _log: Final = get_logger()
 
 _SHARE_OF_TIME: Final = 0.5
 """How much of the time left a transport may use while another one could still follow it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """What became of an operation, and where.
-
-    Attributes:
-        outcome: The verdict: of the transport that answered, or of all together.
-        transport: The transport that gave it.
-        reasons: Each transport that did not do, and why, in the order tried.
-        causes: The kinds of trouble met on the way.
-        harmless: Whether it was a question: one that was lost has changed nothing.
-
-    """
-
-    outcome: Outcome
-    transport: str
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    causes: frozenset[Cause] = frozenset()
-    harmless: bool = False
 
 
 class _Tried:

@@ -21,7 +21,7 @@ __all__ = ["CAPABILITIES", "CAPABILITY_HEADER", "TransportSet"]
 
 CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
 CAPABILITIES: Final = "cash-wallet-usdt-v1"
-"""Shows an account's USDT wallet after the server's move away from USD wallets (flash-api.md 1.5, 3.2)."""
+"""Shows an account's USDT wallet after the server's move away from USD wallets (flash-server.md 1.5, 3.2)."""
 
 
 class TransportSet:
@@ -46,7 +46,7 @@ class TransportSet:
     def choose(self, settings: FlashSettings) -> list[Transport]:
         """Return the transports of an account in the order in which it tries them.
 
-        A socket is none with an API key: the server does not read it there (flash-api.md 1.3).
+        A socket is none with an API key: the server does not read it there (flash-server.md 1.3).
         """
         chosen = [self._transport(name) for name in settings.transports if name != "websocket" or self._opens_socket]
         for transport in chosen:

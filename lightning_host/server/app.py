@@ -5,8 +5,8 @@ How the pieces hang together, for whoever adds a group:
 - `make_app(settings, factory)` makes an aiohttp application. When it starts it opens a `Host` (host.py: settings,
   stores, database, invoices, settlements, budgets), which a request handler finds as `request.app[HOST]`.
 - A route group (web/route_group.py) is a module with a `RouteGroup`: its name, the prefixes of its paths,
-  `add_routes(app)`, `tell(request, problem)` to put a problem into its own words, and perhaps `lifespan(host)`, an asynchronous context manager entered
-  before the host listens. It is registered by adding it to `ROUTE_GROUPS` in route_groups.py.
+  `add_routes(app)`, `tell(request, problem)` to put a problem into its own words, and perhaps `lifespan(host)`, an
+  asynchronous context manager entered before the host listens. It is registered in `ROUTE_GROUPS` (route_groups.py).
 - Invoices are made with `host.invoices.create(store, params, purpose=..., subject=...)`, never by the store's client
   alone: the row it writes is what a settlement is matched with.
 - `host.settlements.on_settled(handler)`, called in `lifespan`: the handler gets each settlement exactly once, across

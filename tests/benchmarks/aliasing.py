@@ -1,6 +1,6 @@
 """Several invoices by one document with aliases, or by as many messages: which is faster, where both are allowed.
 
-Flash allows one: a Lightning mutation costs 120 of a document's 200 (flash-api.md 1.4). The sandbox is told to allow
+Flash allows one: a Lightning mutation costs 120 of a document's 200 (flash-server.md 1.4). The sandbox is told to allow
 more. It signs each invoice while its client waits, which is most of the time.
 """
 

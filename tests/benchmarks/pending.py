@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney
 from flash_driver.journal.urls import JournalUrl
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 from tests.support.driver import Bench, operations
 from tests.support.haste import account_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from flash_driver.client import FlashLightningClient
     from flash_driver.common.deadline import Deadline
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.sandbox import Sandbox
     from flash_driver.settlements.listeners import FlashInvoiceListener
 

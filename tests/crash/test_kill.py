@@ -12,7 +12,7 @@ import pytest
 
 from connection_strings import LightMoney
 from flash_driver.accounts.pool import Pool
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ async def test_pay(bench: Bench, driver: Driver, journal: str) -> None:
 
 
 async def test_pay_without_key(bench: Bench, driver: Driver, sqlite_journal: str) -> None:
-    """An amountless BOLT11 is paid by a mutation without key (flash-api.md 3.7): it is sent once, or left unknown."""
+    """An amountless BOLT11 is paid by a mutation without a key (flash-server.md 3.7): sent once, or left unknown."""
     await kill_while_paying(bench, driver, sqlite_journal, 1_000_000)
 
 

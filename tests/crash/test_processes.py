@@ -12,7 +12,7 @@ import pytest
 
 from connection_strings import LightMoney
 from flash_driver.accounts.pool import Pool
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from tests.support.journals import an_invoice
 from tests.support.processes import Driver
 

@@ -116,7 +116,7 @@ class Host:
         max_fee_flat: LightMoney | None = None,
         patience: float = 60.0,
     ) -> None:
-        """Pay, and pay again whenever the contract says that the money certainly did not leave (flash-api.md 7.4)."""
+        """Pay, and pay again whenever the contract says that no money left (flash-server.md 7.4)."""
         for _ in range(3):
             if not await self._pay_once(client, bolt11, payment_hash, amount, max_fee_flat, patience):
                 return

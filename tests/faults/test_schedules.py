@@ -19,7 +19,7 @@ from tests.faults.world import LEFT_OUT, Verdict, play
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
     from tests.faults.world import SettleOn
 
 _SEEDS = 200

@@ -16,7 +16,7 @@ from flash_driver.journal.urls import JournalUrl
 from flash_driver.payments.persistence import Persistence
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.bank.invoices import NotPayableError
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.backoff import Backoff
 from flash_driver.transports.websocket.handshake import Limits
 from tests.faults.host import Host

@@ -129,7 +129,7 @@ async def test_get_invoice_raises_when_it_can_not_know(bench: Bench) -> None:
 async def test_what_btcpay_limits_fails_in_time(
     unreachable: FlashLightningClient, ask: Callable[[FlashLightningClient], Coroutine[Any, Any, Any]]
 ) -> None:
-    """Creating an invoice and get_info end within BTCPay's five seconds, whatever happens (flash-api.md 7.4)."""
+    """Creating an invoice and get_info end within BTCPay's five seconds, whatever happens (flash-server.md 7.4)."""
     async with asyncio.timeout(BTCPAY_SECONDS):
         with pytest.raises(BackendUnavailable) as raised:
             await ask(unreachable)

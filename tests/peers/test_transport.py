@@ -116,7 +116,7 @@ async def test_error_of_a_resolver(peer: StartPeer) -> None:
 
 
 async def test_bad_token_is_acknowledged(peer: StartPeer) -> None:
-    """A bad token is acked and then anonymous: public questions are answered, `myUpdates` is not (flash-api.md 1.3)."""
+    """A bad token is acked, then anonymous: public questions are answered, `myUpdates` is not (flash-server.md 1.3)."""
     server = await peer(mode="execute")
     async with connected(server, "Bearer another") as connection:
         subscription = await connection.subscribe(MY_UPDATES().payload, soon())

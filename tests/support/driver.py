@@ -8,7 +8,8 @@ from connection_strings import ConnectionString
 from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
 from flash_driver.sandbox import Sandbox, SandboxOptions
-from flash_driver.settings.account import FlashSettings, ProcessSettings
+from flash_driver.settings.account import FlashSettings
+from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack

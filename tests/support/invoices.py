@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from flash_driver.client import FlashLightningClient
-    from flash_driver.journal.journal import InvoiceRecord
+    from flash_driver.journal.records import InvoiceRecord
 
 __all__ = ["ANY", "BEHALF", "METADATA", "SATS", "USD", "lnurl", "of_sat", "orphans"]
 

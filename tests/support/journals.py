@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from flash_driver.journal.journal import InvoiceRecord, PaymentRecord
+from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 from flash_driver.journal.sql.transactions import PostgresqlDatabase, SqliteDatabase
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from connection_strings import (
     PayInvoiceParams,
 )
 from flash_driver.flash_api.outcomes import Cause, NotExecuted, Outcome
-from flash_driver.transports.router import Delivery
+from flash_driver.transports.delivery import Delivery
 from tests.support.haste import account_of
 
 if TYPE_CHECKING:

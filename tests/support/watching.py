@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney
 from flash_driver.journal.urls import JournalUrl
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 from flash_driver.settlements.schedule import Pace
 from flash_driver.transports.websocket.handshake import Limits

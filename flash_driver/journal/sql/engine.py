@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PATIENCE_SECONDS", "WRITES", "identity", "open_postgresql", "open_sqlite", "prepare_file"]
 
 PATIENCE_SECONDS: Final = 4.0
-"""How long a database may take: a host gives up on a new invoice after 5 s (flash-api.md 7.4)."""
+"""How long a database may take: a host gives up on a new invoice after 5 s (flash-server.md 7.4)."""
 
 WRITES: Final = "flash_driver_writes"
 """The execution option of transactions that write."""

@@ -14,7 +14,7 @@ from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings.lightning import LightningInvoiceStatus
-from flash_driver.journal.journal import PAGE, InvoiceRecord
+from flash_driver.journal.journal import PAGE
 from flash_driver.journal.rules import begin_of_window, block_end, budget_wait
 from flash_driver.journal.sql.payments import PaymentRows
 from flash_driver.journal.sql.schema import CHANNEL, INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
 
-    from flash_driver.journal.journal import PaymentRecord
+    from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.sql.store import SqlStore
     from flash_driver.journal.wakeup import Wakeup
-    from flash_driver.settings.account import InvoiceBudget
+    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["SqlJournal", "insert_new"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from flash_driver.journal.journal import PaymentRecord
+    from flash_driver.journal.records import PaymentRecord
 
 __all__ = ["PaymentRows"]
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
-from flash_driver.journal.journal import InvoiceRecord, PaymentRecord
+from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect, Row

@@ -1,4 +1,4 @@
-"""The custodian behind Flash, as far as it turns cents into millisatoshis (flash-api.md 3.3, 3.4 and 6).
+"""The custodian behind Flash, as far as it turns cents into millisatoshis (flash-server.md 3.3, 3.4 and 6).
 
 Two rates are at work. The *price service* tells everybody what a bitcoin costs; the *custodian* takes its spread off
 that when bitcoins come in and adds it when they go out, rounds in its own way, and never says at which rate it did so.

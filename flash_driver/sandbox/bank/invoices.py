@@ -1,4 +1,4 @@
-"""Creating invoices and settling them, as Flash and its custodian do (flash-api.md 3.4 and 3.5)."""
+"""Creating invoices and settling them, as Flash and its custodian do (flash-server.md 3.4 and 3.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payments out of a wallet, with Flash's idempotency keys and the custodian's moods (flash-api.md 3.7 and 3.8)."""
+"""Payments out of a wallet, with Flash's idempotency keys and the custodian's moods (flash-server.md 3.7 and 3.8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flash's limit on invoice creation: so many per time and account, then a block (flash-api.md 4)."""
+"""Flash's limit on invoice creation: so many per time and account, then a block (flash-server.md 4)."""
 
 from __future__ import annotations
 

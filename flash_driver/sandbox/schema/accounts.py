@@ -1,4 +1,4 @@
-"""Users, accounts and wallets as Flash shows them (flash-api.md 3.2)."""
+"""Users, accounts and wallets as Flash shows them (flash-server.md 3.2)."""
 
 from typing import Self
 

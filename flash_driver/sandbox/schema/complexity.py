@@ -1,4 +1,4 @@
-"""Flash's limit on what one document may ask for: two Lightning mutations are too much (flash-api.md 1.4)."""
+"""Flash's limit on what one document may ask for: two Lightning mutations are too much (flash-server.md 1.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the sandbox says no, in Flash's words and codes (flash-api.md 5)."""
+"""How the sandbox says no, in Flash's words and codes (flash-server.md 5)."""
 
 from __future__ import annotations
 

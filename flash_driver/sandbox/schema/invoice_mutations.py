@@ -1,4 +1,4 @@
-"""Flash's mutations that create invoices (flash-api.md 3.4)."""
+"""Flash's mutations that create invoices (flash-server.md 3.4)."""
 
 # ruff: noqa: A002 - Flash calls the argument of its operations `input`
 

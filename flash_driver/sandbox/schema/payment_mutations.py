@@ -1,4 +1,4 @@
-"""Flash's mutations that pay, and those that ask what paying would cost (flash-api.md 3.7 and 3.8)."""
+"""Flash's mutations that pay, and those that ask what paying would cost (flash-server.md 3.7 and 3.8)."""
 
 # ruff: noqa: A002, ARG002 - Flash calls the argument of its operations `input`; two of them never look at it
 

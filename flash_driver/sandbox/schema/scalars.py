@@ -1,4 +1,4 @@
-"""Flash's scalars (flash-api.md 4).
+"""Flash's scalars (flash-server.md 4).
 
 Flash's parsers do not raise on a value they don't like: they *return* the error, and most resolvers answer it in the
 payload, without a code. `Malformed` is that returned error. The wire carries JSON numbers; inside the sandbox they are

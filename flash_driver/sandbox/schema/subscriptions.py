@@ -1,4 +1,4 @@
-"""Flash's subscriptions, with their noise and their gaps (flash-api.md 3.5 and 3.6)."""
+"""Flash's subscriptions, with their noise and their gaps (flash-server.md 3.5 and 3.6)."""
 
 # ruff: noqa: A002 - Flash calls the argument of its operations `input`
 

@@ -1,4 +1,4 @@
-"""Transactions as Flash really lists them, which is less than its types promise (flash-api.md 3.9)."""
+"""Transactions as Flash really lists them, which is less than its types promise (flash-server.md 3.9)."""
 
 from decimal import Decimal
 from enum import Enum

@@ -1,4 +1,4 @@
-"""Who a credential belongs to, on each transport (flash-api.md 1.3 and 1.4)."""
+"""Who a credential belongs to, on each transport (flash-server.md 1.3 and 1.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flash's HTTP endpoint: the gateway that checks credentials, then GraphQL by POST (flash-api.md 1.4 and 5)."""
+"""Flash's HTTP endpoint: the gateway that checks credentials, then GraphQL by POST (flash-server.md 1.4 and 5)."""
 
 from __future__ import annotations
 

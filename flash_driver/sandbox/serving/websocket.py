@@ -1,4 +1,4 @@
-"""Flash's WebSocket: graphql-transport-ws as graphql-ws 5.16 serves it (flash-api.md 1.2, 1.3 and 2)."""
+"""Flash's WebSocket: graphql-transport-ws as graphql-ws 5.16 serves it (flash-server.md 1.2, 1.3 and 2)."""
 
 from __future__ import annotations
 

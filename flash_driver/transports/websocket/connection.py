@@ -11,17 +11,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.log import get_logger
-from flash_driver.flash_api.outcomes import (
-    Answer,
-    Cause,
-    Closed,
-    ErrorFrame,
-    Evidence,
-    Garbage,
-    NotWritten,
-    TimedOut,
-    describe,
-)
+from flash_driver.flash_api.error_words import describe
+from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, Evidence, Garbage, NotWritten, TimedOut
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
 from flash_driver.transports.websocket.protocol import (
     Acknowledged,

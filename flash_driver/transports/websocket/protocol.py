@@ -1,6 +1,6 @@
 """The graphql-transport-ws protocol as a state machine: text in, events out; no socket, no clock, no task.
 
-Source: PROTOCOL.md of the npm package graphql-ws, and flash-api.md 1.2 for what Flash's server makes of it.
+Source: PROTOCOL.md of the npm package graphql-ws, and flash-server.md 1.2 for what Flash's server makes of it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ProtocolViolation(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """`connection_ack`: operations may be sent. Proves nothing about the token (flash-api.md 1.3)."""
+    """`connection_ack`: operations may be sent. Proves nothing about the token (flash-server.md 1.3)."""
 
 
 @dataclass(frozen=True, slots=True)

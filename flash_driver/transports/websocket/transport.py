@@ -16,7 +16,8 @@ from graphql import ExecutionResult, GraphQLError
 
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
-from flash_driver.flash_api.outcomes import Answer, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut, describe
+from flash_driver.flash_api.error_words import describe
+from flash_driver.flash_api.outcomes import Answer, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut
 from flash_driver.transports.websocket.connection import (
     COMPLETED_BY_SERVER,
     Connection,
@@ -117,7 +118,7 @@ class WebSocketTransport(AsyncTransport):
     async def probe(self, deadline: Deadline) -> Evidence:
         """Ask a harmless question that shows whether this server executes operations on a socket.
 
-        An older server answers by closing the whole socket (flash-api.md 2), so this uses a connection of its own when
+        An older server closes the whole socket (flash-server.md 2), so this uses a connection of its own when
         subscriptions live on the shared one.
         """
         if not self.subscribed:

@@ -18,7 +18,7 @@ from connection_strings import (
 )
 from flash_driver.accounts.pool import Pool
 from flash_driver.journal.errors import JournalError
-from flash_driver.settings.account import InvoiceBudget, ProcessSettings
+from flash_driver.settings.process import InvoiceBudget, ProcessSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

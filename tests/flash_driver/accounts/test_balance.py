@@ -69,7 +69,7 @@ async def test_price_down_from_the_start_is_an_error(bench: Bench) -> None:
 
 
 async def test_info_invents_nothing(bench: Bench) -> None:
-    """Of the custodian's node nothing is known: no height, no peers, no channels (flash-api.md 3.11)."""
+    """Of the custodian's node nothing is known: no height, no peers, no channels (flash-server.md 3.11)."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     info = await client.get_info()

@@ -14,7 +14,8 @@ from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.sandbox import Sandbox, SandboxOptions
-from flash_driver.settings.account import FlashSettings, ProcessSettings
+from flash_driver.settings.account import FlashSettings
+from flash_driver.settings.process import ProcessSettings
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

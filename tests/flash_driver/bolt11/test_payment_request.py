@@ -21,7 +21,7 @@ from flash_driver.bolt11.payment_request import PaymentRequest, decode, decode_r
 from flash_driver.sandbox.bank.signer import InvoiceSigner
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parents[3] / "vectors" / "bolt11.json").read_text()
+    (Path(__file__).parents[2] / "vectors" / "bolt11.json").read_text()
 )
 COFFEE = VECTORS["valid"][1]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -219,7 +219,7 @@ def test_a_wrong_invoice_is_not_believed(changes: dict[str, Any], words: str) ->
 
 
 def test_a_missing_amount_is_not_believed() -> None:
-    """Zero cents make an amountless invoice at Flash (flash-api.md 3.4): not what was asked for."""
+    """Zero cents make an amountless invoice at Flash (flash-server.md 3.4): not what was asked for."""
     request = signed(msat=None)
     with pytest.raises(InvalidReply, match="without the amount"):
         request.check(network=None, payment_hash=request.payment_hash, amountless=False, now=NOW)

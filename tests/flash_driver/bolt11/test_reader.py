@@ -19,7 +19,7 @@ from flash_driver.bolt11.reader import Bolt11, read
 from tests.support.bolt11s import Draft, octets, random_invoice, read_by_package
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parents[3] / "vectors" / "bolt11.json").read_text()
+    (Path(__file__).parents[2] / "vectors" / "bolt11.json").read_text()
 )
 EXAMPLES = [row["bolt11"] for row in VECTORS["valid"] + VECTORS["left_to_the_payer"]]
 KEY = PrivateKey(b"\x11" * 32)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.flash_driver.cli.commands import Commands
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 
 async def test_balance_is_told_in_its_currency_and_in_satoshi(cli: Commands, sandbox: StartSandbox) -> None:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.flash_driver.cli.commands import Commands
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 
 async def test_table_on_a_good_server(cli: Commands, sandbox: StartSandbox) -> None:

@@ -10,7 +10,7 @@ from bolt11 import decode
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
     from tests.flash_driver.cli.commands import Commands
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 
 async def payable(sandbox: Sandbox, known: int = 0) -> str:

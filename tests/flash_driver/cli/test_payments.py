@@ -12,7 +12,7 @@ from flash_driver.client import FlashLightningClient
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
     from tests.flash_driver.cli.commands import Commands
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 
 def foreign(sandbox: Sandbox, msat: int | None = 50_000) -> str:

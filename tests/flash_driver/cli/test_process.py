@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
 
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from flash_driver.cli.variables import misspelt_variables
 
 if TYPE_CHECKING:
     from tests.flash_driver.cli.commands import Commands
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.flash_driver.cli.commands import CANARY
 from tests.flash_driver.doctor.examining import examined
 
 if TYPE_CHECKING:
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 SOCKET_ROWS = ["WebSocket", "subprotocol", "connection_ack", "socket mutations", "subscription"]
 LOOPBACK = ["DNS", "TLS"]

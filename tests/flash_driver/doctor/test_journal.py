@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_driver.doctor.findings import Check
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
     from tests.support.postgres import PostgresServer
 
 

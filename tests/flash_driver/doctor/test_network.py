@@ -16,7 +16,7 @@ from tests.flash_driver.doctor.examining import examined
 from tests.flash_driver.doctor.servers import CERTIFICATE, tls_front
 
 if TYPE_CHECKING:
-    from tests.flash_driver.cli.conftest import StartSandbox
+    from tests.flash_driver.conftest import StartSandbox
 
 
 @pytest.mark.parametrize(

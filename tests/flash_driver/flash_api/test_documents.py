@@ -29,7 +29,7 @@ def definition(document: Document) -> OperationDefinitionNode:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_document_is_valid_for_flash(document: Document) -> None:
-    """Each document uses operations, fields and arguments that the schema has (flash-api.md 3)."""
+    """Each document uses operations, fields and arguments that the schema has (flash-server.md 3)."""
     schema = graphql.build_schema(flash_schema().as_str())
     assert graphql.validate(schema, document.node) == []
 
@@ -53,7 +53,7 @@ def test_field_is_a_root_field(document: Document) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_one_dear_field_per_document(document: Document) -> None:
-    """Fields that cost 120 of the complexity limit of 200 stand alone (flash-api.md 1.4)."""
+    """Fields that cost 120 of the complexity limit of 200 stand alone (flash-server.md 1.4)."""
     roots = [getattr(node, "name").value for node in definition(document).selection_set.selections]  # noqa: B009 - as above
     assert sum(name.startswith("ln") or name == "transactionDetails" for name in roots) <= 1
 

@@ -1,6 +1,6 @@
 """The table: what each thing that a transport can see means for a question, an invoice and a payment.
 
-Rows follow flash-api.md 5.2 (codes), 5.3 (HTTP statuses), 5.4 (what may be sent again) and 3.7 (payments).
+Rows follow flash-server.md 5.2 (codes), 5.3 (HTTP statuses), 5.4 (what may be sent again) and 3.7 (payments).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flash_driver.flash_api.classify import classify
+from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import (
     Answer,
     Cause,
@@ -30,8 +32,6 @@ from flash_driver.flash_api.outcomes import (
     Refused,
     TimedOut,
     Unknown,
-    classify,
-    describe,
 )
 
 if TYPE_CHECKING:

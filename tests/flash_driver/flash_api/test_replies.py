@@ -128,7 +128,7 @@ def test_balance_that_is_no_money(value: object) -> None:
 
 
 def test_price() -> None:
-    """Cents per satoshi are base / 10^offset (flash-api.md 3.3), exactly."""
+    """Cents per satoshi are base / 10^offset (flash-server.md 3.3), exactly."""
     assert read_price({"realtimePrice": TICK}) == PRICE
 
 
@@ -271,7 +271,7 @@ def test_price_on_the_subscription() -> None:
     ],
 )
 def test_update_that_is_not_ours(event: dict[str, Any]) -> None:
-    """Nothing else on the subscription is acted upon (flash-api.md 3.6)."""
+    """Nothing else on the subscription is acted upon (flash-server.md 3.6)."""
     assert read_tick(event) is None
 
 

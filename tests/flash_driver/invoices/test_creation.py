@@ -27,7 +27,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.replies import InvoiceStatus
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.money.rate_book import RateUnknown
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import BEHALF, USD, lnurl, of_sat, orphans
 from tests.support.logs import recorded
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from connection_strings import LightningInvoice
     from flash_driver.client import FlashLightningClient
     from flash_driver.flash_api.documents import Operation
-    from flash_driver.transports.router import Delivery
+    from flash_driver.transports.delivery import Delivery
     from flash_driver.wallets import ChosenWallet
     from tests.support.driver import Bench
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
-from flash_driver.settings.account import InvoiceBudget
+from flash_driver.settings.process import InvoiceBudget
 from tests.support.journals import NOON, a_payment, an_invoice, rung, settle
 
 if TYPE_CHECKING:
-    from flash_driver.journal.journal import InvoiceRecord, Journal, PaymentRecord
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.store import JournalStore
 
 PAID, UNPAID, EXPIRED = (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from flash_driver.journal.journal import PaymentRecord
+    from flash_driver.journal.records import PaymentRecord
 
 
 def test_of_two_threads_one_alone_may_send_a_payment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from connection_strings import ConnectionStringError
 from flash_driver.journal.urls import JournalKind, JournalUrl
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 PASSWORD = "never-shown"
 

@@ -354,7 +354,7 @@ def test_large_amounts_fit_a_double() -> None:
 
 
 def test_tenthousandth_cents() -> None:
-    """A USDT wallet is asked with four decimals of a cent (flash-api.md 6)."""
+    """A USDT wallet is asked with four decimals of a cent (flash-server.md 6)."""
     shop = Shop(decimals=4)
     shop.tick()
     assert shop.book.quote(1000).cents == Decimal("0.0975")

@@ -7,7 +7,7 @@ import pytest
 
 from connection_strings import LightMoney, LightningPaymentStatus, PayInvoiceParams, PayResult
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
-from flash_driver.journal.journal import PaymentRecord
+from flash_driver.journal.records import PaymentRecord
 from flash_driver.payments.attempt import (
     fee_limit,
     idempotency_key,
@@ -17,7 +17,7 @@ from flash_driver.payments.attempt import (
     operation,
     response,
 )
-from flash_driver.transports.router import Delivery
+from flash_driver.transports.delivery import Delivery
 
 COMPLETE, FAILED = LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED
 PENDING, UNKNOWN = LightningPaymentStatus.PENDING, LightningPaymentStatus.UNKNOWN
@@ -77,7 +77,7 @@ def test_key_is_the_same_in_every_process_and_new_for_each_attempt() -> None:
 
 
 def test_an_amountless_payment_has_no_key() -> None:
-    """The mutation for amountless invoices takes cents and no key (flash-api.md 3.7)."""
+    """The mutation for amountless invoices takes cents and no key (flash-server.md 3.7)."""
     from decimal import Decimal  # noqa: PLC0415 - for this test alone
 
     sent = operation(replace(ATTEMPT, cents=Decimal("4.9"), idempotency_key=None))

@@ -30,7 +30,7 @@ from tests.support.payments import (
 )
 
 if TYPE_CHECKING:
-    from flash_driver.journal.journal import PaymentRecord
+    from flash_driver.journal.records import PaymentRecord
     from tests.support.driver import Bench
 
 

@@ -15,7 +15,7 @@ from connection_strings import (
 )
 from flash_driver.accounts.pool import Pool
 from flash_driver.flash_api.outcomes import Unknown
-from flash_driver.journal.journal import PaymentRecord
+from flash_driver.journal.records import PaymentRecord
 from flash_driver.payments.persistence import Persistence
 from tests.support.driver import operations
 from tests.support.haste import account_of, hasten

@@ -15,7 +15,7 @@ from connection_strings import (
 )
 from flash_driver.accounts.pool import Pool
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
-from flash_driver.journal.journal import PaymentRecord
+from flash_driver.journal.records import PaymentRecord
 from tests.support.haste import account_of, hasten
 from tests.support.payments import (
     COMPLETE,

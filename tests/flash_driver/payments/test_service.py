@@ -32,7 +32,7 @@ from tests.support.payments import (
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from flash_driver.journal.journal import PaymentRecord
+    from flash_driver.journal.records import PaymentRecord
     from tests.support.driver import Bench
 
 

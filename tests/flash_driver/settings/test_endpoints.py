@@ -91,7 +91,7 @@ def test_insecure_when_wanted() -> None:
     ],
 )
 def test_websocket_url(server: str, websocket: str) -> None:
-    """`api.X` becomes `ws.X`, any other host stays; scheme, port and path follow the server's (flash-api.md 1.1)."""
+    """`api.X` becomes `ws.X`, any other host stays; scheme, port and path follow the server's (flash-server.md 1.1)."""
     assert derive_websocket_url(server) == websocket
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningError
-from flash_driver.settings.account import ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.schedule import Pace
 from tests.support.haste import account_of, hasten
 from tests.support.logs import recorded

@@ -65,7 +65,7 @@ async def test_paid_is_for_good(bench: Bench) -> None:
 
 
 async def test_a_settlement_of_another_wallet_of_the_account(bench: Bench) -> None:
-    """The wallet that an event names is not asked for: after a move it is another one (flash-api.md 3.2)."""
+    """The wallet that an event names is not asked for: after a move it is another one (flash-server.md 3.2)."""
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox), pace=SELDOM)
     listener = await client.listen()
@@ -179,7 +179,7 @@ async def test_what_was_heard_of_waits_for_no_other_question(bench: Bench) -> No
 
 
 async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
-    """An API key opens no subscription; its questions keep below 120 a minute (flash-api.md 1.4)."""
+    """An API key opens no subscription; its questions keep below 120 a minute (flash-server.md 1.4)."""
     sandbox = await bench.sandbox()
     text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
     client = await bench.client(text)

@@ -198,7 +198,7 @@ async def test_a_dead_token_is_told(bench: Bench) -> None:
 
 
 async def test_an_anonymous_socket_is_a_mischance(bench: Bench) -> None:
-    """NOT_AUTHENTICATED on the socket proves nothing (flash-api.md 1.3): a fresh socket sets it right."""
+    """NOT_AUTHENTICATED on the socket proves nothing (flash-server.md 1.3): a fresh socket sets it right."""
     sandbox = await bench.sandbox()
     client = hasten(await bench.client(sandbox))
     sandbox.arm("error", operation="myUpdates", code="NOT_AUTHENTICATED", channel="top", count=4)

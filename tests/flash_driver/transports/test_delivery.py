@@ -6,8 +6,7 @@ import pytest
 
 from connection_strings import BackendUnavailable, CredentialRejected, RateLimited, RequestRefused
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
-from flash_driver.transports.delivery import data_of
-from flash_driver.transports.router import Delivery
+from flash_driver.transports.delivery import Delivery
 
 REASONS = {"websocket": "the connection was refused", "http": "HTTP 502"}
 
@@ -19,27 +18,27 @@ def delivered(outcome: Outcome, *causes: Cause) -> Delivery:
 
 def test_data_of_a_completed_request() -> None:
     """What the server answered is what the host's call goes on with."""
-    assert data_of(delivered(Completed({"a": 1})), "asking") == {"a": 1}
+    assert delivered(Completed({"a": 1})).data("asking") == {"a": 1}
 
 
 def test_refusal_keeps_words_and_code() -> None:
     """The server's no reaches the host as it was said."""
     with pytest.raises(RequestRefused, match=r"^too little \(LOW\)$") as caught:
-        data_of(delivered(Refused("too little", "LOW")), "asking")
+        delivered(Refused("too little", "LOW")).data("asking")
     assert (caught.value.words, caught.value.code) == ("too little", "LOW")
 
 
 def test_rate_limit_says_when_to_come_back() -> None:
     """A no for now is a RateLimited with its waiting time."""
     with pytest.raises(RateLimited) as caught:
-        data_of(delivered(Refused("slow down", "TOO_MANY_REQUEST", timedelta(seconds=9))), "asking")
+        delivered(Refused("slow down", "TOO_MANY_REQUEST", timedelta(seconds=9))).data("asking")
     assert caught.value.retry_after == timedelta(seconds=9)
 
 
 def test_token_refused_on_every_way() -> None:
     """When nothing but the token was the trouble, the merchant is told to renew it, and each way is named."""
     with pytest.raises(CredentialRejected, match="log in to Flash again") as caught:
-        data_of(delivered(NotExecuted("HTTP 401"), Cause.CREDENTIAL), "asking")
+        delivered(NotExecuted("HTTP 401"), Cause.CREDENTIAL).data("asking")
     assert "WebSocket: the connection was refused; HTTP: HTTP 502" in str(caught.value)
 
 
@@ -47,7 +46,7 @@ def test_token_refused_on_every_way() -> None:
 def test_no_way_worked(causes: tuple[Cause, ...]) -> None:
     """Any other trouble is BackendUnavailable, which names each transport and knows that nothing was executed."""
     with pytest.raises(BackendUnavailable, match=r"^asking failed on every way") as caught:
-        data_of(delivered(NotExecuted("no transport worked"), *causes), "asking")
+        delivered(NotExecuted("no transport worked"), *causes).data("asking")
     assert caught.value.reasons == REASONS
     assert caught.value.executed is False
 
@@ -55,20 +54,20 @@ def test_no_way_worked(causes: tuple[Cause, ...]) -> None:
 def test_unknown_is_not_called_unexecuted() -> None:
     """What may have been carried out is said to be so."""
     with pytest.raises(BackendUnavailable, match="may have been carried out") as caught:
-        data_of(delivered(Unknown("no answer in time"), Cause.CREDENTIAL), "asking")
+        delivered(Unknown("no answer in time"), Cause.CREDENTIAL).data("asking")
     assert caught.value.executed is None
 
 
 def test_reason_of_the_outcome_where_no_other_is_known() -> None:
     """An error never comes without a reason."""
     with pytest.raises(BackendUnavailable) as caught:
-        data_of(Delivery(Unknown("socket dropped"), "websocket"), "asking")
+        Delivery(Unknown("socket dropped"), "websocket").data("asking")
     assert caught.value.reasons == {"websocket": "socket dropped"}
 
 
 def test_a_lost_question_has_changed_nothing() -> None:
     """When no answer to a question came, nothing can have been carried out: no host has to fear for money."""
     with pytest.raises(BackendUnavailable) as caught:
-        data_of(Delivery(Unknown("socket dropped"), "websocket", harmless=True), "asking")
+        Delivery(Unknown("socket dropped"), "websocket", harmless=True).data("asking")
     assert caught.value.executed is False
     assert "may have been carried out" not in str(caught.value)

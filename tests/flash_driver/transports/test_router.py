@@ -28,7 +28,8 @@ from flash_driver.flash_api.outcomes import (
 )
 from flash_driver.transports.call_log import CallLog
 from flash_driver.transports.capabilities import Capabilities
-from flash_driver.transports.router import Delivery, Router
+from flash_driver.transports.delivery import Delivery
+from flash_driver.transports.router import Router
 from flash_driver.transports.websocket.connection import Limits
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, served, within

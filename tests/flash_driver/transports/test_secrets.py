@@ -18,7 +18,6 @@ from flash_driver.flash_api.documents import MY_UPDATES, PROBE
 from flash_driver.flash_api.outcomes import Answer, ErrorFrame
 from flash_driver.transports.call_log import CallLog
 from flash_driver.transports.capabilities import Capabilities
-from flash_driver.transports.delivery import data_of
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.router import Router
@@ -92,7 +91,7 @@ async def what_is_shown(transport: Transport) -> str:
     shown = [repr(transport), str(transport), repr(router), repr(delivery.reasons), repr(delivery.outcome)]
     shown += [repr(router.capabilities), repr(router.capabilities.summary())]
     try:
-        shown.append(repr(data_of(delivery, "asking")))
+        shown.append(repr(delivery.data("asking")))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at
         shown += [repr(error), "".join(traceback.format_exception(error))]
     await transport.aclose()

@@ -37,7 +37,7 @@ async def test_each_account_tries_them_in_its_own_order() -> None:
 
 
 async def test_an_api_key_opens_no_socket() -> None:
-    """The server reads no API key on a socket, so there is none to try (flash-api.md 1.3)."""
+    """The server reads no API key on a socket, so there is none to try (flash-server.md 1.3)."""
     key = settings("fk_c0ffee")
     assert names(TransportSet(key).choose(key)) == ["http", "graphql"]
 

@@ -49,7 +49,7 @@ async def test_subscription_ends_when_the_server_refuses_it() -> None:
 
 
 async def test_subscription_survives_an_event_with_errors() -> None:
-    """A failure in one event does not end the subscription (flash-api.md 1.2)."""
+    """A failure in one event does not end the subscription (flash-server.md 1.2)."""
     async with talking() as (connection, peer):
         subscription, operation_id = await subscribed(connection, peer)
         await peer.say(id=operation_id, type="next", payload={"errors": [{"message": "no"}], "data": None})

@@ -45,7 +45,7 @@ def acknowledged() -> GraphQLTransportWS:
 
 
 def test_init_carries_its_payload() -> None:
-    """The token travels in the payload of `connection_init`, under the key that Flash reads (flash-api.md 1.3)."""
+    """The token travels in the payload of `connection_init`, under the key that Flash reads (flash-server.md 1.3)."""
     protocol = opened()
     said = wire.decode(protocol.init({"Authorization": "Bearer t"}))
     assert said == {"type": "connection_init", "payload": {"Authorization": "Bearer t"}}

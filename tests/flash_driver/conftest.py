@@ -1,4 +1,4 @@
-"""Fixtures for tests of the command line."""
+"""Fixtures for tests of the command line and the doctor."""
 
 from __future__ import annotations
 

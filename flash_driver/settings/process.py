@@ -1,0 +1,93 @@
+"""What is set for the whole process, by variables `FLASH_...` of the environment."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from connection_strings.errors import ConnectionStringError
+from flash_driver.journal.urls import JournalUrl
+
+__all__ = ["InvoiceBudget", "ProcessSettings", "words_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceBudget:
+    """How many invoices the server takes from an account in how many seconds."""
+
+    invoices: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: object) -> InvoiceBudget | None:
+        """Read `20/120`, or `off` for no budget.
+
+        Raises:
+            ValueError: It is neither.
+
+        """
+        if text is None or isinstance(text, InvoiceBudget):
+            return text
+        match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", str(text).strip())
+        if str(text).strip().lower() == "off":
+            return None
+        if match is None:
+            raise ValueError("must be invoices per seconds, such as 20/120, or off")
+        return cls(int(match[1]), int(match[2]))
+
+
+class ProcessSettings(BaseSettings):
+    """What is set for the whole process, by variables `FLASH_...` of the environment.
+
+    Attributes:
+        journal_url: Where invoices and payments are remembered: a file in the user's data folder unless set;
+            `memory:` forgets them when the process ends.
+        invoice_budget: The server's limit on new invoices, met before it is hit; None for no limit.
+        expiry_grace_seconds: How long after a BOLT11's expiry a payment may still be reported.
+        network: The network of every BOLT11 (bitcoin, testnet, signet, regtest); None asks the server.
+        settle_on: Whose word settles an invoice: that of the `query`, which an event only prompts, or that of the
+            `event` itself, which is one round trip faster and checked by the query afterwards.
+
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLASH_",
+        env_ignore_empty=True,  # what compose makes of `${FLASH_NETWORK:-}`
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+    )
+
+    journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(
+        default="", validate_default=True
+    )
+    invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
+    expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)
+    network: Literal["bitcoin", "testnet", "signet", "regtest"] | None = None
+    settle_on: Literal["query", "event"] = "query"
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read and check the environment.
+
+        Raises:
+            ConnectionStringError: Naming the variable at fault and what to do, never its value.
+
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            name = f"FLASH_{'_'.join(str(part) for part in first['loc'][:1])}".upper()
+            raise ConnectionStringError(f"the environment variable {name} {words_of(first['msg'])}") from None
+
+
+def words_of(message: str) -> str:
+    """Turn a sentence of pydantic into one of ours, without the value."""
+    words = message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
+    return words if words.startswith(("is ", "must ", "has ")) else f"is not right: {words}"
