@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from flash_driver._version import __version__
+
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
     from flash_driver.handler import FlashConnectionStringHandler
-    from flash_driver.settings.account import FlashSettings
-    from flash_driver.settings.process import ProcessSettings
+    from flash_driver.settings import FlashSettings, ProcessSettings
     from flash_driver.transports.websocket.transport import WebSocketTransport
 
 __all__ = [
@@ -23,13 +24,11 @@ __all__ = [
     "__version__",
 ]
 
-__version__: Final = "0.1.0"
-
 _HOMES: Final = {
     "FlashConnectionStringHandler": "flash_driver.handler",
     "FlashLightningClient": "flash_driver.client",
-    "FlashSettings": "flash_driver.settings.account",
-    "ProcessSettings": "flash_driver.settings.account",
+    "FlashSettings": "flash_driver.settings",
+    "ProcessSettings": "flash_driver.settings",
     "WebSocketTransport": "flash_driver.transports.websocket.transport",
 }
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flash_driver import __version__
+from flash_driver._version import __version__
 from flash_driver.cli import invoices, payments
 from flash_driver.cli.balance import balance
 from flash_driver.cli.demo import demo

@@ -13,7 +13,7 @@ from connection_strings.factory import LightningClientFactory
 from connection_strings.grammar import ConnectionString
 from connection_strings.lightning import LightningClient, LightningInvoice, LightningInvoiceStatus
 from connection_strings.money import LightMoney
-from flash_driver import __version__
+from flash_driver._version import __version__
 from flash_driver.cli.amounts import parse_amount, shown_amount
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.logs import log_to

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings.errors import ConnectionStringError
 from connection_strings.grammar import ConnectionString
-from flash_driver import __version__
+from flash_driver._version import __version__
 from flash_driver.doctor.advice import LOG_IN_AGAIN
 from flash_driver.doctor.findings import NotApplicable, Trouble
 from flash_driver.doctor.http_routes import RouteFindings, check_clock, check_price, check_wallet, examine_route

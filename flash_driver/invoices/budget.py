@@ -10,8 +10,8 @@ from connection_strings.errors import RateLimited
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from flash_driver.journal.budget_rules import InvoiceBudget
     from flash_driver.journal.journal import Journal
-    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["Budget"]
 

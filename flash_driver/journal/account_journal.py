@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from datetime import datetime, timedelta
 
+    from flash_driver.journal.budget_rules import InvoiceBudget
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.store import JournalStore
     from flash_driver.journal.wakeup import Wakeup
-    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["AccountJournal"]
 

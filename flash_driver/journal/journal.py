@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import timedelta
 
+    from flash_driver.journal.budget_rules import InvoiceBudget
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.wakeup import Wakeup
-    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["PAGE", "Journal"]
 

@@ -10,8 +10,8 @@ from connection_strings.lightning import LightningPaymentStatus
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flash_driver.journal.budget_rules import InvoiceBudget
     from flash_driver.journal.records import PaymentRecord
-    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = [
     "DEFINITE",

@@ -9,7 +9,8 @@ import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningInvoiceStatus
 from connection_strings.errors import LightningError, RateLimited
-from flash_driver.settings.process import InvoiceBudget, ProcessSettings
+from flash_driver.journal.budget_rules import InvoiceBudget
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 from tests.support.waiting import until
 

@@ -29,11 +29,12 @@ from flash_driver.accounts import account
 from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
 from flash_driver.journal.account_journal import AccountJournal
+from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.journal.sql.engine import WRITES
 from flash_driver.payments.persistence import Persistence
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import FlashSettings
-from flash_driver.settings.process import InvoiceBudget, ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 from flash_driver.transports.router import Router
 from tests.support.journals import a_payment, settle
 

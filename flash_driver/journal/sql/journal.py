@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
 
+    from flash_driver.journal.budget_rules import InvoiceBudget
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.sql.store import SqlStore
     from flash_driver.journal.wakeup import Wakeup
-    from flash_driver.settings.process import InvoiceBudget
 
 __all__ = ["SqlJournal", "insert_new"]
 

@@ -17,8 +17,9 @@ from connection_strings import (
     RateLimited,
 )
 from flash_driver.accounts.pool import Pool
+from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.journal.errors import JournalError
-from flash_driver.settings.process import InvoiceBudget, ProcessSettings
+from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

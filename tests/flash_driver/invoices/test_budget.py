@@ -9,8 +9,8 @@ import pytest
 
 from connection_strings.errors import RateLimited
 from flash_driver.invoices.budget import Budget
+from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.journal.memory import MemoryJournal
-from flash_driver.settings.process import InvoiceBudget
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -24,7 +24,8 @@ from connection_strings.errors import (
     RequestRefused,
 )
 from flash_driver.common.deadline import Deadline
-from flash_driver.settings.process import InvoiceBudget, ProcessSettings
+from flash_driver.journal.budget_rules import InvoiceBudget
+from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import ANY, BEHALF, METADATA, SATS, USD, lnurl, of_sat, orphans
 from tests.support.logs import recorded

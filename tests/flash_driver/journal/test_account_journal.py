@@ -8,9 +8,9 @@ import pytest
 
 from connection_strings import BackendUnavailable
 from flash_driver.journal.account_journal import AccountJournal
+from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.store import MemoryStore
-from flash_driver.settings.process import InvoiceBudget
 from tests.support.journals import NOON, a_payment, an_invoice, settle
 from tests.support.logs import recorded
 

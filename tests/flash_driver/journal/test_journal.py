@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
-from flash_driver.settings.process import InvoiceBudget
+from flash_driver.journal.budget_rules import InvoiceBudget
 from tests.support.journals import NOON, a_payment, an_invoice, rung, settle
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connection_strings.lightning import LightningPaymentStatus
+from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.journal.rules import DEFINITE, budget_wait, counting_attempt, in_the_way, still_spent, telling_attempt
-from flash_driver.settings.process import InvoiceBudget
 from tests.support.journals import NOON, a_payment
 
 MOMENTS = st.integers(-300, 300).map(lambda seconds: NOON + timedelta(seconds=seconds))
