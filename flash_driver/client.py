@@ -137,7 +137,7 @@ class FlashLightningClient:
         if amount_tolerance is not None and not (amount_tolerance.is_finite() and 0 <= amount_tolerance <= 100):
             raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")
         with self._calling() as account, _nothing_unwatched(account):
-            record = await account.invoices.create(params, amount_tolerance)
+            record = await account.creation.create(params, amount_tolerance)
         account.watch(record)
         return record.invoice
 
@@ -152,7 +152,7 @@ class FlashLightningClient:
 
         """
         with self._calling() as account, _nothing_unwatched(account):
-            records = await account.invoices.create_many(params)
+            records = await account.creation.create_many(params)
         for record in records:
             account.watch(record)
         return [record.invoice for record in records]
@@ -167,7 +167,7 @@ class FlashLightningClient:
         if not _is_text(invoice_id):
             return None
         with self._calling() as account:
-            record = await account.invoices.find(invoice_id, Deadline.after(_ASK_SECONDS))
+            record = await account.lookup.find(invoice_id, Deadline.after(_ASK_SECONDS))
         return None if record is None else record.invoice
 
     async def list_invoices(self, params: ListInvoicesParams | None = None) -> list[LightningInvoice]:

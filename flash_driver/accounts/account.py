@@ -12,7 +12,8 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.replies import Currency
 from flash_driver.invoices.amountless import Receipts
 from flash_driver.invoices.budget import Budget
-from flash_driver.invoices.creation import CREATE_SECONDS, Invoices
+from flash_driver.invoices.creation import CREATE_SECONDS, InvoiceCreation
+from flash_driver.invoices.lookup import InvoiceLookup
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.journal.account_journal import AccountJournal
 from flash_driver.money.rate_book import RateBook
@@ -101,15 +102,21 @@ class Account:
         self.router = Router(transports, memory.capabilities)
         self.wallets = WalletDirectory(settings, self.router, self._see_account)
         self.receipts = Receipts(self.router, self.wallets, self.rates)
-        self.invoices = Invoices(
+        self.creation = InvoiceCreation(
             settings=settings,
             process=process,
             router=self.router,
             wallets=self.wallets,
             rates=self.rates,
-            receipts=self.receipts,
             journal=self.journal,
             budget=Budget(process.invoice_budget),
+            server_clock=memory.server_clock,
+        )
+        self.lookup = InvoiceLookup(
+            process=process,
+            router=self.router,
+            receipts=self.receipts,
+            journal=self.journal,
             server_clock=memory.server_clock,
         )
         self.payments = Payments(
@@ -119,7 +126,7 @@ class Account:
         self.watcher = Watcher(
             socket=self.socket,
             router=self.router,
-            invoices=self.invoices,
+            lookup=self.lookup,
             journal=self.journal,
             identify=self._identify,
             on_tick=memory.see_tick,

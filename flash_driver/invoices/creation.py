@@ -1,10 +1,8 @@
-"""Invoices: created over the right amount, looked up by payment hash."""
+"""Creating invoices over the right amount, each journalled before it is handed out."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,19 +12,14 @@ from connection_strings.errors import (
     AmountMismatch,
     BackendUnavailable,
     InvalidRequest,
-    LightningError,
     NotSupported,
     RequestRefused,
 )
-from connection_strings.lightning import LightningInvoiceStatus
-from flash_driver.bolt11.payment_request import PAYMENT_HASH
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
-from flash_driver.common.once import LogOnce
-from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
-from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, read_price, read_price_time, status_word
+from flash_driver.flash_api.documents import PRICE
+from flash_driver.flash_api.replies import read_price
 from flash_driver.invoices.request import InvoiceRequest, WalletMoved
-from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import RateUnknown
 from flash_driver.settings.account import DescriptionHashPolicy
@@ -37,9 +30,9 @@ if TYPE_CHECKING:
 
     from connection_strings.lightning import CreateInvoiceParams
     from flash_driver.flash_api.replies import Currency
-    from flash_driver.invoices.amountless import Receipts
     from flash_driver.invoices.budget import Budget
     from flash_driver.invoices.request import CheckedInvoice
+    from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
     from flash_driver.money.rate_book import RateBook
@@ -48,16 +41,13 @@ if TYPE_CHECKING:
     from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
-__all__ = ["CREATE_SECONDS", "Invoices"]
+__all__ = ["CREATE_SECONDS", "InvoiceCreation"]
 
 CREATE_SECONDS: Final = 4.9
 """A host gives up after 5 s (flash-server.md 7.4): wallet, fallbacks and corrections together stay below."""
 
 _SERVER_SECONDS: Final = 4.2
 """How much of that the server may use; the rest is for the journal, which is written last."""
-_TIME_SECONDS: Final = 2.0
-_NANOSECONDS: Final = 10**9
-_EXPIRED_REMEMBERED: Final = 100_000
 _FRESH: Final = timedelta(minutes=1)
 """How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
 _MSAT_PER_SAT: Final = 1000
@@ -85,8 +75,8 @@ class _Order:
     budgeted: bool
 
 
-class Invoices:
-    """Creates invoices and looks them up; every one is journalled before it is handed out."""
+class InvoiceCreation:
+    """Creates invoices; every one is journalled before it is handed out."""
 
     def __init__(
         self,
@@ -96,31 +86,21 @@ class Invoices:
         router: Router,
         wallets: WalletDirectory,
         rates: Callable[[Currency], RateBook],
-        receipts: Receipts,
         journal: Journal,
         budget: Budget,
+        server_clock: ServerClock,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        steady: Callable[[], int] = time.monotonic_ns,
-        server_clock: ServerClock | None = None,
     ) -> None:
         self._settings = settings
         self._process = process
         self._router = router
         self._wallets = wallets
         self._rates = rates
-        self._receipts = receipts
         self._journal = journal
-        self._clock = clock
-        self._steady = steady
-        self._server_clock = ServerClock() if server_clock is None else server_clock
-        self._time_asked = False
-        self._tell_once = LogOnce(_log)
-        self._expired_since: dict[str, int] = {}
+        self._server_clock = server_clock
         self._invoice_request = InvoiceRequest(
             process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
         )
-
-    # --- create -----------------------------------------------------------------------------------------------------
 
     async def create(self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None) -> InvoiceRecord:
         """Create one invoice within the host's time limit.
@@ -213,10 +193,10 @@ class Invoices:
             return checked
         search = AmountSearch(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
         if not wallet.currency.in_cents:
-            return await self._mint_sats(order, wallet, search)
-        return await self._mint_cents(order, wallet, search)
+            return await self._issue_in_sats(order, wallet, search)
+        return await self._issue_in_cents(order, wallet, search)
 
-    async def _mint_cents(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
+    async def _issue_in_cents(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask in cents until the custodian's answer is the amount wanted."""
         rates = self._rates(wallet.currency)
         if not rates.known:
@@ -231,7 +211,7 @@ class Invoices:
                 return checked
             await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=search.asked_msat)
 
-    async def _mint_sats(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
+    async def _issue_in_sats(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask a BTC wallet, which counts in whole satoshi, once."""
         asked_msat = search.asked_msat
         sats = -(-asked_msat // _MSAT_PER_SAT)
@@ -273,107 +253,6 @@ class Invoices:
                 f"the server gives no price and has made no invoice yet, so satoshi can't be turned into cents: {error}"
             ) from error
         rates.see_tick(read_price(data))
-
-    # --- look up ----------------------------------------------------------------------------------------------------
-
-    async def find(self, invoice_id: str, deadline: Deadline) -> InvoiceRecord | None:
-        """Look an invoice up by its payment hash; None only when this driver never made it.
-
-        Raises:
-            LightningError: It can't be found out now how it stands.
-
-        """
-        if PAYMENT_HASH.fullmatch(invoice_id) is None:
-            return None
-        record = await self._journal.find_invoice(invoice_id.lower())
-        if record is None or record.status is not LightningInvoiceStatus.UNPAID:
-            return record
-        return await self.refresh(record, deadline)
-
-    async def refresh(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
-        """Ask the server how an invoice stands, and keep what it says.
-
-        EXPIRED is believed only when the question was asked after the BOLT11's own expiry plus the grace time
-        (flash-server.md 3.5), by what the server's clock says at least, or because the server has said so for that
-        long. This machine's own clock has no say: it may be fast. A word that is not known is never believed.
-
-        Raises:
-            LightningError: The server can't be asked, or does not say.
-
-        """
-        asked = self._steady()
-        match await self.ask(record, deadline):
-            case InvoiceStatus.PAID:
-                return await self.settle(record, deadline)
-            case InvoiceStatus.EXPIRED if await self._is_final(record, asked, deadline):
-                self._expired_since.pop(record.payment_hash, None)
-                return await self._journal.expire_invoice(record.payment_hash) or record
-        return record
-
-    async def ask(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceStatus:
-        """Ask the server how an invoice stands, and do nothing about it.
-
-        Raises:
-            LightningError: The server can't be asked, or does not say.
-
-        """
-        operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
-        data = (await self._router.perform(operation, deadline)).data("looking up the invoice")
-        status = read_invoice_status(data)
-        if status is InvoiceStatus.UNKNOWN:
-            self._tell_once(
-                "the server answered with a status that is not known",
-                payment_hash=record.payment_hash,
-                status=status_word(data),
-            )
-        return status
-
-    async def settle(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
-        """Keep that the server said PAID for this very payment hash.
-
-        Raises:
-            LightningError: The amount of an amountless invoice can't be found out now; it stays unpaid until it can.
-
-        """
-        received, preimage = record.amount_msat, None
-        if received is None:
-            receipt = await self._receipts.find(record, deadline)
-            received, preimage = receipt.msat, receipt.preimage
-        settled = await self._journal.settle_invoice(
-            record.payment_hash, paid_at=self._clock(), amount_received_msat=received, preimage=preimage
-        )
-        if settled is None:
-            raise LightningError("the journal has lost an invoice that it had")
-        if settled.paid_at is not None and record.status is LightningInvoiceStatus.UNPAID:
-            _log.info("invoice settled", payment_hash=settled.payment_hash, settle_index=settled.settle_index)
-        return settled
-
-    async def _is_final(self, record: InvoiceRecord, asked: int, deadline: Deadline) -> bool:
-        """Whether the word EXPIRED, in answer to a question of this moment, may be believed.
-
-        The moment of the answer would not do: between the two a payment may land, and a slow process finds out late.
-        """
-        since = self._expired_since.setdefault(record.payment_hash, self._steady())
-        if len(self._expired_since) > _EXPIRED_REMEMBERED:
-            del self._expired_since[next(iter(self._expired_since))]
-        if asked - since >= self._process.expiry_grace_seconds * _NANOSECONDS:
-            return True
-        if not self._server_clock.known and not self._time_asked:
-            await self._ask_time(deadline)
-        return self._server_clock.has_passed(self.final_at(record), asked)
-
-    async def _ask_time(self, deadline: Deadline) -> None:
-        """Learn the server's time, once: who makes no invoice and asks about each a single time has no other way."""
-        self._time_asked = True
-        with contextlib.suppress(LightningError):
-            delivery = await self._router.perform(PRICE(), deadline.at_most(_TIME_SECONDS))
-            data = delivery.data("asking for the time")
-            if (moment := read_price_time(data)) is not None:
-                self._server_clock.heard(moment)
-
-    def final_at(self, record: InvoiceRecord) -> datetime:
-        """When the server's word EXPIRED may be believed at the earliest, by the server's clock."""
-        return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
 
 
 def _commits(params: CreateInvoiceParams, checked: CheckedInvoice) -> bool:

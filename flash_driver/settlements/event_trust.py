@@ -17,7 +17,7 @@ from flash_driver.flash_api.replies import InvoiceStatus
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.events import Announcement
-    from flash_driver.invoices.creation import Invoices
+    from flash_driver.invoices.lookup import InvoiceLookup
     from flash_driver.journal.records import InvoiceRecord
 
 __all__ = ["EventTrust"]
@@ -32,13 +32,13 @@ class EventTrust:
     """Settles on the word of events, and checks them.
 
     Args:
-        invoices: Settles an invoice, and asks how it stands.
+        lookup: Settles an invoice, and asks how it stands.
         enabled: Whether events are believed at all.
 
     """
 
-    def __init__(self, invoices: Invoices, *, enabled: bool) -> None:
-        self._invoices = invoices
+    def __init__(self, lookup: InvoiceLookup, *, enabled: bool) -> None:
+        self._lookup = lookup
         self._asked: dict[str, int] = {}
         self.enabled = enabled
 
@@ -62,7 +62,7 @@ class EventTrust:
             return
         try:
             # Asks nobody, because the amount is the BOLT11's.
-            await self._invoices.settle(record, deadline)
+            await self._lookup.settle(record, deadline)
         except LightningError as error:
             _log.warning("an event could not settle its invoice", payment_hash=record.payment_hash, why=str(error))
         else:
@@ -79,7 +79,7 @@ class EventTrust:
 
         """
         payment_hash = record.payment_hash
-        status = await self._invoices.ask(record, deadline)
+        status = await self._lookup.ask(record, deadline)
         asked = self._asked.pop(payment_hash, 0) + 1
         if status is InvoiceStatus.PAID:
             return None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.once import LogOnce
     from flash_driver.flash_api.events import Announcement
-    from flash_driver.invoices.creation import Invoices
+    from flash_driver.invoices.lookup import InvoiceLookup
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
     from flash_driver.settlements.backoff import Backoff, Spacing
@@ -47,7 +47,7 @@ class Polling:
     """Asks about the unpaid invoices of one account.
 
     Args:
-        invoices: Asks how an invoice stands, and settles it.
+        lookup: Asks how an invoice stands, and settles it.
         journal: Where the invoices are.
         state: Tells whether settlements are heard, and is told when the token turns out to be dead.
         tell_once: Logs what may come again and again.
@@ -65,7 +65,7 @@ class Polling:
     def __init__(
         self,
         *,
-        invoices: Invoices,
+        lookup: InvoiceLookup,
         journal: Journal,
         state: ListeningState,
         tell_once: LogOnce,
@@ -75,7 +75,7 @@ class Polling:
         pace: Pace,
         patience: Backoff,
     ) -> None:
-        self._invoices = invoices
+        self._lookup = lookup
         self._journal = journal
         self._state = state
         self._tell_once = tell_once
@@ -83,7 +83,7 @@ class Polling:
         self._under_way = 0
         self._quiet_until = 0.0
         self._strangers: dict[str, bool] = {}
-        self._event_trust = EventTrust(invoices, enabled=believe_events)
+        self._event_trust = EventTrust(lookup, enabled=believe_events)
         self._clock = clock
         self._pace = pace
         self._patience = patience
@@ -183,7 +183,7 @@ class Polling:
         return Entry(now - age, now + left)
 
     def _grace(self, record: InvoiceRecord) -> float:
-        return (self._invoices.final_at(record) - record.expires_at).total_seconds()
+        return (self._lookup.final_at(record) - record.expires_at).total_seconds()
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -250,7 +250,7 @@ class Polling:
             self._schedule.schedule(record.payment_hash, self._pace.next_attempt(entry, now))
 
     async def _ask_about_unpaid(self, record: InvoiceRecord, *, urgent: bool) -> None:
-        fresh = await self._invoices.refresh(record, Deadline.after(self._patience.ask))
+        fresh = await self._lookup.refresh(record, Deadline.after(self._patience.ask))
         self._answered()
         if fresh.status is not LightningInvoiceStatus.UNPAID:
             self._event_trust.forget(record.payment_hash)

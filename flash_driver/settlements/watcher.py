@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flash_driver.flash_api.replies import PriceTick
-    from flash_driver.invoices.creation import Invoices
+    from flash_driver.invoices.lookup import InvoiceLookup
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
     from flash_driver.transports.router import Router
@@ -49,7 +49,7 @@ class Watcher:
     Args:
         socket: The transport for the subscription; None where the token opens none, then invoices are asked about.
         router: For questions.
-        invoices: Asks how an invoice stands, and settles it.
+        lookup: Asks how an invoice stands, and settles it.
         journal: Where the invoices are.
         identify: Has the server say whose account this is, unless it did so at most this long ago.
         on_tick: Told each price that passes on the subscription.
@@ -66,7 +66,7 @@ class Watcher:
         *,
         socket: WebSocketTransport | None,
         router: Router,
-        invoices: Invoices,
+        lookup: InvoiceLookup,
         journal: Journal,
         identify: Callable[[timedelta], Awaitable[None]],
         on_tick: Callable[[PriceTick], None],
@@ -86,7 +86,7 @@ class Watcher:
         self._tell_once = LogOnce(_log)
         self._state = ListeningState(clock, on_failure=self._ring)
         self._polling = Polling(
-            invoices=invoices,
+            lookup=lookup,
             journal=journal,
             state=self._state,
             tell_once=self._tell_once,

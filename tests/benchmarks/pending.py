@@ -121,11 +121,11 @@ class _UnderWay:
     """Counts the questions that are under way at the same time."""
 
     def __init__(self, client: FlashLightningClient) -> None:
-        self._invoices = account_of(client).invoices
-        self._refresh = self._invoices.refresh
+        self._lookup = account_of(client).lookup
+        self._refresh = self._lookup.refresh
         self._now = 0
         self.most = 0
-        self._invoices.refresh = self._counted  # type: ignore[method-assign]  # to count, on this object alone
+        self._lookup.refresh = self._counted  # type: ignore[method-assign]  # to count, on this object alone
 
     async def _counted(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
         self._now += 1

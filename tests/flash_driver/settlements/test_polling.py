@@ -119,7 +119,7 @@ async def test_clock_jumps(bench: Bench, days: int, monkeypatch: pytest.MonkeyPa
     listener = await client.listen()
     await hearing(client)
     before = await client.create_invoice(COFFEE)
-    for part in (account_of(client).watcher._polling, account_of(client).invoices):
+    for part in (account_of(client).watcher._polling, account_of(client).lookup):
         monkeypatch.setattr(part, "_clock", lambda: datetime.now(UTC) + timedelta(days=days))
     after = await client.create_invoice(COFFEE)
     for invoice in (after, before):
@@ -241,7 +241,7 @@ async def test_an_unknown_status_is_asked_about_again(bench: Bench, monkeypatch:
     def read(data: dict[str, object]) -> InvoiceStatus:
         return words.pop() if words else read_invoice_status(data)
 
-    monkeypatch.setattr("flash_driver.invoices.creation.read_invoice_status", read)
+    monkeypatch.setattr("flash_driver.invoices.lookup.read_invoice_status", read)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
     assert words == []

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     [
         lambda account: (account.router, "learn_whether_socket_executes"),
         lambda account: (account.journal, "pending_invoices"),
-        lambda account: (account.invoices, "refresh"),
+        lambda account: (account.lookup, "refresh"),
     ],
 )
 async def test_a_watcher_that_breaks_says_so(
