@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host test lint types tests compose-test format soak bench clean
+.PHONY: help run host check test lint types tests compose-test format soak bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ host: $(VENV)/ready-to-host ## Serve a demo shop with its checkout page on the s
 	@$(BIN)/flash-driver host
 
 test: lint types tests ## Pass every check
+
+check: lint types ## Check format, lint, types, and the tests of what differs from the last commit; for the inner loop
+	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $$($(BIN)/python -m tests.support.changed)
 
 lint: $(VENV)/ready-to-test ## Check format and lint rules
 	$(BIN)/ruff format --check .
