@@ -84,6 +84,22 @@ def sandbox(
     drift_percent_per_minute: Annotated[
         str, typer.Option(metavar="PERCENT", help="How fast the price moves.", rich_help_panel=_MONEY)
     ] = "0",
+    custodian_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long the custodian takes for each invoice and payment.",
+            rich_help_panel=_MONEY,
+        ),
+    ] = 0,
+    display_currency: Annotated[
+        str,
+        typer.Option(
+            metavar="CODE",
+            help="What its prices are shown in; a currency that nobody knows has no price.",
+            rich_help_panel=_ACCOUNT,
+        ),
+    ] = "USD",
     price_tick_seconds: Annotated[
         float,
         typer.Option(metavar="SECONDS", help="How often subscribers hear it.", rich_help_panel=_MONEY),
@@ -130,6 +146,8 @@ def sandbox(
         usd_per_btc=parse_decimal("--usd-per-btc", usd_per_btc),
         spread=parse_decimal("--spread", spread),
         drift_percent_per_minute=parse_decimal("--drift-percent-per-minute", drift_percent_per_minute),
+        custodian_seconds=custodian_seconds,
+        display_currency=display_currency,
         price_tick_seconds=price_tick_seconds,
         invoice_expiry_seconds=invoice_expiry_seconds,
         invoice_unit=invoice_unit,

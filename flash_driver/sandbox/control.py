@@ -15,13 +15,16 @@ request is told in one sentence, `{"error": "..."}`, with status 400 (bad reques
     GET  /control/ledger
         {"invoices": [...], "payments": [...], "wallets": [...], "operations": {field: {"websocket": n, "http": n}},
         "executed": {the same}, "connections": {"open", "opened", "acknowledged", "refused_handshakes",
-        "http_requests", "http_unauthorized"}, "faults_armed": n}. `operations` counts what reached the server,
+        "http_requests", "http_unauthorized"}, "limits": {"own" | "public": {"used": n, "blocked": bool}},
+        "faults_armed": n}. `operations` counts what reached the server,
         whatever became of it; `executed` what was carried out. A payment's `times_executed` above 1 is a double
         payment. Amounts named `cents` are satoshis in a BTC wallet.
     POST /control/price            {"usd_per_btc"?, "spread"?, "drift_percent_per_minute"?}
         Moves the price and tells whoever listens. Numbers may be texts, to be exact.
     POST /control/announce         {"payment_hash", "status"?: PENDING, PAID (default) or EXPIRED, "wallet_id"?}
         Payments an LnUpdate to the account, true or not; the ledger is not touched.
+    POST /control/custodian        {"seconds"}
+        Sets how long the custodian takes for an invoice, a payment or a fee probe.
     POST /control/log_in
         Opens a further session of the account; answers {"token"}. The earlier ones stay.
     POST /control/expire_session   {"expired"?: true}
@@ -50,6 +53,7 @@ know only `before_execute`. `now` strikes all open sockets at once.
     error             before_execute                      code?, message?, channel: payload (default) or top
     refuse_handshake                                      status (default 503)
     no_ack                                                (the next connection_init stays without an answer)
+    drop_first_event                                      (the next subscription does not get its first events)
     drop_settlement                                       (the next settlement is entered, but no event tells of it)
     wrong_invoice                                         what: network, amount, payment_hash or description_hash
     wrong_price                                           base: what realtimePrice says a satoshi costs, times 10^12
@@ -79,6 +83,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BadControlRequestError", "control_routes"]
 
+_LONGEST_SECONDS: Final = 3600
 _Action = Callable[["Sandbox", Mapping[str, Any]], dict[str, Any]]
 
 
@@ -198,6 +203,14 @@ def _announce(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _custodian(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = _Body(body, "seconds").decimal("seconds")
+    if seconds is None or not 0 <= seconds <= _LONGEST_SECONDS:
+        raise BadControlRequestError(f"'seconds' must be given, between 0 and {_LONGEST_SECONDS}")
+    sandbox.set_custodian_seconds(float(seconds))
+    return {}
+
+
 def _log_in(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     _Body(body)
     return {"token": sandbox.log_in()}
@@ -221,6 +234,7 @@ _ACTIONS: Final[dict[tuple[str, str], _Action]] = {
     ("GET", "ledger"): _ledger,
     ("POST", "price"): _price,
     ("POST", "announce"): _announce,
+    ("POST", "custodian"): _custodian,
     ("POST", "log_in"): _log_in,
     ("POST", "expire_session"): _expire_session,
     ("POST", "reset"): _reset,

@@ -119,6 +119,7 @@ KINDS: Final[dict[str, _Kind]] = {
     "refuse_handshake": _Kind({"status": (_integer(400, 599), 503)}),
     "no_ack": _Kind(),
     "drop_settlement": _Kind(),
+    "drop_first_event": _Kind(),
     "wrong_invoice": _Kind(
         {"what": (_one_of("network", "amount", "payment_hash", "description_hash"), _REQUIRED)},
     ),

@@ -41,6 +41,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "cutover": get_args(CutoverState),
 }
 _SHORTEST_TICK: Final = 0.001
+_LONGEST_WAIT: Final = 3600
 
 
 def is_loopback(host: str) -> bool:
@@ -87,6 +88,7 @@ class SandboxOptions:
         init_timeout_seconds: How long a socket may take to send `connection_init`.
         ping_seconds: How often a socket is pinged; a peer that misses a whole round is dropped.
         lock_wait_seconds: How long a send waits for another with the same idempotency key.
+        custodian_seconds: How long the custodian takes for an invoice, a payment or a fee probe.
 
     """
 
@@ -120,6 +122,7 @@ class SandboxOptions:
     init_timeout_seconds: float = 3.0
     ping_seconds: float = 12.0
     lock_wait_seconds: float = 1.5
+    custodian_seconds: float = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -136,6 +139,8 @@ class SandboxOptions:
             raise ValueError("invoice_expiry_seconds must be at least 1")
         if not self.price_tick_seconds >= _SHORTEST_TICK:
             raise ValueError(f"price_tick_seconds must be at least {_SHORTEST_TICK}")
+        if not 0 <= self.custodian_seconds <= _LONGEST_WAIT:
+            raise ValueError(f"custodian_seconds must lie between 0 and {_LONGEST_WAIT}")
         RateLimit.parse(self.rate_limit)
 
     @property

@@ -222,6 +222,7 @@ class Sandbox:
         return {
             **self._bank.ledger.snapshot(self._bank.clock()),
             **self._bank.traffic.snapshot(),
+            "limits": self._bank.limiters.snapshot(self._bank.owner.id, self._bank.clock()),
             "faults_armed": self._bank.faults.armed,
         }
 
@@ -255,6 +256,10 @@ class Sandbox:
             usd_per_btc=usd_per_btc, spread=spread, drift_percent_per_minute=drift_percent_per_minute
         )
         publish_price(self._bank)
+
+    def set_custodian_seconds(self, seconds: float) -> None:
+        """Let the custodian take this long from now on, for invoices, payments and fee probes."""
+        self._bank.custodian_seconds = seconds
 
     def log_in(self) -> str:
         """Give the account a further session token, as a new login does; the others stay."""

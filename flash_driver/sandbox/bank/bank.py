@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from flash_driver.sandbox.bank.broker import Broker
 from flash_driver.sandbox.bank.custodian import Clock, Custodian, PriceQuote
 from flash_driver.sandbox.bank.ledger import Account, Ledger, Wallet
-from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiter
+from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiters
 from flash_driver.sandbox.bank.signer import InvoiceSigner
 from flash_driver.sandbox.faults import Faults
 from flash_driver.sandbox.serving.tasks import Tasks
@@ -28,6 +29,7 @@ class Bank:
     Attributes:
         owner: The account whose credentials the sandbox hands out.
         stranger: Another user, whose wallets must not answer to the owner.
+        custodian_seconds: How long the custodian takes for an invoice, a payment or a fee probe.
 
     """
 
@@ -35,7 +37,7 @@ class Bank:
     clock: Clock
     ledger: Ledger
     custodian: Custodian
-    limiter: RateLimiter
+    limiters: RateLimiters
     owner: Account
     stranger: Account
     signer: InvoiceSigner = field(default_factory=InvoiceSigner)
@@ -44,12 +46,22 @@ class Bank:
     faults: Faults = field(default_factory=Faults)
     traffic: Traffic = field(default_factory=Traffic)
     tasks: Tasks = field(default_factory=Tasks)
+    custodian_seconds: float = 0
 
     def settlement_wallet(self, account: Account, wallet: Wallet) -> Wallet:
         """Find the wallet that stands behind a legacy USD wallet once the account has moved to USDT."""
         if self.options.cutover == "COMPLETE" and wallet.currency == "USD":
             return account.wallet_of("USDT") or wallet
         return wallet
+
+    async def wait_for_custodian(self) -> None:
+        """Take as long as the custodian does; Flash waits for it (flash-server.md 15)."""
+        if self.custodian_seconds:
+            await asyncio.sleep(self.custodian_seconds)
+
+    def has_price(self, account: Account) -> bool:
+        """Whether the price service knows the account's display currency."""
+        return self.custodian.knows(account.display_currency)
 
     def quote(self, currency: str) -> PriceQuote:
         """Ask the price service, unless a fault has an answer of its own."""
@@ -62,7 +74,8 @@ class Bank:
         self.ledger.forget()
         self.faults.clear()
         self.traffic.forget()
-        self.limiter = RateLimiter(RateLimit.parse(self.options.rate_limit))
+        self.limiters = RateLimiters(RateLimit.parse(self.options.rate_limit))
+        self.custodian_seconds = self.options.custodian_seconds
         self.custodian = _custodian(self.options, self.clock)
         for wallet in self.ledger.wallets.values():
             wallet.balance = Decimal(0) if wallet.external else self.options.balance_cents
@@ -76,9 +89,10 @@ def open_bank(options: SandboxOptions, clock: Clock) -> Bank:
         clock=clock,
         ledger=ledger,
         custodian=_custodian(options, clock),
-        limiter=RateLimiter(RateLimit.parse(options.rate_limit)),
+        limiters=RateLimiters(RateLimit.parse(options.rate_limit)),
         owner=_open_account(ledger, "merchant", options),
         stranger=_open_account(ledger, "stranger", options),
+        custodian_seconds=options.custodian_seconds,
     )
 
 

@@ -122,6 +122,10 @@ class Custodian:
         """What it costs to send so many millisatoshis, in fractional cents."""
         return _fractional_cents(msat, self.ask)
 
+    def knows(self, currency: str) -> bool:
+        """Whether the price service has a price in this currency."""
+        return currency in _PER_USD
+
     def quote(self, currency: str = "USD") -> PriceQuote:
         """Ask the price service, which knows nothing of the custodian's spread."""
         try:

@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
-from flash_driver.sandbox.bank.ledger import Account, AlreadySettled, Invoice, InvoiceStatus, Wallet
+from flash_driver.sandbox.bank.ledger import AlreadySettled, Invoice, InvoiceStatus, Wallet
 from flash_driver.sandbox.bank.signer import MAX_MSAT, NotAnInvoiceError, SignedInvoice, read_invoice
 from flash_driver.sandbox.schema.errors import DecodeError, Refused, custodian_error
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.bank.bank import Bank
+    from flash_driver.sandbox.bank.rate_limit import Bucket
 
 __all__ = ["InvoiceOrder", "Invoices", "NotPayableError", "Settled"]
 
@@ -61,20 +62,21 @@ class Invoices:
     def __init__(self, bank: Bank) -> None:
         self._bank = bank
 
-    def create(self, order: InvoiceOrder, *, limited_account: Account | None) -> SignedInvoice:
+    async def create(self, order: InvoiceOrder, *, bucket: Bucket | None) -> SignedInvoice:
         """Issue an invoice, and give back what its client gets to see.
 
         Args:
             order: What is asked for.
-            limited_account: Whose rate limit it counts against; None where Flash has no limit.
+            bucket: Which limit of the account it counts against; None where Flash has no limit.
 
         Raises:
             Refused: The limit is reached, or the custodian can't make such an invoice.
 
         """
         bank, wallet = self._bank, order.wallet
-        if limited_account and not bank.limiter.allow(limited_account.id, bank.clock()):
+        if bucket and not bank.limiters.allow(bucket, wallet.account_id, bank.clock()):
             raise Refused("Too many invoices creation, please wait for a while and try again.", "TOO_MANY_REQUEST")
+        await bank.wait_for_custodian()
         memo = order.memo or ""
         if len(memo) > MAX_MEMO:
             raise custodian_error()

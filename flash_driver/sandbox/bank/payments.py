@@ -109,9 +109,10 @@ class Payments:
                 raise InvalidInput("This idempotency key was already used for a different payment")
             return stored.status
 
-    def probe(self, order: SendOrder) -> FeeEstimate:
+    async def probe(self, order: SendOrder) -> FeeEstimate:
         """Estimate a fee; paying an invoice of this sandbox is free."""
         invoice = _read(order.payment_request)
+        await self._bank.wait_for_custodian()
         _, cost, fee = self._price(order, invoice)
         step = Decimal("0.01") if order.wallet.currency == "USD" else Decimal(1)
         return FeeEstimate(*(value.quantize(step, ROUND_HALF_EVEN) for value in (fee, cost)))
@@ -146,6 +147,7 @@ class Payments:
             lock.release()
 
     async def _execute(self, order: SendOrder, invoice: ReadInvoice, payment: Payment) -> SendStatus:
+        await self._bank.wait_for_custodian()
         fault = self._bank.faults.take("payment")
         if fault is not None:
             return await self._misbehave(fault, order, invoice, payment)

@@ -1,21 +1,23 @@
-"""Flash's limit on invoice creation: so many per time and account, then a block (flash-server.md 4)."""
+"""Flash's limits on creating invoices: points in a fixed window, then a block (flash-server.md 4 and 12)."""
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, Literal, TypeAlias
 
-__all__ = ["RateLimit", "RateLimiter"]
+__all__ = ["Bucket", "RateLimit", "RateLimiter", "RateLimiters"]
+
+Bucket: TypeAlias = Literal["own", "public"]
+"""`own` is filled by the account's own mutation, `public` by anybody who creates invoices on its behalf."""
 
 _SYNTAX: Final = re.compile(r"(?P<points>[1-9]\d*)/(?P<seconds>[1-9]\d*)(?:/(?P<block>[1-9]\d*))?")
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """So many points per so many seconds; who asks for more is blocked for a while."""
+    """A number of points per window; the point after the last one starts a block."""
 
     points: int
     per: timedelta
@@ -23,7 +25,12 @@ class RateLimit:
 
     @classmethod
     def parse(cls, text: str) -> RateLimit | None:
-        """Read `20/120`, `20/120/300` (with the block's length) or `off`."""
+        """Read `20/120`, `20/120/300` (with the length of the block, by default 300 s) or `off`.
+
+        Raises:
+            ValueError: It is none of these.
+
+        """
         if text == "off":
             return None
         match = _SYNTAX.fullmatch(text)
@@ -33,25 +40,58 @@ class RateLimit:
         return cls(int(match["points"]), timedelta(seconds=seconds["seconds"]), timedelta(seconds=seconds["block"]))
 
 
+@dataclass(slots=True)
+class _Window:
+    """What one account used: the window begins with its first point and ends as a whole."""
+
+    ends: datetime
+    used: int = 0
+    blocked: bool = False
+
+
 class RateLimiter:
-    """Counts what each account asked for."""
+    """Counts the points of one bucket, account by account."""
 
     def __init__(self, limit: RateLimit | None) -> None:
         self._limit = limit
-        self._asked: dict[str, deque[datetime]] = {}
-        self._blocked_until: dict[str, datetime] = {}
+        self._windows: dict[str, _Window] = {}
 
     def allow(self, account_id: str, now: datetime) -> bool:
-        """Take a point of the account's, if one is left and it isn't blocked."""
+        """Take a point, if one is left; the first refusal starts the block, and later ones do not make it longer."""
         if self._limit is None:
             return True
-        if now < self._blocked_until.get(account_id, now):
+        window = self._windows.get(account_id)
+        if window is None or window.ends <= now:
+            window = self._windows[account_id] = _Window(now + self._limit.per)
+        if window.blocked:
             return False
-        asked = self._asked.setdefault(account_id, deque())
-        while asked and asked[0] + self._limit.per <= now:
-            asked.popleft()
-        if len(asked) >= self._limit.points:
-            self._blocked_until[account_id] = now + self._limit.block
-            return False
-        asked.append(now)
-        return True
+        window.used += 1
+        if window.used > self._limit.points:
+            window.blocked, window.ends = True, now + self._limit.block
+        return not window.blocked
+
+    def snapshot(self, account_id: str, now: datetime) -> dict[str, Any]:
+        """Tell how many points of the current window are used, and whether the account is blocked."""
+        window = self._windows.get(account_id)
+        if self._limit is None or window is None or window.ends <= now:
+            return {"used": 0, "blocked": False}
+        return {"used": min(window.used, self._limit.points), "blocked": window.blocked}
+
+
+@dataclass(slots=True)
+class RateLimiters:
+    """The two buckets; a block of one says nothing of the other."""
+
+    limit: RateLimit | None
+    buckets: dict[Bucket, RateLimiter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.buckets = {"own": RateLimiter(self.limit), "public": RateLimiter(self.limit)}
+
+    def allow(self, bucket: Bucket, account_id: str, now: datetime) -> bool:
+        """Take a point from a bucket, if one is left."""
+        return self.buckets[bucket].allow(account_id, now)
+
+    def snapshot(self, account_id: str, now: datetime) -> dict[Bucket, dict[str, Any]]:
+        """Tell the state of both buckets of an account."""
+        return {name: each.snapshot(account_id, now) for name, each in self.buckets.items()}

@@ -7,7 +7,7 @@ from decimal import Decimal
 import strawberry
 
 from flash_driver.sandbox.bank.invoices import InvoiceOrder
-from flash_driver.sandbox.bank.ledger import Account
+from flash_driver.sandbox.bank.rate_limit import Bucket
 from flash_driver.sandbox.schema.context import Info
 from flash_driver.sandbox.schema.errors import Refused
 from flash_driver.sandbox.schema.inputs import (
@@ -39,9 +39,9 @@ def _no_amountless_invoice(refusal: Refused) -> LnNoAmountInvoicePayload:
     return LnNoAmountInvoicePayload(errors=told(refusal))
 
 
-def _issue(info: Info, order: InvoiceOrder, account: Account) -> LnInvoicePayload:
-    """Create an invoice on an account's rate limit."""
-    signed = info.context.invoices.create(order, limited_account=account)
+async def _issue(info: Info, order: InvoiceOrder, bucket: Bucket) -> LnInvoicePayload:
+    """Create an invoice on one of the account's two limits."""
+    signed = await info.context.invoices.create(order, bucket=bucket)
     return LnInvoicePayload(errors=[], invoice=LnInvoice.of(signed))
 
 
@@ -56,7 +56,7 @@ class ReceivingMutations:
         context = info.context
         wallet = in_dollars(context.routed(context.own_wallet(input.wallet_id)))
         order = InvoiceOrder(wallet, input.amount, input.memo, minutes=input.expires_in)
-        return _issue(info, order, context.authenticated())
+        return await _issue(info, order, "own")
 
     @strawberry.mutation
     @telling(_no_invoice)
@@ -67,7 +67,7 @@ class ReceivingMutations:
         context = info.context
         wallet = in_dollars(context.routed(recipient(context, input.recipient_wallet_id)))
         order = InvoiceOrder(wallet, input.amount, input.memo, input.description_hash, input.expires_in)
-        return _issue(info, order, context.bank.ledger.accounts[wallet.account_id])
+        return await _issue(info, order, "public")
 
     @strawberry.mutation
     @telling(_no_amountless_invoice)
@@ -77,7 +77,7 @@ class ReceivingMutations:
         """Create an invoice whose payer chooses the amount; neither limited nor routed."""
         context = info.context
         order = InvoiceOrder(context.own_wallet(input.wallet_id), None, input.memo, minutes=input.expires_in)
-        signed = context.invoices.create(order, limited_account=None)
+        signed = await context.invoices.create(order, bucket=None)
         return LnNoAmountInvoicePayload(errors=[], invoice=LnNoAmountInvoice.of(signed))
 
     @strawberry.mutation
@@ -96,7 +96,7 @@ class ReceivingMutations:
         context = info.context
         wallet = in_satoshis(context, context.own_wallet(input.wallet_id))
         order = InvoiceOrder(wallet, Decimal(input.amount), input.memo, minutes=input.expires_in)
-        return _issue(info, order, context.authenticated())
+        return await _issue(info, order, "own")
 
     @strawberry.mutation
     @telling(_no_invoice)
@@ -107,4 +107,4 @@ class ReceivingMutations:
         context = info.context
         wallet = in_satoshis(context, recipient(context, input.recipient_wallet_id))
         order = InvoiceOrder(wallet, Decimal(input.amount), input.memo, input.description_hash, input.expires_in)
-        return _issue(info, order, context.bank.ledger.accounts[wallet.account_id])
+        return await _issue(info, order, "public")

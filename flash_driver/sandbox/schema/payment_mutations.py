@@ -37,8 +37,8 @@ async def _send(context: Context, order: SendOrder) -> PaymentSendPayload:
     return PaymentSendPayload(errors=[], status=PaymentSendResult(await context.sends.send(order)))
 
 
-def _estimate(context: Context, order: SendOrder) -> CentAmountPayload:
-    estimate = context.sends.probe(order)
+async def _estimate(context: Context, order: SendOrder) -> CentAmountPayload:
+    estimate = await context.sends.probe(order)
     return CentAmountPayload(errors=[], amount=USDCents(estimate.fee), invoice_amount=USDCents(estimate.principal))
 
 
@@ -76,7 +76,7 @@ class PayingMutations:
     async def ln_usd_invoice_fee_probe(self, info: Info, input: LnUsdInvoiceFeeProbeInput) -> CentAmountPayload:
         """Estimate the fee for an invoice that says its amount."""
         wallet = in_dollars(info.context.routed(info.context.own_wallet(input.wallet_id)))
-        return _estimate(info.context, SendOrder(wallet, input.payment_request))
+        return await _estimate(info.context, SendOrder(wallet, input.payment_request))
 
     @strawberry.mutation
     @telling(_no_estimate)
@@ -85,7 +85,7 @@ class PayingMutations:
     ) -> CentAmountPayload:
         """Estimate the fee for an invoice that says no amount."""
         wallet = in_dollars(info.context.routed(info.context.own_wallet(input.wallet_id)))
-        return _estimate(info.context, SendOrder(wallet, input.payment_request, input.amount))
+        return await _estimate(info.context, SendOrder(wallet, input.payment_request, input.amount))
 
     @strawberry.mutation
     async def ln_invoice_fee_probe(self, info: Info, input: LnInvoiceFeeProbeInput) -> SatAmountPayload:

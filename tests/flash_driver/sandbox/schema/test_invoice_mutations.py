@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import time
 from decimal import Decimal
 from hashlib import sha256
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import bolt11
 import pytest
 
-from tests.flash_driver.sandbox.clients import CREATE, CREATE_AMOUNTLESS
+from tests.flash_driver.sandbox.clients import CREATE, CREATE_AMOUNTLESS, until
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab
@@ -153,6 +154,43 @@ async def test_the_rate_limit_is_that_of_flash(start_lab: StartLab, clock: Clock
     for _ in range(2):
         assert (await lab.create())["errors"][0]["code"] == "TOO_MANY_REQUEST"
     clock.advance(seconds=300)
+    await lab.invoice()
+
+
+async def test_anybody_can_empty_the_public_bucket_and_no_other(start_lab: StartLab) -> None:
+    """Anonymous requests stop the on-behalf mutation; the account itself still creates (flash-server.md 12)."""
+    lab = await start_lab(rate_limit="2/120")
+    answers = [
+        await _payload(lab, ON_BEHALF, headers={}, recipientWalletId=lab.sandbox.wallet_id, amount=5) for _ in range(3)
+    ]
+    assert [each["errors"] and each["errors"][0]["code"] for each in answers] == [[], [], "TOO_MANY_REQUEST"]
+    await lab.invoice()
+    assert lab.sandbox.ledger_snapshot()["limits"] == {
+        "own": {"used": 1, "blocked": False},
+        "public": {"used": 2, "blocked": True},
+    }
+
+
+async def test_what_costs_a_point(start_lab: StartLab) -> None:
+    """A refusal by the custodian does; a malformed value, an unknown wallet, a bad document and a 401 do not."""
+    lab = await start_lab(rate_limit="5/120")
+    await lab.create(memo="x" * 51)
+    await lab.create(walletId="nonsense")
+    await lab.create(walletId=lab.sandbox.stranger_wallet_id)
+    await lab.post({"query": "mutation { lnUsdInvoiceCreate }"}, lab.bearer)
+    await lab.http(CREATE, headers={"Authorization": "Bearer wrong"}, input={"walletId": "x", "amount": 1})
+    assert lab.sandbox.ledger_snapshot()["limits"]["own"] == {"used": 1, "blocked": False}
+
+
+async def test_a_slow_custodian_makes_flash_slow(start_lab: StartLab) -> None:
+    """An invoice takes as long as the custodian does, and the point is taken before."""
+    lab = await start_lab(custodian_seconds=60)
+    asking = asyncio.create_task(lab.create())
+    await until(lambda: lab.sandbox.ledger_snapshot()["limits"]["own"]["used"] == 1)
+    assert not asking.done()
+    assert lab.sandbox.ledger_snapshot()["invoices"] == []
+    asking.cancel()
+    assert (await lab.control("POST", "custodian", {"seconds": 0.01})) == (200, {})
     await lab.invoice()
 
 

@@ -90,15 +90,45 @@ async def test_initial_prices_reach_all_listeners_of_the_account(lab: Lab) -> No
     await first.event("RealtimePrice")
 
 
-async def test_other_display_currencies_hear_a_complaint(start_lab: StartLab) -> None:
-    """Their old price comes as an error in the payload, which is no reason to stop."""
+async def test_other_display_currencies_have_no_old_price(start_lab: StartLab) -> None:
+    """Their first event, and each tick, is the new form alone, with `me`."""
     lab = await start_lab(display_currency="JMD")
     socket = await lab.socket()
     await socket.subscribe("1", UPDATES)
-    complaint = (await socket.receive())["payload"]["data"]["myUpdates"]
-    assert complaint["update"] is None
-    assert complaint["errors"] == [{"message": "Price is deprecated, please use realtimePrice event", "code": None}]
-    assert (await socket.event("RealtimePrice"))["denominatorCurrency"] == "JMD"
+    for _ in range(2):
+        first = (await socket.receive())["payload"]["data"]["myUpdates"]
+        assert first["update"]["denominatorCurrency"] == "JMD"
+        assert first["me"] == {"username": "merchant"}
+        lab.sandbox.set_price()
+
+
+async def test_an_account_without_a_price_hears_nothing_at_first(start_lab: StartLab) -> None:
+    """`me` comes with the next settlement or the next tick (flash-server.md 3.6)."""
+    lab = await start_lab(display_currency="XYZ")
+    socket = await lab.socket()
+    await socket.subscribe("1", UPDATES)
+    await until(lambda: lab.counted("myUpdates", "websocket") == (1, 0) and _is_heard(lab))
+    lab.sandbox.pay((await lab.invoice())["paymentRequest"])
+    settled = (await socket.receive())["payload"]["data"]["myUpdates"]
+    assert (settled["update"]["__typename"], settled["me"]) == ("LnUpdate", {"username": "merchant"})
+    lab.sandbox.set_price()
+    assert (await socket.receive())["payload"]["data"]["myUpdates"]["me"] is None
+    assert (await socket.receive())["payload"]["data"]["myUpdates"]["me"] == {"username": "merchant"}
+
+
+async def test_the_first_events_can_be_lost(lab: Lab) -> None:
+    """With `drop_first_event` a new stream is silent; a second one on the same socket makes both hear."""
+    lab.sandbox.arm("drop_first_event")
+    socket = await lab.socket()
+    await socket.subscribe("lost", UPDATES)
+    await until(lambda: _is_heard(lab))
+    await socket.subscribe("second", UPDATES)
+    frames = [await socket.receive() for _ in range(4)]
+    assert {frame["id"] for frame in frames} == {"lost", "second"}
+
+
+def _is_heard(lab: Lab) -> bool:
+    return lab.sandbox._bank.broker.is_heard(account_topic(lab.sandbox._bank.owner.id))
 
 
 async def test_a_settlement_is_heard_once_by_each_listener(lab: Lab) -> None:
