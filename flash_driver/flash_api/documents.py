@@ -68,7 +68,7 @@ class Document:
 
     @cached_property
     def text(self) -> str:
-        """The text that is sent, printed once: printing is the dearest step of a gql request (gql.md A4)."""
+        """The text that is sent, printed once: printing is the dearest step of a gql request (architecture.md)."""
         from graphql import print_ast  # noqa: PLC0415 - as above
 
         return print_ast(self.node)

@@ -50,7 +50,7 @@ _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 whe
 
 
 class PrintedRequest(GraphQLRequest):
-    """A gql request whose document was printed before: printing costs more than all the rest (gql.md A4)."""
+    """A gql request whose document was printed before: printing costs more than all the rest (architecture.md)."""
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(operation.document.node, variable_values=dict(operation.variables))
@@ -112,7 +112,7 @@ class GraphQLTransport:
             return seen.refused() or (NotConnected(_TOO_LATE, Cause.SLOW) if seen.unwritten else TimedOut())
         except TransportError as error:
             return _evidence_of(error, seen)
-        except Exception as error:  # noqa: BLE001 - on odd replies gql raises whatever its parts raise (gql.md B4)
+        except Exception as error:  # noqa: BLE001 - on odd replies gql raises whatever its parts raise (architecture.md)
             _log.debug("gql could not read the reply", error=type(error).__name__)
             return seen.refused() or Garbage(_NO_RESPONSE)
         finally:
@@ -145,7 +145,7 @@ class GraphQLTransport:
 
 @dataclass(slots=True)
 class _Seen:
-    """What passed below gql while one request was under way: gql keeps no HTTP status (gql.md B9).
+    """What passed below gql while one request was under way: gql keeps no HTTP status (architecture.md).
 
     Attributes:
         unwritten: Nothing of the request can have been written yet.

@@ -1,6 +1,6 @@
 """One WebSocket connection from handshake to close: many operations in flight, each knowing its own fate.
 
-What gql's own transport gets wrong is the reason this exists (gql.md B2, B4, B7): an operation is registered *before*
+What gql's own transport gets wrong is the reason this exists (architecture.md): an operation is registered *before*
 its frame is written, so no answer can be missed; each knows whether its frame was written when the socket went; and
 nothing that the server sends leaves anybody waiting for ever.
 """

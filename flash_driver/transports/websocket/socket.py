@@ -2,7 +2,7 @@
 
 The protocol is the websockets library's core without I/O; only the input and output are ours. The library's own asyncio
 connection gives each message several locks, a queue and a task to wake, and can't say whether a text was written
-(gql.md A1, B2). Here a text is written when `send` returns, and read where it arrives: no task, no queue.
+(architecture.md). Here a text is written when `send` returns, and read where it arrives: no task, no queue.
 """
 
 from __future__ import annotations

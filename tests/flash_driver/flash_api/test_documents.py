@@ -82,7 +82,7 @@ def test_names_are_told_apart() -> None:
 
 
 def test_printed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parsing and printing, the dearest steps of a request, happen once per document (gql.md A4)."""
+    """Parsing and printing, the dearest steps of a request, happen once per document (architecture.md)."""
     printed: list[str] = []
     real = graphql.print_ast
 

@@ -217,7 +217,7 @@ async def test_each_kind_of_answer(replies: list[dict[str, Any]], evidence: Evid
 
 
 async def test_no_answer_is_lost_when_the_socket_drains_slowly() -> None:
-    """An answer that comes while its request is still being written reaches its caller (gql loses it, gql.md B7)."""
+    """An answer that comes while its request is still being written reaches its caller (gql loses it)."""
     answered_while_jammed = 0
 
     async with served(Peer.serve_for_ever) as server, relayed(server.url, chunk=2048) as (url, _):

@@ -146,7 +146,7 @@ def test_heard(text: str, event: Event) -> None:
 @pytest.mark.parametrize("make", [opened, initialising, acknowledged])
 @pytest.mark.parametrize("kind", ["ping", "pong"])
 def test_signs_of_life_are_welcome_at_any_time(make: Any, kind: str) -> None:
-    """A `ping` before the acknowledgement is legal; gql drops the connection for it (gql.md B5)."""
+    """A `ping` before the acknowledgement is legal; gql drops the connection for it (architecture.md)."""
     assert isinstance(make().receive(f'{{"type":"{kind}"}}'), Ping | Pong)
 
 
