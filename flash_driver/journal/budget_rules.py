@@ -1,11 +1,19 @@
-"""The budget of invoices: how many the server takes from an account in how many seconds."""
+"""The budget of invoices: how many the server takes from an account in how many seconds, and what is left of it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["InvoiceBudget"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["InvoiceBudget", "begin_of_window", "block_end", "budget_wait", "in_the_way", "still_spent"]
+
+_LONGEST_BLOCK: Final = timedelta(hours=1)
+"""Flash blocks for five minutes (flash-server.md 4); a block far beyond that means that the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +39,55 @@ class InvoiceBudget:
         if match is None:
             raise ValueError("must be invoices per seconds, such as 20/120, or off")
         return cls(int(match[1]), int(match[2]))
+
+
+def begin_of_window(limit: InvoiceBudget, now: datetime) -> datetime:
+    """Return the time up to which nothing counts any more."""
+    return now - timedelta(seconds=limit.seconds)
+
+
+def still_spent(spent: Sequence[datetime], limit: InvoiceBudget, now: datetime) -> list[datetime]:
+    """Return what still counts against the budget, oldest first.
+
+    A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
+    """
+    begin = begin_of_window(limit, now)
+    return sorted(min(time, now) for time in spent if time > begin)
+
+
+def in_the_way(spent: Sequence[datetime], limit: InvoiceBudget, count: int = 1) -> datetime | None:
+    """Return which of what counts, oldest first, has to be forgotten before there is room for so many more."""
+    lacking = len(spent) + count - limit.invoices
+    return spent[lacking - 1] if lacking > 0 else None
+
+
+def budget_wait(
+    frees: datetime | None, blocked_until: datetime | None, limit: InvoiceBudget | None, now: datetime
+) -> timedelta | None:
+    """Return how long to wait before invoices can be made, None when they can be made now.
+
+    Args:
+        frees: When the invoice was made that has to be forgotten before there is room; None when there is.
+        blocked_until: Until when the server itself refuses, where that is known.
+        limit: The budget, None for none.
+        now: The time.
+
+    """
+    free_at = [now]
+    if blocked_until is not None and blocked_until - now <= _LONGEST_BLOCK:
+        free_at.append(blocked_until)
+    if limit is not None and frees is not None:
+        free_at.append(frees + timedelta(seconds=limit.seconds))
+    wait = max(free_at) - now
+    return wait or None
+
+
+def block_end(known: datetime | None, until: datetime) -> datetime:
+    """Return until when the server refuses, now that it says so anew: what one answer shortens, another has promised.
+
+    Args:
+        known: The end of the block as it was known, also of one that is over.
+        until: The end that the server tells now.
+
+    """
+    return known if known is not None and timedelta(0) < known - until <= _LONGEST_BLOCK else until

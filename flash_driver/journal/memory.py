@@ -8,16 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.journal.attempt_rules import DEFINITE, counting_attempt, telling_attempt
+from flash_driver.journal.budget_rules import block_end, budget_wait, in_the_way, still_spent
 from flash_driver.journal.journal import PAGE
-from flash_driver.journal.rules import (
-    DEFINITE,
-    block_end,
-    budget_wait,
-    counting_attempt,
-    in_the_way,
-    still_spent,
-    telling_attempt,
-)
 from flash_driver.journal.wakeup import Wakeup
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.journal.budget_rules import begin_of_window, block_end, budget_wait
 from flash_driver.journal.journal import PAGE
-from flash_driver.journal.rules import begin_of_window, block_end, budget_wait
 from flash_driver.journal.sql.payments import PaymentRows
 from flash_driver.journal.sql.schema import CHANNEL, INVOICE_COLUMNS, accounts, invoices, read_invoice, spent, values_of
 from flash_driver.journal.sql.transactions import Insertion

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import case, func, insert, select, update
 
 from connection_strings.lightning import LightningPaymentStatus
-from flash_driver.journal.rules import DEFINITE, WEIGHT, counting_attempt, telling_attempt
+from flash_driver.journal.attempt_rules import DEFINITE, WEIGHT, counting_attempt, telling_attempt
 from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
 
 if TYPE_CHECKING:

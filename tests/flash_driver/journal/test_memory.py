@@ -7,7 +7,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from flash_driver.journal import memory, rules
+from flash_driver.journal import attempt_rules, memory
 from flash_driver.journal.memory import MemoryJournal
 from tests.support.journals import a_payment
 
@@ -26,7 +26,7 @@ def test_of_two_threads_one_alone_may_send_a_payment(monkeypatch: pytest.MonkeyP
     permitted: list[PaymentRecord] = []
 
     def decide(attempts: Sequence[PaymentRecord], record: PaymentRecord) -> PaymentRecord:
-        counted = rules.counting_attempt(attempts, record)
+        counted = attempt_rules.counting_attempt(attempts, record)
         # Lets the other one in between deciding and keeping, if anything does; who waits for a lock never comes.
         with contextlib.suppress(threading.BrokenBarrierError):
             both_inside.wait(0.5)
