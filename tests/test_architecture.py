@@ -129,8 +129,6 @@ def test_sandbox_stands_apart() -> None:
 
 KNOWN_CIRCLES = {
     frozenset({"flash_driver.journal.sql.journal", "flash_driver.journal.sql.store"}),
-    frozenset({"flash_driver.sandbox.control", "flash_driver.sandbox.server"}),
-    frozenset({"flash_driver.sandbox.serving.engine", "flash_driver.sandbox.serving.websocket"}),
 }
 """To be taken apart; no new one is added."""
 

@@ -79,12 +79,12 @@ from flash_driver.sandbox.serving.http import json_response
 from flash_driver.sandbox.serving.wire import read_json
 
 if TYPE_CHECKING:
-    from flash_driver.sandbox.server import Sandbox
+    from flash_driver.sandbox.simulation import Simulation
 
 __all__ = ["BadControlRequestError", "control_routes"]
 
 _LONGEST_SECONDS: Final = 3600
-_Action = Callable[["Sandbox", Mapping[str, Any]], dict[str, Any]]
+_Action = Callable[["Simulation", Mapping[str, Any]], dict[str, Any]]
 
 
 class BadControlRequestError(ValueError):
@@ -131,7 +131,7 @@ class _Body:
         return number
 
 
-def _pay(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _pay(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = _Body(body, "payment_request", "msat", "force")
     payment_request = fields.text("payment_request")
     force, msat = fields.flag("force", default=False), fields.positive("msat")
@@ -139,7 +139,7 @@ def _pay(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {"preimage": preimage, "payment_hash": read_invoice(payment_request).payment_hash}
 
 
-def _foreign_invoice(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _foreign_invoice(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = _Body(body, "msat", "description", "expiry_seconds")
     signed = sandbox.foreign_invoice(
         msat=fields.positive("msat"),
@@ -149,7 +149,7 @@ def _foreign_invoice(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any
     return {name: getattr(signed, name) for name in ("payment_request", "payment_hash", "preimage")}
 
 
-def _resolve_payment(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _resolve_payment(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = _Body(body, "payment_hash", "status")
     status = fields.text("status")
     if status not in {"SUCCESS", "FAILURE"}:
@@ -157,12 +157,12 @@ def _resolve_payment(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any
     return {"resolved": sandbox.resolve_payment(fields.text("payment_hash"), arrived=status == "SUCCESS")}
 
 
-def _ledger(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _ledger(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     _Body(body)
     return sandbox.ledger_snapshot()
 
 
-def _fault(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _fault(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     if body.get("kind") == "clear":
         _Body(body, "kind")
         return _clear(sandbox, {})
@@ -171,17 +171,17 @@ def _fault(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return _armed(sandbox)
 
 
-def _clear(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _clear(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     _Body(body)
     sandbox.clear_faults()
     return _armed(sandbox)
 
 
-def _armed(sandbox: Sandbox) -> dict[str, Any]:
+def _armed(sandbox: Simulation) -> dict[str, Any]:
     return {"faults_armed": sandbox.ledger_snapshot()["faults_armed"]}
 
 
-def _price(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _price(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = _Body(body, "usd_per_btc", "spread", "drift_percent_per_minute")
     usd_per_btc, spread = fields.decimal("usd_per_btc"), fields.decimal("spread")
     if usd_per_btc is not None and usd_per_btc <= 0:
@@ -193,7 +193,7 @@ def _price(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _announce(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _announce(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = _Body(body, "payment_hash", "status", "wallet_id")
     status = body.get("status", "PAID")
     if status not in get_args(InvoiceStatus):
@@ -203,7 +203,7 @@ def _announce(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _custodian(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _custodian(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     seconds = _Body(body, "seconds").decimal("seconds")
     if seconds is None or not 0 <= seconds <= _LONGEST_SECONDS:
         raise BadControlRequestError(f"'seconds' must be given, between 0 and {_LONGEST_SECONDS}")
@@ -211,17 +211,17 @@ def _custodian(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _log_in(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _log_in(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     _Body(body)
     return {"token": sandbox.log_in()}
 
 
-def _expire_session(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _expire_session(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     sandbox.expire_session(expired=_Body(body, "expired").flag("expired", default=True))
     return {}
 
 
-def _reset(sandbox: Sandbox, body: Mapping[str, Any]) -> dict[str, Any]:
+def _reset(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     _Body(body)
     sandbox.reset()
     return {}
@@ -250,12 +250,12 @@ def _read_body(text: bytes) -> dict[str, Any]:
     return body
 
 
-def control_routes(sandbox: Sandbox) -> list[web.RouteDef]:
+def control_routes(sandbox: Simulation) -> list[web.RouteDef]:
     """Make the routes of one sandbox's control endpoint."""
     return [web.route(method, f"/control/{name}", _handler(sandbox, act)) for (method, name), act in _ACTIONS.items()]
 
 
-def _handler(sandbox: Sandbox, act: _Action) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _handler(sandbox: Simulation, act: _Action) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
         if sandbox.options.loopback and not is_loopback(request.remote or ""):
             return json_response({"error": "only local peers may control this sandbox"}, status=403)

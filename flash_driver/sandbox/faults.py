@@ -7,14 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from flash_driver.sandbox.serving.traffic import Transport
+    from flash_driver.sandbox.bank.traffic import Transport
 
-__all__ = ["BadFaultError", "Fault", "Faults", "Moment", "parse_fault"]
+__all__ = ["BadFaultError", "Fault", "Faults", "Moment", "OpenSocket", "parse_fault"]
 
 Moment: TypeAlias = Literal["now", "before_execute", "after_execute"]
+
+
+class OpenSocket(Protocol):
+    """A WebSocket that is being served."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close it and wait for the peer's answer."""
+        ...
+
+    async def strike(self, fault: Fault) -> bool:
+        """Let a fault strike it, and tell whether that ended the operation that it struck."""
+        ...
 
 
 class BadFaultError(ValueError):

@@ -4,47 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
 
-from flash_driver.sandbox.bank.bank import open_bank
-from flash_driver.sandbox.bank.broker import account_topic
-from flash_driver.sandbox.bank.invoices import Invoices, Settled
-from flash_driver.sandbox.bank.payments import Payments
-from flash_driver.sandbox.bank.signer import read_invoice
 from flash_driver.sandbox.control import control_routes
-from flash_driver.sandbox.faults import parse_fault
-from flash_driver.sandbox.options import SandboxOptions
 from flash_driver.sandbox.schema.schema import flash_schema
 from flash_driver.sandbox.schema.subscriptions import publish_price
-from flash_driver.sandbox.serving.credentials import Credentials
 from flash_driver.sandbox.serving.engine import Engine
 from flash_driver.sandbox.serving.http import serve_http
 from flash_driver.sandbox.serving.websocket import serve_websocket
+from flash_driver.sandbox.simulation import Simulation, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from decimal import Decimal
     from types import TracebackType
 
     from flash_driver.sandbox.bank.custodian import Clock
-    from flash_driver.sandbox.bank.ledger import InvoiceStatus
-    from flash_driver.sandbox.bank.signer import SignedInvoice
+    from flash_driver.sandbox.options import SandboxOptions
 
 __all__ = ["Sandbox", "run_sandbox"]
 
 _SHUTDOWN_TIMEOUT: Final = 1.0
-_DEFAULT_MSAT: Final = 100_000
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Sandbox:
+class Sandbox(Simulation):
     """A Flash-compatible server, for development, demos and tests.
 
         async with Sandbox(SandboxOptions(ws_mutations="decline")) as sandbox:
@@ -56,12 +41,8 @@ class Sandbox:
 
     """
 
-    def __init__(self, options: SandboxOptions | None = None, *, clock: Clock = _utc_now) -> None:
-        self.options = options or SandboxOptions()
-        self._bank = open_bank(self.options, clock)
-        self._invoices = Invoices(self._bank)
-        self._sends = Payments(self._bank, self._invoices)
-        self._credentials = Credentials(self.options, self._bank.owner, self._bank.stranger)
+    def __init__(self, options: SandboxOptions | None = None, *, clock: Clock = utc_now) -> None:
+        super().__init__(options, clock=clock)
         self._engine: Engine | None = None
         self._runner: web.AppRunner | None = None
         self._port = self.options.port
@@ -79,11 +60,16 @@ class Sandbox:
         """Bind to the port and serve.
 
         Raises:
-            OSError: The port is taken, or the host isn't this machine's.
+            OSError: The port is taken, or the host is not an address of this machine.
 
         """
         engine = Engine(
-            self._bank, self._invoices, self._sends, self._credentials, flash_schema(self.options.max_complexity)
+            self._bank,
+            self._invoices,
+            self._sends,
+            self._credentials,
+            flash_schema(self.options.max_complexity),
+            self._sockets,
         )
         app = web.Application()
         app.add_routes(
@@ -106,7 +92,7 @@ class Sandbox:
         if self._engine is None or self._runner is None:
             return
         self._engine.closing.set()
-        await asyncio.gather(*(each.close(1001, "Going away") for each in [*self._engine.sockets]))
+        await asyncio.gather(*(each.close(1001, "Going away") for each in [*self._sockets]))
         await self._runner.cleanup()
         await self._bank.tasks.cancel()
         self._engine = self._runner = None
@@ -127,36 +113,6 @@ class Sandbox:
         return f"http://{self._authority}/control"
 
     @property
-    def token(self) -> str:
-        """The session token of the account."""
-        return self._credentials.token
-
-    @property
-    def api_key(self) -> str:
-        """The API key of the account."""
-        return self._credentials.api_key
-
-    @property
-    def wallet_id(self) -> str:
-        """The account's default wallet."""
-        return self._bank.owner.default_wallet_id
-
-    @property
-    def wallet_ids(self) -> dict[str, str]:
-        """The account's wallets by currency."""
-        return {each.currency: each.id for each in self._bank.owner.wallets if not each.external}
-
-    @property
-    def stranger_token(self) -> str:
-        """The session token of another user."""
-        return self._credentials.stranger_token
-
-    @property
-    def stranger_wallet_id(self) -> str:
-        """A wallet of another user."""
-        return self._bank.stranger.default_wallet_id
-
-    @property
     def connection_string(self) -> str:
         """The line that a host is configured with."""
         return f"type=flash;server={self.server};token={self.token};allowinsecure=true"
@@ -175,105 +131,6 @@ class Sandbox:
         """Tell all that a client or a test needs to begin."""
         names = ("connection_string", "server", "websocket", "token", "api_key", "wallet_id", "control")
         return {name: getattr(self, name) for name in names}
-
-    def pay(self, payment_request: str, *, force: bool = False, msat: int | None = None) -> str:
-        """Pay an invoice of the sandbox from outside; give back its preimage.
-
-        Args:
-            payment_request: The BOLT11.
-            force: Pay it even if it has expired, as a payment that was in flight.
-            msat: What to pay where the invoice doesn't say.
-
-        Raises:
-            NotAnInvoiceError: It is no BOLT11.
-            LookupError: The sandbox did not issue it.
-            NotPayableError: It is paid already, or expired.
-
-        """
-        asked = read_invoice(payment_request)
-        invoice = self._bank.ledger.invoices.get(asked.payment_hash)
-        if invoice is None:
-            raise LookupError("the sandbox did not issue this invoice")
-        self._invoices.settle(invoice, msat=asked.msat or msat or _DEFAULT_MSAT, late=force)
-        return invoice.signed.preimage
-
-    def foreign_invoice(
-        self, msat: int | None = None, *, description: str = "", expiry_seconds: int = 3600
-    ) -> SignedInvoice:
-        """InvoiceSigner an invoice of some other node on the network."""
-        return self._bank.network.sign(
-            msat=msat,
-            description=description,
-            now=self._bank.clock(),
-            expiry=timedelta(seconds=expiry_seconds),
-        )
-
-    def announce(self, payment_hash: str, *, status: InvoiceStatus = "PAID", wallet_id: str | None = None) -> None:
-        """Send an `LnUpdate` to the account that the ledger knows nothing of: a lie, a stranger's, or a repetition."""
-        event = Settled(payment_hash, wallet_id or self.wallet_id, status)
-        self._bank.broker.publish(account_topic(self._bank.owner.id), event)
-
-    def resolve_payment(self, payment_hash: str, *, arrived: bool) -> int:
-        """Decide what became of the payments of a hash that are pending; give back how many there were."""
-        return len(self._sends.resolve(payment_hash, arrived=arrived))
-
-    def ledger_snapshot(self) -> dict[str, Any]:
-        """Lay open what really happened, as `GET /control/ledger` does."""
-        return {
-            **self._bank.ledger.snapshot(self._bank.clock()),
-            **self._bank.traffic.snapshot(),
-            "limits": self._bank.limiters.snapshot(self._bank.owner.id, self._bank.clock()),
-            "faults_armed": self._bank.faults.armed,
-        }
-
-    def arm(self, kind: str, /, **details: Any) -> None:
-        """Arm a fault, as `POST /control/fault` does.
-
-        Raises:
-            BadFaultError: There is no such fault, or it doesn't take that.
-
-        """
-        fault = parse_fault({"kind": kind, **details})
-        if fault.when != "now":
-            self._bank.faults.arm(fault)
-        elif self._engine is not None:
-            for connection in self._engine.sockets:
-                self._bank.tasks.start(connection.strike(fault), "fault")
-
-    def clear_faults(self) -> None:
-        """Disarm all faults."""
-        self._bank.faults.clear()
-
-    def set_price(
-        self,
-        *,
-        usd_per_btc: Decimal | None = None,
-        spread: Decimal | None = None,
-        drift_percent_per_minute: Decimal | None = None,
-    ) -> None:
-        """Move the price, and tell whoever listens."""
-        self._bank.custodian.set_price(
-            usd_per_btc=usd_per_btc, spread=spread, drift_percent_per_minute=drift_percent_per_minute
-        )
-        publish_price(self._bank)
-
-    def set_custodian_seconds(self, seconds: float) -> None:
-        """Let the custodian take this long from now on, for invoices, payments and fee probes."""
-        self._bank.custodian_seconds = seconds
-
-    def log_in(self) -> str:
-        """Give the account a further session token, as a new login does; the others stay."""
-        return self._credentials.log_in()
-
-    def expire_session(self, *, expired: bool = True) -> None:
-        """End the token's session, or let it begin again."""
-        self._credentials.expire(expired=expired)
-
-    def reset(self) -> None:
-        """Forget all that happened; credentials and wallets stay."""
-        self._bank.reset()
-        self._sends.forget()
-        self._credentials.expire(expired=False)
 
     async def _tick(self) -> None:
         while True:

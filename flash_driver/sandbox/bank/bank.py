@@ -12,9 +12,9 @@ from flash_driver.sandbox.bank.custodian import Clock, Custodian, PriceQuote
 from flash_driver.sandbox.bank.ledger import Account, Ledger, Wallet
 from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiters
 from flash_driver.sandbox.bank.signer import InvoiceSigner
+from flash_driver.sandbox.bank.tasks import Tasks
+from flash_driver.sandbox.bank.traffic import Traffic
 from flash_driver.sandbox.faults import Faults
-from flash_driver.sandbox.serving.tasks import Tasks
-from flash_driver.sandbox.serving.traffic import Traffic
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.options import SandboxOptions

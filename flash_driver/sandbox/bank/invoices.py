@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
 from flash_driver.sandbox.bank.ledger import AlreadySettled, Invoice, InvoiceStatus, Wallet
+from flash_driver.sandbox.bank.refusals import DecodeError, Refused, custodian_error
 from flash_driver.sandbox.bank.signer import MAX_MSAT, NotAnInvoiceError, SignedInvoice, read_invoice
-from flash_driver.sandbox.schema.errors import DecodeError, Refused, custodian_error
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.bank.bank import Bank

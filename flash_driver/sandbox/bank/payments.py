@@ -9,8 +9,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from flash_driver.sandbox.bank.ledger import IN_CIRCULATION, Payment, Wallet
-from flash_driver.sandbox.bank.signer import NotAnInvoiceError, ReadInvoice, read_invoice
-from flash_driver.sandbox.schema.errors import (
+from flash_driver.sandbox.bank.refusals import (
     DecodeError,
     InsufficientBalance,
     InvalidInput,
@@ -18,6 +17,7 @@ from flash_driver.sandbox.schema.errors import (
     custodian_error,
     unexpected_error,
 )
+from flash_driver.sandbox.bank.signer import NotAnInvoiceError, ReadInvoice, read_invoice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,8 +6,8 @@ import strawberry
 
 from flash_driver.sandbox.bank import ledger
 from flash_driver.sandbox.bank.bank import Bank
+from flash_driver.sandbox.bank.refusals import InvalidInput
 from flash_driver.sandbox.schema.context import Info, thrown
-from flash_driver.sandbox.schema.errors import InvalidInput
 from flash_driver.sandbox.schema.scalars import (
     DisplayCurrency,
     FractionalCentAmount,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 from graphql import GraphQLError
 from strawberry.types import Info as StrawberryInfo
 
-from flash_driver.sandbox.schema.errors import InvalidInput, Refused, UncodedRefusal
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, UncodedRefusal
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.bank.bank import Bank
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.ledger import Account, Wallet
     from flash_driver.sandbox.bank.payments import Payments
-    from flash_driver.sandbox.serving.traffic import Transport
+    from flash_driver.sandbox.bank.traffic import Transport
 
 __all__ = ["Context", "Info", "thrown"]
 

@@ -8,8 +8,8 @@ import strawberry
 
 from flash_driver.sandbox.bank.invoices import InvoiceOrder
 from flash_driver.sandbox.bank.rate_limit import Bucket
+from flash_driver.sandbox.bank.refusals import Refused
 from flash_driver.sandbox.schema.context import Info
-from flash_driver.sandbox.schema.errors import Refused
 from flash_driver.sandbox.schema.inputs import (
     LnInvoiceCreateInput,
     LnInvoiceCreateOnBehalfOfRecipientInput,

@@ -5,8 +5,8 @@
 import strawberry
 
 from flash_driver.sandbox.bank.payments import SendOrder
+from flash_driver.sandbox.bank.refusals import Refused, UncodedRefusal
 from flash_driver.sandbox.schema.context import Context, Info
-from flash_driver.sandbox.schema.errors import Refused, UncodedRefusal
 from flash_driver.sandbox.schema.inputs import (
     LnInvoiceFeeProbeInput,
     LnInvoicePaymentInput,

@@ -7,9 +7,9 @@ from typing import Final
 import strawberry
 
 from flash_driver.sandbox.bank.custodian import UnknownCurrencyError
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused
 from flash_driver.sandbox.schema.accounts import User
 from flash_driver.sandbox.schema.context import Info, thrown
-from flash_driver.sandbox.schema.errors import InvalidInput, Refused
 from flash_driver.sandbox.schema.inputs import LnInvoicePaymentStatusInput, TransactionDetailsInput
 from flash_driver.sandbox.schema.scalars import DisplayCurrency, malformed
 from flash_driver.sandbox.schema.transactions import (

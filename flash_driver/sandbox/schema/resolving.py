@@ -7,8 +7,8 @@ from functools import wraps
 from typing import Any, Final, NoReturn, TypeVar
 
 from flash_driver.sandbox.bank.ledger import Wallet
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, UncodedRefusal
 from flash_driver.sandbox.schema.context import Context, Info, thrown
-from flash_driver.sandbox.schema.errors import InvalidInput, Refused, UncodedRefusal
 from flash_driver.sandbox.schema.scalars import malformed
 from flash_driver.sandbox.schema.types import Error, GraphQLApplicationError
 

@@ -13,9 +13,9 @@ from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
 from flash_driver.sandbox.bank.custodian import PriceQuote
 from flash_driver.sandbox.bank.invoices import Settled
 from flash_driver.sandbox.bank.ledger import Account, Invoice
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused
 from flash_driver.sandbox.schema.accounts import MyUpdatesPayload, User
 from flash_driver.sandbox.schema.context import Info, thrown
-from flash_driver.sandbox.schema.errors import InvalidInput, Refused
 from flash_driver.sandbox.schema.inputs import LnInvoicePaymentStatusInput, RealtimePriceInput
 from flash_driver.sandbox.schema.queries import quote
 from flash_driver.sandbox.schema.scalars import PaymentHash, WalletId, malformed

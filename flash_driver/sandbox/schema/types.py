@@ -7,8 +7,8 @@ from typing import Annotated
 import strawberry
 
 from flash_driver.sandbox.bank.custodian import PriceQuote
+from flash_driver.sandbox.bank.refusals import Refused
 from flash_driver.sandbox.bank.signer import SignedInvoice
-from flash_driver.sandbox.schema.errors import Refused
 from flash_driver.sandbox.schema.scalars import (
     DisplayCurrency,
     LnPaymentRequest,

@@ -22,21 +22,20 @@ from graphql import (
 )
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
+from flash_driver.sandbox.bank.refusals import Refused
 from flash_driver.sandbox.schema.context import Context
-from flash_driver.sandbox.schema.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from flash_driver.sandbox.bank.bank import Bank
+    from flash_driver.sandbox.bank.credentials import Credentials
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.ledger import Account
     from flash_driver.sandbox.bank.payments import Payments
-    from flash_driver.sandbox.faults import Fault, Moment
+    from flash_driver.sandbox.bank.traffic import Transport
+    from flash_driver.sandbox.faults import Fault, Moment, OpenSocket
     from flash_driver.sandbox.schema.schema import FlashSchema
-    from flash_driver.sandbox.serving.credentials import Credentials
-    from flash_driver.sandbox.serving.traffic import Transport
-    from flash_driver.sandbox.serving.websocket import Connection
 
 __all__ = ["Engine", "Operation", "UnidentifiedOperationError", "is_request"]
 
@@ -112,7 +111,7 @@ class Engine:
     sends: Payments
     credentials: Credentials
     schema: FlashSchema
-    sockets: set[Connection] = field(default_factory=set)
+    sockets: set[OpenSocket]
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def context(self, transport: Transport, account: Account | None, *, capable: bool) -> Context:

@@ -9,7 +9,7 @@ from aiohttp import web
 from graphql import GraphQLError, GraphQLSyntaxError, OperationType
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
-from flash_driver.sandbox.serving.credentials import (
+from flash_driver.sandbox.bank.credentials import (
     CAPABILITY_HEADER,
     UNAUTHORIZED_BODY,
     BadCredentialError,

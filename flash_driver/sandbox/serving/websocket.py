@@ -10,7 +10,7 @@ from aiohttp import ClientConnectionResetError, WSMessage, WSMsgType, web
 from graphql import GraphQLSyntaxError, OperationType
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
-from flash_driver.sandbox.serving.credentials import CAPABILITY_HEADER, is_capable
+from flash_driver.sandbox.bank.credentials import CAPABILITY_HEADER, is_capable
 from flash_driver.sandbox.serving.engine import Engine, Operation, UnidentifiedOperationError, is_request
 from flash_driver.sandbox.serving.wire import GARBAGE, read_json, reset_connection, write_json
 
