@@ -3,14 +3,18 @@
 Nothing is configured here. A host that called `structlog.configure` gets events with key-value pairs; any other host
 finds the same events, rendered, under the standard logger `flash_driver` (which stays silent below WARNING unless the
 host asks for more).
+
+The host's loggers are foreign code that is called in the middle of moving money. Whatever one of them does, raising
+included, changes no result: the line goes to the standard logger instead, and if that fails too, nowhere.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import logging
+import sys
 from typing import Any, Final, Literal
-
-import structlog
 
 __all__ = ["Log", "get_logger"]
 
@@ -55,12 +59,31 @@ class Log:
 
     def _log(self, level: Level, event: str, values: dict[str, object]) -> None:
         pairs: dict[str, Any] = {**self._bound, **values}
-        if structlog.is_configured():
-            getattr(structlog.get_logger("flash_driver"), level)(event, **pairs)
-        elif _standard.isEnabledFor(_LEVELS[level]):
-            rendered = " ".join(f"{key}={_readable(value)}" for key, value in pairs.items())
-            # The third frame from here is the one that logs.
-            _standard.log(_LEVELS[level], "%s", f"{event} {rendered}".rstrip(), stacklevel=3)
+        # A host that has configured structlog has imported it; any other is spared the time that takes.
+        structlog = sys.modules.get("structlog")
+        with contextlib.suppress(Exception):
+            if structlog is not None and structlog.is_configured():
+                try:
+                    _tell_structlog(structlog, level, event, pairs)
+                except Exception as error:  # noqa: BLE001 - a processor of the host may raise anything
+                    pairs["structlog_failed"] = type(error).__name__
+                else:
+                    return
+            if _standard.isEnabledFor(_LEVELS[level]):
+                rendered = " ".join(f"{key}={_readable(value)}" for key, value in pairs.items())
+                # The third frame from here is the one that logs.
+                _standard.log(_LEVELS[level], "%s", f"{event} {rendered}".rstrip(), stacklevel=3)
+
+
+def _tell_structlog(structlog: Any, level: Level, event: str, pairs: dict[str, Any]) -> None:
+    """Hand an event to the host's structlog, also to an asynchronous logger, by the synchronous one inside it."""
+    logger = structlog.get_logger("flash_driver").bind()
+    if hasattr(type(logger), "sync_bl"):
+        logger = logger.sync_bl
+    returned = getattr(logger, level)(event, **pairs)
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise TypeError("the logger can only be awaited, and there is nothing here that could wait for it")
 
 
 def get_logger(**bound: object) -> Log:

@@ -64,6 +64,47 @@ def test_any_wrapper_of_structlog_will_do(wrapper: Any, structlog_of_the_host: C
     assert (call.method_name, call.kwargs["event"], call.kwargs["key"]) == ("warning", "told", "value")
 
 
+async def test_asynchronous_loggers_lose_nothing(structlog_of_the_host: CapturingLoggerFactory) -> None:
+    """A host whose loggers are awaited gets each line all the same."""
+    structlog.configure(wrapper_class=structlog.stdlib.AsyncBoundLogger)
+    get_logger().warning("told", key="value")
+    (call,) = structlog_of_the_host.logger.calls
+    assert (call.method_name, call.kwargs["event"], call.kwargs["key"]) == ("warning", "told", "value")
+
+
+class OnlyAwaited(structlog.BoundLogger):
+    """A logger of a host's own whose methods can only be awaited."""
+
+    async def warning(self, event: str, **values: Any) -> None:
+        """Log."""
+
+
+@pytest.mark.parametrize("wrapper", [structlog.BoundLogger, OnlyAwaited])
+@pytest.mark.usefixtures("structlog_of_the_host")
+def test_a_logger_that_fails_changes_no_result(wrapper: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What a processor of the host raises stays there, and the line goes to the standard logger."""
+
+    def explode(*_: object) -> Any:
+        raise KeyError("amount")
+
+    structlog.configure(wrapper_class=wrapper, processors=[explode])
+    get_logger().warning("told", key="value")
+    (record,) = caplog.records
+    assert record.getMessage().startswith("told key=value structlog_failed=")
+
+
+@pytest.mark.usefixtures("structlog_of_the_host")
+def test_where_every_logger_fails_nothing_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A standard logger whose handlers raise as well stops nobody."""
+
+    def explode(*_: object, **__: object) -> Any:
+        raise OSError("the disk is full")
+
+    structlog.configure(processors=[explode])
+    monkeypatch.setattr(logging.getLogger("flash_driver"), "log", explode)
+    get_logger().error("told")
+
+
 def test_into_logging_without_structlog(caplog: pytest.LogCaptureFixture) -> None:
     """Any other host finds one readable line under `flash_driver`, located where it was logged."""
     assert not structlog.is_configured()
