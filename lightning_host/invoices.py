@@ -121,6 +121,28 @@ class HostInvoices:
             row = (await reading.execute(query)).one_or_none()
         return None if row is None else _read(row)
 
+    async def newest(self, store_id: str, *, purpose: str, subject: str, limit: int) -> list[HostInvoice]:
+        """Return the latest invoices that were made for a subject, newest first."""
+        query = (
+            select(host_invoices)
+            .where(host_invoices.c.store == store_id, host_invoices.c.purpose == purpose)
+            .where(host_invoices.c.subject == subject)
+            .order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
+            .limit(limit)
+        )
+        async with self._database.begin() as connection:
+            return [_read(row) for row in await connection.execute(query)]
+
+    async def made_since(self, store_id: str, since: datetime) -> list[datetime]:
+        """Return when the invoices of a store were made that are younger than a time, oldest first."""
+        query = (
+            select(host_invoices.c.created_at)
+            .where(host_invoices.c.store == store_id, host_invoices.c.created_at > to_ms(since))
+            .order_by(host_invoices.c.created_at)
+        )
+        async with self._database.begin() as connection:
+            return [from_ms(made_at) for made_at in (await connection.execute(query)).scalars()]
+
 
 def _read(row: Row[Any]) -> HostInvoice:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping

@@ -107,8 +107,9 @@ class HostSettings(BaseSettings):
             leaves the rest of the server's limit to the shop; None, or `off`, for no limit. An exact amount may
             take the wallet more than one attempt.
         checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
-        checkout_allowance: How many invoices open checkouts may have renewed per store, so that pages left open leave
-            the rest of the server's limit to the shop; None, or `off`, for no limit.
+        checkout_allowance: How many invoices a store may have had made in all before open checkouts wait with
+            renewing theirs: they borrow what the shop itself does not use, and leave it the rest of the server's limit;
+            None, or `off`, for no limit.
         most_streams: How many pages may be told of payments at once by one process; others ask again and again.
         most_streams_per_address: How many of them may be open at one address (IPv6: one network of 64 bits).
         most_connections: How many connections one process takes at once; more are answered with 503.
@@ -146,7 +147,7 @@ class HostSettings(BaseSettings):
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
     lnurl_allowance: AllowanceOrOff = Allowance(times=5, seconds=120)
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
-    checkout_allowance: AllowanceOrOff = Allowance(times=6, seconds=120)
+    checkout_allowance: AllowanceOrOff = Allowance(times=14, seconds=120)
     most_streams: int = Field(default=2_000, ge=1)
     most_streams_per_address: int = Field(default=100, ge=1)
     most_connections: int = Field(default=4_000, ge=1)

@@ -1,9 +1,10 @@
 """Checkouts for shops: `/api/v1/stores/{store}/checkouts`, in the manner of BTCPay's Greenfield API.
 
-    POST  {"amount": "1000000", "description"?, "expirySeconds"?, "externalId"?, "redirectUrl"?}   opens one
-    GET   ?skip=&take=                                                                             lists them
-    GET   /{id}                                                                                    tells how it stands
+    POST  {"amount": "1000000", "description"?, "expirySeconds"?, "externalId"?, "redirectUrl"?, "once"?}   opens one
+    GET   ?skip=&take=                                                                                      lists them
+    GET   /{id}                                                                                             tells one
 
+With `once` set to true there is one checkout per `externalId`: asking again returns the one that there is.
 Amounts are texts of millisatoshi, times are seconds since 1970.
 """
 
@@ -72,6 +73,9 @@ async def _open(request: web.Request) -> web.Response:
     seconds = None
     if "expirySeconds" in fields:
         seconds = fields.whole("expirySeconds", least=1, most=_LONGEST_SECONDS)
+    once = fields.flag("once")
+    if once and "externalId" not in fields:
+        fields.refuse("externalId", "is required when once is true: it tells one order from another")
     checkout = await service.open(
         store,
         read_amount(fields),
@@ -79,6 +83,7 @@ async def _open(request: web.Request) -> web.Response:
         seconds=seconds,
         external_id=fields.text("externalId", longest=200) if "externalId" in fields else None,
         redirect_url=_read_link(fields) if "redirectUrl" in fields else None,
+        once=once,
     )
     return web.json_response(checkout_json(service, checkout))
 

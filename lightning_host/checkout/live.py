@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from lightning_host.checkout.renewal import dies_at, is_due
+from lightning_host.checkout.renewal import dies_at, is_due, needs_code
 from lightning_host.checkout.table import PURPOSE
 
 if TYPE_CHECKING:
@@ -128,6 +129,12 @@ class LiveCheckouts:
         until_due = (next_due - datetime.now(UTC)).total_seconds()
         return until_due if 0 < until_due < _TICK_SECONDS else _TICK_SECONDS
 
+    def ahead_of(self, checkout: Checkout) -> int:
+        """Return how many checkouts of the same store that somebody looks at have waited longer for a code."""
+        now, since = datetime.now(UTC), dies_at(checkout)
+        others = (view.checkout for view in self._views.values() if view.checkout.store == checkout.store)
+        return sum(dies_at(other) < since and needs_code(other, now) for other in others)
+
     async def _look(self) -> None:
         ids = [*self._views]
         for start in range(0, len(ids), _PAGE):
@@ -135,16 +142,23 @@ class LiveCheckouts:
                 view = self._views.get(checkout.id)
                 if view is not None:
                     view.update(checkout)
-                    self._renew(checkout)
+        self._renew()
 
-    def _renew(self, checkout: Checkout) -> None:
-        if checkout.id not in self._renewing and is_due(checkout, datetime.now(UTC)):
-            task = asyncio.create_task(self._renew_one(checkout), name=f"renew checkout {checkout.id}")
-            self._renewing[checkout.id] = task
+    def _renew(self) -> None:
+        """Begin to renew what is due; who has waited longest comes first."""
+        now, ahead = datetime.now(UTC), Counter[str]()
+        wanting = (view.checkout for view in self._views.values() if needs_code(view.checkout, now))
+        for checkout in sorted(wanting, key=dies_at):
+            if checkout.id not in self._renewing and is_due(checkout, now):
+                task = asyncio.create_task(
+                    self._renew_one(checkout, ahead[checkout.store]), name=f"renew checkout {checkout.id}"
+                )
+                self._renewing[checkout.id] = task
+            ahead[checkout.store] += 1
 
-    async def _renew_one(self, checkout: Checkout) -> None:
+    async def _renew_one(self, checkout: Checkout, ahead: int) -> None:
         try:
-            await self._renewal.renew(checkout)
+            await self._renewal.renew(checkout, ahead=ahead)
         except (SQLAlchemyError, OSError):
             _log.warning("checkout %s got no new invoice: database trouble", checkout.id)
         finally:

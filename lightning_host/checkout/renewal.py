@@ -1,7 +1,12 @@
-"""A fresh BOLT11 before the old one dies: made on demand, once for all viewers and replicas, within a budget."""
+"""A fresh BOLT11 before the old one dies: made on demand, once for all viewers and replicas, within a budget.
+
+No second code is shown before the wallet was asked about the first: its settlement may not have been heard. A code is
+asked about once more when the next but one is due, since it can still be paid while its successor is shown.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -10,11 +15,14 @@ from connection_strings import CreateInvoiceParams, LightningError, RateLimited
 from lightning_host.checkout.table import PURPOSE, CheckoutStatus
 
 if TYPE_CHECKING:
-    from connection_strings import LightningInvoice
+    from connection_strings import LightMoney, LightningInvoice
+    from lightning_host.allowance import Allowance
     from lightning_host.checkout.table import Checkout, CheckoutTable
     from lightning_host.host import Host
+    from lightning_host.invoices import HostInvoices
+    from lightning_host.stores import Store
 
-__all__ = ["CheckoutRenewal", "dies_at", "is_due"]
+__all__ = ["CheckoutRenewal", "dies_at", "is_due", "needs_code"]
 
 _log: Final = logging.getLogger("lightning_host")
 _MARGIN: Final = timedelta(seconds=10)
@@ -22,6 +30,11 @@ _MARGIN: Final = timedelta(seconds=10)
 
 _LEAST_EXPIRY: Final = timedelta(minutes=1)
 _PAUSE_SECONDS: Final = 3.0
+_ASK_SECONDS: Final = 2.5
+"""How long the wallet may take to tell about the codes shown so far; with the making of the next one it stays below the
+lease of a renewal."""
+
+_ASKED: Final = 3
 
 
 def dies_at(checkout: Checkout) -> datetime:
@@ -32,11 +45,15 @@ def dies_at(checkout: Checkout) -> datetime:
     return checkout.bolt11_expires_at - min(_MARGIN, life / 3)
 
 
+def needs_code(checkout: Checkout, now: datetime) -> bool:
+    """Whether the checkout can use another BOLT11 by now."""
+    outlives = checkout.bolt11_expires_at is None or checkout.bolt11_expires_at < checkout.expires_at
+    return checkout.status(now) is CheckoutStatus.NEW and outlives and now >= dies_at(checkout)
+
+
 def is_due(checkout: Checkout, now: datetime) -> bool:
     """Whether the checkout needs another BOLT11, and nobody is at it."""
-    waits = checkout.status(now) is CheckoutStatus.NEW and now >= checkout.renew_after
-    outlives = checkout.bolt11_expires_at is None or checkout.bolt11_expires_at < checkout.expires_at
-    return waits and outlives and now >= dies_at(checkout)
+    return needs_code(checkout, now) and now >= checkout.renew_after
 
 
 class CheckoutRenewal:
@@ -52,43 +69,91 @@ class CheckoutRenewal:
         self._host = host
         self._rows = rows
 
-    async def first(self, checkout: Checkout) -> None:
-        """Make the first invoice; spends nothing of the budget for renewals.
+    async def make(
+        self,
+        store: Store,
+        checkout_id: str,
+        amount: LightMoney,
+        *,
+        description: str,
+        external_id: str | None,
+        seconds: int,
+    ) -> LightningInvoice:
+        """Make an invoice of a checkout; the budget of renewals does not hold it back.
 
         Raises:
             LightningError: The wallet makes none.
 
         """
-        await self._rows.renew(checkout, await self._make(checkout))
+        params = CreateInvoiceParams(amount, description, max(_LEAST_EXPIRY, timedelta(seconds=seconds)))
+        return await self._host.invoices.create(
+            store, params, purpose=PURPOSE, subject=checkout_id, external_id=external_id
+        )
 
-    async def renew(self, checkout: Checkout) -> None:
-        """Make the next invoice, unless somebody else does; a failure is logged and tried again later."""
+    async def renew(self, checkout: Checkout, *, ahead: int = 0) -> None:
+        """Make the next invoice, unless somebody else does; a failure is logged and tried again later.
+
+        Args:
+            checkout: What needs one.
+            ahead: How many checkouts of this store have waited longer.
+
+        """
         if not is_due(checkout, datetime.now(UTC)) or not await self._rows.lease(checkout):
             return
-        settings = self._host.settings
-        wait = await self._host.budgets.spend(f"checkout {checkout.store}", settings.checkout_allowance)
-        if wait:
-            _log.info("checkout %s waits %d s for its next invoice: too many are open", checkout.id, wait)
-            await self._rows.postpone(checkout, wait)
+        store = self._host.stores.get(checkout.store)
+        if store is None:
+            _log.warning("checkout %s: the store %s is not configured any more", checkout.id, checkout.store)
+            await self._rows.postpone(checkout, _PAUSE_SECONDS)
             return
         try:
-            invoice = await self._make(checkout)
-        except LightningError as error:
-            _log.warning("checkout %s got no new invoice: %s", checkout.id, error)
+            if await self.was_paid(store, checkout):
+                return
+            wait = await _wait(self._host.invoices, store, self._host.settings.checkout_allowance, ahead)
+            if wait:
+                _log.info("checkout %s waits %.0f s for its next invoice: too many are open", checkout.id, wait)
+                await self._rows.postpone(checkout, wait)
+                return
+            invoice = await self.make(
+                store,
+                checkout.id,
+                checkout.amount,
+                description=checkout.description,
+                external_id=checkout.external_id,
+                seconds=round((checkout.expires_at - datetime.now(UTC)).total_seconds()),
+            )
+        except (LightningError, TimeoutError) as error:
+            _log.warning("checkout %s got no new invoice: %s", checkout.id, str(error) or "the wallet did not answer")
             pause = error.retry_after.total_seconds() if isinstance(error, RateLimited) else _PAUSE_SECONDS
             await self._rows.postpone(checkout, pause)
             return
         await self._rows.renew(checkout, invoice)
 
-    async def _make(self, checkout: Checkout) -> LightningInvoice:
-        store = self._host.stores.get(checkout.store)
-        if store is None:
-            raise LightningError(f"the store {checkout.store} is not configured any more")
-        params = CreateInvoiceParams(
-            amount=checkout.amount,
-            description=checkout.description,
-            expiry=max(_LEAST_EXPIRY, checkout.expires_at - datetime.now(UTC)),
-        )
-        return await self._host.invoices.create(
-            store, params, purpose=PURPOSE, subject=checkout.id, external_id=checkout.external_id
-        )
+    async def was_paid(self, store: Store, checkout: Checkout) -> bool:
+        """Ask the wallet about the codes that were shown last, and record what it knows; tell whether that was enough.
+
+        Raises:
+            LightningError: The wallet can't tell now.
+            TimeoutError: It did not tell in time.
+
+        """
+        shown = await self._host.invoices.newest(store.id, purpose=PURPOSE, subject=checkout.id, limit=_ASKED)
+        async with asyncio.timeout(_ASK_SECONDS):
+            told = await asyncio.gather(*(store.client.get_invoice(each.payment_hash) for each in shown))
+        for invoice in told:
+            if invoice is not None:
+                await self._host.settlements.see(store, invoice)
+        newest = await self._rows.find(checkout.id)
+        return newest is not None and newest.paid_at is not None
+
+
+async def _wait(invoices: HostInvoices, store: Store, allowance: Allowance | None, ahead: int) -> float:
+    """Return how many seconds a renewal has to wait; 0 when the store's invoices leave room for it and those ahead."""
+    if allowance is None:
+        return 0
+    now, window = datetime.now(UTC), timedelta(seconds=allowance.seconds)
+    made = await invoices.made_since(store.id, now - window)
+    lacking = ahead + 1 - (allowance.times - len(made))
+    if lacking <= 0:
+        return 0
+    leaves = made[lacking - 1] if lacking <= len(made) else now
+    return max(1.0, (leaves + window - now).total_seconds())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -48,25 +49,40 @@ class CheckoutService:
         external_id: str | None = None,
         redirect_url: str | None = None,
         card: str | None = None,
+        once: bool = False,
     ) -> Checkout:
-        """Open a checkout with its first invoice.
+        """Open a checkout with its first invoice: both are there, or neither.
+
+        With `once`, asking again with the same `external_id` returns the checkout that there is.
 
         Raises:
-            LightningError: The wallet makes none.
+            LightningError: The wallet makes no invoice.
+            ProblemError: `external_id` names a checkout over another amount (409).
 
         """
+        if once and external_id is not None:
+            earlier = await self.rows.find_order(store.id, external_id)
+            if earlier is not None:
+                return _same(earlier, amount)
+        seconds = seconds or self._host.settings.checkout_seconds
+        checkout_id = secrets.token_hex(16)
+        invoice = await self._renewal.make(
+            store, checkout_id, amount, description=description, external_id=external_id, seconds=seconds
+        )
         checkout = await self.rows.add(
+            checkout_id,
             store.id,
             amount,
+            invoice,
             description=description,
-            seconds=seconds or self._host.settings.checkout_seconds,
+            seconds=seconds,
             external_id=external_id,
             redirect_url=redirect_url,
             card=card,
             fiat=await self._fiat.words(store, amount),
+            once=once,
         )
-        await self._renewal.first(checkout)
-        return await self.find(checkout.id)
+        return _same(checkout, amount)
 
     async def find(self, checkout_id: str) -> Checkout:
         """Return a checkout.
@@ -89,13 +105,20 @@ class CheckoutService:
         """
         checkout = await self.find(checkout_id)
         if is_due(checkout, datetime.now(UTC)):
-            await self._renewal.renew(checkout)
+            await self._renewal.renew(checkout, ahead=self.watch.ahead_of(checkout))
             checkout = await self.find(checkout_id)
         return checkout
 
     def link(self, checkout: Checkout) -> str:
         """Return the URL of the page that payers see."""
         return self._host.url(f"/checkout/{checkout.id}")
+
+
+def _same(checkout: Checkout, amount: LightMoney) -> Checkout:
+    """Insist that a checkout found by its shop's name for it is the one that was asked for."""
+    if checkout.amount != amount:
+        raise ProblemError.make(409, "external-id-used", "externalId names a checkout over another amount")
+    return checkout
 
 
 def unknown_checkout() -> ProblemError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import secrets
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +59,14 @@ _checkouts: Final = Table(
     Column("paid_hash", String(64)),
     Index("host_checkouts_by_time", "store", "created_at"),
 )
+_orders: Final = Table(
+    "host_checkout_orders",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("external_id", String(200), primary_key=True),
+    Column("checkout", String(32), nullable=False),
+)
+"""Checkouts that were opened once and for all per name of the shop's own."""
 _TIMES: Final = ("created_at", "expires_at", "bolt11_created_at", "bolt11_expires_at", "renew_after", "paid_at")
 _LEASE_MS: Final = 8_000
 """How long whoever renews may take before another replica tries: longer than any wallet takes to make an invoice."""
@@ -141,8 +148,10 @@ class CheckoutTable:
 
     async def add(
         self,
+        checkout_id: str,
         store_id: str,
         amount: LightMoney,
+        invoice: LightningInvoice | None,
         *,
         description: str,
         seconds: int,
@@ -150,11 +159,15 @@ class CheckoutTable:
         redirect_url: str | None = None,
         card: str | None = None,
         fiat: str | None = None,
+        once: bool = False,
     ) -> Checkout:
-        """Remember a new checkout that has no invoice yet."""
+        """Remember a new checkout together with its first invoice, if it has one.
+
+        With `once` there is one checkout per store and `external_id`: if one exists by now, that is returned instead.
+        """
         now = now_ms()
         row = {
-            "id": secrets.token_hex(16),
+            "id": checkout_id,
             "store": store_id,
             "amount_msat": amount.msat,
             "fiat": fiat,
@@ -169,9 +182,23 @@ class CheckoutTable:
             "received_msat": 0,
             "overpaid_msat": 0,
         }
+        if invoice is not None:
+            row |= {**_of_invoice(invoice), "invoices": 1}
         async with self._database.begin() as connection:
+            if once and external_id is not None:
+                key = {"store": store_id, "external_id": external_id, "checkout": checkout_id}
+                earlier = None
+                if not await self._database.insert_if_new(connection, _orders, key):
+                    earlier = await self._of_order(connection, store_id, external_id)
+                if earlier is not None:
+                    return earlier
             await connection.execute(insert(_checkouts).values(row))
             return _read((await connection.execute(select(_checkouts).where(_checkouts.c.id == row["id"]))).one())
+
+    async def find_order(self, store_id: str, external_id: str) -> Checkout | None:
+        """Return the one checkout that was opened `once` for an `external_id`, None when none was."""
+        async with self._database.begin() as connection:
+            return await self._of_order(connection, store_id, external_id)
 
     async def find(self, checkout_id: str, *, connection: AsyncConnection | None = None) -> Checkout | None:
         """Return a checkout, None when there is none with this id."""
@@ -216,17 +243,18 @@ class CheckoutTable:
         """Show another invoice from now on, unless a later one is shown already."""
         expires_at = to_ms(invoice.expires_at)
         later = or_(_checkouts.c.bolt11_expires_at.is_(None), _checkouts.c.bolt11_expires_at <= expires_at)
-        values = {
-            "payment_hash": invoice.payment_hash,
-            "bolt11": invoice.bolt11,
-            "bolt11_msat": None if invoice.amount is None else invoice.amount.msat,
-            "bolt11_created_at": now_ms(),
-            "bolt11_expires_at": expires_at,
-            "invoices": _checkouts.c.invoices + 1,
-            "renew_after": 0,
-        }
+        values = {**_of_invoice(invoice), "invoices": _checkouts.c.invoices + 1, "renew_after": 0}
         async with self._database.begin() as connection:
             await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id, later).values(values))
+
+    async def _of_order(self, connection: AsyncConnection, store_id: str, external_id: str) -> Checkout | None:
+        query = (
+            select(_checkouts)
+            .join(_orders, _orders.c.checkout == _checkouts.c.id)
+            .where(_orders.c.store == store_id, _orders.c.external_id == external_id)
+        )
+        row = (await connection.execute(query)).one_or_none()
+        return None if row is None else _read(row)
 
     async def settle(self, connection: AsyncConnection, settlement: Settlement) -> None:
         """Enter a payment; a handler of settlements, so each counts once."""
@@ -249,6 +277,16 @@ class CheckoutTable:
             words = "store %s: checkout %s received %s of %s"
             _log.warning(words, settlement.store, checkout.id, received, checkout.amount)
         await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id).values(values))
+
+
+def _of_invoice(invoice: LightningInvoice) -> dict[str, Any]:
+    return {
+        "payment_hash": invoice.payment_hash,
+        "bolt11": invoice.bolt11,
+        "bolt11_msat": None if invoice.amount is None else invoice.amount.msat,
+        "bolt11_created_at": now_ms(),
+        "bolt11_expires_at": to_ms(invoice.expires_at),
+    }
 
 
 def _read(row: Row[Any]) -> Checkout:

@@ -50,6 +50,7 @@ class FakeNode:
 
     Attributes:
         broken: While set, every call raises it.
+        forgetful: While set, looking an invoice up raises it.
         pay_result: How the next payments end.
         before_paying: The first is set when a payment begins, which then waits for the second.
 
@@ -67,6 +68,7 @@ class FakeNode:
         self.created: list[CreateInvoiceParams] = []
         self.paid_with: list[PayInvoiceParams] = []
         self.broken: LightningError | None = None
+        self.forgetful: LightningError | None = None
         self.pay_result = PayResult.OK
         self.changed = asyncio.Condition()
         self.listeners = 0
@@ -77,8 +79,8 @@ class FakeNode:
         """Return the node with this name."""
         return cls.nodes.setdefault(name, cls(name))
 
-    async def pay(self, payment_hash: str, amount: LightMoney | None = None) -> LightningInvoice:
-        """Pay an invoice, as a payer would."""
+    async def pay(self, payment_hash: str, amount: LightMoney | None = None, *, heard: bool = True) -> LightningInvoice:
+        """Pay an invoice, as a payer would; a settlement that is not heard is found by asking only."""
         invoice = self.invoices[payment_hash]
         paid = self.invoices[payment_hash] = replace(
             invoice,
@@ -87,8 +89,9 @@ class FakeNode:
             paid_at=datetime.now(UTC),
             preimage=self.preimages[payment_hash],
         )
-        self.settled.append(payment_hash)
-        await self.ring()
+        if heard:
+            self.settled.append(payment_hash)
+            await self.ring()
         return paid
 
     async def ring(self) -> None:
@@ -190,6 +193,8 @@ class FakeClient:
     async def get_invoice(self, invoice_id: str) -> LightningInvoice | None:
         """Look an invoice up."""
         self._check()
+        if self.node.forgetful is not None:
+            raise self.node.forgetful
         return self.node.invoices.get(invoice_id)
 
     async def list_invoices(self, params: ListInvoicesParams | None = None) -> list[LightningInvoice]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -123,3 +124,31 @@ async def test_wallet_that_makes_no_invoice(hosts: HostBench, node: FakeNode) ->
     node.broken = BackendUnavailable("creating", {"http": "down"})
     status, problem = await host.request("POST", CHECKOUTS, json={"amount": "1000"}, headers=KEY)
     assert (status, problem["code"]) == (503, "lightning-node-unavailable")
+
+
+async def test_checkout_without_an_invoice_leaves_nothing(hosts: HostBench, node: FakeNode) -> None:
+    """When the wallet makes no first invoice, no checkout is there: a shop that tries again has one, not two."""
+    host = await hosts.host(node)
+    node.broken = BackendUnavailable("creating", {"http": "down"})
+    status, _ = await host.request("POST", CHECKOUTS, json={"amount": "1000", "externalId": "7"}, headers=KEY)
+    assert status == 503
+    node.broken = None
+    await open_checkout(host, "1000", externalId="7")
+    _, listed = await host.get(CHECKOUTS, headers=KEY)
+    assert [(each["externalId"], each["BOLT11"] is not None) for each in listed] == [("7", True)]
+
+
+async def test_once_opens_one_checkout_per_order(hosts: HostBench, node: FakeNode) -> None:
+    """Asked for `once`, an order has one checkout however often and at however many replicas it is opened."""
+    one, two = await hosts.host(node), await hosts.host(node)
+    opened = await asyncio.gather(
+        *(open_checkout(host, "1000", externalId="7", once=True) for host in (one, two) for _ in range(5))
+    )
+    assert len({each["id"] for each in opened}) == 1
+    assert opened[0] == await open_checkout(one, "1000", externalId="7", once=True)
+    assert (await open_checkout(one, "1000", externalId="7"))["id"] != opened[0]["id"]
+    body = {"amount": "2000", "externalId": "7", "once": True}
+    status, problem = await one.request("POST", CHECKOUTS, json=body, headers=KEY)
+    assert (status, problem["code"]) == (409, "external-id-used")
+    status, problem = await one.request("POST", CHECKOUTS, json={"amount": "2000", "once": True}, headers=KEY)
+    assert (status, problem[0]["path"]) == (422, "externalId")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -176,18 +177,87 @@ async def test_too_little_does_not_settle(hosts: HostBench, node: FakeNode) -> N
 
 async def test_budget_of_renewals(hosts: HostBench, short: FakeNode) -> None:
     """Open pages can't use up the wallet's limit: beyond the budget they wait, and the shop's own invoices are made."""
-    host = await hosts.host(short, checkout_allowance=Allowance(times=1, seconds=600))
+    host = await hosts.host(short, checkout_allowance=Allowance(times=2, seconds=600))
     checkout = await open_checkout(host)
     async with stream(host, checkout["id"]) as page:
-        assert (await page.state())["bolt11"] != (await page.state())["bolt11"]
-
-        async def waits() -> bool:
-            _, state = await host.get(f"/checkout/{checkout['id']}/state")
-            return state["bolt11"] is None and state["status"] == "New"
-
-        await eventually(waits)
+        first = (await page.state())["bolt11"]
+        while (state := await page.state())["bolt11"] == first:
+            continue
+        assert state["bolt11"] is not None
+        waiting = await page.until(bolt11=None, status="New")
+        while waiting["nextCodeSeconds"] < 500:
+            waiting = await page.until(bolt11=None, status="New")
+        assert waiting["nextCodeSeconds"] <= 600
     assert (await look_up(host, checkout))["invoices"] == 2
     assert (await open_checkout(host))["invoices"] == 1
+
+
+async def test_renewals_borrow_what_the_shop_leaves_and_take_turns(hosts: HostBench, short: FakeNode) -> None:
+    """With room for two more, the two pages that have waited longest get a code; each other is told when."""
+    host = await hosts.host(short, checkout_allowance=Allowance(times=6, seconds=600))
+    opened = [await open_checkout(host) for _ in range(4)]
+    for each in opened:
+
+        async def dead(checkout: dict[str, Any] = each) -> bool:
+            return _expired(short, checkout["paymentHash"])
+
+        await eventually(dead)
+    async with AsyncExitStack() as stack:
+        pages = [await stack.enter_async_context(stream(host, each["id"])) for each in opened]
+
+        async def shared_out() -> bool:
+            return sum([int((await look_up(host, each))["invoices"]) for each in opened]) == 6
+
+        await eventually(shared_out)
+        waits = []
+        for page in pages[2:]:
+            state = await page.state()
+            while state["nextCodeSeconds"] is None or state["nextCodeSeconds"] < 500:
+                state = await page.state()
+            waits.append(state["nextCodeSeconds"])
+    assert [(await look_up(host, each))["invoices"] for each in opened] == [2, 2, 1, 1]
+    assert max(waits) <= 600
+
+
+async def test_first_code_is_asked_about_before_a_second_is_shown(hosts: HostBench, short: FakeNode) -> None:
+    """A payment that nobody heard of is found before the next code is due: the page says paid, and shows no second."""
+    host = await hosts.host(short, checkout_allowance=None)
+    checkout = await open_checkout(host)
+    async with stream(host, checkout["id"]) as page:
+        assert (await page.state())["bolt11"] == checkout["BOLT11"]
+        await short.pay(checkout["paymentHash"], heard=False)
+        shown = set()
+        while (state := await page.state())["status"] == "New":
+            shown.add(state["bolt11"])
+    assert shown <= {checkout["BOLT11"], None}
+    assert state["status"] == "Settled"
+    assert len(short.created) == 1
+
+
+async def test_code_paid_in_its_last_seconds_is_asked_about(hosts: HostBench, short: FakeNode) -> None:
+    """A code can be paid while its successor is shown already: it is asked about before the one after that."""
+    host = await hosts.host(short, checkout_allowance=None)
+    checkout = await open_checkout(host)
+    async with stream(host, checkout["id"]) as page:
+        while (await page.state())["bolt11"] == checkout["BOLT11"]:
+            continue
+        await short.pay(checkout["paymentHash"], heard=False)
+        await page.until(status="Settled")
+    assert len(short.created) == 2
+
+
+async def test_no_second_code_while_the_wallet_can_not_tell(hosts: HostBench, short: FakeNode) -> None:
+    """A wallet that makes invoices and can't say whether one was paid gets no second code made."""
+    host = await hosts.host(short, checkout_allowance=None)
+    checkout = await open_checkout(host)
+    short.forgetful = LightningError("can't tell")
+    async with stream(host, checkout["id"]) as page:
+        await page.until(bolt11=None)
+        assert len(short.created) == 1
+        short.forgetful = None
+        while (await page.state())["bolt11"] is None:
+            continue
+    assert len(short.created) == 2
 
 
 @pytest.mark.parametrize("trouble", [LightningError("no"), RateLimited("slow down", retry_after=timedelta(seconds=1))])
