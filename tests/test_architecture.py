@@ -127,12 +127,6 @@ def test_sandbox_stands_apart() -> None:
     assert {name for name in own if not name.startswith(allowed)} == set()
 
 
-KNOWN_CIRCLES = {
-    frozenset({"flash_driver.journal.sql.journal", "flash_driver.journal.sql.store"}),
-}
-"""To be taken apart; no new one is added."""
-
-
 def test_no_circles() -> None:
     """No two modules import each other, directly or by way of others, for type checkers too."""
     names = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES}
@@ -141,7 +135,7 @@ def test_no_circles() -> None:
         for name, path in names.items()
     }
     graph = {name: (found & names.keys()) - {name} for name, found in homes.items()}
-    assert set(circles(graph)) <= KNOWN_CIRCLES
+    assert circles(graph) == []
 
 
 def circles(graph: dict[str, set[str]]) -> list[frozenset[str]]:

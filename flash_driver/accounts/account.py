@@ -15,7 +15,6 @@ from flash_driver.invoices.budget import Budget
 from flash_driver.invoices.creation import CREATE_SECONDS, InvoiceCreation
 from flash_driver.invoices.lookup import InvoiceLookup
 from flash_driver.invoices.server_clock import ServerClock
-from flash_driver.journal.account_journal import AccountJournal
 from flash_driver.money.rate_book import RateBook
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import TokenKind
@@ -94,7 +93,7 @@ class Account:
         self.settings = settings
         self.process = process
         self.memory = memory
-        self.journal = AccountJournal(store, settings.fingerprint, self._look_up)
+        self.journal = store.journal(settings.fingerprint, self._look_up)
         self._calls = Calls()
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
         transports = ways.choose(settings)
@@ -167,7 +166,7 @@ class Account:
         What is remembered stays, and so do the transports.
         """
         async with AsyncExitStack() as last_first:
-            last_first.push_async_callback(self.journal.aclose)
+            last_first.push_async_callback(self.journal.owner.aclose)
             last_first.push_async_callback(self.payments.aclose)
             last_first.push_async_callback(self.listeners.aclose)
             last_first.callback(self.router.close)
@@ -183,5 +182,5 @@ class Account:
 
     def _see_account(self, account: AccountReply) -> None:
         # A UUID, so the same under every name of the server, and never that of another server's account.
-        self.journal.belongs_to(account.account_id)
+        self.journal.owner.belongs_to(account.account_id)
         self.memory.see_tick(account.price)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, finalize
 
 from flash_driver.accounts.account import Account, AccountMemory
-from flash_driver.journal.store import MemoryStore, make_store
+from flash_driver.journal.memory import MemoryStore
+from flash_driver.journal.store import make_store
 from flash_driver.transports.transport_set import TransportSet
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from connection_strings.errors import LightningError
 if TYPE_CHECKING:
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["JournalError", "explain"]
+__all__ = ["FileReplaced", "JournalError", "explain"]
 
 
 class JournalError(LightningError):
@@ -28,6 +28,10 @@ class JournalError(LightningError):
         self.journal = journal
         self.reason = reason
         self.remedy = remedy
+
+
+class FileReplaced(OSError):
+    """A journal's file was moved away or replaced while it was in use."""
 
 
 _CHECK_SERVER: Final = "check that the database server runs and that FLASH_JOURNAL_URL names it"
@@ -66,6 +70,8 @@ def _words(error: BaseException, journal: JournalUrl) -> tuple[str, str] | None:
     """Return the reason and the remedy."""
     if isinstance(getattr(error, "orig", None), (TypeError, ValueError)):
         return None
+    if isinstance(error, FileReplaced):
+        return "was moved away or replaced while in use", "put it back, or start this process again"
     state = _sqlstate(error)
     if state is not None:
         listed = ((reason, remedy) for begin, reason, remedy in _POSTGRESQL if state.startswith(begin))

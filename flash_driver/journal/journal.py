@@ -1,15 +1,16 @@
-"""What a journal keeps, and what every journal can do."""
+"""What every journal can do."""
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
-from typing import TYPE_CHECKING, Final, Protocol
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from flash_driver.journal.budget_rules import InvoiceBudget
+    from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.wakeup import Wakeup
 
@@ -19,53 +20,61 @@ PAGE: Final = 500
 """How many rows are read at once where there may be very many."""
 
 
-class Journal(Protocol):
+class Journal(ABC):
     """Remembers the invoices and payments of one account.
 
     Every method either happens whole or raises; what it returned has been kept as long as this kind of journal keeps
-    anything.
+    anything. Besides its own errors each may raise what looking up the account raises, as long as that is not known.
+
+    Args:
+        owner: Whose account it is.
+
     """
+
+    def __init__(self, owner: JournalOwner) -> None:
+        self.owner = owner
 
     @property
     def id(self) -> str:
         """What tells this journal from any other, so that a cursor of one is not used on another."""
-        ...
+        return self.owner.known.journal_id
 
     @property
     def wakeup(self) -> Wakeup:
-        """Rings when an invoice was settled."""
-        ...
+        """Wakes who waits for an invoice to be settled."""
+        return self.owner.known.wakeup
 
+    @abstractmethod
     async def add_invoice(self, record: InvoiceRecord) -> None:
         """Keep a new invoice, before anybody sees it."""
-        ...
 
+    @abstractmethod
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the server made and the host will not get: it is no invoice of the host's.
 
         It is never found, listed, settled or expired as one; `list_orphans` alone tells of it.
         """
-        ...
 
+    @abstractmethod
     async def list_orphans(self) -> list[InvoiceRecord]:
         """Return the orphans in the order they were made."""
-        ...
 
+    @abstractmethod
     async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
-        ...
 
+    @abstractmethod
     async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
         """Return invoices in the order they were made."""
-        ...
 
+    @abstractmethod
     def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:
         """Yield unpaid invoices, the next to expire first, reading so many at once.
 
         One that is settled or made meanwhile may or may not be among them.
         """
-        ...
 
+    @abstractmethod
     async def settle_invoice(
         self,
         payment_hash: str,
@@ -78,20 +87,20 @@ class Journal(Protocol):
 
         Paid is for good: a second call changes nothing and returns what the first one made.
         """
-        ...
 
+    @abstractmethod
     async def expire_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Mark an unpaid invoice expired; a paid one stays paid."""
-        ...
 
+    @abstractmethod
     async def settled_after(self, settle_index: int, limit: int = 100) -> list[InvoiceRecord]:
         """Return settled invoices with a higher index than this, in their order."""
-        ...
 
+    @abstractmethod
     async def last_settle_index(self) -> int:
         """Return the highest settle index given so far, zero for none."""
-        ...
 
+    @abstractmethod
     async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
         """Take so many invoices out of the account's budget: a sliding window shared by all processes on this journal.
 
@@ -104,15 +113,15 @@ class Journal(Protocol):
             None when all were taken; else none was, and they can be taken after this time.
 
         """
-        ...
 
+    @abstractmethod
     async def block_invoices(self, until: datetime) -> None:
         """Let nobody take anything out of the budget until then: the server itself has blocked the account.
 
         A block that lasts longer is not shortened.
         """
-        ...
 
+    @abstractmethod
     async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
         """Keep an attempt to pay before a byte of it is sent, and return the attempt that counts.
 
@@ -120,31 +129,22 @@ class Journal(Protocol):
         nothing was kept and nothing may be sent anew: an attempt of this payment hash has not definitely failed, or
         another process has used this attempt number meanwhile, and that is the attempt returned.
         """
-        ...
 
+    @abstractmethod
     async def update_payment(self, record: PaymentRecord) -> None:
         """Keep what became of an attempt; one that is complete stays complete."""
-        ...
 
+    @abstractmethod
     async def find_payment(self, payment_hash: str) -> PaymentRecord | None:
         """Return the attempt for this payment hash that tells most.
 
         That is a complete one, else one that may still be under way, else the latest.
         """
-        ...
 
-    async def payment_attempts(self, payment_hash: str) -> list[PaymentRecord]:
-        """Return every attempt for this payment hash, the first one first."""
-        ...
-
+    @abstractmethod
     async def unresolved_payments(self) -> list[PaymentRecord]:
         """Return the payments of which it is not known how they ended, in the order they were first attempted."""
-        ...
 
+    @abstractmethod
     async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
         """Return each payment once, as `find_payment` does, in the order they were first attempted."""
-        ...
-
-    async def aclose(self) -> None:
-        """Let go of files and connections."""
-        ...

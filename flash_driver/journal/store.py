@@ -1,6 +1,6 @@
-"""Where the journals of many accounts are kept together, and how an account finds its own.
+"""Where the journals of many accounts are kept together.
 
-What is kept belongs to an account, not to a token: a merchant who logs in again gets a new token and finds his old
+What is kept belongs to an account, not to a token: a merchant who logs in again gets a new token and finds the old
 invoices. Only the server can say which account a token opens, so the store remembers that from the first time on.
 """
 
@@ -8,27 +8,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from flash_driver.journal.memory import MemoryJournal
+from flash_driver.journal.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["JournalStore", "MemoryStore", "make_store"]
+__all__ = ["JournalStore", "make_store"]
 
 
 class JournalStore(Protocol):
     """Keeps the journals of many accounts apart from each other."""
 
-    async def open(self, fingerprint: str, scope: str | None) -> Journal | None:
-        """Return the journal of the account that a credential opens, None when that is not known yet.
+    def journal(self, fingerprint: str, look_up: Callable[[], Awaitable[None]]) -> Journal:
+        """Return the journal of the account that a credential opens; nothing is opened before it is used.
 
         Args:
             fingerprint: What tells the credential from others, without naming it.
-            scope: The account itself, as the server names it, remembered for this fingerprint; None when not known.
-
-        Raises:
-            JournalError: The journal can't be used now.
+            look_up: Asks the server whose account that is, and tells the journal's `owner`; called only where the
+                store does not know it.
 
         """
         ...
@@ -36,24 +36,6 @@ class JournalStore(Protocol):
     async def aclose(self) -> None:
         """Let go of files and connections; what is under way comes to its end before."""
         ...
-
-
-class MemoryStore:
-    """Keeps journals as long as the process lasts; serves any event loop."""
-
-    def __init__(self) -> None:
-        self._scopes: dict[str, str] = {}
-        self._journals: dict[str, MemoryJournal] = {}
-
-    async def open(self, fingerprint: str, scope: str | None) -> Journal | None:
-        """Return the journal of the account that a credential opens."""
-        if scope is not None:
-            self._scopes[fingerprint] = scope
-        known = self._scopes.get(fingerprint)
-        return None if known is None else self._journals.setdefault(known, MemoryJournal())
-
-    async def aclose(self) -> None:
-        """Keep everything for the next who asks."""
 
 
 def make_store(journal: JournalUrl) -> JournalStore:

@@ -1,4 +1,4 @@
-"""A wakeup that wakes whoever waits, on whatever event loop."""
+"""Waiting for a settlement, on any event loop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Wakeup"]
 
 
 class Wakeup:
-    """Wakes all who wait at once; one who starts waiting before he looks can miss nothing.
+    """Wakes all who wait at once; one that starts waiting before it looks can miss nothing.
 
     Args:
-        on_wait: Called whenever somebody starts to wait, so that whatever rings the wakeup can begin its work.
+        on_wait: Called whenever somebody starts to wait, so that what wakes them can begin its work.
 
     """
 
@@ -24,16 +24,16 @@ class Wakeup:
         self._waiting: set[asyncio.Future[None]] = set()
         self._on_wait = on_wait
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake everybody; may be called from any thread."""
         for future in list(self._waiting):
             # The loop of a waiter that is gone may be closed.
             with contextlib.suppress(RuntimeError):
-                future.get_loop().call_soon_threadsafe(_wake, future)
+                future.get_loop().call_soon_threadsafe(_finish, future)
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[asyncio.Future[None]]:
-        """Yield a future that is done at the next ring; look at what may have changed before awaiting it."""
+        """Yield a future that is done at the next `wake`; look at what may have changed before awaiting it."""
         future = asyncio.get_running_loop().create_future()
         self._waiting.add(future)
         try:
@@ -45,6 +45,6 @@ class Wakeup:
             future.cancel()
 
 
-def _wake(future: asyncio.Future[None]) -> None:
+def _finish(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)

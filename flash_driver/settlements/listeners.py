@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from connection_strings.errors import LightningError
     from connection_strings.lightning import LightningInvoice
-    from flash_driver.journal.account_journal import AccountJournal
+    from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
     from flash_driver.settlements.watcher import Watcher
 
@@ -42,7 +42,7 @@ class FlashInvoiceListener:
 
     def __init__(
         self,
-        journal: AccountJournal,
+        journal: Journal,
         after: int,
         failure: Callable[[], LightningError | None],
         on_close: Callable[[], Awaitable[None]],
@@ -84,7 +84,7 @@ class FlashInvoiceListener:
             self._closed = True
             self.owner = None
             try:
-                self._journal.wakeup.ring()
+                self._journal.wakeup.wake()
             finally:
                 await self._on_close()
 
@@ -109,21 +109,21 @@ class FlashInvoiceListener:
 
     async def _next(self) -> InvoiceRecord:
         while True:
-            with self._journal.wakeup.waiting() as rung:
+            with self._journal.wakeup.waiting() as woken:
                 if self._closed:
                     raise asyncio.CancelledError("the listener was closed")
                 if not self._ready:
                     settled = await self._journal.settled_after(self._index)
                     if self._journal.id != self._journal_id:
                         # The token opens another account now, whose settlements are counted by themselves.
-                        self._journal_id, self._index = self._journal.id, self._journal.begins_at
+                        self._journal_id, self._index = self._journal.id, self._journal.owner.begins_at
                         continue
                     self._ready.extend(settled)
                 if self._ready:
                     return self._ready.popleft()
                 if (failure := self._failure()) is not None:
                     raise failure
-                await rung
+                await woken
 
 
 class Listeners:
@@ -132,7 +132,7 @@ class Listeners:
     A listener that is dropped without being closed leaves when it is garbage-collected.
     """
 
-    def __init__(self, journal: AccountJournal, watcher: Watcher) -> None:
+    def __init__(self, journal: Journal, watcher: Watcher) -> None:
         self._journal = journal
         self._watcher = watcher
         self._present: dict[object, weakref.ref[FlashInvoiceListener]] = {}

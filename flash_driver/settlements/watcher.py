@@ -198,7 +198,7 @@ class Watcher:
 
     def _ring(self) -> None:
         """Wake every listener; it finds the failure."""
-        self._journal.wakeup.ring()
+        self._journal.wakeup.wake()
 
     def _catch_up(self) -> None:
         """Ask about everything: what was paid before the subscription was up may have been missed.

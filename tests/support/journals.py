@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver.journal.records import InvoiceRecord, PaymentRecord
-from flash_driver.journal.sql.transactions import PostgresqlDatabase, SqliteDatabase
+from flash_driver.journal.sql.postgresql import PostgresqlDatabase
+from flash_driver.journal.sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.sql.store import SqlStore
+    from flash_driver.journal.store import JournalStore
 
-__all__ = ["NOON", "a_payment", "an_invoice", "postgresql_engine", "rung", "settle", "sqlite_engine"]
+__all__ = ["NOON", "a_payment", "an_invoice", "open_journal", "postgresql_engine", "rung", "settle", "sqlite_engine"]
 
 NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
 
@@ -53,16 +55,29 @@ def a_payment(number: int, attempt: int = 1, **changes: Any) -> PaymentRecord:
     return replace(record, **changes)
 
 
+async def open_journal(store: JournalStore, fingerprint: str = "fingerprint", scope: str | None = "account") -> Journal:
+    """Return the journal of an account that the server has named, or (None) that the store knows from before."""
+
+    async def nobody_tells() -> None:
+        raise LookupError(fingerprint)
+
+    journal = store.journal(fingerprint, nobody_tells)
+    if scope is not None:
+        journal.owner.belongs_to(scope)
+    await journal.owner.account()
+    return journal
+
+
 def postgresql_engine(store: SqlStore) -> AsyncEngine:
     """Return what holds a store's connections to PostgreSQL."""
-    assert isinstance(store._database, PostgresqlDatabase)
-    return store._database.engine
+    assert isinstance(store.transactions._database, PostgresqlDatabase)
+    return store.transactions._database.engine
 
 
 def sqlite_engine(store: SqlStore) -> Engine:
     """Return what holds a store's connections to its file."""
-    assert isinstance(store._database, SqliteDatabase)
-    return store._database._engine
+    assert isinstance(store.transactions._database, SqliteDatabase)
+    return store.transactions._database._engine
 
 
 async def settle(journal: Journal, number: int, **facts: Any) -> InvoiceRecord | None:

@@ -28,9 +28,9 @@ from connection_strings import ConnectionString, LightMoney, PayInvoiceParams
 from flash_driver.accounts import account
 from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
-from flash_driver.journal.account_journal import AccountJournal
 from flash_driver.journal.budget_rules import InvoiceBudget
-from flash_driver.journal.sql.engine import WRITES
+from flash_driver.journal.sql.journal import SqlJournal
+from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.payments.persistence import Persistence
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import FlashSettings
@@ -99,7 +99,7 @@ def surround(owner: type, name: str, fate: Fate) -> None:
 def lay_mines(fate: Fate) -> None:
     """Make steps of everything on the way of an invoice or a payment."""
     for name in USES:
-        surround(AccountJournal, name, fate)
+        surround(SqlJournal, name, fate)
     surround(Router, "perform", fate)
 
     @event.listens_for(Engine, "before_cursor_execute")

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from flash_driver.journal.errors import JournalError, explain
-from flash_driver.journal.sql.engine import open_postgresql
 from flash_driver.journal.sql.migrations import find_version
+from flash_driver.journal.sql.postgresql import open_postgresql
 
 if TYPE_CHECKING:
     from pathlib import Path

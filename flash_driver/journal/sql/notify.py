@@ -1,8 +1,8 @@
-"""Hears that another process has settled an invoice, and rings.
+"""Notices that another process has settled an invoice, and wakes who waits for that.
 
-PostgreSQL tells by LISTEN/NOTIFY; a SQLite file is looked at, which costs microseconds. Nothing depends on hearing
-every single time: whoever waits is also woken each time hearing begins anew, and every few seconds besides, and then
-reads what he has missed.
+PostgreSQL tells by LISTEN/NOTIFY; a SQLite file is looked at, which costs microseconds. Nothing depends on each
+notification: who waits is also woken each time that listening begins again, and every few seconds besides, and then
+reads what was missed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from flash_driver.common.log import get_logger
 from flash_driver.journal.errors import explain
-from flash_driver.journal.sql.engine import PATIENCE_SECONDS
+from flash_driver.journal.sql.postgresql import PostgresqlDatabase
 from flash_driver.journal.sql.schema import CHANNEL
-from flash_driver.journal.sql.transactions import PostgresqlDatabase
+from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from flash_driver.journal.sql.transactions import SqliteDatabase
+    from flash_driver.journal.sql.sqlite import SqliteDatabase
     from flash_driver.journal.urls import JournalUrl
 
 __all__ = ["PostgresNotifications", "SettlementNotifier", "SqliteNotifications", "make_notifier"]
@@ -34,10 +34,10 @@ _LOOK_SECONDS: Final = 0.1
 """How often a SQLite file is looked at."""
 
 _SAFETY_SECONDS: Final = 5.0
-"""How often everybody is woken, and PostgreSQL's connection is tried, though nothing was heard."""
+"""How often everybody is woken, and PostgreSQL's connection is tried, though there was no notification."""
 
 _PAUSE_SECONDS: Final = 1.0
-"""How long after a failure hearing is tried again."""
+"""How long after a failure listening is tried again."""
 
 _log: Final = get_logger(part="journal")
 
@@ -45,25 +45,25 @@ _log: Final = get_logger(part="journal")
 class _Notifications(Protocol):
     """Listens to one kind of database."""
 
-    async def listen(self, ring: Callable[[int | None], None]) -> None:
-        """Ring for as long as it goes well; ends with an error when it no longer does."""
+    async def listen(self, wake: Callable[[int | None], None]) -> None:
+        """Wake for as long as it goes well; ends with an error when it no longer does."""
         ...
 
 
 class SettlementNotifier:
-    """Keeps an ear on the database while the store is open, from the first time that somebody waits.
+    """Listens to the database while the store is open, from the first time that somebody waits.
 
     Args:
         journal: Which database.
-        ear: How to listen to it.
-        ring: Wakes who waits for settlements of an account, or (None) of any.
+        notifications: How to listen to it.
+        wake: Wakes who waits for settlements of an account, or (None) of any.
 
     """
 
-    def __init__(self, journal: JournalUrl, ear: _Notifications, ring: Callable[[int | None], None]) -> None:
+    def __init__(self, journal: JournalUrl, notifications: _Notifications, wake: Callable[[int | None], None]) -> None:
         self._journal = journal
-        self._ear = ear
-        self._ring = ring
+        self._notifications = notifications
+        self._wake = wake
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -80,21 +80,21 @@ class SettlementNotifier:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _listen(self) -> None:
-        heard = True
+        told = True
         while True:
             try:
-                await self._ear.listen(self._ring)
+                await self._notifications.listen(self._wake)
             except Exception as error:
                 explained = explain(error, self._journal)
                 if explained is None:
                     raise
                 # Logged once for each time that it breaks off, not once for each attempt.
-                if heard:
+                if told:
                     _log.warning(
                         "other processes' settlements are not heard of now, looking instead", why=str(explained)
                     )
-                heard = False
-            self._ring(None)
+                told = False
+            self._wake(None)
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
@@ -104,16 +104,16 @@ class SqliteNotifications:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def listen(self, ring: Callable[[int | None], None]) -> None:
-        """Ring after each change, whoever made it and whatever it was."""
+    async def listen(self, wake: Callable[[int | None], None]) -> None:
+        """Wake after each change, whoever made it and whatever it was."""
         with contextlib.closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as connection:
             clock = asyncio.get_running_loop().time
-            seen, rung_at = None, 0.0
+            seen, woken_at = None, 0.0
             while True:
                 version = connection.execute("PRAGMA data_version").fetchone()
-                if version != seen or clock() - rung_at >= _SAFETY_SECONDS:
-                    seen, rung_at = version, clock()
-                    ring(None)
+                if version != seen or clock() - woken_at >= _SAFETY_SECONDS:
+                    seen, woken_at = version, clock()
+                    wake(None)
                 await asyncio.sleep(_LOOK_SECONDS)
 
 
@@ -123,16 +123,16 @@ class PostgresNotifications:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def listen(self, ring: Callable[[int | None], None]) -> None:
-        """Ring for the account that each notification names."""
+    async def listen(self, wake: Callable[[int | None], None]) -> None:
+        """Wake for the account that each notification names."""
         async with self._engine.connect() as connection:
             wire: Any = (await connection.get_raw_connection()).driver_connection
             lost = asyncio.Event()
             wire.add_termination_listener(lambda _wire: lost.set())
             try:
-                await wire.add_listener(CHANNEL, lambda _wire, _pid, _channel, account: ring(int(account)))
+                await wire.add_listener(CHANNEL, lambda _wire, _pid, _channel, account: wake(int(account)))
                 while True:
-                    ring(None)
+                    wake(None)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_SAFETY_SECONDS):
                             await lost.wait()
@@ -146,12 +146,12 @@ class PostgresNotifications:
 
 
 def make_notifier(
-    journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, ring: Callable[[int | None], None]
+    journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, wake: Callable[[int | None], None]
 ) -> SettlementNotifier:
-    """Return what rings for a database; it begins when somebody waits."""
-    ear: _Notifications = (
+    """Return what wakes for a database; it begins when somebody waits."""
+    notifications: _Notifications = (
         PostgresNotifications(database.engine)
         if isinstance(database, PostgresqlDatabase)
         else SqliteNotifications(database.path)
     )
-    return SettlementNotifier(journal, ear, ring)
+    return SettlementNotifier(journal, notifications, wake)

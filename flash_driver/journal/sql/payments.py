@@ -8,11 +8,10 @@ from sqlalchemy import case, func, insert, select, update
 
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.journal.attempt_rules import DEFINITE, WEIGHT, counting_attempt, telling_attempt
+from flash_driver.journal.sql.accounts import lock
 from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sqlalchemy import Connection
 
     from flash_driver.journal.records import PaymentRecord
@@ -29,17 +28,15 @@ class PaymentRows:
 
     Args:
         account: The account's number in the store.
-        lock: Keeps everybody else from changing the account until the transaction ends.
 
     """
 
-    def __init__(self, account: int, lock: Callable[[Connection], object]) -> None:
+    def __init__(self, account: int) -> None:
         self._account = account
-        self._lock = lock
 
     def begin(self, connection: Connection, record: PaymentRecord) -> PaymentRecord:
         """Add an attempt unless one counts already; return the one that counts."""
-        self._lock(connection)
+        lock(connection, self._account)
         counted = counting_attempt(self.attempts(connection, record.payment_hash), record)
         if counted is record:
             connection.execute(insert(payments).values(account=self._account, **values_of(record)))
@@ -47,7 +44,7 @@ class PaymentRows:
 
     def update(self, connection: Connection, record: PaymentRecord) -> None:
         """Write down what became of an attempt, unless it is known to be complete."""
-        self._lock(connection)
+        lock(connection, self._account)
         connection.execute(
             update(payments)
             .where(

@@ -250,7 +250,7 @@ async def test_closing_goes_on_when_a_part_of_it_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(account.payments, "aclose", fail)
-        patch.setattr(account.journal.wakeup, "ring", broken)
+        patch.setattr(account.journal.wakeup, "wake", broken)
         with pytest.raises(OSError, match="it does not"):
             await client.aclose()
     assert not account.watcher.running

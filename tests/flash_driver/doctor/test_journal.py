@@ -15,6 +15,7 @@ from flash_driver.journal.sql.migrations import NEWEST
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
 from tests.flash_driver.doctor.examining import examined
+from tests.support.journals import open_journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ async def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JournalUrl:
     monkeypatch.setenv("FLASH_JOURNAL_URL", text)
     made = JournalUrl.parse(text)
     async with aclosing(SqlStore(made)) as store:
-        await store.open("fingerprint", "account")
+        await open_journal(store, "fingerprint", "account")
     return made
 
 
@@ -141,7 +142,7 @@ async def test_postgresql(postgres: PostgresServer, monkeypatch: pytest.MonkeyPa
     url = JournalUrl.parse(text)
     assert (await row()).found == f"{url}: nothing there yet, made when it is first needed"
     async with aclosing(SqlStore(url)) as store:
-        await store.open("fingerprint", "account")
+        await open_journal(store, "fingerprint", "account")
         assert (await row()).found == f"{url}: schema version {NEWEST}"
     name = text.partition("?")[0].rpartition("/")[2]
     postgres.sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on", "postgres")

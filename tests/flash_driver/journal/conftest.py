@@ -10,6 +10,7 @@ from sqlalchemy import text
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.store import make_store
 from flash_driver.journal.urls import JournalUrl
+from tests.support.journals import open_journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -48,8 +49,8 @@ async def store(request: pytest.FixtureRequest, sqlite_url: JournalUrl) -> Async
     """Give an empty store of each kind."""
     if request.param == "postgresql":
         emptied = SqlStore(JournalUrl.parse(request.getfixturevalue("one_database")))
-        await emptied.open("", None)
-        await emptied.write(_empty)
+        await emptied.find("", None)
+        await emptied.transactions.write(_empty)
         made: JournalStore = emptied
     else:
         made = make_store(JournalUrl.parse("memory:") if request.param == "memory" else sqlite_url)
@@ -60,9 +61,7 @@ async def store(request: pytest.FixtureRequest, sqlite_url: JournalUrl) -> Async
 @pytest.fixture
 async def journal(store: JournalStore) -> Journal:
     """Give an account's journal of each kind."""
-    opened = await store.open("fingerprint", "account")
-    assert opened is not None
-    return opened
+    return await open_journal(store)
 
 
 def _empty(connection: Connection) -> None:

@@ -8,8 +8,8 @@ import threading
 from typing import TYPE_CHECKING
 
 from flash_driver.journal import attempt_rules, memory
-from flash_driver.journal.memory import MemoryJournal
-from tests.support.journals import a_payment
+from flash_driver.journal.memory import MemoryStore
+from tests.support.journals import a_payment, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def test_of_two_threads_one_alone_may_send_a_payment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two event loops in two threads that begin the same payment: one gets permission, however they take turns."""
-    journal = MemoryJournal()
+    store = MemoryStore()
     both_inside = threading.Barrier(2)
     permitted: list[PaymentRecord] = []
 
@@ -34,6 +34,7 @@ def test_of_two_threads_one_alone_may_send_a_payment(monkeypatch: pytest.MonkeyP
 
     async def begin() -> None:
         record = a_payment(1)
+        journal = await open_journal(store)
         if await journal.begin_payment(record) is record:
             permitted.append(record)
 

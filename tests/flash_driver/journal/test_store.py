@@ -6,8 +6,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+from flash_driver.journal.memory import MemoryStore
 from flash_driver.journal.sql.store import SqlStore
-from flash_driver.journal.store import MemoryStore, make_store
+from flash_driver.journal.store import make_store
 from flash_driver.journal.urls import JournalUrl
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from flash_driver.journal.wakeup import Wakeup
 
 
 async def test_wakes_everybody_at_once() -> None:
-    """One ring wakes all who wait, and nobody who starts waiting afterwards."""
+    """One call wakes all who wait, and nobody who starts waiting afterwards."""
     wakeup = Wakeup()
     with wakeup.waiting() as first, wakeup.waiting() as second:
-        wakeup.ring()
-        wakeup.ring()
+        wakeup.wake()
+        wakeup.wake()
         async with asyncio.timeout(20):
             await asyncio.gather(first, second)
     with wakeup.waiting() as third:
@@ -24,14 +24,14 @@ async def test_wakes_everybody_at_once() -> None:
     assert third.cancelled()
 
 
-async def test_rings_across_threads() -> None:
-    """A ring from another thread wakes who waits on this loop."""
+async def test_wakes_across_threads() -> None:
+    """A call from another thread wakes who waits on this loop."""
     wakeup = Wakeup()
-    with wakeup.waiting() as ring:
-        thread = threading.Thread(target=wakeup.ring)
+    with wakeup.waiting() as woken:
+        thread = threading.Thread(target=wakeup.wake)
         thread.start()
         async with asyncio.timeout(20):
-            await ring
+            await woken
         thread.join()
 
 
@@ -43,11 +43,11 @@ def test_a_closed_loop_harms_nobody() -> None:
         wakeup.waiting().__enter__()
 
     asyncio.run(wait())
-    wakeup.ring()
+    wakeup.wake()
 
 
 async def test_tells_when_somebody_begins_to_wait() -> None:
-    """Whatever rings the wakeup can begin its work at the first waiter."""
+    """What wakes them can begin its work at the first waiter."""
     begun: list[None] = []
     wakeup = Wakeup(lambda: begun.append(None))
     assert begun == []

@@ -16,7 +16,7 @@ from flash_driver.journal.errors import JournalError
 from flash_driver.journal.sql.migrations import NEWEST
 from flash_driver.journal.sql.schema import metadata
 from flash_driver.journal.sql.store import SqlStore
-from tests.support.journals import NOON, an_invoice, settle
+from tests.support.journals import NOON, an_invoice, open_journal, settle
 
 if TYPE_CHECKING:
     from typing import Any
@@ -40,8 +40,7 @@ async def test_version_1_is_carried_over(sqlite_url: JournalUrl) -> None:
     """A file of version 1 keeps its invoices, settlements, payments, tokens and cursors, and goes on from there."""
     make_version_1(sqlite_url)
     store = SqlStore(sqlite_url)
-    journal = await store.open("fingerprint", None)
-    assert journal is not None
+    journal = await open_journal(store, "fingerprint", None)
     assert journal.id == "0123456789ab"
     first, second = await journal.list_invoices()
     assert (first.status, first.settle_index, first.amount_received_msat) == (LightningInvoiceStatus.PAID, 1, 1000)
@@ -55,25 +54,25 @@ async def test_version_1_is_carried_over(sqlite_url: JournalUrl) -> None:
     assert await journal.list_orphans() == [an_invoice(3, orphan=True)]
     await store.aclose()
     again = SqlStore(sqlite_url)
-    assert await again.open("fingerprint", None) is not None
+    assert await open_journal(again, "fingerprint", None) is not None
     await again.aclose()
 
 
 async def test_a_newer_journal_is_left_alone(durable_url: JournalUrl) -> None:
     """A journal that a newer driver made is refused with what to do, each time, and not touched."""
     store = SqlStore(durable_url)
-    await store.open("fingerprint", "account")
+    await open_journal(store, "fingerprint", "account")
 
     def grow(connection: Connection) -> None:
         connection.execute(text("UPDATE flash_journal SET version = 99"))
 
-    await store.write(grow)
+    await store.transactions.write(grow)
     await store.aclose()
     older = SqlStore(durable_url)
     for _ in range(2):
         with pytest.raises(JournalError, match=f"has schema version 99, .* up to {NEWEST}; update flash-driver"):
-            await older.open("fingerprint", "account")
-    version = await older.read(
+            await open_journal(older, "fingerprint", "account")
+    version = await older.transactions.read(
         lambda connection: connection.execute(text("SELECT version FROM flash_journal")).scalar()
     )
     assert version == 99
@@ -83,8 +82,10 @@ async def test_a_newer_journal_is_left_alone(durable_url: JournalUrl) -> None:
 async def test_many_open_an_empty_database_at_once(durable_url: JournalUrl) -> None:
     """Of many that come at once one makes the tables, and all work."""
     stores = [SqlStore(durable_url) for _ in range(5)]
-    journals = await asyncio.gather(*(store.open(f"fingerprint {n}", "account") for n, store in enumerate(stores)))
-    assert len({journal.id for journal in journals if journal is not None}) == 1
+    journals = await asyncio.gather(
+        *(open_journal(store, f"fingerprint {n}", "account") for n, store in enumerate(stores))
+    )
+    assert len({journal.id for journal in journals}) == 1
     for store in stores:
         await store.aclose()
 
@@ -92,7 +93,7 @@ async def test_many_open_an_empty_database_at_once(durable_url: JournalUrl) -> N
 async def test_steps_lead_to_the_schema(durable_url: JournalUrl) -> None:
     """The tables that the steps make are the tables that the code uses."""
     store = SqlStore(durable_url)
-    await store.open("fingerprint", "account")
+    await open_journal(store, "fingerprint", "account")
 
     def look(connection: Connection) -> dict[str, Any]:
         found = inspect(connection)
@@ -109,7 +110,7 @@ async def test_steps_lead_to_the_schema(durable_url: JournalUrl) -> None:
             for table in found.get_table_names()
         }
 
-    made = await store.read(look)
+    made = await store.transactions.read(look)
     assert set(made) - {"sqlite_sequence"} == set(metadata.tables)
     for name, table in metadata.tables.items():
         columns = {column.name: bool(column.nullable) for column in table.columns}

@@ -1,4 +1,4 @@
-"""SubscriptionFeed of settlements that another process made."""
+"""Hearing of settlements that another process made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flash_driver.journal.sql import notify
 from flash_driver.journal.sql.schema import accounts, invoices
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import an_invoice, postgresql_engine, settle
+from tests.support.journals import an_invoice, open_journal, postgresql_engine, settle
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
@@ -46,13 +46,6 @@ async def yours(durable_url: JournalUrl) -> AsyncIterator[SqlStore]:
         yield store
 
 
-async def opened(store: SqlStore) -> Journal:
-    """Open an account's journal."""
-    journal = await store.open("fingerprint", "account")
-    assert journal is not None
-    return journal
-
-
 async def hear(journal: Journal, after: int) -> list[int]:
     """Wait for settlements as a listener does: begin to wait, look, wait."""
     async with asyncio.timeout(20):
@@ -72,7 +65,7 @@ async def until(true: Callable[[], object]) -> None:
 
 async def test_another_process_is_heard(mine: SqlStore, yours: SqlStore) -> None:
     """What one process settles wakes who waits in another, at once and each time."""
-    listening, settling = await opened(mine), await opened(yours)
+    listening, settling = await open_journal(mine), await open_journal(yours)
     for number in (1, 2, 3):
         await settling.add_invoice(an_invoice(number))
         heard, _ = await asyncio.gather(hear(listening, number - 1), settle(settling, number))
@@ -84,9 +77,10 @@ async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
     url = JournalUrl.parse(postgres.new_database())
     rings: list[int | None] = []
     async with aclosing(SqlStore(url)) as store:
-        one, another = await store.open("one", "one account"), await store.open("another", "another account")
-        assert one is not None
-        assert another is not None
+        one, another = (
+            await open_journal(store, "one", "one account"),
+            await open_journal(store, "another", "another account"),
+        )
         for journal in (one, another):
             await journal.add_invoice(an_invoice(1))
         ear = asyncio.create_task(notify.PostgresNotifications(postgresql_engine(store)).listen(rings.append))
@@ -111,18 +105,18 @@ async def test_a_lost_notification_is_made_up_for(
 ) -> None:
     """Though nothing was heard, everybody looks every few seconds."""
     monkeypatch.setattr(notify, "_SAFETY_SECONDS", 0.05)
-    listening = await opened(mine)
+    listening = await open_journal(mine)
     await listening.add_invoice(an_invoice(1))
     with listening.wakeup.waiting() as first_look:
         await first_look
-    await yours.open("fingerprint", None)
-    heard, _ = await asyncio.gather(hear(listening, 0), yours.write(settle_silently))
+    await open_journal(yours, "fingerprint", None)
+    heard, _ = await asyncio.gather(hear(listening, 0), yours.transactions.write(settle_silently))
     assert heard == [1]
 
 
 async def test_nothing_is_missed_before_hearing_begins(mine: SqlStore, yours: SqlStore) -> None:
     """A settlement between a listener's look and the beginning of hearing wakes him all the same."""
-    listening, settling = await opened(mine), await opened(yours)
+    listening, settling = await open_journal(mine), await open_journal(yours)
     await settling.add_invoice(an_invoice(1))
     with listening.wakeup.waiting() as ring:
         assert await listening.settled_after(0) == []
@@ -137,7 +131,7 @@ async def test_a_connection_that_breaks_is_made_anew(postgres: PostgresServer, m
     monkeypatch.setattr(notify, "_PAUSE_SECONDS", 0.01)
     url = JournalUrl.parse(postgres.new_database())
     async with aclosing(SqlStore(url)) as mine, aclosing(SqlStore(url)) as yours:
-        listening, settling = await opened(mine), await opened(yours)
+        listening, settling = await open_journal(mine), await open_journal(yours)
         await settling.add_invoice(an_invoice(1))
         with listening.wakeup.waiting() as first_look:
             await first_look

@@ -19,10 +19,10 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from flash_driver.journal.errors import JournalError
-from flash_driver.journal.sql import engine as engine_module
+from flash_driver.journal.sql import postgresql, sqlite
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import a_payment, an_invoice, postgresql_engine, settle, sqlite_engine
+from tests.support.journals import a_payment, an_invoice, open_journal, postgresql_engine, settle, sqlite_engine
 from tests.support.logs import recorded
 from tests.support.postgres import PASSWORD
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from flash_driver.journal.sql.journal import SqlJournal
     from tests.support.postgres import PostgresServer
 
 NOBODY = 65534
@@ -42,13 +41,6 @@ async def store(durable_url: JournalUrl) -> AsyncIterator[SqlStore]:
     """Give a store of each durable kind."""
     async with aclosing(SqlStore(durable_url)) as made:
         yield made
-
-
-async def opened(store: SqlStore) -> SqlJournal:
-    """Open an account's journal."""
-    journal = await store.open("fingerprint", "account")
-    assert journal is not None
-    return journal
 
 
 @contextmanager
@@ -87,23 +79,23 @@ async def test_a_folder_that_cannot_be_written_to(folder_for_all: Path) -> None:
     folder_for_all.chmod(0o555)
     async with aclosing(SqlStore(in_folder(folder_for_all))) as store:
         with without_privileges(), pytest.raises(JournalError, match=r"can't be used \(EACCES\); make its folder"):
-            await store.open("fingerprint", "account")
+            await open_journal(store, "fingerprint", "account")
         folder_for_all.chmod(0o755)
-        assert await store.open("fingerprint", "account") is not None
+        assert await open_journal(store, "fingerprint", "account") is not None
 
 
 async def test_a_file_that_cannot_be_written_to(folder_for_all: Path) -> None:
     """A journal that can be read only is refused when it is opened."""
     url = in_folder(folder_for_all)
     async with aclosing(SqlStore(url)) as store:
-        await opened(store)
+        await open_journal(store)
     assert url.path is not None
     url.path.chmod(0o444)
     folder_for_all.chmod(0o555)
     with without_privileges():
         async with aclosing(SqlStore(url)) as store:
             with pytest.raises(JournalError, match=r"can't be (written to|opened)"):
-                await store.open("fingerprint", "account")
+                await open_journal(store, "fingerprint", "account")
 
 
 async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
@@ -111,7 +103,7 @@ async def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     async with aclosing(SqlStore(in_folder(tmp_path / "file"))) as store:
         with pytest.raises(JournalError, match=r"can't be used \((EEXIST|ENOTDIR)\)"):
-            await store.open("fingerprint", "account")
+            await open_journal(store, "fingerprint", "account")
 
 
 async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
@@ -120,14 +112,14 @@ async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     path.write_bytes(b"Dear diary, " * 1000)
     async with aclosing(SqlStore(in_folder(tmp_path))) as store:
         with pytest.raises(JournalError, match="is not a SQLite file; move that file away"):
-            await store.open("fingerprint", "account")
+            await open_journal(store, "fingerprint", "account")
     assert path.read_bytes() == b"Dear diary, " * 1000
 
 
 async def test_a_damaged_file(tmp_path: Path) -> None:
     """Damage is called damage: no settlement, invoice or payment is made of it."""
     async with aclosing(SqlStore(in_folder(tmp_path))) as store:
-        journal = await opened(store)
+        journal = await open_journal(store)
         for number in range(200):
             await journal.add_invoice(an_invoice(number))
     content = bytearray((tmp_path / "journal.db").read_bytes())
@@ -135,7 +127,7 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_bytes(content)
     async with aclosing(SqlStore(in_folder(tmp_path))) as store:
         with pytest.raises(JournalError, match="is damaged; put back a backup"):
-            await store.open("fingerprint", "account")
+            await open_journal(store, "fingerprint", "account")
 
 
 async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
@@ -147,9 +139,11 @@ async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
 
     async with aclosing(SqlStore(sqlite_url)) as store:
         event.listen(sqlite_engine(store), "connect", limit)
-        journal = await opened(store)
+        journal = await open_journal(store)
         await journal.add_invoice(an_invoice(1))
-        pages = await store.read(lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar())
+        pages = await store.transactions.read(
+            lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar()
+        )
         room.append(pages or 0)
         sqlite_engine(store).dispose()
         long = "x" * 10_000
@@ -167,10 +161,10 @@ async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
 
 async def test_a_file_locked_by_another_process(sqlite_url: JournalUrl, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits too long for another process's lock is told; reading goes on meanwhile."""
-    monkeypatch.setattr(engine_module, "PATIENCE_SECONDS", 0.6)
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0.6)
     assert sqlite_url.path is not None
     async with aclosing(SqlStore(sqlite_url)) as store:
-        journal = await opened(store)
+        journal = await open_journal(store)
         with closing(sqlite3.connect(sqlite_url.path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(JournalError, match="is locked by another process"):
@@ -185,7 +179,7 @@ async def test_a_file_that_was_deleted_or_replaced_while_in_use(sqlite_url: Jour
     """SQLite would go on writing where nobody will find it: that is refused."""
     assert sqlite_url.path is not None
     async with aclosing(SqlStore(sqlite_url)) as store:
-        journal = await opened(store)
+        journal = await open_journal(store)
         sqlite_url.path.unlink()
         if replaced:
             sqlite_url.path.touch()
@@ -199,7 +193,7 @@ async def test_a_file_that_was_deleted_or_replaced_while_in_use(sqlite_url: Jour
 async def test_a_server_that_goes_away_and_comes_back(postgres: PostgresServer) -> None:
     """A lost connection is told; as soon as the server is back the next call works, with all that was kept."""
     async with aclosing(SqlStore(JournalUrl.parse(postgres.new_database()))) as store:
-        journal = await opened(store)
+        journal = await open_journal(store)
         await journal.add_invoice(an_invoice(1))
         postgres.stop()
         try:
@@ -215,7 +209,7 @@ async def test_a_server_that_goes_away_and_comes_back(postgres: PostgresServer) 
 async def test_a_connection_that_is_cut_in_the_middle_of_a_transaction(postgres: PostgresServer) -> None:
     """A settlement that was cut off before its commit has not happened, and can be made again."""
     async with aclosing(SqlStore(JournalUrl.parse(postgres.new_database()))) as store:
-        journal = await opened(store)
+        journal = await open_journal(store)
         await journal.add_invoice(an_invoice(1))
 
         @event.listens_for(postgresql_engine(store).sync_engine, "commit", once=True)
@@ -234,10 +228,10 @@ async def test_a_process_that_is_stopped_in_the_middle_of_a_transaction(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server takes the account's lock from who holds it and does nothing, so that the others go on."""
-    monkeypatch.setattr(engine_module, "_STOPPED_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "_STOPPED_SECONDS", 0.3)
     url = JournalUrl.parse(postgres.new_database())
     async with aclosing(SqlStore(url)) as stopped, aclosing(SqlStore(url)) as others:
-        journal = await opened(others)
+        journal = await open_journal(others)
         await journal.add_invoice(an_invoice(1))
         holding = await postgresql_engine(stopped).connect()
         await holding.execute(text("SELECT * FROM flash_accounts FOR UPDATE"))
@@ -262,7 +256,7 @@ async def test_a_wrong_url_shows_no_password(postgres: PostgresServer, wrong: tu
     password = "not-the-password" if "not-the-password" in url else PASSWORD
     with recorded() as story, pytest.raises(JournalError, match=said) as raised:
         async with aclosing(SqlStore(JournalUrl.parse(url))) as store:
-            await store.open("fingerprint", "account")
+            await open_journal(store, "fingerprint", "account")
     told = "".join(traceback.format_exception(raised.value)) + repr(story.entries)
     assert password not in told
 
@@ -270,10 +264,10 @@ async def test_a_wrong_url_shows_no_password(postgres: PostgresServer, wrong: tu
 async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
     """Who asks waits as long as his patience lasts, and closing takes no longer."""
     store = SqlStore(durable_url, patience=0.3)
-    journal = await opened(store)
+    journal = await open_journal(store)
 
     with pytest.raises(JournalError, match=r"did not answer within 0\.3 s"):
-        await store._finish(asyncio.Event().wait(), 0.3)
+        await store.transactions._finish(asyncio.Event().wait(), 0.3)
     assert await journal.last_settle_index() == 0
     await store.aclose()
     assert [each for each in asyncio.all_tasks() if each is not asyncio.current_task()] == []
@@ -284,7 +278,7 @@ async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
 
 async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: SqlStore) -> None:
     """Whoever is cancelled while he settles leaves an index without gaps, and the next call works."""
-    journal = await opened(store)
+    journal = await open_journal(store)
     count = 25
     for number in range(count):
         await journal.add_invoice(an_invoice(number))
@@ -294,7 +288,7 @@ async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: Sql
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await asyncio.gather(*store._working, return_exceptions=True)
+    await asyncio.gather(*store.transactions._working, return_exceptions=True)
     await settle(journal, 0)
     settled = await journal.settled_after(0)
     assert [row.settle_index for row in settled] == list(range(1, len(settled) + 1))
@@ -305,14 +299,14 @@ async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: Sql
 async def test_closing_waits_for_what_is_under_way(durable_url: JournalUrl) -> None:
     """A settlement that was begun before the journal was closed is kept, though nobody waits for it any more."""
     store = SqlStore(durable_url)
-    journal = await opened(store)
+    journal = await open_journal(store)
     await journal.add_invoice(an_invoice(1))
     task = asyncio.create_task(settle(journal, 1))
     await asyncio.sleep(0)
     task.cancel()
     await store.aclose()
     async with aclosing(SqlStore(durable_url)) as again:
-        assert await (await opened(again)).last_settle_index() == 1
+        assert await (await open_journal(again)).last_settle_index() == 1
 
 
 async def told_that_it_was_closed(*asked: Coroutine[Any, Any, object]) -> bool:
@@ -324,7 +318,7 @@ async def told_that_it_was_closed(*asked: Coroutine[Any, Any, object]) -> bool:
 async def test_what_comes_after_the_close_is_refused(durable_url: JournalUrl) -> None:
     """Who comes too late is told so: he is not cancelled, and nothing is opened again for him."""
     store = SqlStore(durable_url)
-    journal = await opened(store)
+    journal = await open_journal(store)
     await store.aclose()
     assert await told_that_it_was_closed(journal.add_invoice(an_invoice(1)), journal.list_invoices())
 
@@ -332,17 +326,17 @@ async def test_what_comes_after_the_close_is_refused(durable_url: JournalUrl) ->
 async def test_what_comes_during_the_close_is_refused(sqlite_url: JournalUrl) -> None:
     """What was begun before comes to its end, what comes while that is waited for is not begun."""
     store = SqlStore(sqlite_url)
-    journal = await opened(store)
+    journal = await open_journal(store)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(_connection: Connection) -> bool:
         begun.set()
         return go_on.wait(20)
 
-    under_way = asyncio.create_task(store.write(slow))
+    under_way = asyncio.create_task(store.transactions.write(slow))
     await asyncio.to_thread(begun.wait, 20)
     closing_task = asyncio.create_task(store.aclose())
-    while not store._closed:  # noqa: ASYNC110 - nobody tells
+    while not store.transactions._closed:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0)
     asyncio.get_running_loop().call_later(0.05, go_on.set)
     assert await told_that_it_was_closed(journal.add_invoice(an_invoice(1)), journal.list_invoices())
@@ -353,14 +347,14 @@ async def test_what_comes_during_the_close_is_refused(sqlite_url: JournalUrl) ->
 async def test_who_is_cut_off_by_the_close_is_told(sqlite_url: JournalUrl) -> None:
     """Who may wait longer than the close does gets an error, not a cancellation that nobody asked for."""
     store = SqlStore(sqlite_url, patience=0.2)
-    await opened(store)
+    await open_journal(store)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(_connection: Connection) -> None:
         begun.set()
         go_on.wait(20)
 
-    under_way = asyncio.create_task(store.write(slow, patience=20))
+    under_way = asyncio.create_task(store.transactions.write(slow, patience=20))
     await asyncio.to_thread(begun.wait, 20)
     closing_task = asyncio.create_task(store.aclose())
     assert await told_that_it_was_closed(asyncio.wait_for(under_way, 20))
@@ -374,7 +368,7 @@ async def test_closing_leaves_nothing_behind(durable_url: JournalUrl) -> None:
     before, threads = open_files(), set(threading.enumerate())
     for cancelled in (False, True):
         store = SqlStore(durable_url)
-        journal = await opened(store)
+        journal = await open_journal(store)
         with journal.wakeup.waiting():
             await asyncio.gather(*(journal.find_invoice("00" * 32) for _ in range(9)))
         closing_task = asyncio.create_task(store.aclose())
@@ -407,7 +401,7 @@ def test_one_event_loop_after_the_other(durable_url: JournalUrl) -> None:
 
     async def use(number: int) -> int:
         async with aclosing(SqlStore(durable_url)) as store:
-            journal = await opened(store)
+            journal = await open_journal(store)
             await journal.add_invoice(an_invoice(number))
             return len(await journal.list_invoices())
 
@@ -420,17 +414,17 @@ async def test_a_mistake_in_our_own_code_is_not_called_the_databases(store: SqlS
     def wrong(_: object) -> None:
         raise ZeroDivisionError
 
-    journal, naive = await opened(store), an_invoice(1).created_at.replace(tzinfo=None)
+    journal, naive = await open_journal(store), an_invoice(1).created_at.replace(tzinfo=None)
     with pytest.raises(ZeroDivisionError):
-        await store.read(wrong)
+        await store.transactions.read(wrong)
     with pytest.raises(StatementError, match="aware datetimes only"):
         await journal.add_invoice(an_invoice(1, created_at=naive))
 
 
 async def test_an_unknown_login_opens_nothing(store: SqlStore) -> None:
     """Asking for an unknown credential makes no account."""
-    assert await store.open("fingerprint", None) is None
-    count = await store.read(
+    assert await store.find("fingerprint", None) is None
+    count = await store.transactions.read(
         lambda connection: connection.execute(text("SELECT count(*) FROM flash_accounts")).scalar()
     )
     assert count == 0
@@ -438,6 +432,6 @@ async def test_an_unknown_login_opens_nothing(store: SqlStore) -> None:
 
 async def test_text_that_no_database_takes(store: SqlStore) -> None:
     """A description with NUL or half a surrogate pair is kept with replacement marks."""
-    journal = await opened(store)
+    journal = await open_journal(store)
     await journal.add_invoice(an_invoice(1, description="a\x00b\ud800c"))
     assert [row.description for row in await journal.list_invoices()] == ["a\ufffdb?c"]

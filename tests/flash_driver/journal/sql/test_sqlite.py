@@ -12,8 +12,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, event, text
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from flash_driver.journal.sql import engine as engine_module
-from flash_driver.journal.sql.transactions import Insertion, SqliteDatabase
+from flash_driver.journal.sql import sqlite
+from flash_driver.journal.sql.sqlite import SqliteDatabase
+from flash_driver.journal.sql.transactions import Insertion
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -104,7 +105,7 @@ async def test_a_row_that_breaks_a_rule_takes_no_other_along(database: SqliteDat
 
 async def test_trouble_of_the_file_is_everybodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the file itself can't be written, all are told after one wait, not one after the other."""
-    monkeypatch.setattr(engine_module, "PATIENCE_SECONDS", 0.6)
+    monkeypatch.setattr(sqlite, "PATIENCE_SECONDS", 0.6)
     async with aclosing(SqliteDatabase(tmp_path / "numbers.db")) as database:
         await database.write(lambda connection: connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
         attempts: list[None] = []

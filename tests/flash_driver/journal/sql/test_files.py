@@ -6,9 +6,9 @@ import stat
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from flash_driver.journal.sql.engine import identity, prepare_file
+from flash_driver.journal.sql.files import identity, prepare_file
 from flash_driver.journal.sql.store import SqlStore
-from tests.support.journals import an_invoice
+from tests.support.journals import an_invoice, open_journal
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ async def test_nobody_else_can_read_a_journal(sqlite_url: JournalUrl) -> None:
     """Folder, file and SQLite's side files are the owner's alone."""
     assert sqlite_url.path is not None
     async with aclosing(SqlStore(sqlite_url)) as store:
-        journal = await store.open("fingerprint", "account")
-        assert journal is not None
+        journal = await open_journal(store, "fingerprint", "account")
         await journal.add_invoice(an_invoice(1))
         found = {path.name: mode(path) for path in sqlite_url.path.parent.iterdir()}
         assert found == {"journal.db": "600", "journal.db-wal": "600", "journal.db-shm": "600"}
@@ -40,9 +39,9 @@ async def test_nobody_else_can_read_a_journal(sqlite_url: JournalUrl) -> None:
 async def test_what_is_committed_is_on_disk(sqlite_url: JournalUrl) -> None:
     """SQLite writes ahead and syncs at each commit, and refuses rows of accounts that are not there."""
     async with aclosing(SqlStore(sqlite_url)) as store:
-        await store.open("fingerprint", "account")
+        await open_journal(store, "fingerprint", "account")
         settings = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
-        found = await store.read(
+        found = await store.transactions.read(
             lambda connection: {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in settings}
         )
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 3500}

@@ -1,4 +1,4 @@
-"""The journal that finds out whose it is."""
+"""A journal finds out whose it is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from connection_strings import BackendUnavailable
-from flash_driver.journal.account_journal import AccountJournal
-from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.journal.errors import JournalError
-from flash_driver.journal.store import MemoryStore
-from tests.support.journals import NOON, a_payment, an_invoice, settle
+from flash_driver.journal.memory import MemoryJournal, MemoryStore
+from flash_driver.journal.owner import JournalAccount, JournalOwner
+from flash_driver.journal.wakeup import Wakeup
+from tests.support.journals import an_invoice, settle
 from tests.support.logs import recorded
 
 
@@ -21,19 +21,19 @@ class Server:
     def __init__(self, account: str | None = "account") -> None:
         self.account = account
         self.asked = 0
-        self.journal: AccountJournal | None = None
+        self.journal: MemoryJournal | None = None
 
     async def look_up(self) -> None:
         """Answer as the driver does: by telling the journal."""
         self.asked += 1
         await asyncio.sleep(0)
         if self.journal is not None and self.account is not None:
-            self.journal.belongs_to(self.account)
+            self.journal.owner.belongs_to(self.account)
 
 
-def opening(store: MemoryStore, server: Server, fingerprint: str = "fingerprint") -> AccountJournal:
+def opening(store: MemoryStore, server: Server, fingerprint: str = "fingerprint") -> MemoryJournal:
     """Make a journal that asks this server."""
-    server.journal = AccountJournal(store, fingerprint, server.look_up)
+    server.journal = store.journal(fingerprint, server.look_up)
     return server.journal
 
 
@@ -53,23 +53,22 @@ async def test_what_the_server_said_before_is_used() -> None:
     """When the account was looked up for another reason, nobody asks again."""
     server = Server()
     journal = opening(MemoryStore(), server)
-    journal.belongs_to("account")
+    journal.owner.belongs_to("account")
     await journal.last_settle_index()
     assert server.asked == 0
 
 
 async def test_while_the_account_is_unknown_nothing_is_kept() -> None:
     """A server that can't be asked is the caller's error, and the next call asks again."""
-    journal: AccountJournal
 
     async def fail() -> None:
         raise BackendUnavailable("looking up the account", {"http": "refused"})
 
-    journal = AccountJournal(MemoryStore(), "fingerprint", fail)
+    journal = MemoryStore().journal("fingerprint", fail)
     for _ in range(2):
         with pytest.raises(BackendUnavailable):
             await journal.add_invoice(an_invoice(1))
-    journal.belongs_to("account")
+    journal.owner.belongs_to("account")
     assert await journal.list_invoices() == []
 
 
@@ -88,7 +87,7 @@ async def test_a_token_that_turns_out_to_be_anothers() -> None:
     await opening(store, server).add_invoice(an_invoice(1))
     journal = opening(store, server)
     first = await journal.list_invoices(), journal.id
-    journal.belongs_to("another account")
+    journal.owner.belongs_to("another account")
     assert await journal.list_invoices() == []
     assert first == ([an_invoice(1)], first[1])
     assert journal.id != first[1]
@@ -103,11 +102,11 @@ async def test_whoever_waits_finds_out_that_the_account_is_another() -> None:
     journal = opening(store, Server())
     await journal.last_settle_index()
     with journal.wakeup.waiting() as rung, recorded() as story:
-        journal.belongs_to("another account")
+        journal.owner.belongs_to("another account")
         await journal.list_invoices()
         async with asyncio.timeout(5):
             await rung
-    assert journal.begins_at == 1
+    assert journal.owner.begins_at == 1
     assert [entry["log_level"] for entry in story.entries] == ["warning"]
 
 
@@ -118,9 +117,9 @@ async def test_an_open_journal_stays_at_hand_when_the_account_is_told() -> None:
     journal = opening(store, server)
     await journal.list_invoices()
     before = journal.id, journal.wakeup
-    journal.belongs_to("account")
+    journal.owner.belongs_to("account")
     assert (journal.id, journal.wakeup) == before
-    journal.belongs_to("another account")
+    journal.owner.belongs_to("another account")
     assert (journal.id, journal.wakeup) == before
     assert await journal.list_invoices() == []
     assert journal.id != before[0]
@@ -137,7 +136,7 @@ async def test_whoever_waits_for_anothers_attempt_shares_how_it_ends() -> None:
         await go_on.wait()
         raise BackendUnavailable("looking up the account", {"http": "refused"})
 
-    journal = AccountJournal(MemoryStore(), "fingerprint", fail)
+    journal = MemoryStore().journal("fingerprint", fail)
     waiting = [asyncio.create_task(journal.last_settle_index()) for _ in range(3)]
     while not asked:  # noqa: ASYNC110 - the first attempt has begun
         await asyncio.sleep(0)
@@ -156,12 +155,12 @@ async def test_closing_ends_an_attempt_to_open() -> None:
         began.set()
         await asyncio.Event().wait()
 
-    journal = AccountJournal(MemoryStore(), "fingerprint", hang)
+    journal = MemoryStore().journal("fingerprint", hang)
     waiting, cancelled = (asyncio.create_task(journal.last_settle_index()) for _ in range(2))
     async with asyncio.timeout(20):
         await began.wait()
         cancelled.cancel()
-        await journal.aclose()
+        await journal.owner.aclose()
         with pytest.raises(JournalError, match="was closed"):
             await waiting
         with pytest.raises(asyncio.CancelledError):
@@ -170,48 +169,12 @@ async def test_closing_ends_an_attempt_to_open() -> None:
 
 async def test_told_while_it_is_being_opened() -> None:
     """What the server says while the journal is being opened counts."""
+    accounts = {None: JournalAccount(1, "first", 0, Wakeup()), "another": JournalAccount(2, "second", 0, Wakeup())}
 
-    class Slow(MemoryStore):
-        async def open(self, fingerprint: str, scope: str | None):  # type: ignore[no-untyped-def]  # noqa: ANN202 - as the base
-            found = await super().open(fingerprint, scope)
-            if scope is None:
-                journal.belongs_to("another account")
-            return found
+    async def find(scope: str | None) -> JournalAccount:
+        if scope is None:
+            owner.belongs_to("another")
+        return accounts[scope]
 
-    store = Slow()
-    await MemoryStore.open(store, "fingerprint", "account")
-    journal = AccountJournal(store, "fingerprint", Server().look_up)
-    await journal.add_invoice(an_invoice(1))
-    other = await MemoryStore.open(store, "x", "another account")
-    assert other is not None
-    assert await other.list_invoices() == [an_invoice(1)]
-
-
-async def test_hands_everything_on() -> None:
-    """Each method does what the account's own journal does."""
-    journal = opening(MemoryStore(), Server())
-    await journal.add_invoice(an_invoice(1))
-    await journal.add_invoice(an_invoice(2))
-    await journal.add_orphan(an_invoice(3))
-    with journal.wakeup.waiting() as ring:
-        paid = await settle(journal, 1, preimage="ab")
-        async with asyncio.timeout(20):
-            await ring
-    assert paid is not None
-    assert await journal.find_invoice(paid.payment_hash) == paid
-    assert await journal.settled_after(0) == [paid]
-    assert [row async for row in journal.pending_invoices(page=1)] == [an_invoice(2)]
-    assert await journal.list_invoices(pending_only=True, offset=1) == []
-    assert await journal.list_orphans() == [an_invoice(3, orphan=True)]
-    assert await journal.expire_invoice(an_invoice(2).payment_hash) != an_invoice(2)
-    assert await journal.spend_invoices(InvoiceBudget(1, 60), NOON) is None
-    await journal.block_invoices(NOON)
-    payment = a_payment(1)
-    assert await journal.begin_payment(payment) is payment
-    await journal.update_payment(payment)
-    assert await journal.find_payment(payment.payment_hash) == payment
-    assert await journal.payment_attempts(payment.payment_hash) == [payment]
-    assert await journal.unresolved_payments() == [payment]
-    assert await journal.list_payments(include_pending=True, offset=0) == [payment]
-    await journal.aclose()
-    assert await journal.last_settle_index() == 1
+    owner = JournalOwner(find, Server().look_up)
+    assert (await owner.account()).number == 2

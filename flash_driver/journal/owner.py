@@ -1,0 +1,139 @@
+"""Whose journal it is: found out when the journal is first used, and again when the server names another account."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from flash_driver.common.cancelling import being_cancelled
+from flash_driver.common.log import get_logger
+from flash_driver.journal.errors import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from flash_driver.journal.wakeup import Wakeup
+
+__all__ = ["JournalAccount", "JournalOwner"]
+
+_log: Final = get_logger(part="journal")
+
+
+@dataclass(frozen=True, slots=True)
+class JournalAccount:
+    """An account as its store knows it.
+
+    Attributes:
+        number: Its number in the store.
+        journal_id: What tells its journal from any other, so that a cursor of one is not used on another.
+        last_settle_index: Where its settlements stood when it was looked up.
+        wakeup: Wakes who waits for its settlements.
+
+    """
+
+    number: int
+    journal_id: str
+    last_settle_index: int
+    wakeup: Wakeup
+
+
+class JournalOwner:
+    """The account that a credential opens.
+
+    Args:
+        find: Looks it up in the store by what the server said (None: by the credential alone); None where the store
+            does not know it yet.
+        look_up: Asks the server whose account the credential opens, and tells `belongs_to`.
+
+    Attributes:
+        begins_at: The settle index that the present journal stood at when it took the place of another account's.
+
+    """
+
+    def __init__(
+        self, find: Callable[[str | None], Awaitable[JournalAccount | None]], look_up: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._find = find
+        self._look_up = look_up
+        self._scope: str | None = None
+        self._finding: asyncio.Task[JournalAccount] | None = None
+        self._found: JournalAccount | None = None
+        self._outdated = True
+        self.begins_at = 0
+
+    def belongs_to(self, scope: str) -> None:
+        """Take note of what the server said whose account this is."""
+        if scope != self._scope:
+            self._scope, self._outdated = scope, True
+
+    async def account(self) -> JournalAccount:
+        """Return the account; all who ask while it is being looked up share the attempt.
+
+        Raises:
+            JournalError: The journal can't be used now.
+            LightningError: The account can't be looked up now.
+
+        """
+        if self._found is not None and not self._outdated:
+            return self._found
+        if self._finding is None or self._finding.done():
+            self._finding = asyncio.create_task(self._ask(), name="flash-driver journal opening")
+            # The caller may be gone by the time it fails; asyncio complains of errors that nobody looked at.
+            self._finding.add_done_callback(lambda done: done.cancelled() or done.exception())
+        finding = self._finding
+        try:
+            return await asyncio.shield(finding)
+        except asyncio.CancelledError:
+            if finding.cancelled() and not being_cancelled():
+                raise JournalError("the journal", "was closed", "ask again") from None
+            raise
+
+    @property
+    def known(self) -> JournalAccount:
+        """The account as it was looked up last; it stays while another one is being looked up.
+
+        Raises:
+            JournalError: It was not looked up yet.
+
+        """
+        if self._found is None:
+            raise JournalError("the journal", "is not open yet", "await one of its methods first")
+        return self._found
+
+    async def aclose(self) -> None:
+        """End the attempt to look it up, if there is one."""
+        finding, self._finding = self._finding, None
+        if finding is not None:
+            finding.cancel()
+            await asyncio.wait([finding])
+
+    async def _ask(self) -> JournalAccount:
+        account = await self._in_store()
+        if account is None:
+            await self._look_up()
+            account = await self._in_store()
+        if account is None:
+            raise JournalError("the journal", "can't be opened", "the server does not tell whose account this is")
+        return account
+
+    async def _in_store(self) -> JournalAccount | None:
+        """Look it up in the store as far as it is known; again when the server told meanwhile."""
+        while self._found is None or self._outdated:
+            scope = self._scope
+            account = await self._find(scope)
+            if scope == self._scope:
+                if account is None:
+                    return None
+                self._replace_by(account)
+        return self._found
+
+    def _replace_by(self, account: JournalAccount) -> None:
+        """Use this account from now on; who waits for settlements of the one before has to find out."""
+        before = self._found
+        if before is not None and before.journal_id != account.journal_id:
+            _log.warning("the token opens another account now; its invoices and payments are kept apart")
+            self.begins_at = account.last_settle_index
+        self._found, self._outdated = account, False
+        if before is not None:
+            before.wakeup.wake()

@@ -1,0 +1,96 @@
+"""Accounts in a database: whose token opens which, their lock, and their budget of new invoices."""
+
+from __future__ import annotations
+
+import uuid
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from flash_driver.common.log import get_logger
+from flash_driver.journal.budget_rules import begin_of_window, block_end, budget_wait
+from flash_driver.journal.sql.schema import accounts, logins, spent
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from sqlalchemy import Connection, Insert, Row, Table
+
+    from flash_driver.journal.budget_rules import InvoiceBudget
+
+__all__ = ["account_of", "block", "dialect_insert", "insert_new", "last_settle_index", "lock", "remember", "spend"]
+
+_log: Final = get_logger(part="journal")
+
+
+def dialect_insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
+    """Return the INSERT of a dialect that can settle what becomes of a row that is there already."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+def insert_new(connection: Connection, table: Table, **values: object) -> bool:
+    """Add a row unless one with the same key is there; tell whether it was added."""
+    return connection.execute(_insert_new(table, connection.dialect.name), values).rowcount == 1
+
+
+def account_of(connection: Connection, fingerprint: str) -> Row[Any] | None:
+    """Return the account that a credential opens, None where that is not known."""
+    query = select(accounts).join(logins).where(logins.c.fingerprint == fingerprint)
+    return connection.execute(query).one_or_none()
+
+
+def remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] | None:
+    """Keep what the server said whose account a credential opens; return the account."""
+    insert_new(connection, accounts, scope=scope, journal_id=uuid.uuid4().hex[:12], last_settle_index=0)
+    account = connection.execute(select(accounts.c.id).where(accounts.c.scope == scope)).scalar_one()
+    if not insert_new(connection, logins, fingerprint=fingerprint, account=account):
+        moved = update(logins).where(logins.c.fingerprint == fingerprint, logins.c.account != account)
+        if connection.execute(moved.values(account=account)).rowcount:
+            _log.warning("the server says that this token is another account's now", fingerprint=fingerprint)
+    return account_of(connection, fingerprint)
+
+
+def lock(connection: Connection, account: int) -> Row[Any]:
+    """Let nobody else change this account until the transaction ends; return its row as it is now."""
+    return connection.execute(select(accounts).where(accounts.c.id == account).with_for_update()).one()
+
+
+def last_settle_index(connection: Connection, account: int) -> int:
+    """Return the highest settle index given so far."""
+    return int(connection.execute(select(accounts.c.last_settle_index).where(accounts.c.id == account)).scalar_one())
+
+
+def spend(
+    connection: Connection, account: int, limit: InvoiceBudget | None, now: datetime, count: int
+) -> timedelta | None:
+    """Take invoices out of the budget; return how long to wait where there are not so many left."""
+    if limit is None:
+        query = select(accounts.c.blocked_until).where(accounts.c.id == account)
+        return budget_wait(None, connection.execute(query).scalar_one(), None, now)
+    mine = spent.c.account == account
+    blocked_until = lock(connection, account).blocked_until
+    connection.execute(delete(spent).where(mine, spent.c.spent_at <= begin_of_window(limit, now)))
+    # A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
+    connection.execute(update(spent).where(mine, spent.c.spent_at > now).values(spent_at=now))
+    known = connection.execute(select(func.count()).select_from(spent).where(mine)).scalar_one()
+    frees = None
+    if (lacking := known + count - limit.invoices) > 0:
+        oldest = select(spent.c.spent_at).where(mine).order_by(spent.c.spent_at)
+        frees = connection.execute(oldest.offset(lacking - 1).limit(1)).scalar_one()
+    wait = budget_wait(frees, blocked_until, limit, now)
+    if wait is None:
+        connection.execute(insert(spent), [{"account": account, "spent_at": now}] * count)
+    return wait
+
+
+def block(connection: Connection, account: int, until: datetime) -> None:
+    """Let nobody take anything out of the budget until then."""
+    end = block_end(lock(connection, account).blocked_until, until)
+    connection.execute(update(accounts).where(accounts.c.id == account).values(blocked_until=end))
+
+
+@cache
+def _insert_new(table: Table, dialect: str) -> Insert:
+    return dialect_insert(table, dialect).on_conflict_do_nothing()

@@ -1,0 +1,116 @@
+"""Invoices in a database, read and written inside a transaction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import func, select, tuple_, update
+
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.journal.sql.accounts import dialect_insert, insert_new, lock
+from flash_driver.journal.sql.schema import CHANNEL, INVOICE_COLUMNS, accounts, invoices, read_invoice, values_of
+from flash_driver.journal.sql.transactions import Insertion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import ColumnElement, Connection, Insert, Row, Select
+
+    from flash_driver.journal.records import InvoiceRecord
+
+__all__ = ["InvoiceRows"]
+
+
+class InvoiceRows:
+    """The invoices of one account.
+
+    Args:
+        account: The account's number in the store.
+
+    """
+
+    def __init__(self, account: int) -> None:
+        self._account = account
+        self._hosts = (invoices.c.account == account) & ~invoices.c.orphan
+
+    def insertion(self, record: InvoiceRecord, dialect: str) -> Callable[[Connection], None]:
+        """Return what adds an invoice; one that was an orphan becomes the host's."""
+        return Insertion(_add_invoice(dialect), {"account": self._account, **values_of(record), "orphan": False})
+
+    def add_orphan(self, connection: Connection, record: InvoiceRecord) -> None:
+        """Add an invoice that the host will not get."""
+        insert_new(connection, invoices, account=self._account, **values_of(replace(record, orphan=True)))
+
+    def orphans(self, connection: Connection) -> list[InvoiceRecord]:
+        """Return the orphans in the order they were made."""
+        mine = (invoices.c.account == self._account) & invoices.c.orphan
+        query = select(*INVOICE_COLUMNS).where(mine).order_by(invoices.c.id)
+        return [read_invoice(row) for row in connection.execute(query)]
+
+    def find(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
+        """Return the invoice with this payment hash."""
+        row = connection.execute(select(*INVOICE_COLUMNS).where(self._is(payment_hash))).one_or_none()
+        return None if row is None else read_invoice(row)
+
+    def listed(self, connection: Connection, *, pending_only: bool, offset: int) -> list[InvoiceRecord]:
+        """Return invoices in the order they were made."""
+        query = select(*INVOICE_COLUMNS).where(self._hosts)
+        if pending_only:
+            query = query.where(invoices.c.status == LightningInvoiceStatus.UNPAID)
+        return [read_invoice(row) for row in connection.execute(query.order_by(invoices.c.id).offset(offset))]
+
+    def pending(self, connection: Connection, after: Row[Any] | None, page: int) -> Sequence[Row[Any]]:
+        """Return a page of unpaid invoices, the next to expire first.
+
+        Args:
+            connection: The transaction.
+            after: The last row of the page before, None for the first page.
+            page: How many.
+
+        """
+        query: Select[Any] = (
+            select(invoices.c.id, *INVOICE_COLUMNS)
+            .where(self._hosts, invoices.c.status == LightningInvoiceStatus.UNPAID)
+            .order_by(invoices.c.expires_at, invoices.c.id)
+            .limit(page)
+        )
+        if after is not None:
+            query = query.where(tuple_(invoices.c.expires_at, invoices.c.id) > (after.expires_at, after.id))
+        return connection.execute(query).all()
+
+    def settle(self, connection: Connection, payment_hash: str, facts: dict[str, Any]) -> InvoiceRecord | None:
+        """Mark an invoice paid and give it the next settle index; None when there is no such invoice."""
+        last = lock(connection, self._account).last_settle_index
+        known = self.find(connection, payment_hash)
+        if known is None or known.status is LightningInvoiceStatus.PAID:
+            return known
+        paid = {"status": LightningInvoiceStatus.PAID, "settle_index": last + 1, **facts}
+        connection.execute(update(invoices).where(self._is(payment_hash)).values(paid))
+        connection.execute(update(accounts).where(accounts.c.id == self._account).values(last_settle_index=last + 1))
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_notify(CHANNEL, str(self._account))))
+        return self.find(connection, payment_hash)
+
+    def expire(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
+        """Mark an unpaid invoice expired."""
+        lock(connection, self._account)
+        unpaid = invoices.c.status == LightningInvoiceStatus.UNPAID
+        query = update(invoices).where(self._is(payment_hash), unpaid)
+        connection.execute(query.values(status=LightningInvoiceStatus.EXPIRED))
+        return self.find(connection, payment_hash)
+
+    def settled_after(self, connection: Connection, settle_index: int, limit: int) -> list[InvoiceRecord]:
+        """Return settled invoices with a higher index than this, in their order."""
+        query = select(*INVOICE_COLUMNS).where(self._hosts, invoices.c.settle_index > settle_index)
+        return [read_invoice(row) for row in connection.execute(query.order_by(invoices.c.settle_index).limit(limit))]
+
+    def _is(self, payment_hash: str) -> ColumnElement[bool]:
+        return self._hosts & (invoices.c.payment_hash == payment_hash)
+
+
+@cache
+def _add_invoice(dialect: str) -> Insert:
+    key = (invoices.c.account, invoices.c.payment_hash)
+    return dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_={"orphan": False})

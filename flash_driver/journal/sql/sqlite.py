@@ -1,0 +1,190 @@
+"""Transactions on a SQLite file, without holding up the event loop.
+
+Threads of their own do the work. Through an asynchronous driver each statement crosses to a thread and back several
+times, which costs more than the statement; here a whole transaction crosses once, and what several callers write at the
+same time goes into one transaction, so that they share the wait for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy import URL, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from flash_driver.journal.errors import FileReplaced
+from flash_driver.journal.sql.files import identity, prepare_file
+from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES, Insertion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    _Queued = tuple[Callable[[Connection], Any], asyncio.Future[Any]]
+
+__all__ = ["SqliteDatabase"]
+
+T = TypeVar("T")
+
+_READERS: Final = 2
+_TOGETHER: Final = 128
+"""How many callers share a transaction at the most."""
+
+
+class SqliteDatabase:
+    """A SQLite file: one thread writes, others read.
+
+    Args:
+        path: Which file.
+
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._engine = _open(path, connections=_READERS + 1)
+        self._file: tuple[int, int] | None = None
+        self._to_write = self._engine.execution_options(**{WRITES: True})
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="flash-driver journal writer")
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flash-driver journal reader")
+        self._queue: list[_Queued] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def prepare(self) -> None:
+        """Make the file where there is none, readable by nobody else; from then on no other takes its place.
+
+        Raises:
+            OSError: It can't be made.
+
+        """
+        prepare_file(self.path)
+        self._file = identity(self.path)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction that only reads."""
+
+        def transaction() -> T:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, transaction)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction, together with what others write meanwhile; kept once this returns.
+
+        The work changes nothing but the database: if somebody else's fails, it is done again in another transaction.
+
+        Raises:
+            FileReplaced: SQLite would go on writing to a file that somebody has deleted: what is kept there is lost.
+
+        """
+        if self._file is not None and identity(self.path) != self._file:
+            raise FileReplaced
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append((work, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="flash-driver journal writing")
+        return await done
+
+    async def aclose(self) -> None:
+        """Close every connection; what is queued is given up, what a thread is at comes to its end."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+        self._give_up(self._queue)
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        closing = self._writer.submit(self._engine.dispose)
+        self._writer.shutdown(wait=False)
+        # A disk that hangs must not hang the close.
+        await asyncio.wait([asyncio.wrap_future(closing)], timeout=PATIENCE_SECONDS)
+
+    async def _write_all(self) -> None:
+        """Write what is queued, one batch after the other, until nothing is left."""
+        batch: Sequence[_Queued] = ()
+        try:
+            while self._queue:
+                batch, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
+                works = [work for work, _ in batch]
+                results = await asyncio.get_running_loop().run_in_executor(self._writer, self._together, works)
+                for (_, done), result in zip(batch, results, strict=True):
+                    if done.done():
+                        continue
+                    if isinstance(result, BaseException):
+                        done.set_exception(result)
+                    else:
+                        done.set_result(result)
+        finally:
+            self._writing = None
+            self._give_up(batch)
+            self._give_up(self._queue)
+
+    @staticmethod
+    def _give_up(queued: Sequence[_Queued]) -> None:
+        """Leave nobody waiting for what is not done."""
+        for _, done in queued:
+            done.cancel()
+
+    def _together(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+        """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
+        try:
+            with self._to_write.begin() as connection:
+                return _do_all(connection, works)
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers
+            its_own = not isinstance(error, DBAPIError) or isinstance(error, IntegrityError)
+            if len(works) == 1 or not its_own:
+                return [error] * len(works)
+        return [self._together([work])[0] for work in works]
+
+
+def _do_all(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    results: list[Any] = []
+    for statement, alike in itertools.groupby(works, lambda work: getattr(work, "statement", None)):
+        if statement is None:
+            results += [work(connection) for work in alike]
+        else:
+            rows = [work.row for work in alike if isinstance(work, Insertion)]
+            connection.execute(statement, rows)
+            results += [None] * len(rows)
+    return results
+
+
+def _open(path: Path, connections: int) -> Engine:
+    """Return an engine for a file; it connects when it is used, from whatever thread."""
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        hide_parameters=True,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=PATIENCE_SECONDS,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - as SQLAlchemy calls it
+    # Transactions are begun by `_begin_sqlite`, not by the sqlite3 module behind our back.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for setting in (
+        f"busy_timeout = {int(PATIENCE_SECONDS * 1000) - 500}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock at once where something will be written: two readers that both want it would be stuck."""
+    options: Any = connection.get_execution_options()
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
