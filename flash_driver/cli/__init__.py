@@ -25,9 +25,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         from flash_driver.cli.app import run  # noqa: PLC0415 - needs the extra, and is slow to load
+    except KeyboardInterrupt:
+        return 130  # while it loads, as later: interrupted
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _OF_THE_EXTRA:
             raise
-        print("error: this command needs the extra 'cli': pip install 'flash-driver[cli]'", file=sys.stderr)  # noqa: T201 - the tools for output are what is missing
+        words = "this command needs the extra 'cli': pip install '.[cli]' in the project's folder"
+        print(f"error: {words}", file=sys.stderr)  # noqa: T201 - the tools for output are what is missing
         return 1
     return run(list(sys.argv[1:] if argv is None else argv))

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,7 +22,7 @@ __all__ = ["app", "run"]
 app = typer.Typer(
     name="flash-driver",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     help="The Lightning driver for Flash: from one connection string to paid invoices.",
     epilog="Exit status: 0 it worked; 1 it did not; 2 the command or connection string is not right; "
@@ -40,7 +40,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with t
 def _root(
     *,
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version)
+        bool, typer.Option("--version", "-V", help="Show the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
     pass
@@ -63,8 +63,9 @@ def run(arguments: list[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character gets a question mark
     try:
-        with typer.main.get_command(app).make_context("flash-driver", arguments) as context:
-            return int(context.command.invoke(context) or Exit.OK)
+        command = typer.main.get_command(app)
+        _show_no_type_of_switches(command)
+        return int(command.main(arguments, prog_name="flash-driver", standalone_mode=False) or Exit.OK)
     except typer.Exit as end:
         return end.exit_code
     except (BrokenPipeError, SystemExit):  # rich, when it shows help to nobody, ends the process
@@ -78,6 +79,15 @@ def run(arguments: list[str]) -> int:
         except BrokenPipeError:
             return _reader_gone()
         return failure.status
+
+
+def _show_no_type_of_switches(command: Any) -> None:
+    """Leave `<bool>` out of the help: a switch takes no value."""
+    for option in command.params:
+        if getattr(option, "is_bool_flag", False):
+            option.metavar = ""
+    for each in getattr(command, "commands", {}).values():
+        _show_no_type_of_switches(each)
 
 
 def _reader_gone() -> int:

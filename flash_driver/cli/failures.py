@@ -123,7 +123,7 @@ def explain(error: BaseException) -> Failure:
             failure = Failure(Exit.INTERRUPTED, "interrupted", "interrupted")
         case ModuleNotFoundError(name=str(missing)) if missing.partition(".")[0] in _EXTRAS:
             extra = _EXTRAS[missing.partition(".")[0]]
-            words = f"this command needs the extra '{extra}': pip install 'flash-driver[{extra}]'"
+            words = f"this command needs the extra '{extra}': pip install '.[{extra}]' in the project's folder"
             failure = Failure(Exit.FAILURE, "missing-extra", words)
         case _ if callable(tell := getattr(error, "format_message", None)):
             failure = Failure(Exit.USAGE, "usage", f"{tell() or 'which command?'} (see --help)")

@@ -56,7 +56,7 @@ async def _serve(output: Output, port: int, ws_mutations: Literal["accept", "dec
     from flash_driver.sandbox import Sandbox, SandboxOptions  # noqa: PLC0415 - needs the extra `sandbox`
 
     if importlib.util.find_spec(_NEEDS) is None:
-        raise CommandFailed("host", "the host needs the extra `host`: pip install 'flash-driver[host]'")
+        raise CommandFailed("host", "the host needs the extra `host`: pip install '.[host]' in the project's folder")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

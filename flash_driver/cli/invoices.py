@@ -41,7 +41,13 @@ def create(
     expiry: Annotated[
         str, typer.Option(metavar="TIME", help="15m, 90s, 1h30m. Flash caps it, at present to 60 s.")
     ] = "15m",
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until it is paid (exit 0) or has expired (1).")] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            help="Stay until it is paid (exit 0) or has expired (1); with --json a second document tells which.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
     connection: Connection = None,
@@ -58,8 +64,7 @@ def create(
         # The listener comes first, so that no settlement falls between the two.
         async with await client.listen() as listener:
             invoice = await client.create_invoice(params)
-            if not as_json:
-                _show_new(output, invoice)
+            _show_new(output, invoice)
             output.text("waiting for the payment ...", style="dim")
             return _show_end(output, await _wait_for_end(client, listener, invoice))
 

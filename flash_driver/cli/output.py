@@ -67,7 +67,7 @@ class Output:
         message = printable(failure.message)
         if self.as_json:
             self.document({"error": {"kind": failure.kind, "message": message, **failure.facts}})
-        else:
+        elif failure.kind != "interrupted":  # the person who pressed Ctrl-C knows
             self.errors.print(f"error: {message}", style="red", soft_wrap=True)
 
     def trace(self, error: BaseException) -> None:

@@ -53,7 +53,7 @@ def connection_text(given: str | None, file: str | None, output: Output) -> str:
         return given
     if file is not None:
         return _first_line(_read(file), "standard input" if file == "-" else file)
-    if text := os.environ.get(VARIABLE, "").strip():
+    if text := _unquoted(os.environ.get(VARIABLE, "").strip()):
         return text
     words = f"no connection string: set {VARIABLE}, or use --file PATH (- reads standard input)"
     raise BadUsage(words, kind="connection-string")
@@ -78,4 +78,10 @@ def _first_line(content: bytes, name: str) -> str:
     line = next((line.strip() for line in lines if line.strip()), None)
     if line is None:
         raise BadUsage(f"--file: {name} is empty", kind="connection-string")
-    return line
+    return _unquoted(line)
+
+
+def _unquoted(text: str) -> str:
+    """Take off the quotation marks that stand around a whole line, as in files meant for a shell."""
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1].strip() if quoted else text

@@ -23,4 +23,8 @@ def misspelt_variables(names: Iterable[str]) -> list[str]:
     known = {name.upper() for name in (*ProcessSettings.model_fields, *_OTHERS)}
     ours = sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
     hints = ((name, did_you_mean(name, known)) for name in ours if name not in known)
-    return [f"nothing reads the environment variable {_PREFIX}{name}{hint}" for name, hint in hints if hint]
+    return [
+        f"nothing reads the environment variable {_PREFIX}{name}{hint.replace('mean ', f'mean {_PREFIX}')}"
+        for name, hint in hints
+        if hint
+    ]

@@ -43,6 +43,11 @@ class Ended:
         return json.loads(line)
 
     @property
+    def documents(self) -> list[Any]:
+        """The JSON documents on standard output, one a line."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
     def words(self) -> str:
         """All of standard output, without the line breaks that a narrow terminal needs."""
         return " ".join(self.out.split())

@@ -101,7 +101,7 @@ async def test_missing_extra_is_named(cli: Commands, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(command, "_NEEDS", "no_such_package")
     ended = await cli("host")
     assert ended.status == 1
-    assert "pip install 'flash-driver[host]'" in ended.err
+    assert "pip install '.[host]' in the project's folder" in ended.err
 
 
 async def test_host_that_ends_by_itself(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,7 +96,7 @@ async def test_verbose_shows_the_log_beside_the_result(cli: Commands, sandbox: S
 
 @pytest.mark.parametrize("as_json", [True, False])
 async def test_create_and_wait_until_paid(cli: Commands, sandbox: StartSandbox, *, as_json: bool) -> None:
-    """`--wait` stays until the payment is heard of, and then shows the invoice as paid."""
+    """`--wait` shows the invoice at once, stays until it is paid, and then shows it as paid."""
     server = await sandbox()
     extra = ["--json"] if as_json else []
     command = asyncio.create_task(cli("invoice", "create", "1000", "--wait", *extra))
@@ -104,8 +104,10 @@ async def test_create_and_wait_until_paid(cli: Commands, sandbox: StartSandbox, 
     ended = await command
     assert ended.status == 0
     if as_json:
-        assert ended.json["status"] == "paid"
-        assert ended.json["amount_received_msat"] > 0
+        created, paid = ended.documents
+        assert (created["status"], paid["status"]) == ("unpaid", "paid")
+        assert created["id"] == paid["id"]
+        assert paid["amount_received_msat"] > 0
     else:
         assert ended.out.splitlines()[-1].startswith("paid: 1,00")
 
@@ -133,7 +135,7 @@ async def test_wait_ends_with_the_invoice(
     ended = await cli("invoice", "create", "1000", "--wait", *(["--json"] if as_json else []))
     assert ended.status == 1
     if as_json:
-        assert ended.json["status"] == "expired"
+        assert [each["status"] for each in ended.documents] == ["unpaid", "expired"]
     else:
         assert ended.out.splitlines()[-1] == "expired without a payment"
 

@@ -180,4 +180,4 @@ async def test_missing_extra_is_named(cli: Commands, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(sandbox_package, "run_sandbox", run)
     ended = await cli("sandbox", "--port", "0")
     assert ended.status == 1
-    assert "pip install 'flash-driver[sandbox]'" in ended.err
+    assert "pip install '.[sandbox]' in the project's folder" in ended.err

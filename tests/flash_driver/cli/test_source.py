@@ -13,6 +13,9 @@ from flash_driver.cli.source import connection_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.flash_driver.cli.commands import Commands
+    from tests.flash_driver.conftest import StartSandbox
+
 STRING = "type=flash;token=ory_st_x"
 
 
@@ -90,3 +93,17 @@ def test_missing_file_is_told(tmp_path: Path) -> None:
     """The system's reason is given, in words."""
     with pytest.raises(BadUsage, match=r"can't be read \(no such file or directory\)"):
         connection_text(None, str(tmp_path / "nothing"), Output())
+
+
+@pytest.mark.parametrize("mark", ['"', "'"])
+async def test_quotation_marks_of_a_shell_are_taken_off(
+    cli: Commands, sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mark: str
+) -> None:
+    """A line copied from a file meant for a shell works, from the environment and from a file."""
+    server = await sandbox()
+    quoted = f"{mark}{server.connection_string}{mark}"
+    monkeypatch.setenv("FLASH_CONNECTION_STRING", quoted)
+    assert (await cli("balance")).status == 0
+    monkeypatch.delenv("FLASH_CONNECTION_STRING")
+    (tmp_path / "line").write_text(f"{quoted}\n")
+    assert (await cli("balance", "--file", str(tmp_path / "line"))).status == 0

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("FLASH_SETLE_ON", "SETTLE_ON"),
-        ("FLASH_JOURNAL", "JOURNAL_URL"),
-        ("FLASH_INVOICES_BUDGET", "INVOICE_BUDGET"),
+        ("FLASH_SETLE_ON", "FLASH_SETTLE_ON"),
+        ("FLASH_JOURNAL", "FLASH_JOURNAL_URL"),
+        ("FLASH_INVOICES_BUDGET", "FLASH_INVOICE_BUDGET"),
     ],
 )
 def test_what_was_probably_meant_is_told(name: str, meant: str) -> None:
@@ -41,4 +41,4 @@ async def test_command_tells_it_and_goes_on(
     ended = await cli("balance", "--json")
     assert ended.status == 0
     assert ended.json["balance_msat"] > 0
-    assert ended.err == "note: nothing reads the environment variable FLASH_JOURNAL; did you mean JOURNAL_URL?\n"
+    assert ended.err == "note: nothing reads the environment variable FLASH_JOURNAL; did you mean FLASH_JOURNAL_URL?\n"
