@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
 from flash_driver.flash_api.documents import ACCOUNT, ME
 from flash_driver.flash_api.replies import AccountReply, Currency, Wallet, read_account
+from flash_driver.transports.call_log import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,7 @@ class WalletDirectory:
         self._looking_up = asyncio.Lock()
 
     async def choose(
-        self, deadline: Deadline, call_log: CallLog | None = None, *, at_most_old: timedelta | None = None
+        self, deadline: Deadline, call_log: CallLog = SILENT, *, at_most_old: timedelta | None = None
     ) -> ChosenWallet:
         """Return the wallet to use, from memory where that is fresh: ten minutes, or as old as is said.
 
@@ -95,7 +96,7 @@ class WalletDirectory:
         fresh = await self.choose(deadline)
         return None if fresh.id == wallet.id else fresh
 
-    async def _look_up(self, deadline: Deadline, call_log: CallLog | None) -> AccountReply:
+    async def _look_up(self, deadline: Deadline, call_log: CallLog) -> AccountReply:
         doing = "looking up the account"
         try:
             data = (await self._router.perform(ACCOUNT(), deadline, call_log)).data(doing)

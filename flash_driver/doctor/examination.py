@@ -20,7 +20,7 @@ from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.network import make_tls_context
 from flash_driver.transports.transport_set import CAPABILITIES, CAPABILITY_HEADER
-from flash_driver.transports.websocket.connection import Endpoint
+from flash_driver.transports.websocket.handshake import Endpoint
 from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from flash_driver.doctor.findings import NotApplicable, Trouble
 from flash_driver.flash_api.documents import ME, PRICE
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted
 from flash_driver.flash_api.replies import read_account, read_price
+from flash_driver.transports.base import perform
 from flash_driver.wallets import choose_wallet
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ async def examine_route(
     findings = RouteFindings()
     async with examination.check(name, if_late=_SLOW) as row:
         # A little less than the check has, so that the transport says itself what kept it.
-        evidence = await transport.perform(ME(), Deadline.after(examination.seconds * 0.9))
+        evidence = await perform(transport, ME(), Deadline.after(examination.seconds * 0.9))
         outcome = ME().classify(evidence)
         match outcome:
             case Completed(data):
@@ -82,7 +83,7 @@ async def check_price(examination: Examination, transport: Transport | None) -> 
     async with examination.check("price", if_late=_SLOW) as row:
         if transport is None:
             raise NotApplicable("nobody to ask")
-        outcome = PRICE().classify(await transport.perform(PRICE(), Deadline.after(examination.seconds * 0.9)))
+        outcome = PRICE().classify(await perform(transport, PRICE(), Deadline.after(examination.seconds * 0.9)))
         advice = "invoices can still be made, with a second request each: the rate is learned from the first one"
         if not isinstance(outcome, Completed):
             raise Trouble(in_words(outcome), advice)

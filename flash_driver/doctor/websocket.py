@@ -11,15 +11,17 @@ from flash_driver.doctor.findings import Trouble
 from flash_driver.flash_api.documents import ME, MY_UPDATES, PROBE
 from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted
-from flash_driver.transports.websocket.connection import Connection, ConnectionFailed, Limits, SubscriptionEnded
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
+from flash_driver.transports.websocket.subscription import SubscriptionEnded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flash_driver.doctor.findings import Examination
     from flash_driver.flash_api.outcomes import Evidence
-    from flash_driver.transports.websocket.connection import Endpoint
+    from flash_driver.transports.websocket.handshake import Endpoint
 
 __all__ = ["STEPS", "SocketFindings", "examine_socket"]
 
@@ -120,7 +122,7 @@ async def _introduce(connection: Connection, endpoint: Endpoint, deadline: Deadl
 
 async def _probe(connection: Connection, seconds: float, findings: SocketFindings) -> str:
     """Ask whether operations are executed here, harmlessly (flash-server.md 2); then whether as us."""
-    evidence = await connection.execute(PROBE().payload, Deadline.after(seconds * _SHARE))
+    evidence = await connection.request(PROBE().payload, Deadline.after(seconds * _SHARE))
     match PROBE().classify(evidence):
         case Completed():
             pass
@@ -131,7 +133,7 @@ async def _probe(connection: Connection, seconds: float, findings: SocketFinding
             raise Trouble("the server declines them; subscriptions only", _ADVICE_DECLINED)
         case other:
             raise Trouble(in_words(other), _MUTE)
-    _learn_account(await connection.execute(ME().payload, Deadline.after(seconds * _SHARE)), findings)
+    _learn_account(await connection.request(ME().payload, Deadline.after(seconds * _SHARE)), findings)
     return "the server executes them"
 
 

@@ -120,8 +120,8 @@ def classify(kind: Kind, field: str | None, evidence: Evidence) -> Outcome:
             return NotExecuted(why, cause)
         case NotWritten(why):
             return NotExecuted(why)
-        case TimedOut():
-            return Unknown("no answer in time", silent=True)
+        case TimedOut(alive):
+            return Unknown("no answer in time", silent=not alive, slow=alive)
         case Garbage(why):
             return Unknown(why)
         case Closed(code):

@@ -119,6 +119,7 @@ class Unknown:
         reason: What was seen, for a person.
         answered: Whether the server itself said that it does not know; another transport then knows no better.
         silent: Whether nothing came at all, so that this way is best left alone for a while.
+        slow: Whether the peer lives and took too long: every other way to the same server would be as slow.
         kept: Whether the server has, or will soon have, an answer under the idempotency key (flash-server.md 3.7): then
             to ask again is a question. It keeps no errors: then to ask again is to pay again.
 
@@ -128,6 +129,7 @@ class Unknown:
     answered: bool = False
     silent: bool = False
     kept: bool = False
+    slow: bool = False
 
 
 Outcome = Completed | Refused | NotExecuted | Unknown
@@ -184,7 +186,14 @@ class NotWritten:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The request was written and time ran out."""
+    """The request was written and time ran out.
+
+    Attributes:
+        alive: Whether the peer gave a sign of life meanwhile: then it is slow, not dead.
+
+    """
+
+    alive: bool = False
 
 
 @dataclass(frozen=True, slots=True)

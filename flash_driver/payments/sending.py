@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Sending"]
 
-_SHARE_OF_TIME: Final = 0.6
-"""How much of the time left the first sending may use."""
-
 _log: Final = get_logger(part="payments")
 
 
@@ -126,11 +123,8 @@ class Sending:
         self, record: PaymentRecord, deadline: Deadline, call_log: CallLog, *, sent_before: bool
     ) -> tuple[PaymentRecord, Outcome, str]:
         """Send an attempt, and again under the same key while it is not known how it ended and that is a question."""
-        # Silence must not use up the time in which a question could bring out how it ended.
-        share = 1.0 if record.idempotency_key is None else _SHARE_OF_TIME
-        delivery = await self._router.perform(
-            operation(record), deadline.share(share), call_log, self._take_late(record)
-        )
+        # The custodian may take all the time that the caller gives: its answer is waited for to the end.
+        delivery = await self._router.perform(operation(record), deadline, call_log, self._take_late(record))
         if key_is_unheard_of(record, delivery) and not sent_before:
             record = replace(record, idempotency_key=None)
             await self._journal.update_payment(record)

@@ -18,7 +18,8 @@ from flash_driver.flash_api.events import announced, oddity
 from flash_driver.flash_api.outcomes import Cause
 from flash_driver.flash_api.replies import read_tick
 from flash_driver.settlements.health import Listening
-from flash_driver.transports.websocket.connection import ConnectionFailed, SubscriptionEnded
+from flash_driver.transports.websocket.handshake import ConnectionFailed
+from flash_driver.transports.websocket.subscription import SubscriptionEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,29 +1,54 @@
-"""What every way to the server offers."""
+"""What every way to the server offers: to get ready, and then to carry one request."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from flash_driver.flash_api.outcomes import Cause, Evidence, NotConnected
 
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
-    from flash_driver.flash_api.outcomes import Evidence
 
-__all__ = ["Transport"]
+__all__ = ["Late", "Link", "NotReady", "Prober", "Transport", "perform"]
+
+Late: TypeAlias = Callable[[Evidence], None]
+"""Takes an answer that comes after its caller stopped waiting."""
 
 
-class Transport(Protocol):
-    """One way to the server."""
+class NotReady(Exception):
+    """No usable connection came about, so nothing was written.
+
+    Attributes:
+        why: The reason, for a person.
+        cause: What kind of trouble it is.
+
+    """
+
+    def __init__(self, why: str, cause: Cause = Cause.UNREACHABLE) -> None:
+        super().__init__(why)
+        self.why = why
+        self.cause = cause
 
     @property
-    def name(self) -> str:
-        """The name in the connection string's `transports`: websocket, http or graphql."""
-        ...
+    def evidence(self) -> NotConnected:
+        """What a transport reports of it."""
+        return NotConnected(self.why, self.cause)
 
-    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
-        """Carry one operation and report what was seen; connects first if need be.
+
+class Link(Protocol):
+    """What one request is sent over; got from `Transport.ready` and used at once."""
+
+    async def execute(self, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:
+        """Carry one operation and report what was seen.
 
         Never raises for anything that the server or the network does, and never takes longer than the deadline.
+
+        Args:
+            operation: What to send.
+            deadline: When to stop waiting for the answer.
+            late: Called with an answer that comes after that, where the transport can tell.
 
         Raises:
             asyncio.CancelledError: The caller was cancelled; the operation may have been carried out.
@@ -31,6 +56,54 @@ class Transport(Protocol):
         """
         ...
 
-    async def aclose(self) -> None:
-        """Close connections; the next `perform` opens them again."""
+
+class Prober(Protocol):
+    """Finds out whether a server executes operations on a way where it may take subscriptions only."""
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether subscriptions live there, which a strict server ends when it is asked anything."""
         ...
+
+    async def probe(self, deadline: Deadline) -> Evidence:
+        """Ask a harmless question that does no harm to subscriptions either."""
+        ...
+
+
+class Transport(Protocol):
+    """One way to the server."""
+
+    @property
+    def name(self) -> str:
+        """The name in the connection string's `transports`, such as `websocket` or `http`."""
+        ...
+
+    @property
+    def prober(self) -> Prober | None:
+        """Whom to ask before the first mutation; None where a server executes what it accepts."""
+        ...
+
+    async def ready(self, deadline: Deadline) -> Link:
+        """Return what the next request is sent over, connecting first if need be.
+
+        Args:
+            deadline: When the connection has to be there.
+
+        Raises:
+            NotReady: There is none by then, with the reason.
+
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections; the next request opens them again."""
+        ...
+
+
+async def perform(transport: Transport, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:
+    """Carry one operation over one transport, connecting first if need be."""
+    try:
+        link = await transport.ready(deadline)
+    except NotReady as failure:
+        return failure.evidence
+    return await link.execute(operation, deadline, late)

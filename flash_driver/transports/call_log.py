@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.common.log import get_logger
+
 if TYPE_CHECKING:
     from flash_driver.common.log import Log
 
-__all__ = ["CallLog", "shown"]
+__all__ = ["SILENT", "CallLog", "shown"]
 
 _NAMES: Final = {"websocket": "WebSocket", "http": "HTTP", "graphql": "GraphQL client"}
 
@@ -18,7 +20,7 @@ def shown(transport: str) -> str:
 
 
 class CallLog:
-    """Tells the story of one call at INFO.
+    """Logs the steps of one call at INFO.
 
     Args:
         log: Where to, with what is already known of the call bound to it.
@@ -64,3 +66,21 @@ class CallLog:
     def done(self, transport: str, **facts: object) -> None:
         """The step worked on this transport."""
         self._log.info(f"{self._done} via {shown(transport)}", transport=transport, **facts)
+
+
+class _Silent(CallLog):
+    """Logs nothing: for questions in the background."""
+
+    def attempting(self, transport: str) -> None: ...
+
+    def sending(self, transport: str) -> None: ...
+
+    def skipping(self, transport: str, why: str) -> None: ...
+
+    def falling_back(self, from_transport: str, to_transport: str, why: str) -> None: ...
+
+    def done(self, transport: str, **facts: object) -> None: ...
+
+
+SILENT: Final = _Silent(get_logger(), "", "")
+"""The call log of a call that nobody follows."""

@@ -72,7 +72,7 @@ class Capabilities:
                 self._remember(transport, cause, reason)
             case Unknown(reason, silent=True):
                 self._remember(transport, Cause.SLOW, reason)
-            case Unknown(answered=False):
+            case Unknown(answered=False, slow=False):
                 self._executes.discard(transport)
             case _:
                 pass

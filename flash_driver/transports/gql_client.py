@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
+    from flash_driver.transports.base import Late, Link
 
 __all__ = ["GraphQLTransport", "PrintedRequest"]
 
@@ -74,6 +75,7 @@ class GraphQLTransport:
     """
 
     name: Final = "graphql"
+    prober: Final = None
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
@@ -89,9 +91,13 @@ class GraphQLTransport:
         self._session: AsyncClientSession | None = None
         self._connecting = asyncio.Lock()
 
-    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
+    async def ready(self, deadline: Deadline) -> Link:
+        """Return a link that gets its connection, a kept one or a fresh one, by this deadline."""
+        return _Post(self, deadline)
+
+    async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
         """Execute an operation through the client's session."""
-        if deadline.passed:
+        if deadline.passed or connected_by.passed:
             return NotWritten("no time was left to write the request")
         seen = _Seen()
         token = _seen.set(seen)
@@ -104,8 +110,7 @@ class GraphQLTransport:
                     extra_args={
                         # gql would have httpx write the JSON, which knows no Decimal.
                         "content": operation.written,
-                        # Ends a little before the deadline, so that httpx says in which phase it stood.
-                        "timeout": max(0.001, deadline.remaining * 0.95),
+                        "timeout": _timeouts(connected_by, deadline),
                     },
                 )
         except TimeoutError:
@@ -120,7 +125,7 @@ class GraphQLTransport:
         return seen.refused() or (Answer(result.data) if isinstance(result.data, dict) else Garbage(_NO_RESPONSE))
 
     async def aclose(self) -> None:
-        """Close the connections; the next `perform` opens new ones."""
+        """Close the connections; the next request opens new ones."""
         async with self._connecting:
             client, self._client, self._session = self._client, None, None
             if client is not None:
@@ -141,6 +146,29 @@ class GraphQLTransport:
                 self._client = Client(transport=transport, execute_timeout=None, fetch_schema_from_transport=False)
                 self._session = await self._client.connect_async()  # type: ignore[no-untyped-call]  # as above
             return self._session
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """One request to come, and by when it has to have a connection."""
+
+    transport: GraphQLTransport
+    connected_by: Deadline
+
+    async def execute(
+        self,
+        operation: Operation,
+        deadline: Deadline,
+        late: Late | None = None,  # noqa: ARG002 - HTTP has none
+    ) -> Evidence:
+        """Post the operation; an answer that comes too late is lost."""
+        return await self.transport.post(operation, self.connected_by, deadline)
+
+
+def _timeouts(connected_by: Deadline, deadline: Deadline) -> Any:
+    """Return limits for httpx that end a little before the deadlines, so that it says in which phase it stood."""
+    answered, connected = (max(0.001, each.remaining * 0.95) for each in (deadline, connected_by))
+    return _httpx.Timeout(answered, connect=connected, pool=connected)
 
 
 @dataclass(slots=True)

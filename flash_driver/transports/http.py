@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
+    from flash_driver.transports.base import Late, Link
 
 __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
 
@@ -58,6 +60,7 @@ class HttpTransport:
     """
 
     name: Final = "http"
+    prober: Final = None
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
@@ -70,14 +73,18 @@ class HttpTransport:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
-    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
+    async def ready(self, deadline: Deadline) -> Link:
+        """Return a link that gets its connection, a kept one or a fresh one, by this deadline."""
+        return _Post(self, deadline)
+
+    async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
         """Post an operation once; redirects are not followed and replies have a size limit."""
-        if deadline.passed:
+        if deadline.passed or connected_by.passed:
             return NotWritten("no time was left to write the request")
         progress = _Progress()
         try:
             async with asyncio.timeout_at(deadline.at):
-                return await self._post(operation.written, progress)
+                return await self._post(operation.written, connected_by, progress)
         except TimeoutError:
             return progress.refused or (
                 TimedOut() if progress.connected else NotConnected("not connected in time", Cause.SLOW)
@@ -90,14 +97,20 @@ class HttpTransport:
             return progress.refused or Garbage(f"the connection was lost ({type(error).__name__})")
 
     async def aclose(self) -> None:
-        """Close the connections; the next `perform` opens new ones."""
+        """Close the connections; the next request opens new ones."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _post(self, body: bytes, progress: _Progress) -> Evidence:
+    async def _post(self, body: bytes, connected_by: Deadline, progress: _Progress) -> Evidence:
         session = self._session = self._session or self._open()
-        async with session.post(self._url, data=body, allow_redirects=False, trace_request_ctx=progress) as response:
+        async with session.post(
+            self._url,
+            data=body,
+            allow_redirects=False,
+            trace_request_ctx=progress,
+            timeout=aiohttp.ClientTimeout(total=None, connect=connected_by.remaining, ceil_threshold=math.inf),
+        ) as response:
             if response.status != 200:
                 progress.refused = HttpStatus(response.status, read_retry_after(response.headers))
             text = await _read_limited(response)
@@ -114,6 +127,23 @@ class HttpTransport:
             trace_configs=[_trace()],
             auto_decompress=False,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """One request to come, and by when it has to have a connection."""
+
+    transport: HttpTransport
+    connected_by: Deadline
+
+    async def execute(
+        self,
+        operation: Operation,
+        deadline: Deadline,
+        late: Late | None = None,  # noqa: ARG002 - HTTP has none
+    ) -> Evidence:
+        """Post the operation; an answer that comes too late is lost."""
+        return await self.transport.post(operation, self.connected_by, deadline)
 
 
 def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence:

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Final
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.transports.base import NotReady
+from flash_driver.transports.call_log import SILENT
 from flash_driver.transports.delivery import Delivery
-from flash_driver.transports.websocket.handshake import ConnectionFailed
-from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
-    from flash_driver.flash_api.outcomes import Evidence
-    from flash_driver.transports.base import Transport
+    from flash_driver.transports.base import Late, Prober, Transport
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.capabilities import Capabilities, Inability
 
@@ -27,15 +26,26 @@ __all__ = ["Router"]
 _log: Final = get_logger()
 
 _SHARE_OF_TIME: Final = 0.5
-"""How much of the time left a transport may use while another one could still follow it."""
+"""How much of the time left a transport may use for connecting while another one could still follow it."""
 
 
-class _Tried:
-    """The tale of one operation: what each transport came to, and what that means all together."""
+class _Request:
+    """One operation on its way: what became of it on each transport, and what that means all together.
 
-    def __init__(self, operation: Operation) -> None:
+    Args:
+        operation: What to carry out.
+        deadline: When all attempts together have to be over.
+        call_log: Where to tell about it.
+        late: Called with an answer that comes after its time.
+
+    """
+
+    def __init__(self, operation: Operation, deadline: Deadline, call_log: CallLog, late: Late | None) -> None:
+        self.operation = operation
+        self.deadline = deadline
+        self.call_log = call_log
+        self.late = late
         self.reasons: dict[str, str] = {}
-        self._operation = operation
         self._causes: set[Cause] = set()
         self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
 
@@ -43,7 +53,7 @@ class _Tried:
     def delivery(self) -> Delivery:
         """The verdict so far."""
         outcome, transport = self._verdict
-        harmless = self._operation.document.kind is Kind.ASK
+        harmless = self.operation.document.kind is Kind.ASK
         return Delivery(outcome, transport, self.reasons, frozenset(self._causes), harmless=harmless)
 
     def passed_over(self, transport: str, inability: Inability) -> None:
@@ -63,9 +73,9 @@ class _Tried:
             case Unknown(reason, answered):
                 self._verdict = (outcome, transport)
                 self.reasons[transport] = reason
-                if self._operation.document.kind is Kind.CREATE:
+                if self.operation.document.kind is Kind.CREATE:
                     _log.warning("an invoice may exist that nobody will use", transport=transport)
-                return answered or not self._operation.repeatable
+                return answered or not self.operation.repeatable
             case NotExecuted(reason, cause):
                 self.reasons[transport] = reason
                 self._causes.add(cause)
@@ -74,14 +84,15 @@ class _Tried:
     def _leaves_doubt(self, refusal: Refused) -> bool:
         """Whether this refuses only the repetition of a payment that was lost before, and says nothing of that one."""
         lost = isinstance(self._verdict[0], Unknown)
-        return lost and self._operation.document.kind is Kind.SEND and not refusal.definite
+        return lost and self.operation.document.kind is Kind.SEND and not refusal.definite
 
 
 class Router:
     """Carries operations over the transports of one endpoint and token, in their order.
 
     A transport that certainly did not execute an operation hands it to the next one. One that may have executed it does
-    so only if the operation is repeatable.
+    so only if the operation is repeatable. Time is shared out for connecting only: every way leads to the same server,
+    so an answer that is slow on one is slow on all, and a request that was written is waited for to the end.
     """
 
     def __init__(self, transports: Sequence[Transport], capabilities: Capabilities) -> None:
@@ -90,21 +101,16 @@ class Router:
         self._probing = asyncio.Lock()
         self._closed = False
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What is remembered of the transports."""
-        return self._capabilities
-
     def close(self) -> None:
-        """Begin nothing any more: a call that goes on after its client's close must not open anything anew."""
+        """Begin nothing any more: a call that goes on after its client's close must not open a connection."""
         self._closed = True
 
     async def perform(
         self,
         operation: Operation,
         deadline: Deadline,
-        call_log: CallLog | None = None,
-        late: Callable[[Evidence], None] | None = None,
+        call_log: CallLog = SILENT,
+        late: Late | None = None,
     ) -> Delivery:
         """Carry an operation out on the first transport that does it.
 
@@ -115,21 +121,19 @@ class Router:
             late: Called with an answer that comes over the socket after its time.
 
         """
-        tried = _Tried(operation)
-        candidates = list(self._candidates(tried, call_log))
+        request = _Request(operation, deadline, call_log, late)
+        candidates = list(self._candidates(request))
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
-            share = _SHARE_OF_TIME if following else 1.0
-            if call_log is not None:
-                call_log.attempting(transport.name)
-            outcome = await self._attempt(transport, operation, deadline.share(share), call_log, late)
-            if tried.settles(transport.name, outcome):
+            connected_by = deadline.share(_SHARE_OF_TIME) if following else deadline
+            outcome = await self._attempt(transport, request, connected_by)
+            if request.settles(transport.name, outcome) or (isinstance(outcome, Unknown) and deadline.passed):
                 break
-            if call_log is not None and following:
-                call_log.falling_back(transport.name, following[0].name, tried.reasons[transport.name])
+            if following:
+                call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
         else:
-            await self._doubt_refusal(tried, operation, deadline, call_log, late)
-        return tried.delivery
+            await self._doubt_refusal(request)
+        return request.delivery
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
         """Find out, harmlessly and once for all who ask, whether the server executes operations on its socket.
@@ -138,13 +142,13 @@ class Router:
             What is known afterwards; None when it could not be found out now.
 
         """
-        socket = next((way for way in self._transports if isinstance(way, WebSocketTransport)), None)
-        if socket is None:
-            return False
-        await self._prove(socket, deadline)
-        return self._capabilities.executes(socket.name)
+        for transport in self._transports:
+            if transport.prober is not None:
+                await self._prove(transport.name, transport.prober, deadline)
+                return self._capabilities.executes(transport.name)
+        return False
 
-    def _candidates(self, tried: _Tried, call_log: CallLog | None) -> Iterator[Transport]:
+    def _candidates(self, request: _Request) -> Iterator[Transport]:
         """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed."""
         second_chance: list[Transport] = []
         for transport in self._transports:
@@ -152,100 +156,73 @@ class Router:
             if inability is None:
                 yield transport
                 continue
-            tried.passed_over(transport.name, inability)
-            if call_log is not None:
-                call_log.skipping(transport.name, inability.reason)
+            request.passed_over(transport.name, inability)
+            request.call_log.skipping(transport.name, inability.reason)
             if not inability.final:
                 second_chance.append(transport)
         yield from second_chance
 
-    async def _doubt_refusal(
-        self,
-        tried: _Tried,
-        operation: Operation,
-        deadline: Deadline,
-        call_log: CallLog | None,
-        late: Callable[[Evidence], None] | None,
-    ) -> None:
-        """When nothing else works, ask a socket once more that is said to execute nothing, and use it if it does.
+    async def _doubt_refusal(self, request: _Request) -> None:
+        """When nothing else works, ask a way once more that is said to execute nothing, and use it if it does.
 
         The word may have been a stray one, or the server has been upgraded since.
         """
-        for socket in self._transports:
-            known = isinstance(socket, WebSocketTransport) and self._capabilities.doubtful(socket.name)
-            if not known or deadline.passed:
-                continue
-            if call_log is not None:
-                call_log.attempting(socket.name)
-            tried.settles(socket.name, await self._attempt(socket, operation, deadline, call_log, late))
+        for transport in self._transports:
+            doubtful = transport.prober is not None and self._capabilities.doubtful(transport.name)
+            if doubtful and not request.deadline.passed:
+                request.settles(transport.name, await self._attempt(transport, request, request.deadline))
 
-    async def _attempt(
-        self,
-        transport: Transport,
-        operation: Operation,
-        deadline: Deadline,
-        call_log: CallLog | None,
-        late: Callable[[Evidence], None] | None,
-    ) -> Outcome:
+    async def _attempt(self, transport: Transport, request: _Request, connected_by: Deadline) -> Outcome:
+        request.call_log.attempting(transport.name)
+        operation = request.operation
         if self._closed:
             return NotExecuted("the client was closed")
-        if isinstance(transport, WebSocketTransport):
-            obstacle = await self._make_ready(transport, operation, deadline)
-            if obstacle is not None:
-                return obstacle
-        if call_log is not None and operation.document.kind is not Kind.ASK:
-            call_log.sending(transport.name)
-        if isinstance(transport, WebSocketTransport):
-            evidence = await transport.perform(operation, deadline, late)
-        else:
-            evidence = await transport.perform(operation, deadline)
-        outcome = operation.classify(evidence)
-        self._capabilities.learn(transport.name, outcome)
-        return outcome
-
-    async def _make_ready(
-        self, socket: WebSocketTransport, operation: Operation, deadline: Deadline
-    ) -> NotExecuted | None:
-        """Connect, and before the first mutation make sure that the server executes mutations on a socket at all.
-
-        A question needs no proof, it is one; unless subscriptions live on the socket, which an older server would
-        close, or the server is known to execute none. Returns what stands in the way, if anything does.
-        """
-        executes = self._capabilities.executes(socket.name)
-        harmless = operation.document.kind is Kind.ASK and not socket.subscribed
-        if executes is False or (executes is None and not harmless):
-            unproven = await self._prove(socket, deadline, again=True)
+        if transport.prober is not None:
+            unproven = await self._insist_on_proof(transport.name, transport.prober, operation, connected_by)
             if unproven is not None:
                 return unproven
         try:
-            await socket.connection(deadline)
-        except ConnectionFailed as failure:
-            obstacle = NotExecuted(failure.why, failure.cause)
-            self._capabilities.learn(socket.name, obstacle)
-            return obstacle
+            link = await transport.ready(connected_by)
+        except NotReady as failure:
+            outcome: Outcome = NotExecuted(failure.why, failure.cause)
+        else:
+            if operation.document.kind is not Kind.ASK:
+                request.call_log.sending(transport.name)
+            outcome = operation.classify(await link.execute(operation, request.deadline, request.late))
+        self._capabilities.learn(transport.name, outcome)
+        return outcome
+
+    async def _insist_on_proof(
+        self, name: str, prober: Prober, operation: Operation, deadline: Deadline
+    ) -> NotExecuted | None:
+        """Before the first mutation make sure that the server executes mutations there at all; returns why not.
+
+        A question needs no proof, it is one; unless subscriptions live there, or the server is known to execute
+        nothing.
+        """
+        executes = self._capabilities.executes(name)
+        harmless = operation.document.kind is Kind.ASK and not prober.subscribed
+        if executes is False or (executes is None and not harmless):
+            return await self._prove(name, prober, deadline, again=True)
         return None
 
-    async def _prove(
-        self, socket: WebSocketTransport, deadline: Deadline, *, again: bool = False
-    ) -> NotExecuted | None:
-        """Make sure that the server executes operations on its socket; returns why not, or why that stays unknown.
+    async def _prove(self, name: str, prober: Prober, deadline: Deadline, *, again: bool = False) -> NotExecuted | None:
+        """Find out whether the server executes operations there; returns why not, or why that stays unknown.
 
         Args:
-            socket: Where to ask.
+            name: The transport.
+            prober: Asks there.
             deadline: When to stop waiting.
             again: Whether to ask once more where the answer that is remembered has become doubtful.
 
         """
-        try:
-            async with asyncio.timeout_at(deadline.at):
-                await self._probing.acquire()
-        except TimeoutError:
+        if not await deadline.acquire(self._probing):
             return NotExecuted("no time was left to ask whether the socket executes operations", Cause.SLOW)
         try:
-            doubtful = again and self._capabilities.doubtful(socket.name)
-            if doubtful or self._capabilities.executes(socket.name) is None:
-                outcome = PROBE().classify(await socket.probe(deadline))
-                self._capabilities.learn(socket.name, outcome)
+            doubtful = again and self._capabilities.doubtful(name)
+            if doubtful or self._capabilities.executes(name) is None:
+                outcome = PROBE().classify(await prober.probe(deadline))
+                self._capabilities.learn(name, outcome)
                 if isinstance(outcome, NotExecuted):
                     return outcome
                 if isinstance(outcome, Unknown):
@@ -253,5 +230,5 @@ class Router:
                     return NotExecuted(f"a harmless question came to nothing: {outcome.reason}", cause)
         finally:
             self._probing.release()
-        known = self._capabilities.unable(socket.name)
+        known = self._capabilities.unable(name)
         return None if known is None or not known.final else NotExecuted(known.reason, known.cause)

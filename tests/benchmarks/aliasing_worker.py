@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import INVOICE_CREATE_USD, Document
 from flash_driver.flash_api.outcomes import Answer, Kind
+from flash_driver.transports.base import perform
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.benchmarks.children import obey, tell
 from tests.benchmarks.ways import Address
@@ -44,7 +45,7 @@ async def carry_out(order: Mapping[str, Any]) -> None:
 async def _perform(transport: WebSocketTransport, operations: list[Operation]) -> int:
     """Send them all at once, and count the invoices that come back."""
     deadline = Deadline.after(_PATIENCE)
-    evidence = await gather(*(transport.perform(operation, deadline) for operation in operations))
+    evidence = await gather(*(perform(transport, operation, deadline) for operation in operations))
     payloads = [payload for each in evidence if isinstance(each, Answer) for payload in (each.data or {}).values()]
     return sum(payload["invoice"] is not None for payload in payloads)
 

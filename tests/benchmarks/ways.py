@@ -20,6 +20,7 @@ from flash_driver.common import exact_json as wire
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import INVOICE_CREATE_USD
 from flash_driver.flash_api.outcomes import Answer
+from flash_driver.transports.base import perform
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.websocket.handshake import Endpoint
@@ -75,7 +76,7 @@ def _request() -> GraphQLRequest:
 
 
 async def _perform_ours(transport: Transport) -> None:
-    evidence = await transport.perform(_operation(), Deadline.after(_PATIENCE))
+    evidence = await perform(transport, _operation(), Deadline.after(_PATIENCE))
     if not isinstance(evidence, Answer) or evidence.data is None or _FIELD not in evidence.data:
         raise AssertionError(f"not answered: {type(evidence).__name__}")
 

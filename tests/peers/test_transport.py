@@ -14,7 +14,9 @@ from flash_driver.flash_api.documents import ACCOUNT, INVOICE_CREATE_USD, INVOIC
 from flash_driver.flash_api.events import announced
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, NotExecuted
 from flash_driver.flash_api.replies import read_account, read_price, read_tick
-from flash_driver.transports.websocket.connection import COMPLETED_BY_SERVER, Connection, Limits, SubscriptionEnded
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import Limits
+from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, SubscriptionEnded
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import shake_hands, within
 
@@ -55,12 +57,12 @@ async def test_queries_and_mutations_are_executed(peer: StartPeer) -> None:
     server = await peer(mode="execute")
     (signed,) = await server.hand_in(1_000_000)
     async with connected(server) as connection:
-        answer = await connection.execute(ACCOUNT().payload, soon())
+        answer = await connection.request(ACCOUNT().payload, soon())
         assert isinstance(answer, Answer)
         account = read_account(answer.data or {})
         assert (account.network, account.wallets[0].id) == ("regtest", account.default_wallet_id)
         variables = {"walletId": account.default_wallet_id, "amount": 98}
-        created = await connection.execute(INVOICE_CREATE_USD(input=variables).payload, soon())
+        created = await connection.request(INVOICE_CREATE_USD(input=variables).payload, soon())
     assert created == Answer(
         {
             "lnUsdInvoiceCreate": {
@@ -77,7 +79,7 @@ async def test_many_operations_in_flight(peer: StartPeer) -> None:
     async with connected(server) as connection:
         subscription = await connection.subscribe(MY_UPDATES().payload, soon())
         operations = [(PRICE if number % 2 else ME)() for number in range(200)]
-        answers = await asyncio.gather(*(connection.execute(each.payload, soon()) for each in operations))
+        answers = await asyncio.gather(*(connection.request(each.payload, soon()) for each in operations))
         fields = [next(iter(set(answer.data or {}) - {"__typename", "globals"})) for answer in answers]  # type: ignore[union-attr]  # all are answers
         assert fields == ["realtimePrice" if number % 2 else "me" for number in range(200)]
         assert read_tick((await subscription.receive()).data or {}) is not None
@@ -88,12 +90,12 @@ async def test_error_of_validation(peer: StartPeer) -> None:
     """What validation refuses is an `error` frame for that operation alone: not executed, and the socket lives."""
     server = await peer(mode="execute")
     async with connected(server) as connection:
-        evidence = await connection.execute({"query": "query Q { noSuchField }", "operationName": "Q"}, soon())
+        evidence = await connection.request({"query": "query Q { noSuchField }", "operationName": "Q"}, soon())
         assert isinstance(evidence, ErrorFrame)
         assert PROBE().classify(evidence) == NotExecuted(
             'Cannot query field "noSuchField" on type "Query".', Cause.INVALID
         )
-        assert isinstance(await connection.execute(PROBE().payload, soon()), Answer)
+        assert isinstance(await connection.request(PROBE().payload, soon()), Answer)
 
 
 async def test_error_of_syntax(peer: StartPeer) -> None:
@@ -102,7 +104,7 @@ async def test_error_of_syntax(peer: StartPeer) -> None:
     async with connected(server) as connection:
         subscription = await connection.subscribe(MY_UPDATES().payload, soon())
         await subscription.receive()
-        assert await connection.execute({"query": "query Q {"}, soon()) == Closed(4500)
+        assert await connection.request({"query": "query Q {"}, soon()) == Closed(4500)
         with pytest.raises(SubscriptionEnded, match="closed with code 4500"):
             await subscription.receive()
 
@@ -111,7 +113,7 @@ async def test_error_of_a_resolver(peer: StartPeer) -> None:
     """What fails while executing is an answer with errors, whose code is found in `extensions`."""
     server = await peer(mode="execute")
     async with connected(server, "Bearer another") as connection:
-        evidence = await connection.execute(ME().payload, soon())
+        evidence = await connection.request(ME().payload, soon())
     assert ME().classify(evidence) == NotExecuted("Not authorized", Cause.CREDENTIAL)
 
 
@@ -126,7 +128,7 @@ async def test_bad_token_is_acknowledged(peer: StartPeer) -> None:
         with pytest.raises(SubscriptionEnded, match=COMPLETED_BY_SERVER):
             await subscription.receive()
         status = INVOICE_STATUS(input={"paymentRequest": "lnbcrt1"})
-        assert isinstance(await connection.execute(status.payload, soon()), Answer)
+        assert isinstance(await connection.request(status.payload, soon()), Answer)
 
 
 async def test_declining_server(peer: StartPeer) -> None:
@@ -136,7 +138,7 @@ async def test_declining_server(peer: StartPeer) -> None:
     async with connected(server) as connection:
         subscription = await connection.subscribe(MY_UPDATES().payload, soon())
         for operation in (PROBE(), INVOICE_CREATE_USD(input={"walletId": "w", "amount": 1})):
-            evidence = await connection.execute(operation.payload, soon())
+            evidence = await connection.request(operation.payload, soon())
             assert evidence == ErrorFrame(DECLINED)
             assert operation.classify(evidence) == NotExecuted(DECLINED[0]["message"], Cause.DECLINED)
         await server.pay(signed.payment_hash)
@@ -152,7 +154,7 @@ async def test_closing_server(peer: StartPeer) -> None:
     async with connected(server) as connection:
         subscription = await connection.subscribe(MY_UPDATES().payload, soon())
         await subscription.receive()
-        evidence = await connection.execute(PROBE().payload, soon())
+        evidence = await connection.request(PROBE().payload, soon())
         assert evidence == Closed(4500)
         outcome = PROBE().classify(evidence)
         assert isinstance(outcome, NotExecuted)
@@ -183,7 +185,7 @@ async def test_unsubscribing(peer: StartPeer) -> None:
         await subscription.receive()
         assert (await server.seen())["subscribers"] == 1
         await subscription.aclose()
-        assert isinstance(await connection.execute(PROBE().payload, soon()), Answer)
+        assert isinstance(await connection.request(PROBE().payload, soon()), Answer)
         assert (await server.seen())["subscribers"] == 0
 
 
@@ -194,7 +196,7 @@ async def test_server_pings_are_answered(peer: StartPeer) -> None:
         async with within():
             while (await server.seen())["pongs"] < 5:  # noqa: ASYNC110 - another process counts them
                 await asyncio.sleep(0.02)
-        assert isinstance(await connection.execute(PROBE().payload, soon()), Answer)
+        assert isinstance(await connection.request(PROBE().payload, soon()), Answer)
     assert (await server.seen())["sockets"] == 1
 
 

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from flash_driver.sandbox.bank.signer import InvoiceSigner, SignedInvoice
-from flash_driver.transports.websocket.connection import Endpoint
+from flash_driver.transports.websocket.handshake import Endpoint
 from tests.support.locks import alone
 from tests.support.sockets import within
 

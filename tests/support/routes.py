@@ -24,6 +24,7 @@ from flash_driver.flash_api.outcomes import (
     NotWritten,
     TimedOut,
 )
+from flash_driver.transports.base import perform
 from flash_driver.transports.network import make_tls_context
 from tests.support.sockets import CERTIFICATE, accepting, free_port, untrusted_tls, within
 from tests.support.web import COMPRESSED, REPLIES, Reply, posted, replying
@@ -64,7 +65,7 @@ class Routes(ABC):
     async def ask(self, url: str, deadline: Deadline | None = None, tls: ssl.SSLContext | None = None) -> Evidence:
         """Perform one operation."""
         async with self.to(url, tls) as transport, within():
-            return await transport.perform(PROBE(), deadline or soon())
+            return await perform(transport, PROBE(), deadline or soon())
 
     @pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
     async def test_reply(self, reply: Reply) -> None:
@@ -77,7 +78,7 @@ class Routes(ABC):
         """One POST with the credential, the document, its name and exact variables; no compression is asked for."""
         async with posted(replying(DATA)) as site, self.to(site.url) as transport:
             operation = INVOICE_CREATE_USD(input={"amount": Decimal("1.500000")})
-            assert await transport.perform(operation, soon()) == Answer({"a": 1})
+            assert await perform(transport, operation, soon()) == Answer({"a": 1})
         ((method, headers, body),) = site.requests
         assert method == "POST"
         assert body == operation.payload
@@ -97,7 +98,7 @@ class Routes(ABC):
 
         async with posted(note) as site, self.to(site.url) as transport:
             for _ in range(4):
-                await transport.perform(PROBE(), soon())
+                await perform(transport, PROBE(), soon())
         assert len(set(ports)) == 1
 
     async def test_many_at_once(self) -> None:
@@ -109,7 +110,7 @@ class Routes(ABC):
             return web.json_response({"data": {"number": number}})
 
         async with posted(echo) as site, self.to(site.url) as transport:
-            asked = [transport.perform(PROBE(number=number), soon()) for number in range(30)]
+            asked = [perform(transport, PROBE(number=number), soon()) for number in range(30)]
             assert await asyncio.gather(*asked) == [Answer({"number": number}) for number in range(30)]
 
     # --- before anything is written ---
@@ -155,8 +156,8 @@ class Routes(ABC):
     async def test_no_time_left(self) -> None:
         """A request whose time is over is not sent on the chance that it may be carried out."""
         async with posted(replying(DATA)) as site, self.to(site.url) as transport:
-            await transport.perform(PROBE(), soon())
-            evidence = await transport.perform(PROBE(), Deadline.after(-1))
+            await perform(transport, PROBE(), soon())
+            evidence = await perform(transport, PROBE(), Deadline.after(-1))
             assert evidence == NotWritten("no time was left to write the request")
             assert len(site.requests) == 1
 
@@ -236,7 +237,7 @@ class Routes(ABC):
         cookie = Reply(Answer({}), '{"data":{}}', headers={"Set-Cookie": "ory_kratos_session=c0ffee; Path=/"})
         async with posted(replying(cookie)) as site, self.to(site.url) as transport:
             for _ in range(2):
-                await transport.perform(PROBE(), soon())
+                await perform(transport, PROBE(), soon())
         assert all("Cookie" not in headers for _, headers, _ in site.requests)
 
     async def test_proxies_of_the_environment_are_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,19 +260,19 @@ class Routes(ABC):
             return web.json_response({"data": {"a": 1}})
 
         async with posted(hesitate_once) as site, self.to(site.url) as transport:
-            asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+            asking = asyncio.create_task(perform(transport, PROBE(), soon()))
             async with within():
                 await asked.wait()
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            assert await transport.perform(PROBE(), soon()) == Answer({"a": 1})
+            assert await perform(transport, PROBE(), soon()) == Answer({"a": 1})
 
     async def test_closing_and_using_again(self) -> None:
         """Closing twice does no harm, and the next operation opens new connections."""
         async with posted(replying(DATA)) as site, self.to(site.url) as transport:
             await transport.aclose()
             for _ in range(2):
-                assert await transport.perform(PROBE(), soon()) == Answer({"a": 1})
+                assert await perform(transport, PROBE(), soon()) == Answer({"a": 1})
                 await transport.aclose()
                 await transport.aclose()

@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from flash_driver.common import exact_json as wire
 from flash_driver.common.deadline import Deadline
-from flash_driver.transports.websocket.connection import Endpoint, Limits
+from flash_driver.transports.websocket.handshake import Endpoint, Limits
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 from flash_driver.transports.websocket.socket import Socket
 

@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from flash_driver.common.deadline import Deadline
-from flash_driver.transports.websocket.connection import (
-    Connection,
-    Limits,
-)
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import Limits
 from tests.support.sockets import Peer, Relay, Served, relayed, served
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ async def opened(server: Served, limits: Limits | None = None, **more: Any) -> A
 
 def asking(connection: Connection, name: str = "Ask", **more: Any) -> asyncio.Task[Evidence]:
     """Start an operation."""
-    return asyncio.create_task(connection.execute({**ASK, "operationName": name}, more.pop("deadline", soon()), **more))
+    return asyncio.create_task(connection.request({**ASK, "operationName": name}, more.pop("deadline", soon()), **more))
 
 
 async def acknowledge_and_wait(peer: Peer) -> None:
@@ -66,7 +64,7 @@ async def jammed() -> AsyncIterator[tuple[Connection, Served, Relay]]:
             server.endpoint(url=url), Limits(close_timeout=0.1, max_unread_bytes=2**26), soon()
         )
         (await server.peer()).socket.transport.pause_reading()
-        filler = asyncio.create_task(connection.execute({**ASK, "variables": {"memo": "x" * 20_000_000}}, soon()))
+        filler = asyncio.create_task(connection.request({**ASK, "variables": {"memo": "x" * 20_000_000}}, soon()))
         await asyncio.sleep(0.05)
         assert not filler.done()
         yield connection, server, relay

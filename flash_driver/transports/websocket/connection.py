@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, Evidence, Garbage, NotWritten, TimedOut
-from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
+from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.transports.websocket.protocol import (
     Acknowledged,
     Completed,
@@ -25,24 +25,19 @@ from flash_driver.transports.websocket.protocol import (
 )
 from flash_driver.transports.websocket.slots import Slots
 from flash_driver.transports.websocket.socket import Socket
-from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription, SubscriptionEnded
+from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription
 from flash_driver.transports.websocket.timeouts import Expiry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.documents import Operation
+    from flash_driver.transports.base import Late
+    from flash_driver.transports.websocket.handshake import Endpoint, Limits
     from flash_driver.transports.websocket.protocol import Event
 
-__all__ = [
-    "COMPLETED_BY_SERVER",
-    "Connection",
-    "ConnectionFailed",
-    "Endpoint",
-    "Limits",
-    "Subscription",
-    "SubscriptionEnded",
-]
+__all__ = ["Connection"]
 
 _log: Final = get_logger(transport="websocket")
 
@@ -52,10 +47,12 @@ _EXPIRED: Final = TimedOut()
 class _Call:
     """An operation that is due exactly one answer."""
 
-    __slots__ = ("_late", "answer")
+    __slots__ = ("_late", "answer", "began")
 
-    def __init__(self, late: Callable[[Evidence], None] | None) -> None:
-        self.answer: asyncio.Future[Evidence] = asyncio.get_running_loop().create_future()
+    def __init__(self, late: Late | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[Evidence] = loop.create_future()
+        self.began = loop.time()
         self._late = late
 
     @property
@@ -103,6 +100,7 @@ class Connection:
         self._subscriptions: dict[str, Subscription] = {}
         self._slots = Slots(limits.max_in_flight)
         self._expiry = Expiry()
+        self._silence: asyncio.TimerHandle | None = None
         self._ended = False
 
     @classmethod
@@ -176,13 +174,18 @@ class Connection:
 
     # --- operations -------------------------------------------------------------------------------------------------
 
-    async def execute(
-        self,
-        payload: Mapping[str, object] | bytes,
-        deadline: Deadline,
-        late: Callable[[Evidence], None] | None = None,
+    async def execute(self, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:
+        """Send an operation as a `subscribe` message and wait for its one answer.
+
+        While it is due, the peer has to show now and then that it lives: a server that is slow is waited for, a socket
+        that is dead is dropped.
+        """
+        return await self.request(operation.written, deadline, late)
+
+    async def request(
+        self, payload: Mapping[str, object] | bytes, deadline: Deadline, late: Late | None = None
     ) -> Evidence:
-        """Send a query or mutation as a `subscribe` message and wait for its one answer.
+        """Do the same for what is spelled out already.
 
         Args:
             payload: query, operationName and variables, or the same as JSON.
@@ -204,6 +207,7 @@ class Connection:
             crowded = bool(self._calls)
             call = self._calls[operation_id] = _Call(late)
             self._socket.send(message, hold=crowded)
+            self._watch_silence()
             return await self._await_answer(operation_id, call, deadline)
         finally:
             self._slots.leave()
@@ -221,10 +225,26 @@ class Connection:
             if not call.answer.done():
                 call.answer.cancel()
             self._abandon(operation_id)
-        if evidence is _EXPIRED:
-            # An answer is overdue: a sign of life is due now rather than at the next ping.
+        if evidence is not _EXPIRED:
+            return evidence
+        # An answer is overdue: a sign of life is due now rather than at the next ping.
+        self._socket.prove_alive(self._limits.suspicion_timeout)
+        return TimedOut(alive=self._socket.heard_at > call.began)
+
+    def _watch_silence(self) -> None:
+        """See to it that the peer is asked for a sign of life while an answer takes long; one timer for all."""
+        if self._silence is None:
+            loop = asyncio.get_running_loop()
+            self._silence = loop.call_later(self._limits.suspicion_after, self._suspect)
+
+    def _suspect(self) -> None:
+        self._silence = None
+        oldest = next(iter(self._calls.values()), None)
+        if oldest is None or not self.usable:
+            return
+        if asyncio.get_running_loop().time() - oldest.began >= self._limits.suspicion_after:
             self._socket.prove_alive(self._limits.suspicion_timeout)
-        return evidence
+        self._watch_silence()
 
     def _abandon(self, operation_id: str) -> None:
         """Stop waiting for an answer, but remember for a while who would want it late."""
@@ -284,6 +304,8 @@ class Connection:
     def _end_all(self, why: Evidence) -> None:
         self._ended = True
         self._late.clear()
+        if self._silence is not None:
+            self._silence.cancel()
         if not self._acknowledged.done():
             self._acknowledged.set_exception(_why_not_acknowledged(why))
             self._acknowledged.exception()  # whoever opened it may be gone

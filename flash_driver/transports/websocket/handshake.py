@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError
 
-from flash_driver.flash_api.outcomes import Cause, NotConnected
+from flash_driver.flash_api.outcomes import Cause
+from flash_driver.transports.base import NotReady
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 
@@ -25,7 +26,8 @@ class Limits:
     Attributes:
         ping_interval: How often the peer is pinged.
         ping_timeout: How long its pong may take before the socket is given up.
-        suspicion_timeout: The same for the ping that follows an overdue answer.
+        suspicion_after: How long an answer may take before the peer has to show that it lives.
+        suspicion_timeout: How long its pong may take then.
         close_timeout: How long the closing handshake may take.
         max_message_bytes: The largest message that is read.
         max_unread_bytes: How much may wait for a peer that sends but does not read.
@@ -37,7 +39,8 @@ class Limits:
 
     ping_interval: float = 10.0
     ping_timeout: float = 10.0
-    suspicion_timeout: float = 2.0
+    suspicion_after: float = 1.0
+    suspicion_timeout: float = 1.5
     close_timeout: float = 1.0
     max_message_bytes: int = MAX_REPLY_BYTES
     max_unread_bytes: int = 16 * 2**20
@@ -56,15 +59,13 @@ class Endpoint:
     tls: ssl.SSLContext | None = None
 
 
-class ConnectionFailed(Exception):
+class ConnectionFailed(NotReady):
     """No usable connection came about, so nothing was written.
 
     Attributes:
-        why: The reason, for a person.
-        cause: What kind of trouble it is.
         status: The HTTP status that answered the handshake, if that was the trouble.
         code: The code that the server closed with, if that was the trouble.
-        foreign: Whether whoever answered speaks something else than graphql-transport-ws.
+        foreign: Whether what answered speaks something else than graphql-transport-ws.
 
     """
 
@@ -77,17 +78,10 @@ class ConnectionFailed(Exception):
         code: int | None = None,
         foreign: bool = False,
     ) -> None:
-        super().__init__(why)
-        self.why = why
-        self.cause = cause
+        super().__init__(why, cause)
         self.status = status
         self.code = code
         self.foreign = foreign
-
-    @property
-    def evidence(self) -> NotConnected:
-        """What a transport reports of it."""
-        return NotConnected(self.why, self.cause)
 
 
 def why_no_handshake(error: BaseException) -> ConnectionFailed | None:

@@ -10,7 +10,8 @@ from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.outcomes import Cause
-from flash_driver.transports.websocket.connection import Connection, ConnectionFailed
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import ConnectionFailed
 
 if TYPE_CHECKING:
     from flash_driver.transports.websocket.handshake import Endpoint, Limits

@@ -60,7 +60,10 @@ class Socket(asyncio.Protocol):
     Args:
         endpoint: Where to connect and what to show there.
         limits: What it waits for and holds.
-        receiver: Who reads it.
+        receiver: What reads it.
+
+    Attributes:
+        heard_at: When something last came from the peer, on the event loop's clock.
 
     """
 
@@ -86,6 +89,7 @@ class Socket(asyncio.Protocol):
         self._next_ping: asyncio.TimerHandle | None = None
         self._pong_due: asyncio.TimerHandle | None = None
         self._close_due: asyncio.TimerHandle | None = None
+        self.heard_at = 0.0
 
     # --- opening ----------------------------------------------------------------------------------------------------
 
@@ -267,6 +271,7 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came, and hand it on."""
         core = self._core
+        self.heard_at = self._loop.time()
         core.receive_data(data)
         for event in core.events_received():
             self._take(event)

@@ -1,40 +1,28 @@
 """The WebSocket transport: the way that an Ory session token opens.
 
-It is a gql `AsyncTransport` as well, so it serves anybody's `gql.Client`. One socket carries many operations at once; a
-host whom that is not enough permits more (`pool-size`).
+One socket carries many operations at once; a host for which that is not enough permits more (`pool-size`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from gql.transport import AsyncTransport
-from gql.transport.exceptions import TransportConnectionFailed, TransportProtocolError, TransportQueryError
-from graphql import ExecutionResult, GraphQLError
-
-from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
-from flash_driver.flash_api.error_words import describe
-from flash_driver.flash_api.outcomes import Answer, ErrorFrame, Evidence, NotConnected, NotWritten, TimedOut
-from flash_driver.transports.websocket.connection import (
-    COMPLETED_BY_SERVER,
-    Connection,
-    ConnectionFailed,
-    Endpoint,
-    Limits,
-    SubscriptionEnded,
-)
+from flash_driver.transports.base import NotReady, perform
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.gql_adapter import GqlAdapter
+from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.managed_connection import ConnectionTiming, ManagedConnection
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-
-    from gql import GraphQLRequest
-
+    from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
-    from flash_driver.transports.websocket.connection import Subscription
+    from flash_driver.flash_api.outcomes import Evidence
+    from flash_driver.transports.base import Prober
+    from flash_driver.transports.websocket.handshake import Endpoint
+    from flash_driver.transports.websocket.subscription import Subscription
 
 __all__ = ["WebSocketTransport"]
 
@@ -42,7 +30,7 @@ _CROWDED: Final = 64
 """How many operations in flight on each socket make it worth opening a further one."""
 
 
-class WebSocketTransport(AsyncTransport):
+class WebSocketTransport(GqlAdapter):
     """GraphQL over shared WebSockets.
 
     Args:
@@ -70,12 +58,10 @@ class WebSocketTransport(AsyncTransport):
         self._endpoint = endpoint
         self._limits = limits or Limits()
         self._waits = ConnectionTiming(connect_timeout, idle_timeout)
-        self._execute_timeout = execute_timeout
+        super().__init__(connect_timeout, execute_timeout)
         # Subscriptions live on the first one.
         self._managed = [ManagedConnection(endpoint, self._limits, self._waits)]
         self.widen(size)
-
-    # --- what the driver uses ---------------------------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
@@ -97,23 +83,20 @@ class WebSocketTransport(AsyncTransport):
         while len(self._managed) < size:
             self._managed.append(ManagedConnection(self._endpoint, self._limits, self._waits))
 
-    async def perform(
-        self, operation: Operation, deadline: Deadline, late: Callable[[Evidence], None] | None = None
-    ) -> Evidence:
-        """Send an operation as a `subscribe` message, connecting first if need be.
+    @property
+    def prober(self) -> Prober:
+        """Itself: today's server takes subscriptions only, and says so (flash-server.md 2)."""
+        return self
 
-        Args:
-            operation: What to send.
-            deadline: When to stop waiting.
-            late: Called with an answer that comes after that.
+    async def ready(self, deadline: Deadline) -> Connection:
+        """Return the connection for the next operation, connecting first if need be.
+
+        Raises:
+            ConnectionFailed: It did not come about by the deadline.
 
         """
         managed = self._managed[0] if len(self._managed) == 1 else self._roomiest()
-        try:
-            connection = managed.ready() or await managed.connection(deadline)
-        except ConnectionFailed as failure:
-            return failure.evidence
-        return await connection.execute(operation.written, deadline, late)
+        return managed.ready() or await managed.connection(deadline)
 
     async def probe(self, deadline: Deadline) -> Evidence:
         """Ask a harmless question that shows whether this server executes operations on a socket.
@@ -122,13 +105,13 @@ class WebSocketTransport(AsyncTransport):
         subscriptions live on the shared one.
         """
         if not self.subscribed:
-            return await self.perform(PROBE(), deadline)
+            return await perform(self, PROBE(), deadline)
         try:
             connection = await Connection.open(self._endpoint, self._limits, deadline)
-        except ConnectionFailed as failure:
+        except NotReady as failure:
             return failure.evidence
         try:
-            return await connection.execute(PROBE().written, deadline)
+            return await connection.execute(PROBE(), deadline)
         finally:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline.at):  # cuts the goodbye short, not what it cleans up
@@ -168,82 +151,3 @@ class WebSocketTransport(AsyncTransport):
         if open_now and len(open_now) < len(self._managed):
             next(managed for managed in self._managed if not managed.connected).open_ahead()
         return min(open_now, key=lambda managed: managed.in_flight, default=self._managed[0])
-
-    # --- what gql uses ----------------------------------------------------------------------------------------------
-
-    async def connect(self) -> None:
-        """Connect now (gql's interface).
-
-        Raises:
-            TransportConnectionFailed: No connection came about.
-
-        """
-        await self._connection_for_gql()
-
-    async def close(self) -> None:
-        """Close the socket (gql's interface)."""
-        await self.aclose()
-
-    async def execute(self, request: GraphQLRequest) -> ExecutionResult:
-        """Execute a query or mutation (gql's interface).
-
-        Raises:
-            TransportConnectionFailed: It was not sent, or the connection was lost before an answer came.
-            TransportQueryError: The server answered with an `error` message.
-            TransportProtocolError: The server answered something that is no result.
-            TimeoutError: No answer came in time; it may have been executed.
-
-        """
-        connection = await self._connection_for_gql()
-        evidence = await connection.execute(request.payload, Deadline.after(self._execute_timeout))
-        match evidence:
-            case Answer(data, errors):
-                return _result(data, errors)
-            case ErrorFrame(errors):
-                raise TransportQueryError(describe(errors)[0], errors=list(errors))
-            case TimedOut():
-                raise TimeoutError("no answer in time")
-            case NotWritten(why) | NotConnected(why):
-                raise TransportConnectionFailed(why)
-            case _ if connection.usable:
-                raise TransportProtocolError("the operation was completed without an answer")
-            case _:
-                raise TransportConnectionFailed("the connection was lost before an answer came")
-
-    async def subscribe(self, request: GraphQLRequest) -> AsyncGenerator[ExecutionResult, None]:
-        """Yield the results of a subscription (gql's interface).
-
-        Raises:
-            TransportConnectionFailed: The connection was lost, or the server ended the subscription.
-
-        """
-        connection = await self._connection_for_gql()
-        try:
-            subscription = await connection.subscribe(request.payload, Deadline.after(self._execute_timeout))
-        except ConnectionFailed as failure:
-            raise TransportConnectionFailed(failure.why) from None
-        try:
-            while True:
-                event = await subscription.receive()
-                yield _result(event.data, event.errors)
-        except SubscriptionEnded as ended:
-            if str(ended) != COMPLETED_BY_SERVER:
-                raise TransportConnectionFailed(str(ended)) from None
-        finally:
-            await subscription.aclose()
-
-    async def _connection_for_gql(self) -> Connection:
-        try:
-            return await self.connection(Deadline.after(self._waits.connect))
-        except ConnectionFailed as failure:
-            raise TransportConnectionFailed(failure.why) from None
-
-
-def _result(data: Mapping[str, Any] | None, errors: Sequence[Mapping[str, Any]]) -> ExecutionResult:
-    found = [
-        GraphQLError(
-            str(error.get("message")), path=error.get("path"), extensions=error.get("extensions"), original_error=None
-        )
-        for error in errors
-    ]
-    return ExecutionResult(data=None if data is None else dict(data), errors=found or None)

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from flash_driver.doctor.findings import Examination, Result
 from flash_driver.doctor.websocket import examine_socket
-from flash_driver.transports.websocket.connection import Endpoint
+from flash_driver.transports.websocket.handshake import Endpoint
 from tests.flash_driver.cli.commands import CANARY
 from tests.flash_driver.doctor.servers import http_server, socket_server
 from tests.support.sockets import accepting

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from flash_driver.settings.account import FlashSettings
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
-from flash_driver.transports.websocket.connection import Endpoint
+from flash_driver.transports.websocket.handshake import Endpoint
 from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import pytest
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PAY, PROBE
 from flash_driver.flash_api.outcomes import Answer, Cause, Evidence, Garbage, NotConnected, TimedOut
+from flash_driver.transports.base import perform
 from flash_driver.transports.gql_client import GraphQLTransport, PrintedRequest
 from tests.support.routes import HEADERS, Routes
 from tests.support.web import REPLIES, Reply
@@ -32,7 +33,7 @@ class TestGraphQL(Routes):
 async def ask(transport: GraphQLTransport) -> Evidence:
     """Perform one operation, and close the transport."""
     try:
-        return await transport.perform(PROBE(), Deadline.after(20))
+        return await perform(transport, PROBE(), Deadline.after(20))
     finally:
         await transport.aclose()
 
@@ -80,7 +81,7 @@ async def test_outer_deadline(respx_mock: respx.MockRouter) -> None:
 
     respx_mock.post(URL).mock(side_effect=hesitate)
     transport = GraphQLTransport(URL, HEADERS)
-    assert await transport.perform(PROBE(), Deadline.after(0.05)) == TimedOut()
+    assert await perform(transport, PROBE(), Deadline.after(0.05)) == TimedOut()
     await transport.aclose()
 
 
@@ -92,7 +93,7 @@ async def test_deadline_before_anything_is_written(monkeypatch: pytest.MonkeyPat
 
     transport = GraphQLTransport(URL, HEADERS)
     monkeypatch.setattr(GraphQLTransport, "_connected_session", dawdle)
-    evidence = await transport.perform(PROBE(), Deadline.after(0.05))
+    evidence = await perform(transport, PROBE(), Deadline.after(0.05))
     assert evidence == NotConnected("not connected in time", Cause.SLOW)
 
 
@@ -100,7 +101,7 @@ async def test_first_requests_share_one_session(respx_mock: respx.MockRouter) ->
     """Requests that come together on a cold transport make one client."""
     respx_mock.post(URL).respond(200, json={"data": {"a": 1}})
     transport = GraphQLTransport(URL, HEADERS)
-    answers = await asyncio.gather(*(transport.perform(PROBE(), Deadline.after(20)) for _ in range(10)))
+    answers = await asyncio.gather(*(perform(transport, PROBE(), Deadline.after(20)) for _ in range(10)))
     assert answers == [Answer({"a": 1})] * 10
     await transport.aclose()
 

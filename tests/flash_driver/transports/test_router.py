@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from structlog.testing import capture_logs
@@ -30,14 +30,15 @@ from flash_driver.transports.call_log import CallLog
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.delivery import Delivery
 from flash_driver.transports.router import Router
-from flash_driver.transports.websocket.connection import Limits
+from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.transport import WebSocketTransport
-from tests.support.sockets import Peer, Served, accepting, free_port, served, within
+from tests.support.sockets import Peer, Served, accepting, free_port, relayed, served, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flash_driver.flash_api.documents import Operation
+    from flash_driver.transports.base import Late
 
 CREATED = Answer({"lnUsdInvoiceCreate": {"errors": [], "invoice": {}}})
 PAID = Answer({"lnInvoicePaymentSend": {"errors": [], "status": "SUCCESS"}})
@@ -46,18 +47,26 @@ PAID = Answer({"lnInvoicePaymentSend": {"errors": [], "status": "SUCCESS"}})
 class Fake:
     """A transport that reports what a test tells it to."""
 
+    prober: Final = None
+
     def __init__(self, name: str, *evidence: Evidence) -> None:
         self._name = name
         self._evidence: Iterator[Evidence] = iter(evidence)
         self.asked: list[Operation] = []
         self.seconds: list[float] = []
+        self.seconds_to_connect: list[float] = []
 
     @property
     def name(self) -> str:
         """The name it answers to."""
         return self._name
 
-    async def perform(self, operation: Operation, deadline: Deadline) -> Evidence:
+    async def ready(self, deadline: Deadline) -> Fake:
+        """Be ready at once."""
+        self.seconds_to_connect.append(deadline.remaining)
+        return self
+
+    async def execute(self, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:  # noqa: ARG002 - as transports have it
         """Report the next evidence."""
         self.asked.append(operation)
         self.seconds.append(deadline.remaining)
@@ -102,13 +111,13 @@ async def test_nothing_is_begun_after_the_close() -> None:
     """A call that goes on after the close tries no further way, and nothing was executed."""
     first, second = Fake("http", NotConnected("refused")), Fake("graphql", CREATED)
     router = Router((first, second), Capabilities())
-    real = first.perform
+    real = first.execute
 
-    async def close_meanwhile(operation: Operation, deadline: Deadline) -> Evidence:
+    async def close_meanwhile(operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:
         router.close()
-        return await real(operation, deadline)
+        return await real(operation, deadline, late)
 
-    first.perform = close_meanwhile  # type: ignore[method-assign]  # closes at the worst moment
+    first.execute = close_meanwhile  # type: ignore[method-assign]  # closes at the worst moment
     delivery = await router.perform(create(), Deadline.after(10))
     assert delivery.reasons == {"http": "refused", "graphql": "the client was closed"}
     assert isinstance(delivery.outcome, NotExecuted)
@@ -227,13 +236,64 @@ async def test_refusal_after_a_lost_invoice_is_a_refusal() -> None:
 
 
 async def test_time_is_shared() -> None:
-    """Each transport gets half of what is left while another may follow, the last one all of it."""
+    """Each transport gets half of what is left to connect while another may follow, but all of it for its answer."""
     ways = [Fake(name, NotConnected("no")) for name in ("a", "b", "c")]
     await deliver(create(), *ways)
-    (first,), (second,), (third,) = (way.seconds for way in ways)
+    (first,), (second,), (third,) = (way.seconds_to_connect for way in ways)
     assert 4 < first <= 5
     assert 4 < second <= 5
     assert 9 < third <= 10
+    assert all(9 < seconds <= 10 for way in ways for seconds in way.seconds)
+
+
+async def test_an_answer_that_is_slow_is_waited_for_to_the_end() -> None:
+    """A server that lives and is slow gets one request, not one on each way, and its answer is used."""
+
+    async def think(peer: Peer) -> None:
+        await peer.acknowledge()
+        while True:
+            operation_id, _ = await peer.operation()
+            await asyncio.sleep(1.5)
+            await peer.answer(operation_id, **(CREATED.data or {}))
+
+    async with served(think) as server:
+        way = Fake("http", CREATED)
+        router, socket = over(server, way)
+        memory = Capabilities()
+        memory.learn("websocket", Completed({}))
+        router = Router([socket, way], memory)
+        delivery = await router.perform(create(), Deadline.after(2.5))
+        assert (type(delivery.outcome), delivery.transport) == (Completed, "websocket")
+        await socket.aclose()
+    assert way.asked == []
+
+
+async def test_after_the_end_no_other_way_is_begun() -> None:
+    """Where the time is over with a request written, the other ways are not named for what they never tried."""
+    kinds = Kinds(silent=True)
+    async with served(kinds) as server:
+        memory = Capabilities()
+        memory.learn("websocket", Completed({}))
+        router, socket = over(server, way := Fake("http", CREATED), memory=memory)
+        delivery = await router.perform(create(), Deadline.after(0.3))
+        await socket.aclose()
+    assert delivery.reasons == {"websocket": "no answer in time"}
+    assert way.asked == []
+
+
+async def test_a_dead_socket_is_not_waited_for() -> None:
+    """A peer that gives no sign of life is dropped long before the deadline, and the next way is tried."""
+    limits = Limits(close_timeout=0.2, suspicion_after=0.1, suspicion_timeout=0.2)
+    async with served(Kinds(silent=True)) as server, relayed(server.url) as (url, relay):
+        memory = Capabilities()
+        memory.learn("websocket", Completed({}))
+        socket, way = WebSocketTransport(server.endpoint(url=url), limits), Fake("http", CREATED)
+        await socket.connection(Deadline.after(20))
+        relay.frozen = True
+        async with within(10):
+            delivery = await Router([socket, way], memory).perform(create(), Deadline.after(20))
+        assert (delivery.transport, delivery.reasons) == ("http", {"websocket": "socket dropped"})
+        await socket.aclose()
 
 
 async def test_a_deaf_server_leaves_time_for_the_next_way() -> None:
@@ -358,12 +418,12 @@ def over(
 
 async def test_first_mutation_is_preceded_by_a_harmless_question() -> None:
     """Whether a server executes on its socket is proved once, before anything is at stake."""
-    kinds = Kinds()
+    kinds, memory = Kinds(), Capabilities()
     async with served(kinds) as server:
-        router, socket = over(server)
+        router, socket = over(server, memory=memory)
         for _ in range(2):
             assert isinstance((await router.perform(create(), Deadline.after(20))).outcome, Completed)
-        assert router.capabilities.executes("websocket") is True
+        assert memory.executes("websocket") is True
         await socket.aclose()
     assert kinds.asked == ["Probe", "InvoiceCreate", "InvoiceCreate"]
 
@@ -528,15 +588,15 @@ async def test_question_without_connection_falls_back() -> None:
 
 async def test_proof_that_stays_without_answer() -> None:
     """A mutation is not risked on a socket that did not answer the harmless question, and that is remembered."""
-    kinds = Kinds(silent=True)
+    kinds, memory = Kinds(silent=True), Capabilities()
     async with served(kinds) as server:
-        router, socket = over(server, Fake("http", CREATED))
+        router, socket = over(server, Fake("http", CREATED), memory=memory)
         await socket.connection(Deadline.after(20))
         delivery = await router.perform(create(), Deadline.after(0.4))
         assert delivery.transport == "http"
         assert delivery.reasons == {"websocket": "a harmless question came to nothing: no answer in time"}
         assert delivery.causes == {Cause.SLOW}
-        assert router.capabilities.unable("websocket") is not None
+        assert memory.unable("websocket") is not None
         assert await router.learn_whether_socket_executes(Deadline.after(0.1)) is None
         await socket.aclose()
     assert "InvoiceCreate" not in kinds.asked

@@ -21,13 +21,9 @@ from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.router import Router
-from flash_driver.transports.websocket.connection import (
-    Connection,
-    ConnectionFailed,
-    Endpoint,
-    Limits,
-    SubscriptionEnded,
-)
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
+from flash_driver.transports.websocket.subscription import SubscriptionEnded
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, accepting, free_port, served
 from tests.support.web import Reply, posted, replying
@@ -85,11 +81,12 @@ async def knows(peer: Peer) -> None:
 
 async def what_is_shown(transport: Transport) -> str:
     """Perform an operation through the router, and return all that a host could see of it."""
-    router = Router([transport], Capabilities())
+    memory = Capabilities()
+    router = Router([transport], memory)
     call_log = CallLog(get_logger(), "asking", "asked")
     delivery = await router.perform(PROBE(), Deadline.after(5), call_log)
     shown = [repr(transport), str(transport), repr(router), repr(delivery.reasons), repr(delivery.outcome)]
-    shown += [repr(router.capabilities), repr(router.capabilities.summary())]
+    shown += [repr(memory), repr(memory.summary())]
     try:
         shown.append(repr(delivery.data("asking")))
     except Exception as error:  # noqa: BLE001 - whatever it is, it is looked at

@@ -8,6 +8,7 @@ from flash_driver.flash_api.documents import ME
 from flash_driver.flash_api.outcomes import Answer
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.settings.account import FlashSettings
+from flash_driver.transports.base import perform
 from flash_driver.transports.transport_set import TransportSet
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ async def test_every_way_shows_the_credential() -> None:
             own = FlashSettings.from_connection_string(ConnectionString.parse(text))
             ways = TransportSet(own)
             for transport in ways.choose(own):
-                evidence = await transport.perform(ME(), Deadline.after(20))
+                evidence = await perform(transport, ME(), Deadline.after(20))
                 assert isinstance(evidence, Answer)
                 assert evidence.data is not None
                 assert evidence.data["me"]["defaultAccount"]["defaultWalletId"] == sandbox.wallet_id

@@ -11,12 +11,9 @@ from structlog.testing import capture_logs
 
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, Evidence, Garbage, NotWritten
-from flash_driver.transports.websocket.connection import (
-    Connection,
-    ConnectionFailed,
-    Limits,
-    SubscriptionEnded,
-)
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
+from flash_driver.transports.websocket.subscription import SubscriptionEnded
 from tests.support.sockets import Peer, accepting, relayed, served, within
 from tests.support.talk import ASK, LISTEN, asking, opened, soon, talking
 
@@ -51,7 +48,7 @@ async def test_ping_before_the_acknowledgement() -> None:
         await peer.answer(operation_id, a=1)
 
     async with served(ping_first) as server, opened(server) as connection:
-        assert await connection.execute(ASK, soon()) == Answer({"a": 1})
+        assert await connection.request(ASK, soon()) == Answer({"a": 1})
 
 
 async def failed_opening(script: Callable[[Peer], Awaitable[None]], deadline: Deadline) -> ConnectionFailed:
@@ -236,7 +233,7 @@ async def test_no_answer_is_lost_when_the_socket_drains_slowly() -> None:
         padding = {"memo": "x" * 8000}
         calls = [
             asyncio.create_task(
-                connection.execute({**ASK, "operationName": f"Ask{number}", "variables": padding}, soon())
+                connection.request({**ASK, "operationName": f"Ask{number}", "variables": padding}, soon())
             )
             for number in range(100)
         ]
@@ -286,7 +283,7 @@ async def test_bad_frames_hang_nobody() -> None:
             with pytest.raises(SubscriptionEnded, match="the server sent a "):
                 await subscription.receive()
             assert not connection.usable
-            assert await connection.execute(ASK, soon()) == NotWritten(
+            assert await connection.request(ASK, soon()) == NotWritten(
                 "the socket closed before the request was written"
             )
             async with within():

@@ -8,12 +8,9 @@ import pytest
 
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.outcomes import Answer, Closed, NotWritten, TimedOut
-from flash_driver.transports.websocket.connection import (
-    Connection,
-    ConnectionFailed,
-    Limits,
-    SubscriptionEnded,
-)
+from flash_driver.transports.websocket.connection import Connection
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
+from flash_driver.transports.websocket.subscription import SubscriptionEnded
 from tests.support.sockets import Peer, relayed, served, within
 from tests.support.talk import ASK, LISTEN, LONG, acknowledge_and_wait, asking, soon, talking
 from tests.support.waiting import until
@@ -37,7 +34,7 @@ async def test_closed_in_the_middle(code: int) -> None:
         with pytest.raises(SubscriptionEnded, match=f"closed with code {code}"):
             await subscription.receive()
         assert not connection.busy
-        assert await connection.execute(ASK, soon()) == NotWritten("the socket closed before the request was written")
+        assert await connection.request(ASK, soon()) == NotWritten("the socket closed before the request was written")
         with pytest.raises(ConnectionFailed, match="before the subscription was written"):
             await connection.subscribe(LISTEN, soon())
 
@@ -63,7 +60,7 @@ async def test_dropped_while_writing() -> None:
         relay.frozen = True
         peer = await server.peer()
         peer.socket.transport.pause_reading()
-        call = asyncio.create_task(connection.execute({**ASK, "variables": {"memo": "x" * 20_000_000}}, soon()))
+        call = asyncio.create_task(connection.request({**ASK, "variables": {"memo": "x" * 20_000_000}}, soon()))
         await asyncio.sleep(0.05)
         assert not call.done()
         relay.end()
@@ -176,13 +173,13 @@ async def test_cancelled_while_writing() -> None:
     async with served(Peer.serve_for_ever) as server, relayed(server.url, chunk=4096) as (url, _):
         connection = await Connection.open(server.endpoint(url=url), Limits(), soon())
         long = {**ASK, "variables": {"memo": "x" * 900_000}}
-        writing = asyncio.create_task(connection.execute(long, soon()))
+        writing = asyncio.create_task(connection.request(long, soon()))
         await asyncio.sleep(0.01)
         assert not writing.done()
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing
-        assert await connection.execute(ASK, soon()) == Answer({"name": "Ask"})
+        assert await connection.request(ASK, soon()) == Answer({"name": "Ask"})
         await connection.aclose()
 
 
@@ -208,7 +205,7 @@ async def test_slots_are_bounded() -> None:
     async with talking(Limits(max_in_flight=2)) as (connection, peer):
         calls = [asking(connection, f"Ask{number}") for number in range(2)]
         ids = [(await peer.operation())[0] for _ in calls]
-        refused = await connection.execute({**ASK, "operationName": "Refused"}, Deadline.after(0.05))
+        refused = await connection.request({**ASK, "operationName": "Refused"}, Deadline.after(0.05))
         assert refused == NotWritten("too many operations in flight")
         last = asking(connection, "Last")
         await peer.answer(ids[0], a=1)
@@ -233,7 +230,7 @@ async def test_waiting_for_a_slot_of_a_socket_that_closes() -> None:
 async def test_nothing_is_written_when_no_time_is_left() -> None:
     """A request whose time is over is not sent on the chance that it may be carried out."""
     async with talking() as (connection, peer):
-        assert await connection.execute(ASK, Deadline.after(-1)) == NotWritten("no time was left to write the request")
+        assert await connection.request(ASK, Deadline.after(-1)) == NotWritten("no time was left to write the request")
         call = asking(connection, "Next")
         operation_id, payload = await peer.operation()
         assert payload["operationName"] == "Next"
@@ -246,7 +243,7 @@ async def test_payload_that_can_not_be_written() -> None:
     async with talking(Limits(max_in_flight=1)) as (connection, peer):
         for _ in range(2):
             with pytest.raises(TypeError):
-                await connection.execute({"variables": object()}, soon())
+                await connection.request({"variables": object()}, soon())
         call = asking(connection)
         await peer.answer((await peer.operation())[0])
         assert await call == Answer({})

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.outcomes import Answer, Cause
-from flash_driver.transports.websocket.connection import (
-    COMPLETED_BY_SERVER,
-    Connection,
-    ConnectionFailed,
-    Limits,
-    Subscription,
-    SubscriptionEnded,
-)
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
+from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription, SubscriptionEnded
 from tests.support.sockets import Peer, within
 from tests.support.talk import LISTEN, asking, jammed, soon, talking
+
+if TYPE_CHECKING:
+    from flash_driver.transports.websocket.connection import Connection
 
 # --- subscriptions --------------------------------------------------------------------------------------------------
 

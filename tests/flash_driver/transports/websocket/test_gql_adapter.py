@@ -13,7 +13,9 @@ from gql.transport.exceptions import TransportConnectionFailed, TransportProtoco
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import MY_UPDATES, PRICE, PROBE
 from flash_driver.flash_api.outcomes import Closed
-from flash_driver.transports.websocket.connection import Limits, SubscriptionEnded
+from flash_driver.transports.base import perform
+from flash_driver.transports.websocket.handshake import Limits
+from flash_driver.transports.websocket.subscription import SubscriptionEnded
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, Served, free_port, served, within
 
@@ -159,7 +161,7 @@ async def test_gql_without_a_connection() -> None:
                 await transport.connect()
         async with transport_to(server, limits=Limits(max_in_flight=1), execute_timeout=0.05) as transport:
             await transport.connect()
-            other = asyncio.create_task(transport.perform(PROBE(), soon()))
+            other = asyncio.create_task(perform(transport, PROBE(), soon()))
             await (await server.acknowledged()).operation()
             with pytest.raises(TransportConnectionFailed, match="too many operations in flight"):
                 await transport.execute(QUERY)
@@ -172,7 +174,7 @@ async def test_gql_subscription_on_a_socket_that_takes_nothing() -> None:
     async with served(acknowledge_and_wait) as server, transport_to(server, execute_timeout=0.05) as transport:
         await transport.connect()
         (await server.peer()).socket.transport.pause_reading()
-        filler = asyncio.create_task(transport.perform(PRICE(memo="x" * 20_000_000), soon()))
+        filler = asyncio.create_task(perform(transport, PRICE(memo="x" * 20_000_000), soon()))
         await asyncio.sleep(0.02)
         with pytest.raises(TransportConnectionFailed, match="could not be written in time"):
             await anext(transport.subscribe(EVENTS))

@@ -9,7 +9,7 @@ from websockets.typing import Subprotocol
 
 from flash_driver.flash_api.outcomes import Cause, NotConnected
 from flash_driver.transports.network import make_tls_context
-from flash_driver.transports.websocket.connection import ConnectionFailed, Endpoint
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint
 from tests.support.sockets import CERTIFICATE, Peer, accepting, free_port, served, shake_hands, untrusted_tls, within
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Answer
-from flash_driver.transports.websocket.connection import ConnectionFailed, Limits
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
 from flash_driver.transports.websocket.managed_connection import ConnectionTiming, ManagedConnection
 from tests.support.sockets import Peer, served, within
 from tests.support.waiting import until
@@ -91,7 +91,7 @@ async def test_counts_what_is_in_flight() -> None:
     async with served(late) as server, managed_to(server) as managed:
         assert managed.in_flight == 0
         connection = await managed.connection(soon())
-        asking = [asyncio.create_task(connection.execute(PROBE().written, soon())) for _ in range(3)]
+        asking = [asyncio.create_task(connection.request(PROBE().written, soon())) for _ in range(3)]
         await until(lambda: managed.in_flight == 3)
         subscription = await connection.subscribe(PROBE().written, soon())
         async with within():

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Answer, Evidence
-from flash_driver.transports.websocket.connection import Limits
+from flash_driver.transports.base import perform
+from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, Served, served, within
 from tests.support.waiting import until
@@ -65,7 +66,7 @@ async def pooled(size: int) -> AsyncIterator[tuple[WebSocketTransport, Holding, 
 
 def ask(transport: WebSocketTransport, count: int) -> list[asyncio.Task[Evidence]]:
     """Ask so many questions at once."""
-    return [asyncio.create_task(transport.perform(PROBE(), Deadline.after(LONG))) for _ in range(count)]
+    return [asyncio.create_task(perform(transport, PROBE(), Deadline.after(LONG))) for _ in range(count)]
 
 
 async def test_one_socket_is_enough_until_it_is_crowded() -> None:

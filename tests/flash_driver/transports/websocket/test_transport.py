@@ -11,7 +11,8 @@ import pytest
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import MY_UPDATES, PRICE, PROBE
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, Evidence, Garbage, NotConnected, TimedOut
-from flash_driver.transports.websocket.connection import ConnectionFailed, Endpoint, Limits
+from flash_driver.transports.base import perform
+from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, served, within
 
@@ -53,7 +54,7 @@ async def test_connects_when_first_needed_and_stays_connected() -> None:
     async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
         assert (transport.connected, transport.subscribed, server.peers) == (False, False, [])
         for operation in (PROBE(), PRICE()):
-            assert await transport.perform(operation, soon()) == Answer({"name": operation.document.name})
+            assert await perform(transport, operation, soon()) == Answer({"name": operation.document.name})
         assert transport.connected
         assert len(server.peers) == transport.times_connected == 1
 
@@ -61,7 +62,7 @@ async def test_connects_when_first_needed_and_stays_connected() -> None:
 async def test_all_who_ask_at_once_share_one_attempt() -> None:
     """Fifty operations on a cold transport open one connection."""
     async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
-        answers = await asyncio.gather(*(transport.perform(PROBE(), soon()) for _ in range(50)))
+        answers = await asyncio.gather(*(perform(transport, PROBE(), soon()) for _ in range(50)))
         assert answers == [Answer({"name": "Probe"})] * 50
         assert len(server.peers) == 1
 
@@ -73,7 +74,7 @@ async def test_no_connection_is_evidence_not_an_exception() -> None:
         transport_to(server, url=f"ws://127.0.0.1:{free_port()}/graphql") as transport,
     ):
         for _ in range(2):
-            assert await transport.perform(PROBE(), soon()) == NotConnected("the connection was refused")
+            assert await perform(transport, PROBE(), soon()) == NotConnected("the connection was refused")
         assert not transport.connected
         assert transport.times_connected == 0
 
@@ -83,7 +84,7 @@ async def test_connecting_takes_no_longer_than_the_connect_timeout() -> None:
     async with accepting() as port, served(Peer.serve_for_ever) as server:
         url = f"ws://127.0.0.1:{port}/graphql"
         async with transport_to(server, url=url, connect_timeout=0.05) as transport, within():
-            assert await transport.perform(PROBE(), soon()) == NotConnected("no handshake in time", Cause.SLOW)
+            assert await perform(transport, PROBE(), soon()) == NotConnected("no handshake in time", Cause.SLOW)
 
 
 async def test_impatient_caller_leaves_the_attempt_to_others() -> None:
@@ -98,9 +99,9 @@ async def test_impatient_caller_leaves_the_attempt_to_others() -> None:
         await peer.answer(operation_id, a=1)
 
     async with served(hesitate) as server, transport_to(server) as transport:
-        patient = asyncio.create_task(transport.perform(PROBE(), soon()))
-        cancelled = asyncio.create_task(transport.perform(PROBE(), soon()))
-        hurried = await transport.perform(PROBE(), Deadline.after(0.05))
+        patient = asyncio.create_task(perform(transport, PROBE(), soon()))
+        cancelled = asyncio.create_task(perform(transport, PROBE(), soon()))
+        hurried = await perform(transport, PROBE(), Deadline.after(0.05))
         assert hurried == NotConnected("not connected in time", Cause.SLOW)
         cancelled.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -123,7 +124,7 @@ async def test_attempt_that_fails_after_everybody_left() -> None:
         await peer.socket.close(4403)
 
     async with served(hesitate) as server, transport_to(server) as transport:
-        assert await transport.perform(PROBE(), Deadline.after(0.05)) == NotConnected(
+        assert await perform(transport, PROBE(), Deadline.after(0.05)) == NotConnected(
             "not connected in time", Cause.SLOW
         )
         opening = transport._managed[0]._opening
@@ -145,7 +146,7 @@ async def test_connects_again_after_a_loss() -> None:
 
     async with served(once) as server, transport_to(server) as transport:
         for number in (1, 2):
-            assert await transport.perform(PROBE(), soon()) == Closed(1011)
+            assert await perform(transport, PROBE(), soon()) == Closed(1011)
             assert not transport.connected
             assert transport.times_connected == number
 
@@ -172,7 +173,7 @@ async def test_late_answers_pass_through() -> None:
     late: asyncio.Queue[Evidence] = asyncio.Queue()
     async with served(acknowledge_and_wait) as server, transport_to(server) as transport:
         await transport.connection(soon())
-        assert await transport.perform(PROBE(), Deadline.after(0.1), late.put_nowait) == TimedOut()
+        assert await perform(transport, PROBE(), Deadline.after(0.1), late.put_nowait) == TimedOut()
         peer = await server.acknowledged()
         operation_id, _ = await peer.operation()
         await peer.answer(operation_id, a=1)
@@ -187,7 +188,7 @@ async def test_closes_when_idle_and_opens_again() -> None:
     """A socket that nobody used for a while is closed in good order; the next operation opens another."""
     async with served(Peer.serve_for_ever) as server, transport_to(server, idle_timeout=0.05) as transport:
         for number in range(2):
-            await transport.perform(PROBE(), soon())
+            await perform(transport, PROBE(), soon())
             async with within():
                 await (await server.peer(number)).socket.wait_closed()
             assert server.peers[number].socket.close_code == 1000
@@ -197,7 +198,7 @@ async def test_closes_when_idle_and_opens_again() -> None:
 async def test_is_not_idle_while_somebody_waits_or_listens() -> None:
     """A subscription, or an operation without its answer yet, keeps the socket open."""
     async with served(acknowledge_and_wait) as server, transport_to(server, idle_timeout=0.03) as transport:
-        asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+        asking = asyncio.create_task(perform(transport, PROBE(), soon()))
         peer = await server.acknowledged()
         operation_id, _ = await peer.operation()
         await asyncio.sleep(0.1)
@@ -235,18 +236,18 @@ async def test_used_while_it_closes_for_idleness() -> None:
 async def test_closing_ends_everything_and_the_next_use_begins_anew() -> None:
     """After closing there is no connection and no task; an operation opens another connection."""
     async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
-        await transport.perform(PROBE(), soon())
+        await perform(transport, PROBE(), soon())
         await transport.aclose()
         assert not transport.connected
         assert [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")] == []
-        assert await transport.perform(PROBE(), soon()) == Answer({"name": "Probe"})
+        assert await perform(transport, PROBE(), soon()) == Answer({"name": "Probe"})
         assert len(server.peers) == 2
 
 
 async def test_closing_while_somebody_connects() -> None:
     """Who waits for a connection when the transport is closed is told, rather than left waiting."""
     async with served(Peer.hear) as server, transport_to(server) as transport:
-        asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+        asking = asyncio.create_task(perform(transport, PROBE(), soon()))
         await server.peer()
         await transport.aclose()
         async with within():
@@ -256,7 +257,7 @@ async def test_closing_while_somebody_connects() -> None:
 async def test_cancelled_and_closed_at_once() -> None:
     """A caller that is cancelled at the moment of closing is cancelled, whatever else happened."""
     async with served(Peer.hear) as server, transport_to(server) as transport:
-        asking = asyncio.create_task(transport.perform(PROBE(), soon()))
+        asking = asyncio.create_task(perform(transport, PROBE(), soon()))
         await server.peer()
         assert transport._managed[0]._opening is not None
         transport._managed[0]._opening.cancel()
@@ -380,11 +381,11 @@ async def test_faults_of_the_sandbox(bench: Bench, fault: dict[str, Any], when: 
     await transport.connection(soon())
     sandbox.arm(fault["kind"], operation="*", when=when, **{name: fault[name] for name in fault if name != "kind"})
     deadline = Deadline.after(0.3 if means == TimedOut() else LONG)
-    assert await transport.perform(PRICE(), deadline) == means
+    assert await perform(transport, PRICE(), deadline) == means
     async with within():
         while transport.connected:  # noqa: ASYNC110 - a silent peer is found out by a ping, which tells nobody
             await asyncio.sleep(0.01)
-    answer = await transport.perform(PRICE(), soon())
+    answer = await perform(transport, PRICE(), soon())
     assert isinstance(answer, Answer)
     assert transport.times_connected == 2
     await transport.aclose()
