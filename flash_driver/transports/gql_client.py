@@ -166,9 +166,9 @@ class _Post:
 
 
 def _timeouts(connected_by: Deadline, deadline: Deadline) -> Any:
-    """Return limits for httpx that end a little before the deadlines, so that it says in which phase it stood."""
-    answered, connected = (max(0.001, each.remaining * 0.95) for each in (deadline, connected_by))
-    return _httpx.Timeout(answered, connect=connected, pool=connected)
+    """Return limits for httpx; the one for connecting ends a little early, so that it says itself what kept it."""
+    connected = max(0.001, connected_by.remaining * 0.95)
+    return _httpx.Timeout(deadline.remaining, connect=connected, pool=connected)
 
 
 @dataclass(slots=True)

@@ -65,7 +65,9 @@ ROWS = (
     # Lost on the way there: asked again with the same key, a payment is then made for the first time.
     Row(before("reset"), ALL, (OK, 1), (BackendUnavailable, 0)),
     Row(before("close"), ALL, (OK, 1), (BackendUnavailable, 0)),
-    Row(before("silent"), ALL, (OK, 1), (BackendUnavailable, 0)),
+    Row(before("silent"), SOCKET, (OK, 1), (BackendUnavailable, 0)),
+    # A socket that is dead shows it; over HTTP silence is waited for to the end, because it may be a slow custodian.
+    Row(before("silent"), OVER_HTTP, (UNKNOWN, 0), (BackendUnavailable, 0)),
     Row(before("garbage"), ALL, (OK, 1), (BackendUnavailable, 0)),
     Row(before("truncate"), ALL, (OK, 1), (BackendUnavailable, 0)),
     Row(before("http_status", status=500), OVER_HTTP, (OK, 1), (BackendUnavailable, 0)),
@@ -74,7 +76,8 @@ ROWS = (
     Row(after("reset"), ALL, (OK, 1), (BackendUnavailable, 1)),
     Row(after("close"), ALL, (OK, 1), (BackendUnavailable, 1)),
     Row(after("close", code=4500), SOCKET, (OK, 1), (BackendUnavailable, 1)),
-    Row(after("silent"), ALL, (OK, 1), (BackendUnavailable, 1)),
+    Row(after("silent"), SOCKET, (OK, 1), (BackendUnavailable, 1)),
+    Row(after("silent"), OVER_HTTP, (UNKNOWN, 1), (BackendUnavailable, 1)),
     Row(after("garbage"), ALL, (OK, 1), (BackendUnavailable, 1)),
     Row(after("truncate"), ALL, (OK, 1), (BackendUnavailable, 1)),
     Row(after("http_status", status=502), OVER_HTTP, (OK, 1), (BackendUnavailable, 1)),

@@ -133,7 +133,7 @@ async def test_what_btcpay_limits_fails_in_time(
     async with asyncio.timeout(BTCPAY_SECONDS):
         with pytest.raises(BackendUnavailable) as raised:
             await ask(unreachable)
-    # A request that was written is waited for to the end: a third way would lead to the same silence.
+        # A request that was written is waited for to the end: a third way would lead to the same silence.
         assert set(raised.value.reasons) == {"websocket", "http"}
 
 

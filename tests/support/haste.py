@@ -32,7 +32,9 @@ def hasten(
     """Shorten the pauses of a client's account; what is given replaces what is otherwise chosen here."""
     account = account_of(client)
     if account.socket is not None:
-        short = Limits(ping_interval=0.5, ping_timeout=2.0, suspicion_timeout=0.5, close_timeout=0.2)
+        short = Limits(
+            ping_interval=0.5, ping_timeout=2.0, suspicion_after=0.4, suspicion_timeout=0.8, close_timeout=0.2
+        )
         account.socket._limits = limits or short
         for managed in account.socket._managed:
             managed._limits = limits or short
