@@ -14,6 +14,7 @@ from flash_driver.invoices.amountless import Receipts
 from flash_driver.invoices.budget import Budget
 from flash_driver.invoices.creation import CREATE_SECONDS, InvoiceCreation
 from flash_driver.invoices.lookup import InvoiceLookup
+from flash_driver.invoices.request import HashSupport
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.money.rate_book import RateBook
 from flash_driver.payments.service import Payments
@@ -59,6 +60,7 @@ class AccountMemory:
         default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
     )
     server_clock: ServerClock = field(default_factory=ServerClock)
+    hashes: HashSupport = field(default_factory=HashSupport)
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -108,8 +110,9 @@ class Account:
             wallets=self.wallets,
             rates=self.rates,
             journal=self.journal,
-            budget=Budget(process.invoice_budget),
+            budget=Budget(self.journal, process.invoice_budget),
             server_clock=memory.server_clock,
+            hashes=memory.hashes,
         )
         self.lookup = InvoiceLookup(
             process=process,

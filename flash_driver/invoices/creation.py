@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -19,7 +18,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PRICE
 from flash_driver.flash_api.replies import read_price
-from flash_driver.invoices.request import InvoiceRequest, WalletMoved
+from flash_driver.invoices.request import InvoiceOrder, InvoiceRequest, WalletMoved
 from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import RateUnknown
 from flash_driver.settings.account import DescriptionHashPolicy
@@ -30,8 +29,8 @@ if TYPE_CHECKING:
 
     from connection_strings.lightning import CreateInvoiceParams
     from flash_driver.flash_api.replies import Currency
-    from flash_driver.invoices.budget import Budget
-    from flash_driver.invoices.request import CheckedInvoice
+    from flash_driver.invoices.budget import Budget, Points
+    from flash_driver.invoices.request import CheckedInvoice, HashSupport
     from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
@@ -55,26 +54,6 @@ _MSAT_PER_SAT: Final = 1000
 _log: Final = get_logger()
 
 
-@dataclass(slots=True)
-class _Order:
-    """One invoice that is wanted.
-
-    Attributes:
-        params: The terms.
-        tolerance_percent: How much more than asked it may be over.
-        deadline: When the server has to have made it.
-        call_log: Where its story is told.
-        budgeted: Whether the next request for it was taken out of the budget already.
-
-    """
-
-    params: CreateInvoiceParams
-    tolerance_percent: Decimal
-    deadline: Deadline
-    call_log: CallLog
-    budgeted: bool
-
-
 class InvoiceCreation:
     """Creates invoices; every one is journalled before it is handed out."""
 
@@ -89,17 +68,24 @@ class InvoiceCreation:
         journal: Journal,
         budget: Budget,
         server_clock: ServerClock,
+        hashes: HashSupport,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
-        self._process = process
         self._router = router
         self._wallets = wallets
         self._rates = rates
         self._journal = journal
+        self._budget = budget
         self._server_clock = server_clock
         self._invoice_request = InvoiceRequest(
-            process=process, router=router, wallets=wallets, journal=journal, budget=budget, clock=clock
+            settings=settings,
+            process=process,
+            router=router,
+            wallets=wallets,
+            budget=budget,
+            hashes=hashes,
+            clock=clock,
         )
 
     async def create(self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None) -> InvoiceRecord:
@@ -117,7 +103,8 @@ class InvoiceCreation:
 
         """
         _check(params)
-        return await self._create(self._order(params, tolerance_percent))
+        async with self._budget.points() as points:
+            return await self._create(self._order(params, points, tolerance_percent))
 
     async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
         """Create invoices side by side, in the order asked for, if the budget has enough for all.
@@ -136,10 +123,11 @@ class InvoiceCreation:
         if not many:
             return []
         learned = await self._has_learned()  # asked first: an account that can't be looked up costs nothing
-        await self._invoice_request.take_budget(many)
-        ahead = [] if learned else [await self._create(self._order(many[0], budgeted=True))]
-        orders = [self._order(params, budgeted=True) for params in many[len(ahead) :]]
-        rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
+        limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-server.md 4)
+        async with self._budget.points(limited) as points:
+            ahead = [] if learned else [await self._create(self._order(many[0], points))]
+            orders = [self._order(params, points) for params in many[len(ahead) :]]
+            rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
         failures = [result for result in rest if isinstance(result, BaseException)]
         if failures:
             failures[0].add_note(f"{len(many) - len(failures)} of {len(many)} invoices were created and are journalled")
@@ -152,19 +140,19 @@ class InvoiceCreation:
         return not wallet.currency.in_cents or self._rates(wallet.currency).learned
 
     def _order(
-        self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None, *, budgeted: bool = False
-    ) -> _Order:
+        self, params: CreateInvoiceParams, points: Points, tolerance_percent: Decimal | None = None
+    ) -> InvoiceOrder:
         amount = "any" if params.amountless else str(params.amount)
-        return _Order(
+        return InvoiceOrder(
             params=params,
             # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
             tolerance_percent=self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent,
             deadline=Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS),
             call_log=CallLog(_log.bind(amount=amount), "creating invoice", "invoice created"),
-            budgeted=budgeted,
+            points=points,
         )
 
-    async def _create(self, order: _Order) -> InvoiceRecord:
+    async def _create(self, order: InvoiceOrder) -> InvoiceRecord:
         params, call_log = order.params, order.call_log
         oldest = _FRESH if params.amountless else None
         wallet = await self._wallets.choose(order.deadline, call_log, at_most_old=oldest)
@@ -184,11 +172,11 @@ class InvoiceCreation:
         call_log.done(checked.transport, payment_hash=record.payment_hash)
         return record
 
-    async def _issue(self, order: _Order, wallet: ChosenWallet) -> CheckedInvoice:
+    async def _issue(self, order: InvoiceOrder, wallet: ChosenWallet) -> CheckedInvoice:
         """Have an invoice made that will do."""
         params = order.params
         if params.amount is None or params.amountless:
-            checked = await self._ask(order, wallet, None)
+            checked = await self._invoice_request.request(order, wallet, None)
             await self._insist_on_hash(params, checked)
             return checked
         search = AmountSearch(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
@@ -196,14 +184,14 @@ class InvoiceCreation:
             return await self._issue_in_sats(order, wallet, search)
         return await self._issue_in_cents(order, wallet, search)
 
-    async def _issue_in_cents(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
+    async def _issue_in_cents(self, order: InvoiceOrder, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask in cents until the custodian's answer is the amount wanted."""
         rates = self._rates(wallet.currency)
         if not rates.known:
             await self._ask_price(rates, order.deadline)
         while True:
             quote = search.next_quote(rates)
-            checked = await self._ask(order, wallet, quote.cents)
+            checked = await self._invoice_request.request(order, wallet, quote.cents)
             msat = checked.request.amount_msat or 0
             rates.learn(quote, msat)
             await self._insist_on_hash(order.params, checked)
@@ -211,25 +199,18 @@ class InvoiceCreation:
                 return checked
             await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=search.asked_msat)
 
-    async def _issue_in_sats(self, order: _Order, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
+    async def _issue_in_sats(self, order: InvoiceOrder, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask a BTC wallet, which counts in whole satoshi, once."""
         asked_msat = search.asked_msat
         sats = -(-asked_msat // _MSAT_PER_SAT)
         if not search.acceptable(sats * _MSAT_PER_SAT):
             raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
-        checked = await self._ask(order, wallet, Decimal(sats))
+        checked = await self._invoice_request.request(order, wallet, Decimal(sats))
         await self._insist_on_hash(order.params, checked)
         if not search.acceptable(checked.request.amount_msat or 0):
             await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=asked_msat)
             raise AmountMismatch(asked_msat, [checked.request.amount_msat or 0])
         return checked
-
-    async def _ask(self, order: _Order, wallet: ChosenWallet, minor_units: Decimal | None) -> CheckedInvoice:
-        """Have one invoice made; what was taken out of the budget beforehand counts for the first request only."""
-        budgeted, order.budgeted = order.budgeted, False
-        return await self._invoice_request.request(
-            order.params, wallet, minor_units, order.deadline, order.call_log, budgeted=budgeted
-        )
 
     async def _insist_on_hash(self, params: CreateInvoiceParams, checked: CheckedInvoice) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE

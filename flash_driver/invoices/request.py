@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from connection_strings.errors import NotSupported, RateLimited
 from flash_driver.bolt11.payment_request import decode_reply
 from flash_driver.flash_api.documents import (
     INVOICE_CREATE_BTC,
@@ -17,9 +18,10 @@ from flash_driver.flash_api.outcomes import Refused
 from flash_driver.flash_api.replies import read_created
 from flash_driver.invoices.memo import cut_memo, readable_text
 from flash_driver.journal.records import InvoiceRecord
+from flash_driver.settings.account import DescriptionHashPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
     from decimal import Decimal
 
@@ -27,14 +29,14 @@ if TYPE_CHECKING:
     from flash_driver.bolt11.payment_request import PaymentRequest
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document
-    from flash_driver.invoices.budget import Budget
-    from flash_driver.journal.journal import Journal
+    from flash_driver.invoices.budget import Budget, Points
+    from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.router import Router
     from flash_driver.wallets import ChosenWallet, WalletDirectory
 
-__all__ = ["CheckedInvoice", "InvoiceRequest", "WalletMoved"]
+__all__ = ["CheckedInvoice", "HashSupport", "InvoiceOrder", "InvoiceRequest", "WalletMoved"]
 
 _MAX_MINUTES: Final = 24 * 60
 
@@ -84,83 +86,128 @@ class CheckedInvoice:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class InvoiceOrder:
+    """One invoice that is wanted.
+
+    Attributes:
+        params: The terms.
+        tolerance_percent: How much more than asked it may be over.
+        deadline: When the server has to have made it.
+        call_log: Where its story is told.
+        points: What its requests take their points from.
+
+    """
+
+    params: CreateInvoiceParams
+    tolerance_percent: Decimal
+    deadline: Deadline
+    call_log: CallLog
+    points: Points
+
+
+@dataclass(slots=True)
+class HashSupport:
+    """What was learned of a server and description hashes (LUD-06).
+
+    Attributes:
+        kept: Whether it puts the hash that it was asked for into its invoices; None until one has shown it.
+
+    """
+
+    kept: bool | None = None
+
+
 class InvoiceRequest:
     """Has the server make invoices, within the account's budget of them."""
 
     def __init__(
         self,
         *,
+        settings: FlashSettings,
         process: ProcessSettings,
         router: Router,
         wallets: WalletDirectory,
-        journal: Journal,
         budget: Budget,
+        hashes: HashSupport,
         clock: Callable[[], datetime],
     ) -> None:
+        self._hash_required = settings.description_hash is DescriptionHashPolicy.REQUIRE
         self._process = process
         self._router = router
         self._wallets = wallets
-        self._journal = journal
         self._budget = budget
+        self._hashes = hashes
         self._clock = clock
 
-    async def request(
-        self,
-        params: CreateInvoiceParams,
-        wallet: ChosenWallet,
-        minor_units: Decimal | None,
-        deadline: Deadline,
-        call_log: CallLog,
-        *,
-        budgeted: bool = False,
-    ) -> CheckedInvoice:
+    async def request(self, order: InvoiceOrder, wallet: ChosenWallet, minor_units: Decimal | None) -> CheckedInvoice:
         """Have one invoice made.
 
+        One mutation takes a description hash, and it counts against the limit that anybody can use up. So it is used
+        only until an invoice has shown that this server leaves the hash out; from then on the account's own is.
+
         Args:
-            params: The terms.
+            order: What is wanted.
             wallet: Which wallet it credits.
             minor_units: How much to ask for, in cents (satoshi for a BTC wallet); None for an amountless one.
-            deadline: When it has to be over.
-            call_log: Where to tell about it.
-            budgeted: Whether it was taken out of the budget before.
 
         Raises:
             WalletMoved: It was refused, and the account has another wallet by now.
             RateLimited: The budget is used up, or the server says so.
+            NotSupported: A description hash is required, and this server leaves it out.
             InvalidReply: What the server made is not what it was asked for; nobody gets to see it.
             LightningError: It was not made; see the kinds.
 
         """
-        document, variables = _mutation(params, wallet, minor_units)
-        if not budgeted:
-            await self.take_budget([params])
-        delivery = await self._router.perform(document(input=variables), deadline, call_log)
+        wanted = order.params.committed_hash
+        if wanted is None or minor_units is None or not wallet.currency.in_cents:
+            return await self._make(order, wallet, minor_units)
+        if self._hashes.kept is not False:
+            try:
+                checked = await self._make(order, wallet, minor_units, description_hash=wanted)
+            except RateLimited:
+                if self._hash_required:
+                    raise
+            else:
+                self._learn_of_hashes(wanted, checked.request.description_hash)
+                return checked
+        elif self._hash_required:
+            raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
+        return await self._make(order, wallet, minor_units)
+
+    async def _make(
+        self,
+        order: InvoiceOrder,
+        wallet: ChosenWallet,
+        minor_units: Decimal | None,
+        *,
+        description_hash: str | None = None,
+    ) -> CheckedInvoice:
+        document, variables = _mutation(order.params, wallet, minor_units, description_hash)
+        operation = document(input=variables)
+        delivery = await self._router.perform(operation, order.deadline, order.call_log, admission=order.points)
         if isinstance(delivery.outcome, Refused):
-            await self._learn_from(delivery.outcome, wallet, deadline)
+            await self._learn_from(delivery.outcome, document, wallet, order.deadline)
         created = read_created(delivery.data("creating the invoice"), document.field or "")
         request = decode_reply(created.bolt11)
         request.check(
             network=self._process.network or wallet.network,
             payment_hash=created.payment_hash,
-            amountless=params.amountless,
+            amountless=order.params.amountless,
             now=self._clock(),
         )
         return CheckedInvoice(request, wallet, minor_units, delivery.transport)
 
-    async def take_budget(self, many: Sequence[CreateInvoiceParams]) -> None:
-        """Take what invoices of these terms cost out of the account's budget, all or nothing.
+    def _learn_of_hashes(self, wanted: str, found: str | None) -> None:
+        """Take note of whether this server keeps hashes; another one than was asked for shows neither."""
+        if found in (wanted, None):
+            self._hashes.kept = found == wanted
 
-        Raises:
-            RateLimited: It has not so many left, or never has.
-
-        """
-        limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-server.md 4)
-        if limited:
-            await self._budget.spend(self._journal, limited)
-
-    async def _learn_from(self, refusal: Refused, wallet: ChosenWallet, deadline: Deadline) -> None:
+    async def _learn_from(self, refusal: Refused, document: Document, wallet: ChosenWallet, deadline: Deadline) -> None:
         if refusal.retry_after is not None:
-            await self._budget.block(self._journal, refusal.retry_after)
+            blocked = await self._budget.block(document, refusal.retry_after)
+            if blocked is not None:
+                raise blocked
         elif refusal.code in (None, "INVALID_INPUT"):
             moved = await self._wallets.moved_from(wallet, deadline)
             if moved is not None:
@@ -168,7 +215,7 @@ class InvoiceRequest:
 
 
 def _mutation(
-    params: CreateInvoiceParams, wallet: ChosenWallet, minor_units: Decimal | None
+    params: CreateInvoiceParams, wallet: ChosenWallet, minor_units: Decimal | None, description_hash: str | None
 ) -> tuple[Document, dict[str, object]]:
     """Return the mutation that makes such an invoice, and its input (flash-server.md 3.4)."""
     asked: dict[str, object] = {
@@ -180,8 +227,7 @@ def _mutation(
     if not wallet.currency.in_cents:
         return INVOICE_CREATE_BTC, {"walletId": wallet.id, "amount": int(minor_units), **asked}
     asked["amount"] = minor_units
-    if params.committed_hash is not None:
-        # The one mutation that takes a description hash; it calls the wallet by another name.
-        asked["descriptionHash"] = params.committed_hash
-        return INVOICE_CREATE_ON_BEHALF, {"recipientWalletId": wallet.id, **asked}
-    return INVOICE_CREATE_USD, {"walletId": wallet.id, **asked}
+    if description_hash is None:
+        return INVOICE_CREATE_USD, {"walletId": wallet.id, **asked}
+    # The one mutation that takes a description hash calls the wallet by another name.
+    return INVOICE_CREATE_ON_BEHALF, {"recipientWalletId": wallet.id, "descriptionHash": description_hash, **asked}

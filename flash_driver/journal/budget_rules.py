@@ -5,15 +5,54 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["InvoiceBudget", "begin_of_window", "block_end", "budget_wait", "in_the_way", "still_spent"]
+__all__ = [
+    "LONGEST_BLOCK",
+    "Bucket",
+    "BudgetWait",
+    "InvoiceBudget",
+    "begin_of_window",
+    "block_end",
+    "budget_wait",
+    "in_the_way",
+    "still_spent",
+]
 
-_LONGEST_BLOCK: Final = timedelta(hours=1)
-"""Flash blocks for five minutes (flash-server.md 4); a block far beyond that means that the clock was set back."""
+LONGEST_BLOCK: Final = timedelta(hours=1)
+"""No longer block is ever written: Flash blocks for five minutes (flash-server.md 4). One that seems to last longer
+when it is read was written before the clock was set back."""
+
+
+class Bucket(Enum):
+    """Which of the server's two limits a request counts against (flash-server.md 4).
+
+    Attributes:
+        OWN: What the account asks for with its credential.
+        PUBLIC: What is asked for on behalf of the account, which needs no credential: anybody can use this limit up.
+
+    """
+
+    OWN = "own"
+    PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetWait:
+    """Why an invoice can't be asked for now.
+
+    Attributes:
+        until: When it can.
+        blocked: Whether the server itself has blocked the account, rather than the driver's budget.
+
+    """
+
+    until: datetime
+    blocked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +102,8 @@ def in_the_way(spent: Sequence[datetime], limit: InvoiceBudget, count: int = 1) 
 
 def budget_wait(
     frees: datetime | None, blocked_until: datetime | None, limit: InvoiceBudget | None, now: datetime
-) -> timedelta | None:
-    """Return how long to wait before invoices can be made, None when they can be made now.
+) -> BudgetWait | None:
+    """Return what invoices have to wait for, None when they can be made now.
 
     Args:
         frees: When the invoice was made that has to be forgotten before there is room; None when there is.
@@ -73,13 +112,12 @@ def budget_wait(
         now: The time.
 
     """
-    free_at = [now]
-    if blocked_until is not None and blocked_until - now <= _LONGEST_BLOCK:
-        free_at.append(blocked_until)
-    if limit is not None and frees is not None:
-        free_at.append(frees + timedelta(seconds=limit.seconds))
-    wait = max(free_at) - now
-    return wait or None
+    blocked = timedelta(0) if blocked_until is None else blocked_until - now
+    full = timedelta(0) if limit is None or frees is None else frees + timedelta(seconds=limit.seconds) - now
+    if blocked > LONGEST_BLOCK:
+        blocked = timedelta(0)
+    wait = max(blocked, full)
+    return BudgetWait(now + wait, blocked=blocked == wait) if wait > timedelta(0) else None
 
 
 def block_end(known: datetime | None, until: datetime) -> datetime:
@@ -90,4 +128,4 @@ def block_end(known: datetime | None, until: datetime) -> datetime:
         until: The end that the server tells now.
 
     """
-    return known if known is not None and timedelta(0) < known - until <= _LONGEST_BLOCK else until
+    return known if known is not None and timedelta(0) < known - until <= LONGEST_BLOCK else until

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-    from flash_driver.journal.budget_rules import InvoiceBudget
+    from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.wakeup import Wakeup
@@ -101,22 +101,29 @@ class Journal(ABC):
         """Return the highest settle index given so far, zero for none."""
 
     @abstractmethod
-    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
-        """Take so many invoices out of the account's budget: a sliding window shared by all processes on this journal.
+    async def spend_invoices(
+        self, bucket: Bucket, limit: InvoiceBudget | None, now: datetime, count: int = 1
+    ) -> BudgetWait | None:
+        """Take invoices out of a budget of the account: a sliding window shared by all processes on this journal.
 
         Args:
+            bucket: Whose limit they count against.
             limit: The budget, None for none.
             now: The time.
             count: How many, as many as the budget has at the most.
 
         Returns:
-            None when all were taken; else none was, and they can be taken after this time.
+            None when all were taken; else none was, and this is what they have to wait for.
 
         """
 
     @abstractmethod
-    async def block_invoices(self, until: datetime) -> None:
-        """Let nobody take anything out of the budget until then: the server itself has blocked the account.
+    async def return_invoices(self, bucket: Bucket, count: int) -> None:
+        """Put back what was taken last and turned out to cost nothing."""
+
+    @abstractmethod
+    async def block_invoices(self, bucket: Bucket, until: datetime) -> None:
+        """Let nobody take anything out of a budget until then: the server itself has blocked it.
 
         A block that lasts longer is not shortened.
         """

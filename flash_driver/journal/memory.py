@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.attempt_rules import DEFINITE, counting_attempt, telling_attempt
-from flash_driver.journal.budget_rules import block_end, budget_wait, in_the_way, still_spent
+from flash_driver.journal.budget_rules import Bucket, block_end, budget_wait, in_the_way, still_spent
 from flash_driver.journal.journal import PAGE, Journal
 from flash_driver.journal.owner import JournalAccount, JournalOwner
 from flash_driver.journal.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
-    from flash_driver.journal.budget_rules import InvoiceBudget
+    from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 
 __all__ = ["MemoryJournal", "MemoryStore"]
@@ -35,8 +35,8 @@ class _Rows:
         self.invoices: dict[str, InvoiceRecord] = {}
         self.orphans: dict[str, InvoiceRecord] = {}
         self.settled: list[str] = []
-        self.spent: list[datetime] = []
-        self.blocked_until: datetime | None = None
+        self.spent: dict[Bucket, list[datetime]] = {bucket: [] for bucket in Bucket}
+        self.blocked_until: dict[Bucket, datetime] = {}
         self.payments: dict[str, list[PaymentRecord]] = {}
 
     def pending(self) -> list[InvoiceRecord]:
@@ -188,23 +188,31 @@ class MemoryJournal(Journal):
 
     # --- the budget of new invoices ---------------------------------------------------------------------------------
 
-    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
-        """Take invoices out of the account's budget."""
+    async def spend_invoices(
+        self, bucket: Bucket, limit: InvoiceBudget | None, now: datetime, count: int = 1
+    ) -> BudgetWait | None:
+        """Take invoices out of a budget of the account."""
         rows = await self._rows()
         with rows.lock:
             if limit is not None:
-                rows.spent = still_spent(rows.spent, limit, now)
-            frees = None if limit is None else in_the_way(rows.spent, limit, count)
-            wait = budget_wait(frees, rows.blocked_until, limit, now)
+                rows.spent[bucket] = still_spent(rows.spent[bucket], limit, now)
+            frees = None if limit is None else in_the_way(rows.spent[bucket], limit, count)
+            wait = budget_wait(frees, rows.blocked_until.get(bucket), limit, now)
             if wait is None and limit is not None:
-                rows.spent += [now] * count
+                rows.spent[bucket] += [now] * count
             return wait
 
-    async def block_invoices(self, until: datetime) -> None:
-        """Let nobody take anything out of the budget until then."""
+    async def return_invoices(self, bucket: Bucket, count: int) -> None:
+        """Put back what was taken last and turned out to cost nothing."""
         rows = await self._rows()
         with rows.lock:
-            rows.blocked_until = block_end(rows.blocked_until, until)
+            del rows.spent[bucket][-count:]
+
+    async def block_invoices(self, bucket: Bucket, until: datetime) -> None:
+        """Let nobody take anything out of a budget until then."""
+        rows = await self._rows()
+        with rows.lock:
+            rows.blocked_until[bucket] = block_end(rows.blocked_until.get(bucket), until)
 
     # --- payments ---------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
+    from flash_driver.transports.admission import Admission
     from flash_driver.transports.base import Late, Prober, Transport
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.capabilities import Capabilities, Inability
@@ -37,14 +38,23 @@ class _Request:
         deadline: When all attempts together have to be over.
         call_log: Where to tell about it.
         late: Called with an answer that comes after its time.
+        admission: Asked before each attempt is written.
 
     """
 
-    def __init__(self, operation: Operation, deadline: Deadline, call_log: CallLog, late: Late | None) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        deadline: Deadline,
+        call_log: CallLog,
+        late: Late | None,
+        admission: Admission | None,
+    ) -> None:
         self.operation = operation
         self.deadline = deadline
         self.call_log = call_log
         self.late = late
+        self.admission = admission
         self.reasons: dict[str, str] = {}
         self._causes: set[Cause] = set()
         self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
@@ -111,6 +121,7 @@ class Router:
         deadline: Deadline,
         call_log: CallLog = SILENT,
         late: Late | None = None,
+        admission: Admission | None = None,
     ) -> Delivery:
         """Carry an operation out on the first transport that does it.
 
@@ -119,9 +130,13 @@ class Router:
             deadline: When all attempts together have to be over.
             call_log: Where to tell about it.
             late: Called with an answer that comes over the socket after its time.
+            admission: Asked before each attempt is written.
+
+        Raises:
+            LightningError: `admission` does not let it be written, or not once more.
 
         """
-        request = _Request(operation, deadline, call_log, late)
+        request = _Request(operation, deadline, call_log, late, admission)
         candidates = list(self._candidates(request))
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
@@ -186,9 +201,13 @@ class Router:
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
+            if request.admission is not None:
+                await request.admission.admit(operation.document)
             if operation.document.kind is not Kind.ASK:
                 request.call_log.sending(transport.name)
             outcome = operation.classify(await link.execute(operation, request.deadline, request.late))
+            if request.admission is not None and isinstance(outcome, NotExecuted):
+                request.admission.give_back(operation.document)
         self._capabilities.learn(transport.name, outcome)
         return outcome
 

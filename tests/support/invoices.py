@@ -6,14 +6,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from connection_strings import CreateInvoiceParams, LightMoney
+from tests.support.driver import operations
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from flash_driver.client import FlashLightningClient
     from flash_driver.journal.records import InvoiceRecord
+    from flash_driver.sandbox import Sandbox
 
-__all__ = ["ANY", "BEHALF", "METADATA", "SATS", "USD", "lnurl", "of_sat", "orphans"]
+__all__ = ["ANY", "BEHALF", "METADATA", "SATS", "USD", "created", "lnurl", "of_sat", "orphans"]
 
 USD, BEHALF, ANY, SATS = (
     "lnUsdInvoiceCreate",
@@ -32,6 +34,11 @@ def of_sat(sat: int | Decimal, description: str = "coffee", **more: Any) -> Crea
 def lnurl(msat: int) -> CreateInvoiceParams:
     """Make terms as an LNURL-pay server does: this amount and no other."""
     return CreateInvoiceParams(LightMoney.from_msat(msat), METADATA, description_hash_only=True)
+
+
+def created(sandbox: Sandbox) -> int:
+    """Count the requests for invoices over an amount, with a description hash or without."""
+    return sum(sum(operations(sandbox, name).values()) for name in (USD, BEHALF))
 
 
 async def orphans(client: FlashLightningClient) -> list[InvoiceRecord]:

@@ -28,7 +28,7 @@ from connection_strings import ConnectionString, LightMoney, PayInvoiceParams
 from flash_driver.accounts import account
 from flash_driver.accounts.pool import Pool
 from flash_driver.client import FlashLightningClient
-from flash_driver.journal.budget_rules import InvoiceBudget
+from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.payments.persistence import Persistence
@@ -162,7 +162,7 @@ async def contend(client: FlashLightningClient, _fate: Fate, order: dict[str, An
         settled = await settle(journal, number, paid_at=now)
         mine = a_payment(number, created_at=now)
         begun = await journal.begin_payment(mine) is mine
-        spent = await journal.spend_invoices(InvoiceBudget(order["budget"], 600), now) is None
+        spent = await journal.spend_invoices(Bucket.OWN, InvoiceBudget(order["budget"], 600), now) is None
         index = None if settled is None else settled.settle_index
         tell("contended", number=number, index=index, begun=begun, spent=spent)
 

@@ -6,23 +6,35 @@ import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from flash_driver.common.log import get_logger
-from flash_driver.journal.budget_rules import begin_of_window, block_end, budget_wait
+from flash_driver.journal.budget_rules import Bucket, begin_of_window, block_end, budget_wait
 from flash_driver.journal.sql.schema import accounts, logins, spent
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy import Connection, Insert, Row, Table
 
-    from flash_driver.journal.budget_rules import InvoiceBudget
+    from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
 
-__all__ = ["account_of", "block", "dialect_insert", "insert_new", "last_settle_index", "lock", "remember", "spend"]
+__all__ = [
+    "account_of",
+    "block",
+    "dialect_insert",
+    "insert_new",
+    "last_settle_index",
+    "lock",
+    "put_back",
+    "remember",
+    "spend",
+]
 
 _log: Final = get_logger(part="journal")
+
+_BLOCKED_UNTIL: Final = {Bucket.OWN: accounts.c.blocked_until, Bucket.PUBLIC: accounts.c.public_blocked_until}
 
 
 def dialect_insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
@@ -63,14 +75,15 @@ def last_settle_index(connection: Connection, account: int) -> int:
 
 
 def spend(
-    connection: Connection, account: int, limit: InvoiceBudget | None, now: datetime, count: int
-) -> timedelta | None:
-    """Take invoices out of the budget; return how long to wait where there are not so many left."""
+    connection: Connection, account: int, bucket: Bucket, limit: InvoiceBudget | None, now: datetime, *, count: int
+) -> BudgetWait | None:
+    """Take invoices out of a budget; return what to wait for where not as many are left."""
+    blocked = _BLOCKED_UNTIL[bucket]
     if limit is None:
-        query = select(accounts.c.blocked_until).where(accounts.c.id == account)
+        query = select(blocked).where(accounts.c.id == account)
         return budget_wait(None, connection.execute(query).scalar_one(), None, now)
-    mine = spent.c.account == account
-    blocked_until = lock(connection, account).blocked_until
+    mine = and_(spent.c.account == account, spent.c.bucket == bucket)
+    blocked_until = getattr(lock(connection, account), blocked.name)
     connection.execute(delete(spent).where(mine, spent.c.spent_at <= begin_of_window(limit, now)))
     # A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
     connection.execute(update(spent).where(mine, spent.c.spent_at > now).values(spent_at=now))
@@ -81,14 +94,23 @@ def spend(
         frees = connection.execute(oldest.offset(lacking - 1).limit(1)).scalar_one()
     wait = budget_wait(frees, blocked_until, limit, now)
     if wait is None:
-        connection.execute(insert(spent), [{"account": account, "spent_at": now}] * count)
+        connection.execute(insert(spent), [{"account": account, "bucket": bucket, "spent_at": now}] * count)
     return wait
 
 
-def block(connection: Connection, account: int, until: datetime) -> None:
-    """Let nobody take anything out of the budget until then."""
-    end = block_end(lock(connection, account).blocked_until, until)
-    connection.execute(update(accounts).where(accounts.c.id == account).values(blocked_until=end))
+def put_back(connection: Connection, account: int, bucket: Bucket, count: int) -> None:
+    """Take away the newest rows of a budget: what they were spent for cost nothing."""
+    lock(connection, account)
+    mine = and_(spent.c.account == account, spent.c.bucket == bucket)
+    last = select(spent.c.id).where(mine).order_by(spent.c.spent_at.desc(), spent.c.id.desc()).limit(count)
+    connection.execute(delete(spent).where(spent.c.id.in_(last)))
+
+
+def block(connection: Connection, account: int, bucket: Bucket, until: datetime) -> None:
+    """Let nobody take anything out of a budget until then."""
+    blocked = _BLOCKED_UNTIL[bucket]
+    end = block_end(getattr(lock(connection, account), blocked.name), until)
+    connection.execute(update(accounts).where(accounts.c.id == account).values({blocked: end}))
 
 
 @cache

@@ -9,18 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flash_driver.journal.journal import PAGE, Journal
-from flash_driver.journal.sql.accounts import block, last_settle_index, spend
+from flash_driver.journal.sql.accounts import block, last_settle_index, put_back, spend
 from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.payments import PaymentRows
 from flash_driver.journal.sql.schema import read_invoice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from sqlalchemy import Row
 
-    from flash_driver.journal.budget_rules import InvoiceBudget
+    from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.sql.transactions import Transactions
@@ -117,16 +117,23 @@ class SqlJournal(Journal):
 
     # --- the budget of new invoices ---------------------------------------------------------------------------------
 
-    async def spend_invoices(self, limit: InvoiceBudget | None, now: datetime, count: int = 1) -> timedelta | None:
-        """Take invoices out of the account's budget."""
+    async def spend_invoices(
+        self, bucket: Bucket, limit: InvoiceBudget | None, now: datetime, count: int = 1
+    ) -> BudgetWait | None:
+        """Take invoices out of a budget of the account."""
         account = (await self.owner.account()).number
         run = self._transactions.read if limit is None else self._transactions.write
-        return await run(lambda connection: spend(connection, account, limit, now, count))
+        return await run(lambda connection: spend(connection, account, bucket, limit, now, count=count))
 
-    async def block_invoices(self, until: datetime) -> None:
-        """Let nobody take anything out of the budget until then."""
+    async def return_invoices(self, bucket: Bucket, count: int) -> None:
+        """Put back what was taken last and turned out to cost nothing."""
         account = (await self.owner.account()).number
-        await self._transactions.write(lambda connection: block(connection, account, until))
+        await self._transactions.write(lambda connection: put_back(connection, account, bucket, count))
+
+    async def block_invoices(self, bucket: Bucket, until: datetime) -> None:
+        """Let nobody take anything out of a budget until then."""
+        account = (await self.owner.account()).number
+        await self._transactions.write(lambda connection: block(connection, account, bucket, until))
 
     # --- payments ---------------------------------------------------------------------------------------------------
 

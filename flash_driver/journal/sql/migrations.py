@@ -91,6 +91,11 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         "CREATE INDEX ix_flash_spent_account ON flash_spent (account)",
     ),
+    # 3: one budget for each of the server's two limits.
+    (
+        "ALTER TABLE flash_accounts ADD COLUMN public_blocked_until {moment}",
+        "ALTER TABLE flash_spent ADD COLUMN bucket VARCHAR(16) NOT NULL DEFAULT 'own'",
+    ),
 )
 
 NEWEST: Final = len(STEPS)

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.journal.budget_rules import Bucket
 from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Words(TypeDecorator[str]):
         return value.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
-def _status(kind: type[LightningInvoiceStatus | LightningPaymentStatus]) -> Enum:
+def _words(kind: type[LightningInvoiceStatus | LightningPaymentStatus | Bucket]) -> Enum:
     return Enum(
         kind, native_enum=False, create_constraint=False, length=16, values_callable=lambda e: [m.value for m in e]
     )
@@ -124,6 +125,7 @@ accounts: Final = Table(
     Column("journal_id", String, nullable=False),
     Column("last_settle_index", BigInteger, nullable=False),
     Column("blocked_until", Moment),
+    Column("public_blocked_until", Moment),
 )
 """An account, by the UUID that its server gave it. Whoever changes what belongs to it locks this row first."""
 
@@ -149,7 +151,7 @@ invoices: Final = Table(
     Column("description", Words, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
-    Column("status", _status(LightningInvoiceStatus), nullable=False),
+    Column("status", _words(LightningInvoiceStatus), nullable=False),
     Column("settle_index", BigInteger),
     Column("paid_at", Moment),
     Column("amount_received_msat", BigInteger),
@@ -165,9 +167,10 @@ spent: Final = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     Column("account", ForeignKey(accounts.c.id), nullable=False, index=True),
+    Column("bucket", _words(Bucket), nullable=False),
     Column("spent_at", Moment, nullable=False),
 )
-"""The budget of new invoices: one row for each that still counts."""
+"""The budgets of new invoices: one row for each that still counts."""
 
 payments: Final = Table(
     "flash_payments",
@@ -182,7 +185,7 @@ payments: Final = Table(
     Column("created_at", Moment, nullable=False),
     Column("idempotency_key", String),
     Column("cents", Exactly),
-    Column("status", _status(LightningPaymentStatus), nullable=False),
+    Column("status", _words(LightningPaymentStatus), nullable=False),
     Column("fee_msat", BigInteger),
     Column("preimage", String),
     Column("failure", Words),

@@ -18,16 +18,18 @@ from connection_strings import (
 )
 from connection_strings.errors import (
     AmountMismatch,
+    CredentialRejected,
     InvalidReply,
     InvalidRequest,
     RateLimited,
     RequestRefused,
 )
 from flash_driver.common.deadline import Deadline
+from flash_driver.invoices.budget import ON_ITS_WAY
 from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import operations
-from tests.support.invoices import ANY, BEHALF, METADATA, SATS, USD, lnurl, of_sat, orphans
+from tests.support.invoices import ANY, BEHALF, METADATA, SATS, USD, created, lnurl, of_sat, orphans
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
@@ -58,11 +60,11 @@ async def test_wrong_amount_is_corrected_and_teaches_nothing(bench: Bench) -> No
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     await client.create_invoice(lnurl(10_000_000))
-    before = operations(sandbox, BEHALF)["websocket"]
+    before = created(sandbox)
     sandbox.arm("wrong_invoice", what="amount")
     invoice = await client.create_invoice(lnurl(5_000_000))
     assert invoice.amount == LightMoney.from_sat(5_000)
-    assert operations(sandbox, BEHALF)["websocket"] == before + 2
+    assert created(sandbox) == before + 2
     assert (await orphans(client))[-1].amount_msat == 10_000_000
 
 
@@ -254,7 +256,7 @@ async def test_own_budget_spares_the_servers_block(bench: Bench) -> None:
         await client.create_invoice(of_sat(1000))
     with pytest.raises(RateLimited) as refusal:
         await client.create_invoice(of_sat(1000))
-    assert timedelta(seconds=110) < refusal.value.retry_after <= timedelta(seconds=120)
+    assert timedelta(seconds=120) < refusal.value.retry_after <= timedelta(seconds=120) + ON_ITS_WAY
     assert operations(sandbox, USD) == {"websocket": 2}
 
 
@@ -285,6 +287,81 @@ async def test_servers_limit_is_understood_in_both_spellings(bench: Bench, code:
             await client.create_invoice(of_sat(1000))
         assert timedelta(seconds=290) < refusal.value.retry_after <= timedelta(seconds=300)
     assert operations(sandbox, USD) == {"websocket": 1}
+
+
+async def test_a_request_that_was_written_costs_a_point_whatever_came_of_it(bench: Bench) -> None:
+    """A lost answer makes the driver ask once more over the next transport: that is two requests, and two points."""
+    sandbox = await bench.sandbox(rate_limit="3/120")
+    client = await bench.client(sandbox, process=ProcessSettings(invoice_budget=InvoiceBudget(3, 120)))
+    await client.warm_up()
+    sandbox.arm("reset", operation=USD, when="after_execute")
+    await client.create_invoice(of_sat(1000))
+    await client.create_invoice(of_sat(1000))
+    with pytest.raises(RateLimited, match="the driver's budget"):
+        await client.create_invoice(of_sat(1000))
+    assert len(sandbox.ledger_snapshot()["invoices"]) == 3
+
+
+async def test_what_was_not_executed_costs_nothing(bench: Bench) -> None:
+    """While the server executes nothing no point is used up: when it does again, the whole budget is there."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, process=ProcessSettings(invoice_budget=InvoiceBudget(2, 120)))
+    await client.create_invoice(of_sat(1000))
+    sandbox.arm("error", operation=USD, code="NOT_AUTHENTICATED", channel="top", count=100)
+    for _ in range(5):
+        with pytest.raises(CredentialRejected):
+            await client.create_invoice(of_sat(1000))
+    sandbox.clear_faults()
+    await client.create_invoice(of_sat(1000))
+    with pytest.raises(RateLimited):
+        await client.create_invoice(of_sat(1000))
+
+
+async def test_an_lnurl_invoice_uses_the_accounts_own_limit(bench: Bench) -> None:
+    """One invoice shows that the server drops the description hash; from then on the own mutation makes them."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    for _ in range(4):
+        await client.create_invoice(lnurl(1_000_000))
+    assert operations(sandbox, BEHALF) == {"websocket": 1}
+
+
+async def test_a_server_that_keeps_the_hash_goes_on_being_asked_for_it(bench: Bench) -> None:
+    """Where the hash is kept each LNURL invoice carries it."""
+    sandbox = await bench.sandbox(description_hash="honour")
+    client = await bench.client(sandbox)
+    made = [await client.create_invoice(lnurl(1_000_000)) for _ in range(3)]
+    assert [decode(invoice.bolt11).description for invoice in made] == [None] * 3
+    assert operations(sandbox, USD) == {}
+
+
+@pytest.mark.parametrize("policy", ["prefer", "require"])
+async def test_a_public_limit_used_up_by_strangers(bench: Bench, policy: str) -> None:
+    """An LNURL invoice is then made with the account's own mutation, and nothing else is stopped.
+
+    Where the hash is required there is no other way: it has to wait.
+    """
+    sandbox = await bench.sandbox(description_hash="honour")
+    client = await bench.client(sandbox, description_hash=policy)
+    sandbox.arm("error", operation=BEHALF, code="TOO_MANY_REQUEST", message="Too many", count=100)
+    for _ in range(3):
+        if policy == "require":
+            with pytest.raises(RateLimited, match=r"on behalf of this account until .* UTC, because"):
+                await client.create_invoice(lnurl(1_000_000))
+        else:
+            assert (await client.create_invoice(lnurl(1_000_000))).amount == LightMoney.from_sat(1000)
+    await client.create_invoice(of_sat(1000))
+    assert operations(sandbox, BEHALF) == {"websocket": 1}
+
+
+async def test_a_hash_that_is_required_and_dropped_is_asked_for_once(bench: Bench) -> None:
+    """After one invoice has shown that the server leaves the hash out, no more are made in vain."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, description_hash="require")
+    for _ in range(3):
+        with pytest.raises(NotSupported, match="leaves the description hash out"):
+            await client.create_invoice(lnurl(1_000_000))
+    assert created(sandbox) == 1
 
 
 # --- the move from USD to USDT ---------------------------------------------------------------------------------------

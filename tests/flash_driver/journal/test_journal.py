@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
-from flash_driver.journal.budget_rules import InvoiceBudget
+from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
 from tests.support.journals import NOON, a_payment, an_invoice, open_journal, rung, settle
 
 if TYPE_CHECKING:
@@ -205,63 +205,93 @@ async def test_the_bell_rings_when_an_invoice_is_settled(journal: Journal) -> No
 # --- the budget ---------------------------------------------------------------------------------------------------
 
 
+async def spend(
+    journal: Journal, limit: InvoiceBudget | None, now: datetime, count: int = 1, bucket: Bucket = Bucket.OWN
+) -> timedelta | None:
+    """Take invoices out of a budget; return how long they have to wait, None when they were taken."""
+    wait = await journal.spend_invoices(bucket, limit, now, count)
+    return None if wait is None else wait.until - now
+
+
 async def test_budget_is_a_sliding_window(journal: Journal) -> None:
     """As many invoices as the limit says can be taken within the window, the next when the first of them leaves it."""
-    assert await journal.spend_invoices(LIMIT, NOON) is None
-    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=100)) is None
-    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=101)) == timedelta(seconds=19)
-    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=120)) is None
-    assert await journal.spend_invoices(LIMIT, NOON + timedelta(seconds=121)) == timedelta(seconds=99)
-    assert await journal.spend_invoices(None, NOON + timedelta(seconds=121)) is None
+    assert await spend(journal, LIMIT, NOON) is None
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=100)) is None
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=101)) == timedelta(seconds=19)
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=120)) is None
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=121)) == timedelta(seconds=99)
+    assert await spend(journal, None, NOON + timedelta(seconds=121)) is None
 
 
 async def test_budget_taken_at_once_is_never_exceeded(journal: Journal) -> None:
     """Of many who ask at the same time only so many get an invoice."""
-    asked = await asyncio.gather(*(journal.spend_invoices(InvoiceBudget(5, 120), NOON) for _ in range(12)))
+    asked = await asyncio.gather(*(spend(journal, InvoiceBudget(5, 120), NOON) for _ in range(12)))
     assert asked.count(None) == 5
 
 
 async def test_budget_is_given_whole_or_not_at_all(journal: Journal) -> None:
     """Who asks for several gets all of them, or none and the time when there will be as many."""
     limit = InvoiceBudget(5, 120)
-    assert await journal.spend_invoices(limit, NOON, 2) is None
-    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=10), 2) is None
-    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20), 2) == timedelta(seconds=100)
-    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20), 4) == timedelta(seconds=110)
-    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=20)) is None
-    assert await journal.spend_invoices(limit, NOON + timedelta(seconds=120), 2) is None
+    assert await spend(journal, limit, NOON, 2) is None
+    assert await spend(journal, limit, NOON + timedelta(seconds=10), 2) is None
+    assert await spend(journal, limit, NOON + timedelta(seconds=20), 2) == timedelta(seconds=100)
+    assert await spend(journal, limit, NOON + timedelta(seconds=20), 4) == timedelta(seconds=110)
+    assert await spend(journal, limit, NOON + timedelta(seconds=20)) is None
+    assert await spend(journal, limit, NOON + timedelta(seconds=120), 2) is None
 
 
 async def test_block_stops_everybody_until_it_ends(journal: Journal) -> None:
     """While the server blocks the account nothing is taken, not even without a limit."""
-    await journal.block_invoices(NOON + timedelta(minutes=5))
-    assert await journal.spend_invoices(LIMIT, NOON) == timedelta(minutes=5)
-    assert await journal.spend_invoices(None, NOON + timedelta(minutes=1)) == timedelta(minutes=4)
-    assert await journal.spend_invoices(LIMIT, NOON + timedelta(minutes=5)) is None
+    await journal.block_invoices(Bucket.OWN, NOON + timedelta(minutes=5))
+    assert await spend(journal, LIMIT, NOON) == timedelta(minutes=5)
+    assert await spend(journal, None, NOON + timedelta(minutes=1)) == timedelta(minutes=4)
+    assert await spend(journal, LIMIT, NOON + timedelta(minutes=5)) is None
 
 
 async def test_a_block_is_never_shortened(journal: Journal) -> None:
     """A later, shorter refusal leaves the longer block in force; one far beyond it comes of a clock set back."""
-    await journal.block_invoices(NOON + timedelta(minutes=5))
-    await journal.block_invoices(NOON + timedelta(seconds=1))
-    assert await journal.spend_invoices(LIMIT, NOON) == timedelta(minutes=5)
-    await journal.block_invoices(NOON + timedelta(minutes=6))
-    assert await journal.spend_invoices(None, NOON) == timedelta(minutes=6)
-    await journal.block_invoices(NOON - timedelta(days=1))
-    assert await journal.spend_invoices(LIMIT, NOON - timedelta(days=1, minutes=1)) == timedelta(minutes=1)
+    await journal.block_invoices(Bucket.OWN, NOON + timedelta(minutes=5))
+    await journal.block_invoices(Bucket.OWN, NOON + timedelta(seconds=1))
+    assert await spend(journal, LIMIT, NOON) == timedelta(minutes=5)
+    await journal.block_invoices(Bucket.OWN, NOON + timedelta(minutes=6))
+    assert await spend(journal, None, NOON) == timedelta(minutes=6)
+    await journal.block_invoices(Bucket.OWN, NOON - timedelta(days=1))
+    assert await spend(journal, LIMIT, NOON - timedelta(days=1, minutes=1)) == timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=1), timedelta(days=-1)])
 async def test_budget_survives_a_clock_that_jumps_by_a_day(journal: Journal, jump: timedelta) -> None:
     """Nobody waits longer than the window, and the budget goes on being kept."""
-    await journal.block_invoices(NOON + timedelta(minutes=5))
+    await journal.block_invoices(Bucket.OWN, NOON + timedelta(minutes=5))
     later = NOON + timedelta(minutes=5)
-    assert [await journal.spend_invoices(LIMIT, later) for _ in range(2)] == [None, None]
-    wait = await journal.spend_invoices(LIMIT, later + jump)
+    assert [await spend(journal, LIMIT, later) for _ in range(2)] == [None, None]
+    wait = await spend(journal, LIMIT, later + jump)
     assert (wait or timedelta(0)) <= timedelta(seconds=120)
     over = later + jump + timedelta(seconds=120)
-    taken = [await journal.spend_invoices(LIMIT, over) for _ in range(4)]
+    taken = [await spend(journal, LIMIT, over) for _ in range(4)]
     assert 1 <= taken.count(None) <= 2
+
+
+async def test_what_cost_nothing_is_put_back(journal: Journal) -> None:
+    """What was taken last is there again for others, what was taken before it still counts."""
+    assert await spend(journal, LIMIT, NOON) is None
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=60)) is None
+    await journal.return_invoices(Bucket.OWN, 1)
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=61)) is None
+    assert await spend(journal, LIMIT, NOON + timedelta(seconds=62)) == timedelta(seconds=58)
+
+
+async def test_two_buckets_know_nothing_of_each_other(journal: Journal) -> None:
+    """What one budget has taken, put back or blocked changes nothing for the other; a wait says which of them it is."""
+    assert await spend(journal, LIMIT, NOON, 2) is None
+    assert await spend(journal, LIMIT, NOON, 2, Bucket.PUBLIC) is None
+    await journal.return_invoices(Bucket.PUBLIC, 2)
+    assert await spend(journal, LIMIT, NOON) == timedelta(seconds=120)
+    await journal.block_invoices(Bucket.PUBLIC, NOON + timedelta(minutes=5))
+    own = await journal.spend_invoices(Bucket.OWN, LIMIT, NOON)
+    assert own == BudgetWait(NOON + timedelta(seconds=120), blocked=False)
+    public = await journal.spend_invoices(Bucket.PUBLIC, None, NOON)
+    assert public == BudgetWait(NOON + timedelta(minutes=5), blocked=True)
 
 
 # --- payments -----------------------------------------------------------------------------------------------------
@@ -382,12 +412,12 @@ async def test_accounts_never_see_each_others(store: JournalStore, journal: Jour
     await journal.add_invoice(an_invoice(1))
     await journal.add_orphan(an_invoice(2))
     await journal.begin_payment(a_payment(3))
-    await journal.spend_invoices(InvoiceBudget(1, 120), NOON)
-    await journal.block_invoices(NOON + timedelta(minutes=5))
+    await spend(journal, InvoiceBudget(1, 120), NOON)
+    await journal.block_invoices(Bucket.OWN, NOON + timedelta(minutes=5))
     assert await other.find_invoice(an_invoice(1).payment_hash) is None
     assert await settle(other, 1) is None
     assert await other.expire_invoice(an_invoice(1).payment_hash) is None
-    assert await other.spend_invoices(InvoiceBudget(1, 120), NOON) is None
+    assert await spend(other, InvoiceBudget(1, 120), NOON) is None
     assert await other.find_payment(a_payment(3).payment_hash) is None
     await other.update_payment(a_payment(3, status=COMPLETE))
     await settle(journal, 1)

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.sql.migrations import NEWEST
 from flash_driver.journal.sql.schema import metadata
@@ -50,7 +51,8 @@ async def test_version_1_is_carried_over(sqlite_url: JournalUrl) -> None:
     assert settled is not None
     assert settled.settle_index == 2
     await journal.add_orphan(an_invoice(3))
-    await journal.block_invoices(NOON)
+    await journal.block_invoices(Bucket.PUBLIC, NOON)
+    assert await journal.spend_invoices(Bucket.OWN, InvoiceBudget(1, 120), NOON) is None
     assert await journal.list_orphans() == [an_invoice(3, orphan=True)]
     await store.aclose()
     again = SqlStore(sqlite_url)
