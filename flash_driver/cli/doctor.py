@@ -8,11 +8,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from flash_driver.cli.failures import Exit, redact
+from flash_driver.cli.failures import Exit
 from flash_driver.cli.logs import log_to
 from flash_driver.cli.options import AsJson, File, Verbose
 from flash_driver.cli.output import Output, printable
 from flash_driver.cli.source import connection_text
+from flash_driver.common.masking import mask_tokens
 from flash_driver.doctor.examination import examine
 from flash_driver.doctor.findings import Check, Examination, Result
 from flash_driver.transports.call_log import shown
@@ -89,4 +90,4 @@ def _conclude(output: Output, examination: Examination) -> None:
 
 
 def _shown(text: str) -> str:
-    return printable(redact(text))
+    return printable(mask_tokens(text))

@@ -14,7 +14,6 @@ status  means
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from math import ceil
@@ -35,11 +34,12 @@ from connection_strings.errors import (
     RequestRefused,
     UnknownConnectionType,
 )
+from flash_driver.common.masking import mask_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BadUsage", "CommandFailed", "Exit", "Failure", "explain", "redact"]
+__all__ = ["BadUsage", "CommandFailed", "Exit", "Failure", "explain"]
 
 
 class Exit(IntEnum):
@@ -107,8 +107,6 @@ _KINDS: Final[tuple[tuple[type[LightningError], str, Exit], ...]] = (
     (LightningError, "failed", Exit.FAILURE),
 )
 _EXTRAS: Final = {"strawberry": "sandbox", "graphql": "sandbox"}
-_TOKEN_KEY: Final = re.compile(r"(\b(?:api-)?token\s*=\s*)[^;'\"\s)]+", re.IGNORECASE)
-_TOKEN_LOOK: Final = re.compile(r"\b(ory_st_|fk_)[^;'\"\s)]+")
 
 
 def explain(error: BaseException) -> Failure:
@@ -131,12 +129,7 @@ def explain(error: BaseException) -> Failure:
             # Its words are not shown: nobody knows what they quote.
             words = f"unexpected {type(error).__name__}; --verbose shows where it comes from"
             failure = Failure(Exit.FAILURE, "internal", words)
-    return Failure(failure.status, failure.kind, redact(failure.message), failure.facts)
-
-
-def redact(text: str) -> str:
-    """Mask what is a token by its key or its look: a usage error may quote a whole connection string."""
-    return _TOKEN_LOOK.sub(r"\1***", _TOKEN_KEY.sub(r"\1***", text))
+    return Failure(failure.status, failure.kind, mask_tokens(failure.message), failure.facts)
 
 
 def _facts(error: LightningError) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""What the server said, as text that may be shown: one line, cut, with anything like a credential masked; pure."""
+"""What the server said in its errors, as words and a code that may be shown; pure."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+
+from flash_driver.common.masking import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,20 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "error_rows", "first_error", "message_of"]
 
-_LONGEST_WORDS: Final = 500
-
-
 _LONGEST_CODE: Final = 64
-
-
-# A server may repeat in its message what it was sent. Tokens of any kind are long and mix letters with digits; what
-# else does so (hashes, ids) is no loss to a reader.
-_CREDENTIAL: Final = re.compile(
-    r"\b(?:ory_st_|fk_)[\w-]+|(?<=\bbearer )\S+|\beyJ[\w-]+\.[\w.-]+"
-    r"|\b(?=[\w.~+/-]*[0-9])(?=[\w.~+/-]*[a-z])[\w.~+/-]{24,}",
-    re.IGNORECASE,
-)
-
 
 # Apollo Router drops the code of an error on its way (flash-server.md 5.1); these words identify it all the same.
 _CODE_BY_WORDS: Final = (
@@ -44,13 +33,12 @@ def describe(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
     The words are one line of limited length, and what looks like a credential in them is masked.
     """
     first = first_error(errors)
-    message = " ".join(message_of(errors).split())
-    words = _CREDENTIAL.sub("***", message)[:_LONGEST_WORDS] or "an error without a message"
+    words = shown(message_of(errors))
     extensions = first.get("extensions")
     code = (extensions.get("code") if isinstance(extensions, dict) else None) or first.get("code")
     if not code:
-        code = next((name for pattern, name in _CODE_BY_WORDS if pattern.search(message)), None)
-    return words, _CREDENTIAL.sub("***", str(code))[:_LONGEST_CODE] if code else None
+        code = next((name for pattern, name in _CODE_BY_WORDS if pattern.search(words)), None)
+    return words or "an error without a message", shown(code, _LONGEST_CODE) if code else None
 
 
 def message_of(errors: Sequence[Mapping[str, Any]]) -> str:

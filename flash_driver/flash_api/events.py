@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from connection_strings.payment_hash import read_payment_hash
+from flash_driver.common.masking import shown
 from flash_driver.flash_api.error_words import describe
 
 if TYPE_CHECKING:
@@ -42,12 +44,12 @@ def announced(data: Mapping[str, Any]) -> Announcement | None:
     update = payload.get("update") if isinstance(payload, dict) else None
     if not isinstance(update, dict) or update.get("__typename") != "LnUpdate":
         return None
-    payment_hash = update.get("paymentHash")
+    payment_hash = read_payment_hash(update.get("paymentHash"))
     status, wallet_id = update.get("status"), update.get("walletId")
-    if status in ("PENDING", "EXPIRED") or not isinstance(payment_hash, str):
+    if status in ("PENDING", "EXPIRED") or payment_hash is None:
         return None
     wallet = wallet_id.lower() if isinstance(wallet_id, str) else None
-    return Announcement(payment_hash.lower(), status == "PAID", wallet)
+    return Announcement(payment_hash, status == "PAID", wallet)
 
 
 def oddity(data: Mapping[str, Any]) -> str | None:
@@ -62,16 +64,12 @@ def oddity(data: Mapping[str, Any]) -> str | None:
     if not isinstance(update, dict):
         errors = payload.get("errors")
         words, _ = describe(errors if isinstance(errors, list) else [])
-        return f"an event without an update: {_short(words)}"
+        return f"an event without an update: {words[:_LONGEST]}"
     kind, status = update.get("__typename"), update.get("status")
-    if kind not in _KNOWN_TYPES:
-        return f"an update of the unknown kind {_short(kind)}"
-    if kind == "LnUpdate" and not isinstance(update.get("paymentHash"), str):
+    if not isinstance(kind, str) or kind not in _KNOWN_TYPES:
+        return f"an update of the unknown kind {shown(kind, _LONGEST)}"
+    if kind == "LnUpdate" and read_payment_hash(update.get("paymentHash")) is None:
         return "a settlement without a payment hash"
-    if kind == "LnUpdate" and status not in _KNOWN_STATUSES:
-        return f"an invoice in the unknown state {_short(status)}"
+    if kind == "LnUpdate" and (not isinstance(status, str) or status not in _KNOWN_STATUSES):
+        return f"an invoice in the unknown state {shown(status, _LONGEST)}"
     return None
-
-
-def _short(value: object) -> str:
-    return repr(value)[:_LONGEST]

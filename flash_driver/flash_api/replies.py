@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from connection_strings.errors import InvalidReply
+from connection_strings.payment_hash import read_payment_hash
+from flash_driver.common.masking import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -162,9 +164,10 @@ def read_price_time(data: Mapping[str, Any]) -> datetime | None:
 def read_created(data: Mapping[str, Any], field: str) -> CreatedReply:
     """Read the payload of an invoice mutation."""
     invoice = _dig(data, field, "invoice", kind=dict)
-    return CreatedReply(
-        bolt11=_dig(invoice, "paymentRequest", kind=str), payment_hash=_dig(invoice, "paymentHash", kind=str).lower()
-    )
+    payment_hash = read_payment_hash(invoice.get("paymentHash"))
+    if payment_hash is None:
+        raise InvalidReply("the server's answer has no usable paymentHash")
+    return CreatedReply(bolt11=_dig(invoice, "paymentRequest", kind=str), payment_hash=payment_hash)
 
 
 def read_invoice_status(data: Mapping[str, Any]) -> InvoiceStatus:
@@ -174,8 +177,8 @@ def read_invoice_status(data: Mapping[str, Any]) -> InvoiceStatus:
 
 
 def status_word(data: Mapping[str, Any]) -> str:
-    """Return what stands in the place of the status in the answer to `INVOICE_STATUS`, cut and quoted for a log."""
-    return repr(_optional(data, "lnInvoicePaymentStatus", "status"))[:_LONGEST_WORD]
+    """Return what stands in the place of the status in the answer to `INVOICE_STATUS`, as it may be logged."""
+    return shown(_optional(data, "lnInvoicePaymentStatus", "status"), _LONGEST_WORD)
 
 
 def read_fee_cents(data: Mapping[str, Any], field: str) -> Decimal | None:
@@ -212,8 +215,7 @@ def read_receive_ids(data: Mapping[str, Any], since: int = 0) -> list[str]:
 
 def read_receipt_hash(data: Mapping[str, Any]) -> str | None:
     """Return the payment hash of the transaction that `TRANSACTION_DETAILS` told of; None when it has none."""
-    payment_hash = _optional(data, "transactionDetails", "transactionDetails", "paymentHash")
-    return payment_hash.lower() if isinstance(payment_hash, str) and payment_hash else None
+    return read_payment_hash(_optional(data, "transactionDetails", "transactionDetails", "paymentHash"))
 
 
 def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequence[str]) -> Received | None:
@@ -225,7 +227,7 @@ def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequen
     details = _optional(data, "transactionDetails", "transactionDetails")
     if not isinstance(details, dict) or details.get("accountId") not in wallet_ids:
         return None
-    if str(details.get("paymentHash") or "").lower() != payment_hash:
+    if read_payment_hash(details.get("paymentHash")) != payment_hash:
         return None
     dollars = _maybe_decimal(details, "amount")
     if dollars is None or dollars <= 0:

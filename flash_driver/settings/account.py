@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from connection_strings.errors import ConnectionStringError
 from connection_strings.keys import canonical_values
 from connection_strings.secret import Secret
+from flash_driver.common.masking import hide
 from flash_driver.flash_api.replies import Currency
 from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url
 
@@ -90,7 +91,7 @@ def _token(value: object) -> object:
         raise ValueError("is empty; copy the token from Flash, it starts with ory_st_ (session) or fk_ (API key)")
     if _TOKEN.fullmatch(text) is None:
         raise ValueError("is no token: it has a blank, a quotation mark or the like, or is cut; copy it again, whole")
-    return Secret(text)
+    return hide(Secret(text))
 
 
 def _wallet_id(value: str) -> str:

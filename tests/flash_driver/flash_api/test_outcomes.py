@@ -355,7 +355,7 @@ def test_what_looks_like_a_credential_is_masked(place: str) -> None:
 def test_bearer_of_any_kind_is_masked() -> None:
     """Also a token of an unknown kind is masked where the word Bearer stands before it."""
     assert describe([error("sent Bearer abc.def!")])[0] == "sent Bearer ***"
-    assert describe([error("token eyJhbGciOi.SECRET.sig lacks scope")])[0] == "token *** lacks scope"
+    assert describe([error("token eyJhbGciOi.SECRET.sig lacks scope")])[0] == "token eyJ*** lacks scope"
     assert describe([error("session 0aF3kLq9ZxW2vB7nM4tR8yPc is over")])[0] == "session *** is over"
     assert describe([error("ResourceAttemptsLockServiceError")])[0] == "ResourceAttemptsLockServiceError"
 

@@ -175,8 +175,8 @@ def test_price_missing() -> None:
 
 
 def test_status_word() -> None:
-    """What stands for a status is quoted and cut, whatever it is."""
-    assert status_word({"lnInvoicePaymentStatus": {"status": "HELD"}}) == "'HELD'"
+    """What stands for a status is cut and masked, whatever it is."""
+    assert status_word({"lnInvoicePaymentStatus": {"status": "HELD"}}) == "HELD"
     assert status_word({"lnInvoicePaymentStatus": None}) == "None"
     assert len(status_word({"lnInvoicePaymentStatus": {"status": "x" * 500}})) == 80
 
@@ -199,8 +199,8 @@ def test_currencies() -> None:
 
 def test_created() -> None:
     """The BOLT11 is left as it is, to be checked by others; the hash is lower case."""
-    data = {"f": {"errors": [], "invoice": {"paymentRequest": "LNBCRT1", "paymentHash": "AA"}}}
-    assert read_created(data, "f") == CreatedReply("LNBCRT1", "aa")
+    data = {"f": {"errors": [], "invoice": {"paymentRequest": "LNBCRT1", "paymentHash": "AA" * 32}}}
+    assert read_created(data, "f") == CreatedReply("LNBCRT1", "aa" * 32)
 
 
 @pytest.mark.parametrize(
@@ -210,10 +210,11 @@ def test_created() -> None:
         ({}, "f.invoice"),
         ({"invoice": None}, "f.invoice"),
         ({"invoice": "lnbc"}, "f.invoice"),
-        ({"invoice": {"paymentHash": "aa"}}, "paymentRequest"),
-        ({"invoice": {"paymentRequest": 5, "paymentHash": "aa"}}, "paymentRequest"),
+        ({"invoice": {"paymentHash": "aa" * 32}}, "paymentRequest"),
+        ({"invoice": {"paymentRequest": 5, "paymentHash": "aa" * 32}}, "paymentRequest"),
         ({"invoice": {"paymentRequest": "lnbc"}}, "paymentHash"),
         ({"invoice": {"paymentRequest": "lnbc", "paymentHash": ["secret"]}}, "paymentHash"),
+        ({"invoice": {"paymentRequest": "lnbc", "paymentHash": "a" * 4_000_000}}, "paymentHash"),
     ],
 )
 def test_created_of_the_wrong_shape(payload: object, field: str) -> None:
@@ -352,7 +353,7 @@ def test_receive_ids_since() -> None:
 
 def test_receipt_hash() -> None:
     """The hash is told in lower case, and only where there is one."""
-    for value, told in (("AB", "ab"), ("", None), (None, None), (7, None)):
+    for value, told in (("AB" * 32, "ab" * 32), ("AB", None), ("", None), (None, None), (7, None)):
         assert read_receipt_hash({"transactionDetails": {"transactionDetails": {"paymentHash": value}}}) == told
     assert read_receipt_hash({"transactionDetails": None}) is None
 
