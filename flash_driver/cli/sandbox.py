@@ -40,6 +40,10 @@ def sandbox(
     rate_limit: Annotated[
         str, typer.Option(help="New invoices per seconds, as 20/120, or off.", rich_help_panel=_SERVER)
     ] = "20/120",
+    network: Annotated[
+        Literal["mainnet", "signet", "regtest"],
+        typer.Option(help="What network its invoices are for.", rich_help_panel=_SERVER),
+    ] = "regtest",
     max_complexity: Annotated[
         int,
         typer.Option(help="What a document may cost; a Lightning mutation costs 120.", min=1, rich_help_panel=_SERVER),
@@ -50,19 +54,36 @@ def sandbox(
             envvar="FLASH_SANDBOX_TOKEN", help="The session token; by default a new one.", rich_help_panel=_ACCOUNT
         ),
     ] = None,
+    username: Annotated[str, typer.Option(help="Its name.", rich_help_panel=_ACCOUNT)] = "merchant",
     api_key: Annotated[
         str | None,
         typer.Option(
             envvar="FLASH_SANDBOX_API_KEY", help="The API key; by default a new one.", rich_help_panel=_ACCOUNT
         ),
     ] = None,
+    api_key_scopes: Annotated[
+        str,
+        typer.Option(
+            metavar="SCOPES",
+            help="What the API key may do: read:user and others, separated by commas.",
+            show_default=False,
+            rich_help_panel=_ACCOUNT,
+        ),
+    ] = "read:user,write:wallet,read:transactions",
+    api_key_limit: Annotated[
+        int, typer.Option(metavar="N", help="How many requests a minute it may make.", min=1, rich_help_panel=_ACCOUNT)
+    ] = 120,
     wallets: Annotated[
         str, typer.Option(help="Currencies of its wallets: USD, USDT, separated by commas.", rich_help_panel=_ACCOUNT)
     ] = "USD",
-    default_wallet: Annotated[
-        Literal["USD", "USDT", "BTC"] | None,
-        typer.Option(help="By default the first of the wallets.", rich_help_panel=_ACCOUNT),
+    cutover: Annotated[
+        Literal["PRE", "IN_PROGRESS", "COMPLETE", "ROLLED_BACK"] | None,
+        typer.Option(help="How far Flash's move from USD to USDT is.", rich_help_panel=_ACCOUNT),
     ] = None,
+    migration: Annotated[
+        Literal["NOT_BEGUN", "MOVING", "COMPLETE", "FAILED"],
+        typer.Option(help="How far this account is, while it is IN_PROGRESS.", rich_help_panel=_ACCOUNT),
+    ] = "NOT_BEGUN",
     external_wallet: Annotated[
         bool, typer.Option("--external-wallet", help="Add one that Flash does not hold.", rich_help_panel=_ACCOUNT)
     ] = False,
@@ -135,11 +156,16 @@ def sandbox(
         public_host=public_host,
         router=router,
         rate_limit=rate_limit,
+        network=network,
         max_complexity=max_complexity,
+        username=username,
         token=token,
         api_key=api_key,
+        api_key_scopes=tuple(name.strip() for name in api_key_scopes.split(",")),
+        api_key_limit=api_key_limit,
         wallets=tuple(name.strip().upper() for name in wallets.split(",")),
-        default_wallet=default_wallet,
+        cutover=cutover,
+        migration=migration,
         external_wallet=external_wallet,
         btc_wallet=btc_wallet,
         balance_cents=parse_decimal("--balance-cents", balance_cents),

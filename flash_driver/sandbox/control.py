@@ -25,6 +25,13 @@ request is told in one sentence, `{"error": "..."}`, with status 400 (bad reques
         Payments an LnUpdate to the account, true or not; the ledger is not touched.
     POST /control/custodian        {"seconds"}
         Sets how long the custodian takes for an invoice, a payment or a fee probe.
+    POST /control/cutover          {"state": "PRE" | "IN_PROGRESS" | "COMPLETE" | "ROLLED_BACK",
+                                    "migration"?: "NOT_BEGUN" (default) | "MOVING" | "COMPLETE" | "FAILED"}
+        Moves on the change from USD to USDT wallets; `migration` is this account's own state while IN_PROGRESS.
+    POST /control/account          {"active"}
+        Closes the account to new invoices, or opens it again.
+    POST /control/purge            {"payment_hash"}
+        Lets the custodian delete an invoice: a paid one is EXPIRED from then on. 404 if it is unknown.
     POST /control/log_in
         Opens a further session of the account; answers {"token"}. The earlier ones stay.
     POST /control/expire_session   {"expired"?: true}
@@ -74,7 +81,7 @@ from flash_driver.sandbox.bank.invoices import NotPayableError
 from flash_driver.sandbox.bank.ledger import InvoiceStatus
 from flash_driver.sandbox.bank.signer import NotAnInvoiceError, read_invoice
 from flash_driver.sandbox.faults import BadFaultError
-from flash_driver.sandbox.options import is_loopback
+from flash_driver.sandbox.options import CutoverState, MigrationState, is_loopback
 from flash_driver.sandbox.serving.http import json_response
 from flash_driver.sandbox.serving.wire import read_json
 
@@ -211,6 +218,27 @@ def _custodian(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _cutover(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
+    _Body(body, "state", "migration")
+    state: Any = body.get("state")
+    migration: Any = body.get("migration", "NOT_BEGUN")
+    for name, value, choices in (("state", state, CutoverState), ("migration", migration, MigrationState)):
+        if value not in get_args(choices):
+            raise BadControlRequestError(f"{name!r} must be one of {', '.join(get_args(choices))}")
+    sandbox.set_cutover(state, migration)
+    return {}
+
+
+def _account(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
+    sandbox.set_active(active=_Body(body, "active").flag("active", default=True))
+    return {}
+
+
+def _purge(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
+    sandbox.purge(_Body(body, "payment_hash").text("payment_hash"))
+    return {}
+
+
 def _log_in(sandbox: Simulation, body: Mapping[str, Any]) -> dict[str, Any]:
     _Body(body)
     return {"token": sandbox.log_in()}
@@ -235,6 +263,9 @@ _ACTIONS: Final[dict[tuple[str, str], _Action]] = {
     ("POST", "price"): _price,
     ("POST", "announce"): _announce,
     ("POST", "custodian"): _custodian,
+    ("POST", "cutover"): _cutover,
+    ("POST", "account"): _account,
+    ("POST", "purge"): _purge,
     ("POST", "log_in"): _log_in,
     ("POST", "expire_session"): _expire_session,
     ("POST", "reset"): _reset,

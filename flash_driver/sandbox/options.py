@@ -8,14 +8,19 @@ from ipaddress import ip_address
 from typing import Final, Literal, TypeAlias, get_args
 
 from flash_driver.sandbox.bank.rate_limit import RateLimit
+from flash_driver.sandbox.bank.signer import Network
 from flash_driver.sandbox.schema.complexity import MAX_COMPLEXITY
 
 __all__ = [
+    "DEFAULT_KEY_LIMIT",
+    "SCOPES",
     "Currency",
     "CutoverState",
     "HttpBearer",
     "InvoiceRounding",
     "InvoiceUnit",
+    "MigrationState",
+    "Network",
     "RepeatedSend",
     "SandboxOptions",
     "WsMutations",
@@ -28,17 +33,38 @@ HttpBearer: TypeAlias = Literal["accept", "reject"]
 InvoiceUnit: TypeAlias = Literal["sat", "msat"]
 InvoiceRounding: TypeAlias = Literal["half-even", "down", "up"]
 DescriptionHash: TypeAlias = Literal["drop", "honour"]
-RepeatedSend: TypeAlias = Literal["refuse", "pay"]
 CutoverState: TypeAlias = Literal["PRE", "IN_PROGRESS", "COMPLETE", "ROLLED_BACK"]
+"""How far the move of all accounts from USD to USDT is; public."""
 
-_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+MigrationState: TypeAlias = Literal["NOT_BEGUN", "MOVING", "COMPLETE", "FAILED"]
+"""How far one account is; it counts only while the move of all is IN_PROGRESS."""
+
+RepeatedSend: TypeAlias = Literal["refuse", "pay"]
+
+SCOPES: Final = (
+    "read:wallet",
+    "write:wallet",
+    "read:transactions",
+    "write:transactions",
+    "read:user",
+    "write:user",
+    "admin",
+)
+"""What an API key can be allowed to do."""
+
+DEFAULT_KEY_LIMIT: Final = 120
+"""Requests per minute of an API key that was made without a limit of its own."""
+
+_CHOICES: Final[dict[str, tuple[str | None, ...]]] = {
     "ws_mutations": get_args(WsMutations),
     "http_bearer": get_args(HttpBearer),
     "invoice_unit": get_args(InvoiceUnit),
     "invoice_rounding": get_args(InvoiceRounding),
     "description_hash": get_args(DescriptionHash),
     "repeated_send": get_args(RepeatedSend),
-    "cutover": get_args(CutoverState),
+    "cutover": (None, *get_args(CutoverState)),
+    "migration": get_args(MigrationState),
+    "network": get_args(Network),
 }
 _SHORTEST_TICK: Final = 0.001
 _LONGEST_WAIT: Final = 3600
@@ -60,16 +86,23 @@ class SandboxOptions:
         host: Address to bind to; loopback unless a container needs more.
         port: Port to bind to; 0 takes a free one.
         public_host: The host that the connection string names; by default the one that was bound to.
-        token: The session token of the account; by default a new one.
+        username: The name of the account.
+        token: The session token of the account; by default a new one. The same name and token give the same ids of
+            account and wallets.
         api_key: The API key of the account; by default a new one.
+        api_key_scopes: What that key may do.
+        api_key_limit: How many requests a minute it may make.
+        network: The network that invoices are for.
         ws_mutations: What becomes of a query or mutation on the socket: executed, declined, or the socket closed.
         http_bearer: Whether HTTP takes session tokens (API keys are always taken).
         router: Whether errors over HTTP pass through a router that drops their `code`.
         wallets: The currencies of the account's wallets.
-        default_wallet: Currency of the default wallet; by default the first of `wallets`.
         external_wallet: Whether the account also has a wallet that Flash does not hold.
-        btc_wallet: Whether the account has a BTC wallet that `lnInvoiceCreate` works with.
-        cutover: How far the move from USD to USDT is; from IN_PROGRESS on it needs both wallets.
+        btc_wallet: Whether the account has a BTC wallet that `lnInvoiceCreate` works with. One among `wallets` is what
+            Flash calls a BTC wallet today: it is shown, and nothing works with it.
+        cutover: How far the move from USD to USDT is. By default it is complete where there is a USDT wallet and no
+            USD one, else it has not begun.
+        migration: How far the account's own move is; it counts while `cutover` is IN_PROGRESS.
         display_currency: What the account's prices are shown in.
         balance_cents: What each wallet starts with, in cents (a BTC wallet: in satoshis).
         usd_per_btc: The price service's rate at the start.
@@ -95,16 +128,20 @@ class SandboxOptions:
     host: str = "127.0.0.1"
     port: int = 0
     public_host: str | None = None
+    username: str = "merchant"
     token: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
+    api_key_scopes: tuple[str, ...] = ("read:user", "write:wallet", "read:transactions")
+    api_key_limit: int = DEFAULT_KEY_LIMIT
+    network: Network = "regtest"
     ws_mutations: WsMutations = "accept"
     http_bearer: HttpBearer = "accept"
     router: bool = False
     wallets: tuple[Currency, ...] = ("USD",)
-    default_wallet: Currency | None = None
     external_wallet: bool = False
     btc_wallet: bool = False
-    cutover: CutoverState = "PRE"
+    cutover: CutoverState | None = None
+    migration: MigrationState = "NOT_BEGUN"
     display_currency: str = "USD"
     balance_cents: Decimal = Decimal(1_000_000)
     usd_per_btc: Decimal = Decimal("97531.86")
@@ -127,14 +164,8 @@ class SandboxOptions:
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}")
-        for currency in (*self.wallets, self.default_currency):
-            if currency not in get_args(Currency):
-                raise ValueError(f"a wallet's currency must be one of {', '.join(get_args(Currency))}")
-        if self.default_currency not in self.currencies:
-            raise ValueError("default_wallet must be the currency of one of the wallets")
-        if self.cutover in {"IN_PROGRESS", "COMPLETE"} and not {"USD", "USDT"} <= set(self.wallets):
-            raise ValueError(f"cutover={self.cutover} needs both a USD and a USDT wallet")
+                raise ValueError(f"{name} must be one of {', '.join(each for each in choices if each)}")
+        self._check_account()
         if self.invoice_expiry_seconds < 1:
             raise ValueError("invoice_expiry_seconds must be at least 1")
         if not self.price_tick_seconds >= _SHORTEST_TICK:
@@ -143,6 +174,18 @@ class SandboxOptions:
             raise ValueError(f"custodian_seconds must lie between 0 and {_LONGEST_WAIT}")
         RateLimit.parse(self.rate_limit)
 
+    def _check_account(self) -> None:
+        if not self.currencies:
+            raise ValueError("an account needs a wallet")
+        for currency in self.wallets:
+            if currency not in get_args(Currency):
+                raise ValueError(f"a wallet's currency must be one of {', '.join(get_args(Currency))}")
+        for scope in self.api_key_scopes:
+            if scope not in SCOPES:
+                raise ValueError(f"api_key_scopes must be among {', '.join(SCOPES)}")
+        if self.api_key_limit < 1:
+            raise ValueError("api_key_limit must be at least 1")
+
     @property
     def currencies(self) -> tuple[Currency, ...]:
         """The currencies of all wallets, each once."""
@@ -150,9 +193,10 @@ class SandboxOptions:
         return tuple(dict.fromkeys(wallets))
 
     @property
-    def default_currency(self) -> Currency:
-        """The currency of the default wallet."""
-        return self.default_wallet or (self.currencies or ("USD",))[0]
+    def cutover_state(self) -> CutoverState:
+        """How far the move from USD to USDT is at the start."""
+        moved = "USDT" in self.wallets and "USD" not in self.wallets
+        return self.cutover or ("COMPLETE" if moved else "PRE")
 
     @property
     def loopback(self) -> bool:

@@ -10,7 +10,8 @@ from flash_driver.sandbox.bank.broker import account_topic
 from flash_driver.sandbox.bank.credentials import Credentials
 from flash_driver.sandbox.bank.invoices import Invoices, Settled
 from flash_driver.sandbox.bank.payments import Payments
-from flash_driver.sandbox.bank.signer import read_invoice
+from flash_driver.sandbox.bank.refusals import InvalidInput
+from flash_driver.sandbox.bank.signer import PREFIXES, read_invoice
 from flash_driver.sandbox.faults import parse_fault
 from flash_driver.sandbox.options import SandboxOptions
 from flash_driver.sandbox.schema.subscriptions import publish_price
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from flash_driver.sandbox.bank.custodian import Clock
-    from flash_driver.sandbox.bank.ledger import InvoiceStatus
+    from flash_driver.sandbox.bank.ledger import Account, InvoiceStatus
     from flash_driver.sandbox.bank.signer import SignedInvoice
     from flash_driver.sandbox.faults import OpenSocket
+    from flash_driver.sandbox.options import CutoverState, MigrationState
 
 __all__ = ["Simulation", "utc_now"]
 
@@ -47,7 +49,7 @@ class Simulation:
         self._bank = open_bank(self.options, clock)
         self._invoices = Invoices(self._bank)
         self._sends = Payments(self._bank, self._invoices)
-        self._credentials = Credentials(self.options, self._bank.owner, self._bank.stranger)
+        self._credentials = Credentials(self._bank)
         self._sockets: set[OpenSocket] = set()
 
     @property
@@ -62,8 +64,8 @@ class Simulation:
 
     @property
     def wallet_id(self) -> str:
-        """The account's default wallet."""
-        return self._bank.owner.default_wallet_id
+        """The account's cash wallet: the one that money goes to now."""
+        return self._cash_wallet(self._bank.owner)
 
     @property
     def wallet_ids(self) -> dict[str, str]:
@@ -78,7 +80,13 @@ class Simulation:
     @property
     def stranger_wallet_id(self) -> str:
         """A wallet of another user."""
-        return self._bank.stranger.default_wallet_id
+        return self._cash_wallet(self._bank.stranger)
+
+    def _cash_wallet(self, account: Account) -> str:
+        try:
+            return self._bank.present(account, capable=True).active.id
+        except InvalidInput:
+            return account.wallets[0].id
 
     def pay(self, payment_request: str, *, force: bool = False, msat: int | None = None) -> str:
         """Pay an invoice of the sandbox from outside; give back its preimage.
@@ -110,6 +118,7 @@ class Simulation:
             description=description,
             now=self._bank.clock(),
             expiry=timedelta(seconds=expiry_seconds),
+            network=PREFIXES[self.options.network],
         )
 
     def announce(self, payment_hash: str, *, status: InvoiceStatus = "PAID", wallet_id: str | None = None) -> None:
@@ -160,6 +169,30 @@ class Simulation:
             usd_per_btc=usd_per_btc, spread=spread, drift_percent_per_minute=drift_percent_per_minute
         )
         publish_price(self._bank)
+
+    def set_cutover(self, state: CutoverState, migration: MigrationState = "NOT_BEGUN") -> None:
+        """Move on the change from USD to USDT wallets.
+
+        Args:
+            state: How far all accounts are.
+            migration: How far this account is; it counts while the state is IN_PROGRESS.
+
+        """
+        self._bank.cutover = state
+        self._bank.owner.migration = migration
+
+    def set_active(self, *, active: bool) -> None:
+        """Close the account to new invoices, or open it again."""
+        self._bank.owner.active = active
+
+    def purge(self, payment_hash: str) -> None:
+        """Let the custodian delete an invoice: it is found no more, paid or not.
+
+        Raises:
+            LookupError: The sandbox did not issue it.
+
+        """
+        self._bank.ledger.invoices[payment_hash].purged = True
 
     def set_custodian_seconds(self, seconds: float) -> None:
         """Let the custodian take this long from now on, for invoices, payments and fee probes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -186,7 +186,7 @@ async def test_moved_from(bench: Bench) -> None:
     wallets = client._account().wallets
     old = await wallets.choose(Deadline.after(5))
     assert await wallets.moved_from(old, Deadline.after(5)) is None
-    sandbox._bank.options = replace(sandbox._bank.options, cutover="COMPLETE")
+    sandbox.set_cutover("COMPLETE")
     new = await wallets.moved_from(old, Deadline.after(5))
     assert new is not None
     assert new.currency == "USDT"

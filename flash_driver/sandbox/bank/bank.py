@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4, uuid5
 
+from flash_driver.sandbox.bank.api_keys import ApiKeys
 from flash_driver.sandbox.bank.broker import Broker
 from flash_driver.sandbox.bank.custodian import Clock, Custodian, PriceQuote
-from flash_driver.sandbox.bank.ledger import Account, Ledger, Wallet
+from flash_driver.sandbox.bank.cutover import Presentation, present
+from flash_driver.sandbox.bank.ledger import Account, Ledger
 from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiters
 from flash_driver.sandbox.bank.signer import InvoiceSigner
 from flash_driver.sandbox.bank.tasks import Tasks
@@ -17,9 +20,12 @@ from flash_driver.sandbox.bank.traffic import Traffic
 from flash_driver.sandbox.faults import Faults
 
 if TYPE_CHECKING:
-    from flash_driver.sandbox.options import SandboxOptions
+    from flash_driver.sandbox.options import CutoverState, SandboxOptions
 
 __all__ = ["Bank", "open_bank"]
+
+_IDS: Final = UUID("5f0d6f43-50a4-4a1e-9d0f-9b3f4f6a7c11")
+"""The name space of ids that follow from a token."""
 
 
 @dataclass(slots=True)
@@ -29,7 +35,9 @@ class Bank:
     Attributes:
         owner: The account whose credentials the sandbox hands out.
         stranger: Another user, whose wallets must not answer to the owner.
+        keys: The API keys of all accounts.
         custodian_seconds: How long the custodian takes for an invoice, a payment or a fee probe.
+        cutover: How far the move from USD to USDT is.
 
     """
 
@@ -46,13 +54,13 @@ class Bank:
     faults: Faults = field(default_factory=Faults)
     traffic: Traffic = field(default_factory=Traffic)
     tasks: Tasks = field(default_factory=Tasks)
+    keys: ApiKeys = field(default_factory=ApiKeys)
     custodian_seconds: float = 0
+    cutover: CutoverState = "PRE"
 
-    def settlement_wallet(self, account: Account, wallet: Wallet) -> Wallet:
-        """Find the wallet that stands behind a legacy USD wallet once the account has moved to USDT."""
-        if self.options.cutover == "COMPLETE" and wallet.currency == "USD":
-            return account.wallet_of("USDT") or wallet
-        return wallet
+    def present(self, account: Account, *, capable: bool = False) -> Presentation:
+        """Show an account's wallets to a client; see `cutover.present`."""
+        return present(account, self.cutover, capable=capable)
 
     async def wait_for_custodian(self) -> None:
         """Take as long as the custodian does; Flash waits for it (flash-server.md 15)."""
@@ -76,6 +84,9 @@ class Bank:
         self.traffic.forget()
         self.limiters = RateLimiters(RateLimit.parse(self.options.rate_limit))
         self.custodian_seconds = self.options.custodian_seconds
+        self.cutover = self.options.cutover_state
+        for account in self.ledger.accounts.values():
+            account.active, account.migration = True, self.options.migration
         self.custodian = _custodian(self.options, self.clock)
         for wallet in self.ledger.wallets.values():
             wallet.balance = Decimal(0) if wallet.external else self.options.balance_cents
@@ -90,9 +101,10 @@ def open_bank(options: SandboxOptions, clock: Clock) -> Bank:
         ledger=ledger,
         custodian=_custodian(options, clock),
         limiters=RateLimiters(RateLimit.parse(options.rate_limit)),
-        owner=_open_account(ledger, "merchant", options),
+        owner=_open_account(ledger, options.username, options),
         stranger=_open_account(ledger, "stranger", options),
         custodian_seconds=options.custodian_seconds,
+        cutover=options.cutover_state,
     )
 
 
@@ -108,11 +120,16 @@ def _custodian(options: SandboxOptions, clock: Clock) -> Custodian:
 
 
 def _open_account(ledger: Ledger, username: str, options: SandboxOptions) -> Account:
-    account = ledger.open_account(username, options.display_currency)
+    """Open an account with its wallets; the same token always gives the same ids."""
+
+    def name(what: str) -> str:
+        """Make an id: a UUID that token and subject decide, or a new one where there is no token."""
+        return str(uuid5(_IDS, f"{options.token} {username} {what}") if options.token else uuid4())
+
+    account = ledger.open_account(username, options.display_currency, name("account"))
+    account.migration = options.migration
     for currency in options.currencies:
-        wallet = ledger.open_wallet(account, currency, options.balance_cents)
-        if currency == options.default_currency:
-            account.default_wallet_id = wallet.id
+        ledger.open_wallet(account, currency, options.balance_cents, wallet_id=name(currency))
     if options.external_wallet:
-        ledger.open_wallet(account, "USD", Decimal(0), external=True)
+        ledger.open_wallet(account, "USD", Decimal(0), wallet_id=name("external"), external=True)
     return account

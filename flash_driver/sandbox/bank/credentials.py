@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 import string
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from flash_driver.sandbox.bank.api_keys import ApiKey, new_api_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flash_driver.sandbox.bank.bank import Bank
     from flash_driver.sandbox.bank.ledger import Account
-    from flash_driver.sandbox.options import SandboxOptions
 
-__all__ = ["CAPABILITY_HEADER", "UNAUTHORIZED_BODY", "BadCredentialError", "Credentials", "is_capable"]
+__all__ = ["CAPABILITY_HEADER", "UNAUTHORIZED_BODY", "BadCredentialError", "Caller", "Credentials", "is_capable"]
 
 CAPABILITY_HEADER: Final = "x-flash-client-capabilities"
 UNAUTHORIZED_BODY: Final = {
@@ -28,8 +31,16 @@ class BadCredentialError(Exception):
     """The gateway turns the request away; GraphQL never sees it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: an account, by its session or by an API key, or nobody."""
+
+    account: Account | None = None
+    key: ApiKey | None = None
+
+
 class Credentials:
-    """The credentials of one sandbox, and the sessions of its sockets.
+    """The sessions of one sandbox, and what stands behind the headers of a request.
 
     Attributes:
         token: The owner's session token.
@@ -38,28 +49,38 @@ class Credentials:
 
     """
 
-    def __init__(self, options: SandboxOptions, owner: Account, stranger: Account) -> None:
+    def __init__(self, bank: Bank) -> None:
+        options, self._bank = bank.options, bank
         self._bearer_refused = options.http_bearer == "reject"
         self.token = options.token or _new_token()
-        self.api_key = options.api_key or f"fk_{secrets.token_hex(4)}_{secrets.token_urlsafe(48)}"
+        self.api_key = options.api_key or new_api_key()
         self.stranger_token = _new_token()
-        self._by_token = {self.token: owner, self.stranger_token: stranger}
-        self._by_key = {self.api_key: owner}
+        self._by_token = {self.token: bank.owner, self.stranger_token: bank.stranger}
+        self._unfinished: dict[str, Account] = {}
         self._expired: set[str] = set()
         self._sessions: dict[str, Account | None] = {}
+        scopes, limit, now = options.api_key_scopes, options.api_key_limit, bank.clock()
+        bank.keys.add(ApiKey(bank.owner, self.api_key, "Sandbox", scopes, now, limit))
 
-    def log_in(self) -> str:
-        """Open a further session of the owner's, and return its token."""
+    def log_in(self, *, finished: bool = True) -> str:
+        """Open a further session of the owner's, and return its token; unfinished, it still waits for a TOTP code."""
         token = _new_token()
-        self._by_token[token] = self._by_token[self.token]
+        (self._by_token if finished else self._unfinished)[token] = self._bank.owner
         return token
+
+    def finish(self, token: str) -> bool:
+        """Let a session that waited for a TOTP code begin; False if there is none."""
+        account = self._unfinished.pop(token, None)
+        if account is not None:
+            self._by_token[token] = account
+        return account is not None
 
     def expire(self, *, expired: bool = True) -> None:
         """Let the owner's session end, or begin again; sockets that are open keep their session."""
         self._expired = {self.token} if expired else set()
 
-    def of_request(self, headers: Mapping[str, str]) -> Account | None:
-        """Find whose HTTP request it is: nobody's without a credential.
+    def of_request(self, headers: Mapping[str, str]) -> Caller:
+        """Find out who sent an HTTP request: nobody, where there is no credential.
 
         Raises:
             BadCredentialError: There is a credential, and the gateway doesn't take it.
@@ -71,12 +92,13 @@ class Credentials:
             account = self._account(token)
             if account is None or token == authorization or (self._bearer_refused and token.startswith("ory_st_")):
                 raise BadCredentialError
-            return account
+            return Caller(account)
         if key is not None:
-            if key not in self._by_key:
+            found = self._bank.keys.find(key, self._bank.clock())
+            if found is None:
                 raise BadCredentialError
-            return self._by_key[key]
-        return None
+            return Caller(found.account, found)
+        return Caller()
 
     def open_session(self, payload: Mapping[str, Any]) -> str:
         """Read `connection_init`; give back the name under which the session is found from now on.

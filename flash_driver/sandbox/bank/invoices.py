@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Final
 
 from flash_driver.sandbox.bank.broker import account_topic, invoice_topic
 from flash_driver.sandbox.bank.ledger import AlreadySettled, Invoice, InvoiceStatus, Wallet
-from flash_driver.sandbox.bank.refusals import DecodeError, Refused, custodian_error
-from flash_driver.sandbox.bank.signer import MAX_MSAT, NotAnInvoiceError, SignedInvoice, read_invoice
+from flash_driver.sandbox.bank.refusals import DecodeError, InvalidInput, Refused, custodian_error, unexpected
+from flash_driver.sandbox.bank.signer import MAX_MSAT, PREFIXES, NotAnInvoiceError, SignedInvoice, read_invoice
 
 if TYPE_CHECKING:
     from flash_driver.sandbox.bank.bank import Bank
     from flash_driver.sandbox.bank.rate_limit import Bucket
 
-__all__ = ["InvoiceOrder", "Invoices", "NotPayableError", "Settled"]
+__all__ = ["UNDECODABLE", "InvoiceOrder", "Invoices", "NotPayableError", "Settled", "check_amount"]
 
 MAX_MEMO: Final = 50
 MIN_MSAT: Final = 1000
+UNDECODABLE: Final = "Invalid lightning request, couldn't decode."
+
+_EXPONENTIAL_BELOW: Final = Decimal("0.000001")
 
 
 class NotPayableError(Exception):
@@ -56,6 +59,18 @@ class Settled:
     status: InvoiceStatus = "PAID"
 
 
+def check_amount(amount: Decimal | None) -> None:
+    """Refuse an amount that JavaScript writes with an exponent: Flash can't turn it into a whole number.
+
+    Raises:
+        Refused: It lies between zero and a millionth of a cent.
+
+    """
+    if amount is not None and 0 < abs(amount) < _EXPONENTIAL_BELOW:
+        words = unexpected("BigIntConversionError", "Input string must follow the pattern (-)##.## or -##")
+        raise Refused(words, "UNEXPECTED_CLIENT_ERROR")
+
+
 class Invoices:
     """The invoices that this sandbox issues."""
 
@@ -74,8 +89,11 @@ class Invoices:
 
         """
         bank, wallet = self._bank, order.wallet
+        if not bank.ledger.accounts[wallet.account_id].active:
+            raise InvalidInput("Account is inactive.")
         if bucket and not bank.limiters.allow(bucket, wallet.account_id, bank.clock()):
             raise Refused("Too many invoices creation, please wait for a while and try again.", "TOO_MANY_REQUEST")
+        check_amount(order.amount)
         await bank.wait_for_custodian()
         memo = order.memo or ""
         if len(memo) > MAX_MEMO:
@@ -87,6 +105,7 @@ class Invoices:
             description_hash=order.description_hash if bank.options.description_hash == "honour" else None,
             now=bank.clock(),
             expiry=self._expiry(order.minutes),
+            network=PREFIXES[bank.options.network],
         )
         bank.ledger.add_invoice(wallet, signed, credit, memo)
         return self._as_handed_out(signed, memo)
@@ -96,12 +115,12 @@ class Invoices:
         try:
             return self._bank.ledger.invoices.get(read_invoice(payment_request).payment_hash)
         except NotAnInvoiceError as error:
-            raise DecodeError(str(error)) from error
+            raise DecodeError(UNDECODABLE) from error
 
     def status(self, payment_request: str) -> InvoiceStatus:
-        """Ask the custodian. It finds foreign invoices expired once they are, and fails on them before."""
+        """Ask the custodian. What it does not know is expired once the BOLT11 is, and an error before that."""
         invoice = self.find(payment_request)
-        if invoice is not None:
+        if invoice is not None and not invoice.purged:
             return invoice.status(self._bank.clock())
         if read_invoice(payment_request).expires_at <= self._bank.clock():
             return "EXPIRED"
@@ -156,12 +175,15 @@ class Invoices:
             return signed
         if what == "payment_hash":
             return replace(signed, payment_hash=secrets.token_hex(32))
+        bank_network = self._bank.options.network
         return self._bank.signer.sign(
             msat=(signed.msat or 500_000) * 2 if what == "amount" else signed.msat,
             description=memo,
             description_hash=secrets.token_hex(32) if what == "description_hash" else None,
             now=signed.created_at,
             expiry=signed.expires_at - signed.created_at,
-            network="bc" if what == "network" else "bcrt",
+            network=PREFIXES["regtest" if bank_network == "mainnet" else "mainnet"]
+            if what == "network"
+            else PREFIXES[bank_network],
             preimage=signed.preimage,
         )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from flash_driver.sandbox.bank.signer import SignedInvoice
-    from flash_driver.sandbox.options import Currency
+    from flash_driver.sandbox.options import Currency, MigrationState
 
 __all__ = [
     "IN_CIRCULATION",
@@ -52,12 +52,19 @@ class Wallet:
 
 @dataclass(slots=True)
 class Account:
-    """A user of Flash."""
+    """A user of Flash.
+
+    Attributes:
+        active: Whether it may receive; Flash closes, locks or has not yet opened some accounts.
+        migration: How far its own move to USDT is.
+
+    """
 
     username: str
     display_currency: str
-    default_wallet_id: str = ""
     wallets: list[Wallet] = field(default_factory=list)
+    active: bool = True
+    migration: MigrationState = "NOT_BEGUN"
     id: str = field(default_factory=lambda: str(uuid4()))
 
     def wallet(self, wallet_id: str) -> Wallet | None:
@@ -71,7 +78,12 @@ class Account:
 
 @dataclass(slots=True)
 class Invoice:
-    """An invoice that the sandbox issued for one of its wallets."""
+    """An invoice that the sandbox issued for one of its wallets.
+
+    Attributes:
+        purged: Whether the custodian has deleted it; then nobody knows any more that it was paid.
+
+    """
 
     signed: SignedInvoice
     wallet_id: str
@@ -79,6 +91,7 @@ class Invoice:
     memo: str
     settled_at: datetime | None = None
     msat_received: int | None = None
+    purged: bool = False
 
     def status(self, now: datetime) -> InvoiceStatus:
         """PAID for ever once it was paid, else PENDING until it expires."""
@@ -169,17 +182,24 @@ class Ledger:
         self.payments: dict[tuple[str, str], Payment] = {}
         self.transactions: dict[str, Transaction] = {}
 
-    def open_account(self, username: str, display_currency: str) -> Account:
-        """Open an account without wallets."""
-        account = Account(username, display_currency)
+    def open_account(self, username: str, display_currency: str, account_id: str | None = None) -> Account:
+        """Open an account without wallets, under an id of its own or a new one."""
+        account = Account(username, display_currency, id=account_id or str(uuid4()))
         self.accounts[account.id] = account
         return account
 
-    def open_wallet(self, account: Account, currency: Currency, balance: Decimal, *, external: bool = False) -> Wallet:
-        """Give an account a wallet; its first is its default."""
-        wallet = Wallet(account.id, currency, balance, external)
+    def open_wallet(
+        self,
+        account: Account,
+        currency: Currency,
+        balance: Decimal,
+        *,
+        wallet_id: str | None = None,
+        external: bool = False,
+    ) -> Wallet:
+        """Give an account a wallet, under an id of its own or a new one."""
+        wallet = Wallet(account.id, currency, balance, external, wallet_id or str(uuid4()))
         account.wallets.append(wallet)
-        account.default_wallet_id = account.default_wallet_id or wallet.id
         self.wallets[wallet.id] = wallet
         return wallet
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from flash_driver.sandbox.bank.invoices import UNDECODABLE, check_amount
 from flash_driver.sandbox.bank.ledger import IN_CIRCULATION, Payment, Wallet
 from flash_driver.sandbox.bank.refusals import (
     DecodeError,
@@ -15,6 +16,7 @@ from flash_driver.sandbox.bank.refusals import (
     InvalidInput,
     Refused,
     custodian_error,
+    unexpected,
     unexpected_error,
 )
 from flash_driver.sandbox.bank.signer import NotAnInvoiceError, ReadInvoice, read_invoice
@@ -31,6 +33,7 @@ __all__ = ["FeeEstimate", "Payments", "SendOrder", "SendStatus"]
 SendStatus: TypeAlias = Literal["SUCCESS", "FAILURE", "PENDING"]
 
 MAX_KEY: Final = 256
+_KEY_REUSED: Final = "This idempotency key was already used for a different payment. Use a new key for a new payment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Payments:
         """
         key = (order.key or "").strip()
         if len(key) > MAX_KEY:
-            raise InvalidInput("Idempotency key must be a valid UUID v4")
+            raise InvalidInput("Invalid format for the provided ImpotencyKey. You must use a UUID-v4 format")
         invoice = _decode(order)
         payment = self._bank.ledger.payment(
             order.wallet, invoice.payment_hash, order.payment_request, self._bank.clock()
@@ -106,7 +109,7 @@ class Payments:
                 stored = _Stored(order.payment_request, await self._execute(order, invoice, payment))
                 self._stored[scope] = stored
             elif stored.payment_request != order.payment_request:
-                raise InvalidInput("This idempotency key was already used for a different payment")
+                raise InvalidInput(_KEY_REUSED)
             return stored.status
 
     async def probe(self, order: SendOrder) -> FeeEstimate:
@@ -138,9 +141,7 @@ class Payments:
         try:
             await asyncio.wait_for(lock.acquire(), self._bank.options.lock_wait_seconds)
         except TimeoutError:
-            raise Refused(
-                "An unknown error occurred (code: ResourceAttemptsLockServiceError)", "UNEXPECTED_CLIENT_ERROR"
-            ) from None
+            raise Refused(unexpected("ResourceAttemptsLockServiceError"), "UNEXPECTED_CLIENT_ERROR") from None
         try:
             yield
         finally:
@@ -169,7 +170,7 @@ class Payments:
                 return "FAILURE"
             case "INSUFFICIENT_BALANCE":
                 self._bank.ledger.fail(payment)
-                raise InsufficientBalance("Insufficient balance")
+                raise InsufficientBalance("insufficient balance.")
         if fault.details["executed"]:
             self._pay(order, invoice, payment)
         raise _ambiguous(order)
@@ -188,8 +189,8 @@ class Payments:
             raise _already_prepared(order)
         if order.wallet.balance < cost + fee:
             self._bank.ledger.fail(payment)
-            raise InsufficientBalance("Insufficient balance")
-        if invoice.network != "regtest" or invoice.expires_at <= self._bank.clock():
+            raise InsufficientBalance(f"insufficient balance. Required: {cost + fee}")
+        if invoice.network != self._bank.options.network or invoice.expires_at <= self._bank.clock():
             self._bank.ledger.fail(payment)
             raise _ambiguous(order)
         self._bank.ledger.commit(payment, msat=msat, cost=cost, fee=fee)
@@ -208,6 +209,7 @@ class Payments:
             msat = invoice.msat
             cost = Decimal(msat) / 1000 if in_satoshis else custodian.cost_of(msat)
         elif order.amount is not None and order.amount > 0:
+            check_amount(order.amount)
             cost = custodian.accept(order.amount, order.wallet.currency)
             msat = int(cost * 1000) if in_satoshis else custodian.msat_bought(cost)
         else:
@@ -221,7 +223,7 @@ def _read(payment_request: str) -> ReadInvoice:
     try:
         return read_invoice(payment_request)
     except NotAnInvoiceError as error:
-        raise DecodeError(str(error)) from error
+        raise DecodeError(UNDECODABLE) from error
 
 
 def _decode(order: SendOrder) -> ReadInvoice:

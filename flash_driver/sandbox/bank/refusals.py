@@ -9,6 +9,7 @@ __all__ = [
     "Refused",
     "UncodedRefusal",
     "custodian_error",
+    "unexpected",
     "unexpected_error",
 ]
 
@@ -50,6 +51,11 @@ class DecodeError(Refused):
     """A payment request is not a BOLT11."""
 
     code = "INVOICE_DECODE_ERROR"
+
+
+def unexpected(name: str, detail: str = "Unknown error") -> str:
+    """Write Flash's words for an error of its domain that has none of its own."""
+    return f"Unexpected error occurred, please try again or contact support if it persists (code: {name}: {detail})"
 
 
 def custodian_error() -> Refused:

@@ -15,9 +15,21 @@ from coincurve import PrivateKey
 from flash_driver.bolt11 import bech32
 from flash_driver.bolt11.reader import read
 
-__all__ = ["MAX_MSAT", "InvoiceSigner", "Network", "NotAnInvoiceError", "ReadInvoice", "SignedInvoice", "read_invoice"]
+__all__ = [
+    "MAX_MSAT",
+    "PREFIXES",
+    "InvoiceSigner",
+    "Network",
+    "NotAnInvoiceError",
+    "ReadInvoice",
+    "SignedInvoice",
+    "read_invoice",
+]
 
-Network: TypeAlias = Literal["bcrt", "bc"]
+Network: TypeAlias = Literal["mainnet", "signet", "regtest"]
+
+PREFIXES: Final[dict[Network, str]] = {"mainnet": "bc", "signet": "tbs", "regtest": "bcrt"}
+"""What a BOLT11 of each network begins with, after `ln`."""
 
 MAX_MSAT: Final = 500 * 100_000_000 * 1000
 """500 BTC: the custodian takes no more."""
@@ -105,7 +117,7 @@ class InvoiceSigner:
         now: datetime,
         expiry: timedelta,
         description_hash: str | None = None,
-        network: Network = "bcrt",
+        network: str = PREFIXES["regtest"],
         preimage: str | None = None,
     ) -> SignedInvoice:
         """Make an invoice; a description hash takes the place of the description.

@@ -1,12 +1,12 @@
 """Users, accounts and wallets as Flash shows them (flash-server.md 3.2)."""
 
-from typing import Self
+from typing import cast
 
 import strawberry
 
 from flash_driver.sandbox.bank import ledger
-from flash_driver.sandbox.bank.bank import Bank
-from flash_driver.sandbox.bank.refusals import InvalidInput
+from flash_driver.sandbox.bank.custodian import UnknownCurrencyError
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, unexpected
 from flash_driver.sandbox.schema.context import Info, thrown
 from flash_driver.sandbox.schema.scalars import (
     DisplayCurrency,
@@ -16,11 +16,22 @@ from flash_driver.sandbox.schema.scalars import (
     SignedAmount,
     Username,
     WalletId,
+    malformed,
 )
-from flash_driver.sandbox.schema.transactions import TransactionConnection, page
+from flash_driver.sandbox.schema.transactions import MAX_PAGE, TransactionConnection, page
 from flash_driver.sandbox.schema.types import Error, RealtimePrice, UserUpdate, WalletCurrency
 
-__all__ = ["Account", "BTCWallet", "ConsumerAccount", "MyUpdatesPayload", "UsdWallet", "UsdtWallet", "User", "Wallet"]
+__all__ = [
+    "Account",
+    "BTCWallet",
+    "ConsumerAccount",
+    "MyUpdatesPayload",
+    "UsdWallet",
+    "UsdtWallet",
+    "User",
+    "Wallet",
+    "quote",
+]
 
 
 @strawberry.interface
@@ -46,9 +57,14 @@ class Wallet:
         return WalletCurrency(self.entry.currency)
 
     @strawberry.field
-    def balance(self) -> FractionalCentAmount | None:
-        """Cents, with fractions; satoshis in a BTC wallet."""
-        return None if self.entry.external else FractionalCentAmount(self.holder.balance)
+    def balance(self, info: Info) -> FractionalCentAmount | None:
+        """Cents, with fractions; of a BTC wallet satoshis, or the object that Flash makes of a legacy one."""
+        info.context.authorise("read:wallet")
+        if self.entry.external:
+            return None
+        if self.entry.currency == "BTC" and not info.context.bank.options.btc_wallet:
+            return cast("FractionalCentAmount", {"currencyCode": "USD", "money": ["0", "USD"]})
+        return FractionalCentAmount(self.holder.balance)
 
     @strawberry.field
     def is_external(self) -> bool:
@@ -56,8 +72,9 @@ class Wallet:
         return self.entry.external
 
     @strawberry.field
-    def pending_incoming_balance(self) -> SignedAmount:
+    def pending_incoming_balance(self, info: Info) -> SignedAmount:
         """Nothing is ever pending on-chain here."""
+        info.context.authorise("read:wallet")
         return SignedAmount(self.holder.balance * 0)
 
     @strawberry.field
@@ -75,12 +92,16 @@ class Wallet:
         before: str | None = None,
     ) -> TransactionConnection | None:
         """List what happened, newest first."""
-        _refuse_cursors(after, before)
-        return page(info.context.bank.ledger.transactions_of([self.holder]), first, last)
+        bank = info.context.bank
+        info.context.authorise("read:transactions")
+        _check_page(first, last, after, before)
+        presented = info.context.presentation(bank.ledger.accounts[self.entry.account_id])
+        return page(bank.ledger.transactions_of(presented.history_of([self.holder])), first, last)
 
     @strawberry.field
-    def transactions_by_address(
+    def transactions_by_address(  # noqa: PLR0917 - the arguments are named in GraphQL
         self,
+        info: Info,
         address: OnChainAddress,  # noqa: ARG002 - nothing here has an address
         first: int | None = None,
         last: int | None = None,
@@ -88,7 +109,8 @@ class Wallet:
         before: str | None = None,
     ) -> TransactionConnection | None:
         """List nothing: there is no chain here."""
-        _refuse_cursors(after, before)
+        info.context.authorise("read:transactions")
+        _check_page(first, last, after, before)
         return page([], first, last)
 
 
@@ -115,8 +137,6 @@ class Account:
     """A user's account."""
 
     entry: strawberry.Private[ledger.Account]
-    bank: strawberry.Private[Bank]
-    capable: strawberry.Private[bool]
 
     @strawberry.field
     def id(self) -> strawberry.ID:
@@ -129,29 +149,26 @@ class Account:
         return DisplayCurrency(self.entry.display_currency)
 
     @strawberry.field
-    def default_wallet_id(self) -> WalletId:
-        """The wallet to use when none is named."""
-        if self.bank.options.cutover == "COMPLETE":
-            shown = self.entry.wallet_of("USDT" if self.capable else "USD")
-            return WalletId(shown.id if shown else self.entry.default_wallet_id)
-        return WalletId(self.entry.default_wallet_id)
+    def default_wallet_id(self, info: Info) -> WalletId:
+        """The wallet to use when none is named: always the cash wallet that is shown."""
+        return WalletId(info.context.presentation(self.entry).default.id)
 
     @strawberry.field
-    def wallets(self) -> list[Wallet]:
+    def wallets(self, info: Info) -> list[Wallet]:
         """The wallets; after the move to USDT, the new one or the old, whichever the client understands."""
-        return [
-            _SHOWN_AS[each.currency](entry=each, holder=self.bank.settlement_wallet(self.entry, each))
-            for each in self._visible()
-        ]
+        info.context.authorise("read:wallet")
+        presented = info.context.presentation(self.entry)
+        return [_SHOWN_AS[each.currency](entry=each, holder=presented.behind(each)) for each in presented.wallets]
 
     @strawberry.field
-    def realtime_price(self) -> RealtimePrice:
+    def realtime_price(self, info: Info) -> RealtimePrice:
         """The price in the account's display currency."""
-        return RealtimePrice.of(self.bank.quote(self.entry.display_currency))
+        return quote(info, DisplayCurrency(self.entry.display_currency))
 
     @strawberry.field
-    def transactions(
+    def transactions(  # noqa: PLR0917 - the arguments are named in GraphQL
         self,
+        info: Info,
         wallet_ids: list[WalletId | None] | None = None,
         first: int | None = None,
         last: int | None = None,
@@ -159,15 +176,12 @@ class Account:
         before: str | None = None,
     ) -> TransactionConnection | None:
         """List what happened on all wallets, one after the other."""
-        _refuse_cursors(after, before)
-        wallets = [each for each in self.entry.wallets if wallet_ids is None or each.id in wallet_ids]
-        return page(self.bank.ledger.transactions_of(wallets), first, last)
-
-    def _visible(self) -> list[ledger.Wallet]:
-        if self.bank.options.cutover != "COMPLETE":
-            return self.entry.wallets
-        hidden = "USD" if self.capable else "USDT"
-        return [each for each in self.entry.wallets if each.external or each.currency != hidden]
+        info.context.authorise("read:transactions")
+        _check_page(first, last, after, before)
+        presented = info.context.presentation(self.entry)
+        chosen = [each for each in self.entry.wallets if each.id in (wallet_ids or ())]
+        wallets = presented.history_of(presented.wallets if wallet_ids is None else chosen)
+        return page(info.context.bank.ledger.transactions_of(wallets), first, last)
 
 
 @strawberry.type
@@ -180,13 +194,6 @@ class User:
     """A user and the account they act in."""
 
     entry: strawberry.Private[ledger.Account]
-    bank: strawberry.Private[Bank]
-    capable: strawberry.Private[bool]
-
-    @classmethod
-    def of(cls, info: Info, account: ledger.Account) -> Self:
-        """Show a user to themselves."""
-        return cls(entry=account, bank=info.context.bank, capable=info.context.capable)
 
     @strawberry.field
     def id(self) -> strawberry.ID:
@@ -201,7 +208,7 @@ class User:
     @strawberry.field
     def default_account(self) -> Account:
         """The account."""
-        return ConsumerAccount(entry=self.entry, bank=self.bank, capable=self.capable)
+        return ConsumerAccount(entry=self.entry)
 
 
 @strawberry.type
@@ -213,7 +220,24 @@ class MyUpdatesPayload:
     me: User | None = None
 
 
-def _refuse_cursors(after: str | None, before: str | None) -> None:
-    """Take no cursor: Flash wants 24 hex digits, and its own ids are UUIDs."""
-    if after is not None or before is not None:
-        raise thrown(InvalidInput("Argument to paginate is invalid"))
+def _check_page(first: int | None, last: int | None, after: str | None, before: str | None) -> None:
+    """Take one to a hundred entries and no cursor: Flash wants 24 hex digits, and its own ids are UUIDs."""
+    for name, number in (("first", first), ("last", last)):
+        if number is not None and number < 1:
+            raise thrown(InvalidInput(f'Argument "{name}" must be greater than 0'))
+        if number is not None and number > MAX_PAGE:
+            words = f'Requesting {number} records on this connection exceeds the "{name}" limit of {MAX_PAGE} records.'
+            raise thrown(InvalidInput(words))
+    for name, cursor in (("after", after), ("before", before)):
+        if cursor is not None:
+            raise thrown(InvalidInput(f'Argument "{name}" must be a valid cursor'))
+
+
+def quote(info: Info, currency: DisplayCurrency | None) -> RealtimePrice:
+    """Ask the price service; a currency that it doesn't know is a top-level error."""
+    if complaint := malformed(currency):
+        raise thrown(InvalidInput(complaint.message))
+    try:
+        return RealtimePrice.of(info.context.bank.quote((currency or "USD").upper()))
+    except UnknownCurrencyError as error:
+        raise thrown(Refused(unexpected("PriceNotAvailableError"), "UNEXPECTED_CLIENT_ERROR")) from error

@@ -36,9 +36,8 @@ class ComplexityRule(ValidationRule):
         expensive = node.operation is OperationType.MUTATION
         cost = self._cost(node.selection_set, root=True, mutation=expensive)
         if cost > self.limit:
-            self.report_error(
-                GraphQLError(f"Query complexity of {cost} exceeds maximum allowed complexity of {self.limit}", node)
-            )
+            words = f"Query complexity of {cost} exceeds maximum allowed complexity of {self.limit}"
+            self.report_error(GraphQLError(words, extensions={"code": "INTERNAL_SERVER_ERROR"}))
 
     def _cost(
         self,
@@ -48,15 +47,14 @@ class ComplexityRule(ValidationRule):
         mutation: bool,
         within: tuple[str, ...] = (),
     ) -> int:
-        """Cost a selection: 1 for a field and what it contains, 120 flat for an expensive one."""
+        """Add up a selection: 1 for a field, 120 for an expensive one, and what they contain."""
         cost = 0
         for node in selections.selections if selections else ():
             if isinstance(node, FieldNode):
                 name = node.name.value
-                if root and ((mutation and name.startswith("ln")) or name == "transactionDetails"):
-                    cost += _EXPENSIVE
-                else:
-                    cost += 1 + self._cost(node.selection_set, root=False, mutation=mutation, within=within)
+                expensive = root and (mutation or name == "transactionDetails")
+                cost += _EXPENSIVE if expensive else 1
+                cost += self._cost(node.selection_set, root=False, mutation=mutation, within=within)
             elif isinstance(node, InlineFragmentNode):
                 cost += self._cost(node.selection_set, root=root, mutation=mutation, within=within)
             elif isinstance(node, FragmentSpreadNode) and (name := node.name.value) not in within:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from graphql import GraphQLError
 from strawberry.types import Info as StrawberryInfo
 
-from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, UncodedRefusal
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, UncodedRefusal, unexpected
 
 if TYPE_CHECKING:
+    from flash_driver.sandbox.bank.api_keys import ApiKey
     from flash_driver.sandbox.bank.bank import Bank
+    from flash_driver.sandbox.bank.cutover import Presentation
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.ledger import Account, Wallet
     from flash_driver.sandbox.bank.payments import Payments
@@ -31,6 +33,7 @@ class Context:
 
     Attributes:
         account: Who asks; None for an anonymous client.
+        key: The API key that the request came with.
         capable: Whether the client knows of USDT wallets (the capability header).
         refusal: What an armed fault wants the operation's payload to say.
 
@@ -41,8 +44,27 @@ class Context:
     sends: Payments
     transport: Transport
     account: Account | None = None
+    key: ApiKey | None = None
     capable: bool = False
     refusal: Refused | None = None
+
+    def authorise(self, scope: str | None, field: str = "") -> None:
+        """Check that an API key may do something; sessions may do everything.
+
+        Args:
+            scope: What the key needs; None where keys are never admitted.
+            field: What is asked for, for the refusal.
+
+        Raises:
+            GraphQLError: The key lacks the scope.
+
+        """
+        if self.key is None:
+            return
+        if scope is None:
+            raise GraphQLError(f"API keys cannot access {field}")
+        if not self.key.grants(scope):
+            raise GraphQLError(f"API key missing required scope: {scope}")
 
     def authenticated(self) -> Account:
         """Give the account that asks, or raise Flash's error for nobody."""
@@ -53,17 +75,25 @@ class Context:
         raise GraphQLError("Not authenticated", extensions={"code": "NOT_AUTHENTICATED"})
 
     def own_wallet(self, wallet_id: str) -> Wallet:
-        """Find a wallet of the account that asks; anybody else's is refused without a code."""
+        """Find a wallet of the account that asks; another is refused without a code (flash-server.md 3.4)."""
         wallet = self.authenticated().wallet(wallet_id)
         if wallet is None:
-            raise UncodedRefusal("Invalid walletId for account.")
+            known = wallet_id in self.bank.ledger.wallets
+            name = "InvalidWalletForAccountError" if known else "CouldNotFindWalletFromIdError"
+            raise UncodedRefusal(unexpected(name))
         return wallet
+
+    def presentation(self, account: Account) -> Presentation:
+        """Show an account's wallets to this client, or raise the top-level error of an account that is being moved."""
+        try:
+            return self.bank.present(account, capable=self.capable)
+        except InvalidInput as refusal:
+            raise thrown(refusal) from refusal
 
     def routed(self, wallet: Wallet) -> Wallet:
         """Follow a legacy USD wallet to where its money is now."""
-        if self.bank.options.cutover == "IN_PROGRESS":
-            raise InvalidInput("The cash wallet is being moved, please try again later")
-        return self.bank.settlement_wallet(self.bank.ledger.accounts[wallet.account_id], wallet)
+        account = self.bank.ledger.accounts[wallet.account_id]
+        return self.bank.present(account, capable=self.capable).behind(wallet)
 
 
 Info: TypeAlias = StrawberryInfo[Context, None]

@@ -22,6 +22,7 @@ from flash_driver.sandbox.schema.resolving import (
     in_dollars,
     in_satoshis,
     lightning_node_offline,
+    not_implemented,
     recipient,
     telling,
     told,
@@ -50,7 +51,7 @@ class ReceivingMutations:
     """The ways to an invoice."""
 
     @strawberry.mutation
-    @telling(_no_invoice)
+    @telling(_no_invoice, "write:wallet")
     async def ln_usd_invoice_create(self, info: Info, input: LnUsdInvoiceCreateInput) -> LnInvoicePayload:
         """Create an invoice worth so many cents."""
         context = info.context
@@ -70,7 +71,7 @@ class ReceivingMutations:
         return await _issue(info, order, "public")
 
     @strawberry.mutation
-    @telling(_no_amountless_invoice)
+    @telling(_no_amountless_invoice, "write:wallet")
     async def ln_no_amount_invoice_create(
         self, info: Info, input: LnNoAmountInvoiceCreateInput
     ) -> LnNoAmountInvoicePayload:
@@ -90,7 +91,7 @@ class ReceivingMutations:
         raise lightning_node_offline()
 
     @strawberry.mutation
-    @telling(_no_invoice)
+    @telling(_no_invoice, "write:wallet")
     async def ln_invoice_create(self, info: Info, input: LnInvoiceCreateInput) -> LnInvoicePayload:
         """Create an invoice in satoshis, which Flash itself no longer does."""
         context = info.context
@@ -105,6 +106,8 @@ class ReceivingMutations:
     ) -> LnInvoicePayload:
         """Create an invoice in satoshis for anybody, which Flash itself no longer does."""
         context = info.context
+        if not context.bank.options.btc_wallet:
+            not_implemented()
         wallet = in_satoshis(context, recipient(context, input.recipient_wallet_id))
         order = InvoiceOrder(wallet, Decimal(input.amount), input.memo, input.description_hash, input.expires_in)
         return await _issue(info, order, "public")

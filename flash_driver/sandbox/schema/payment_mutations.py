@@ -47,14 +47,14 @@ class PayingMutations:
     """The ways to spend money, and to ask for the fee."""
 
     @strawberry.mutation
-    @telling(_not_sent)
+    @telling(_not_sent, "write:wallet")
     async def ln_invoice_payment_send(self, info: Info, input: LnInvoicePaymentInput) -> PaymentSendPayload:
         """Pay an invoice that says its amount; not routed, and the memo is ignored."""
         wallet = info.context.own_wallet(input.wallet_id)
         return await _send(info.context, SendOrder(wallet, input.payment_request, key=input.idempotency_key))
 
     @strawberry.mutation
-    @telling(_not_sent)
+    @telling(_not_sent, "write:wallet")
     async def ln_no_amount_usd_invoice_payment_send(
         self, info: Info, input: LnNoAmountUsdInvoicePaymentInput
     ) -> PaymentSendPayload:
@@ -63,7 +63,7 @@ class PayingMutations:
         return await _send(info.context, SendOrder(wallet, input.payment_request, input.amount))
 
     @strawberry.mutation
-    @telling(_not_sent)
+    @telling(_not_sent, "write:wallet")
     async def ln_no_amount_invoice_payment_send(
         self, info: Info, input: LnNoAmountInvoicePaymentInput
     ) -> PaymentSendPayload:
@@ -72,14 +72,14 @@ class PayingMutations:
         raise lightning_node_offline()
 
     @strawberry.mutation
-    @telling(_no_estimate)
+    @telling(_no_estimate, "read:wallet")
     async def ln_usd_invoice_fee_probe(self, info: Info, input: LnUsdInvoiceFeeProbeInput) -> CentAmountPayload:
         """Estimate the fee for an invoice that says its amount."""
         wallet = in_dollars(info.context.routed(info.context.own_wallet(input.wallet_id)))
         return await _estimate(info.context, SendOrder(wallet, input.payment_request))
 
     @strawberry.mutation
-    @telling(_no_estimate)
+    @telling(_no_estimate, "read:wallet")
     async def ln_no_amount_usd_invoice_fee_probe(
         self, info: Info, input: LnNoAmountUsdInvoiceFeeProbeInput
     ) -> CentAmountPayload:
@@ -91,6 +91,7 @@ class PayingMutations:
     async def ln_invoice_fee_probe(self, info: Info, input: LnInvoiceFeeProbeInput) -> SatAmountPayload:
         """Refuse, as Flash does."""
         info.context.authenticated()
+        info.context.authorise("read:wallet")
         not_implemented()
 
     @strawberry.mutation
@@ -99,4 +100,5 @@ class PayingMutations:
     ) -> SatAmountPayload:
         """Refuse, as Flash does."""
         info.context.authenticated()
+        info.context.authorise("read:wallet")
         not_implemented()

@@ -2,16 +2,16 @@
 
 # ruff: noqa: A002 - Flash calls the argument of its operations `input`
 
-from typing import Final
+from typing import Final, cast
 
 import strawberry
 
-from flash_driver.sandbox.bank.custodian import UnknownCurrencyError
-from flash_driver.sandbox.bank.refusals import InvalidInput, Refused
-from flash_driver.sandbox.schema.accounts import User
+from flash_driver.sandbox.bank.ledger import Account
+from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, custodian_error, unexpected
+from flash_driver.sandbox.schema.accounts import User, quote
 from flash_driver.sandbox.schema.context import Info, thrown
 from flash_driver.sandbox.schema.inputs import LnInvoicePaymentStatusInput, TransactionDetailsInput
-from flash_driver.sandbox.schema.scalars import DisplayCurrency, malformed
+from flash_driver.sandbox.schema.scalars import DisplayCurrency, Username, WalletId, malformed
 from flash_driver.sandbox.schema.transactions import (
     TransactionDetails,
     TransactionDetailsError,
@@ -24,22 +24,24 @@ from flash_driver.sandbox.schema.types import (
     InvoicePaymentStatus,
     LnInvoicePaymentStatusPayload,
     Network,
+    PublicWallet,
     RealtimePrice,
+    WalletCurrency,
 )
 
-__all__ = ["Query", "quote"]
+__all__ = ["Query"]
 
 _US_DOLLAR: Final = DisplayCurrency("USD")
 
 
-def quote(info: Info, currency: DisplayCurrency | None) -> RealtimePrice:
-    """Ask the price service; a currency it doesn't know is a top-level error."""
-    if complaint := malformed(currency):
+def _account_of(info: Info, username: Username) -> Account:
+    """Find an account by its name, in any case of letters."""
+    if complaint := malformed(username):
         raise thrown(InvalidInput(complaint.message))
-    try:
-        return RealtimePrice.of(info.context.bank.quote((currency or "USD").upper()))
-    except UnknownCurrencyError as error:
-        raise thrown(InvalidInput(str(error))) from error
+    for account in info.context.bank.ledger.accounts.values():
+        if account.username == username.lower():
+            return account
+    raise thrown(Refused(f"Account does not exist for username {username}", "NOT_FOUND"))
 
 
 @strawberry.type
@@ -49,13 +51,14 @@ class Query:
     @strawberry.field
     def me(self, info: Info) -> User | None:
         """Tell who asks."""
-        return User.of(info, info.context.authenticated())
+        info.context.authorise("read:user")
+        return User(entry=info.context.authenticated())
 
     @strawberry.field
-    def globals(self) -> Globals | None:
+    def globals(self, info: Info) -> Globals | None:
         """Tell facts about the server."""
         return Globals(
-            network=Network.regtest,
+            network=Network(info.context.bank.options.network),
             nodes_ids=[],
             lightning_address_domain="localhost",
             lightning_address_domain_aliases=[],
@@ -64,7 +67,26 @@ class Query:
     @strawberry.field
     def cash_wallet_cutover(self, info: Info) -> CashWalletCutover:
         """Tell how far the move from USD to USDT is."""
-        return CashWalletCutover(state=CashWalletCutoverState(info.context.bank.options.cutover), cutover_version=1)
+        return CashWalletCutover(state=CashWalletCutoverState(info.context.bank.cutover), cutover_version=1)
+
+    @strawberry.field
+    def account_default_wallet(
+        self, info: Info, username: Username, wallet_currency: WalletCurrency | None = None
+    ) -> PublicWallet:
+        """Tell anybody which wallet of a user to pay into."""
+        presented = info.context.presentation(_account_of(info, username))
+        if wallet_currency is None:
+            return PublicWallet.of(presented.default)
+        for wallet in presented.wallets:
+            if wallet.currency == wallet_currency.value:
+                return PublicWallet.of(wallet)
+        words = unexpected("CouldNotFindWalletFromUsernameAndCurrencyError", username)
+        raise thrown(Refused(words, "UNEXPECTED_CLIENT_ERROR"))
+
+    @strawberry.field
+    def user_default_wallet_id(self, info: Info, username: Username) -> WalletId:
+        """Tell the same in its old form."""
+        return WalletId(info.context.presentation(_account_of(info, username)).default.id)
 
     @strawberry.field
     def realtime_price(self, info: Info, currency: DisplayCurrency | None = _US_DOLLAR) -> RealtimePrice:
@@ -88,7 +110,8 @@ class Query:
     def transaction_details(self, info: Info, input: TransactionDetailsInput) -> TransactionDetailsPayload:
         """Tell all about a transaction, whoever it belongs to."""
         info.context.authenticated()
+        info.context.authorise("read:transactions")
         movement = info.context.bank.ledger.transactions.get(input.transaction_id)
         if movement is None:
-            return TransactionDetailsPayload(errors=[TransactionDetailsError(message="Transaction not found")])
+            return TransactionDetailsPayload(errors=[cast("TransactionDetailsError", thrown(custodian_error()))])
         return TransactionDetailsPayload(errors=[], transaction_details=TransactionDetails.of(movement))

@@ -66,7 +66,6 @@ WalletId = NewType("WalletId", str)
 
 MAX_AMOUNT: Final = 10**13
 MAX_MEMO_BYTES: Final = 639
-_EXPONENTIAL_BELOW: Final = Decimal("0.000001")
 _LEADING_NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)")
 
 
@@ -98,7 +97,7 @@ def _memo(value: object) -> str | Malformed:
     if not isinstance(value, str):
         return Malformed("Invalid type for Memo")
     if len(value.encode()) > MAX_MEMO_BYTES:
-        return Malformed(f"Memo length exceeds {MAX_MEMO_BYTES} bytes")
+        return Malformed("Memo is too long")
     return value
 
 
@@ -115,10 +114,10 @@ def _whole(name: str, maximum: int) -> Callable[[object], int | Malformed]:
 def _fractional_cents(value: object) -> Decimal | Malformed:
     """Take any finite number; zero and negative ones pass, as they do at Flash."""
     number = _number(value)
-    if number is None or abs(number) > MAX_AMOUNT:
+    if number is None:
         return Malformed("Invalid value for FractionalCentAmount")
-    if 0 < abs(number) < _EXPONENTIAL_BELOW:
-        return Malformed("An unknown error occurred (code: BigIntConversionError)", "UNEXPECTED_CLIENT_ERROR")
+    if abs(number) > MAX_AMOUNT:
+        return Malformed("Value out of range for FractionalCentAmount")
     return number
 
 
@@ -132,8 +131,16 @@ def _number(value: object) -> Decimal | None:
     return Decimal(str(value))
 
 
-def _json_number(value: Decimal) -> int | float:
-    """Write a number as Flash's JavaScript does."""
+def _hash(value: object) -> str | Malformed:
+    if not isinstance(value, str) or len(value) != _HASH_LENGTH:
+        return Malformed("Hex32Bytes is not 32 bytes")
+    return value if re.fullmatch(_HEX_32, value) else Malformed("Hex32Bytes is not valid hex")
+
+
+def _json_number(value: Decimal | dict[str, Any]) -> int | float | dict[str, Any]:
+    """Write a number as Flash's JavaScript does; the balance of a legacy BTC wallet is an object, and stays one."""
+    if isinstance(value, dict):
+        return value
     return int(value) if value == value.to_integral_value() else float(value)
 
 
@@ -144,13 +151,14 @@ def _scalar(
 
 
 _HEX_32: Final = "[0-9a-f]{64}"
+_HASH_LENGTH: Final = 64
 _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 SCALARS: Final[Mapping[object, ScalarDefinition]] = {
     CentAmount: _scalar("CentAmount", _whole("CentAmount", MAX_AMOUNT)),
     DisplayCurrency: _scalar("DisplayCurrency", _text("[A-Za-z]{3,4}", "DisplayCurrency")),
     FractionalCentAmount: _scalar("FractionalCentAmount", _fractional_cents, _json_number),
-    Hex32Bytes: _scalar("Hex32Bytes", _text(_HEX_32, "Hex32Bytes")),
+    Hex32Bytes: _scalar("Hex32Bytes", _hash),
     LnPaymentPreImage: _scalar("LnPaymentPreImage"),
     LnPaymentRequest: _scalar("LnPaymentRequest", _text("ln[a-z0-9]+", "LnPaymentRequest", re.IGNORECASE)),
     LnPaymentSecret: _scalar("LnPaymentSecret"),
@@ -166,7 +174,7 @@ SCALARS: Final[Mapping[object, ScalarDefinition]] = {
     SignedDisplayMajorAmount: _scalar("SignedDisplayMajorAmount"),
     Timestamp: _scalar("Timestamp"),
     USDCents: _scalar("USDCents", _fractional_cents, _json_number),
-    Username: _scalar("Username"),
+    Username: _scalar("Username", _text("[a-z_][a-z0-9_]{2,49}", "Username", re.IGNORECASE)),
     WalletId: _scalar("WalletId", _text(_UUID, "WalletId", re.IGNORECASE)),
 }
 """How each type of this module is spelt on the wire."""

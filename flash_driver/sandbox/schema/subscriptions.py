@@ -14,10 +14,9 @@ from flash_driver.sandbox.bank.custodian import PriceQuote
 from flash_driver.sandbox.bank.invoices import Settled
 from flash_driver.sandbox.bank.ledger import Account, Invoice
 from flash_driver.sandbox.bank.refusals import InvalidInput, Refused
-from flash_driver.sandbox.schema.accounts import MyUpdatesPayload, User
+from flash_driver.sandbox.schema.accounts import MyUpdatesPayload, User, quote
 from flash_driver.sandbox.schema.context import Info, thrown
 from flash_driver.sandbox.schema.inputs import LnInvoicePaymentStatusInput, RealtimePriceInput
-from flash_driver.sandbox.schema.queries import quote
 from flash_driver.sandbox.schema.scalars import PaymentHash, WalletId, malformed
 from flash_driver.sandbox.schema.types import (
     GraphQLApplicationError,
@@ -73,12 +72,13 @@ class Subscription:
     @strawberry.subscription
     async def realtime_price(self, info: Info, input: RealtimePriceInput) -> AsyncGenerator[RealtimePricePayload, None]:
         """Hear of the price in a currency."""
-        quote(info, input.currency)
+        if complaint := malformed(input.currency):
+            raise thrown(InvalidInput(complaint.message))
         return _prices(info, input)
 
 
 async def _my_updates(info: Info, account: Account) -> AsyncGenerator[MyUpdatesPayload, None]:
-    me = User.of(info, account)
+    me = User(entry=account)
     with info.context.bank.broker.subscribe(account_topic(account.id)) as events:
         if info.context.bank.has_price(account) and not info.context.bank.faults.take("drop_first_event"):
             _publish_price_to(info.context.bank, account)
@@ -129,6 +129,9 @@ async def _announce_expiry(bank: Bank, invoice: Invoice) -> None:
 
 async def _prices(info: Info, input: RealtimePriceInput) -> AsyncGenerator[RealtimePricePayload, None]:
     with info.context.bank.broker.subscribe(PRICE_TOPIC) as ticks:
+        while not info.context.bank.custodian.knows((input.currency or "USD").upper()):
+            yield RealtimePricePayload(errors=[GraphQLApplicationError(message="Unsupported exchange unit")])
+            await ticks.get()
         while True:
             yield RealtimePricePayload(errors=[], realtime_price=quote(info, input.currency))
             await ticks.get()

@@ -25,6 +25,7 @@ from flash_driver.sandbox.schema.scalars import (
 from flash_driver.sandbox.schema.types import PriceInterface, WalletCurrency
 
 __all__ = [
+    "MAX_PAGE",
     "InitiationViaIntraLedger",
     "InitiationViaLn",
     "InitiationViaOnChain",
@@ -254,9 +255,9 @@ class TransactionDetailsPayload:
 
 def page(movements: list[Movement], first: int | None, last: int | None) -> TransactionConnection:
     """Cut a page out of a list; cursors exist, but Flash takes none of them back."""
-    chosen = movements[: MAX_PAGE if first is None else min(first, MAX_PAGE)]
+    chosen = movements[: MAX_PAGE if first is None else first]
     if last is not None:
-        chosen = chosen[-last:] if last else []
+        chosen = chosen[-last:]
     edges = [TransactionEdge(cursor=each.id, node=Transaction.of(each)) for each in chosen]
     return TransactionConnection(
         edges=edges,

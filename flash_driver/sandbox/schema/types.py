@@ -7,6 +7,7 @@ from typing import Annotated
 import strawberry
 
 from flash_driver.sandbox.bank.custodian import PriceQuote
+from flash_driver.sandbox.bank.ledger import Wallet
 from flash_driver.sandbox.bank.refusals import Refused
 from flash_driver.sandbox.bank.signer import SignedInvoice
 from flash_driver.sandbox.schema.scalars import (
@@ -45,6 +46,7 @@ __all__ = [
     "PriceInterface",
     "PriceOfOneSatInMinorUnit",
     "PriceOfOneUsdCentInMinorUnit",
+    "PublicWallet",
     "RealtimePrice",
     "RealtimePricePayload",
     "SatAmountPayload",
@@ -83,7 +85,7 @@ class WalletCurrency(Enum):
 
 @strawberry.enum
 class Network(Enum):
-    """The networks there are; the sandbox is on regtest."""
+    """The networks there are."""
 
     mainnet = "mainnet"
     testnet = "testnet"
@@ -99,6 +101,19 @@ class CashWalletCutoverState(Enum):
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETE = "COMPLETE"
     ROLLED_BACK = "ROLLED_BACK"
+
+
+@strawberry.type
+class PublicWallet:
+    """What anybody may know of a wallet."""
+
+    id: strawberry.ID
+    wallet_currency: WalletCurrency
+
+    @classmethod
+    def of(cls, wallet: Wallet) -> "PublicWallet":
+        """Show a wallet."""
+        return cls(id=strawberry.ID(wallet.id), wallet_currency=WalletCurrency(wallet.currency))
 
 
 @strawberry.type

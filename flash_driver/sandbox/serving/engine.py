@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from flash_driver.sandbox.bank.bank import Bank
-    from flash_driver.sandbox.bank.credentials import Credentials
+    from flash_driver.sandbox.bank.credentials import Caller, Credentials
     from flash_driver.sandbox.bank.invoices import Invoices
-    from flash_driver.sandbox.bank.ledger import Account
     from flash_driver.sandbox.bank.payments import Payments
     from flash_driver.sandbox.bank.traffic import Transport
     from flash_driver.sandbox.faults import Fault, Moment, OpenSocket
@@ -114,9 +113,9 @@ class Engine:
     sockets: set[OpenSocket]
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def context(self, transport: Transport, account: Account | None, *, capable: bool) -> Context:
-        """Set the scene for an operation."""
-        return Context(self.bank, self.invoices, self.sends, transport, account, capable)
+    def context(self, transport: Transport, caller: Caller, *, capable: bool) -> Context:
+        """Name the circumstances of an operation."""
+        return Context(self.bank, self.invoices, self.sends, transport, caller.account, caller.key, capable)
 
     def take_fault(self, operation: Operation, transport: Transport, when: Moment) -> Fault | None:
         """Find the fault that strikes an operation at this moment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -16,43 +17,94 @@ from flash_driver.sandbox.bank.credentials import (
     is_capable,
 )
 from flash_driver.sandbox.serving.engine import Engine, Operation, UnidentifiedOperationError, is_request
-from flash_driver.sandbox.serving.wire import GARBAGE, close_connection, read_json, reset_connection, write_json
+from flash_driver.sandbox.serving.wire import (
+    GARBAGE,
+    apollo_words,
+    close_connection,
+    read_json,
+    reset_connection,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
+    from flash_driver.sandbox.bank.api_keys import KeyUse
     from flash_driver.sandbox.faults import Fault
 
 __all__ = ["json_response", "serve_http"]
 
 _NO_BODY: Final = "The body of a request is a JSON object with a query"
+_KEY_LIMIT: Final = "API key rate limit exceeded"
 _NO_SUBSCRIPTIONS: Final = "Subscriptions are served on the WebSocket"
 
 
 async def serve_http(engine: Engine, request: web.Request) -> web.StreamResponse:
-    """Answer one POST."""
+    """Answer one POST: the gateway looks at its credential, the limiter at its API key, GraphQL at the rest."""
     engine.bank.traffic.connections["http_requests"] += 1
     operation, complaint = _read(await request.read())
-    if operation is None:
-        return _authenticated(engine, request, json_response(_pre_execution_body(engine, complaint), status=400))
-    engine.bank.traffic.arrived(operation.roots.values(), "http")
-    fault = engine.take_fault(operation, "http", "before_execute")
-    if fault is not None and not fault.inside and (broken := await _strike(engine, request, fault, b"")):
-        return broken
+    fault = None
+    if operation is not None:
+        engine.bank.traffic.arrived(operation.roots.values(), "http")
+        fault = engine.take_fault(operation, "http", "before_execute")
+        if fault is not None and not fault.inside and (broken := await _strike(engine, request, fault, b"")):
+            return broken
     try:
-        account = engine.credentials.of_request(request.headers)
+        caller = engine.credentials.of_request(request.headers)
     except BadCredentialError:
-        return _unauthorized(engine)
-    context = engine.context("http", account, capable=is_capable(request.headers.get(CAPABILITY_HEADER)))
-    if operation.kind is OperationType.SUBSCRIPTION:
-        refusal = GraphQLError(_NO_SUBSCRIPTIONS)
-        return json_response(_pre_execution_body(engine, refusal), status=400)
-    result = await engine.execute(operation, context, fault)
-    reply = json_response(_body(engine, result), status=400 if isinstance(result, PreExecutionError) else 200)
-    lost = engine.take_fault(operation, "http", "after_execute")
-    if lost is not None and (broken := await _strike(engine, request, lost, reply.body)):
-        return broken
+        engine.bank.traffic.connections["http_unauthorized"] += 1
+        return json_response(UNAUTHORIZED_BODY, status=401)
+    now = engine.bank.clock()
+    use = None if caller.key is None else caller.key.spend(now)
+    if use is not None and not use.allowed:
+        return _too_many(use, now)
+    if operation is None:
+        reply = json_response(_pre_execution_body(engine, complaint), status=400)
+    elif operation.kind is OperationType.SUBSCRIPTION:
+        reply = json_response(_pre_execution_body(engine, GraphQLError(_NO_SUBSCRIPTIONS)), status=400)
+    else:
+        context = engine.context("http", caller, capable=is_capable(request.headers.get(CAPABILITY_HEADER)))
+        reply = _answer(engine, await engine.execute(operation, context, fault))
+        lost = engine.take_fault(operation, "http", "after_execute")
+        if lost is not None and (broken := await _strike(engine, request, lost, reply.body)):
+            return broken
+    reply.headers.update({} if use is None else _limit_headers(use))
     return reply
+
+
+def _limit_headers(use: KeyUse) -> dict[str, str]:
+    return {
+        "X-RateLimit-Limit": str(use.limit),
+        "X-RateLimit-Remaining": str(use.remaining),
+        "X-RateLimit-Reset": str(ceil(use.resets_at.timestamp())),
+    }
+
+
+def _too_many(use: KeyUse, now: datetime) -> web.Response:
+    """Refuse a request beyond the limit of its API key (flash-server.md 1.4)."""
+    seconds = ceil((use.resets_at - now).total_seconds())
+    extensions = {
+        "code": "TOO_MANY_REQUESTS",
+        "retryAfterSeconds": seconds,
+        "rateLimit": {"limit": use.limit, "remaining": use.remaining},
+    }
+    reply = json_response({"data": None, "errors": [{"message": _KEY_LIMIT, "extensions": extensions}]})
+    reply.headers.update({**_limit_headers(use), "Retry-After": str(seconds)})
+    return reply
+
+
+def _answer(engine: Engine, result: ExecutionResult) -> web.Response:
+    """Put a result into a response: what never began to run has no data and status 400."""
+    errors = result.errors or []
+    if isinstance(result, PreExecutionError):
+        return json_response(_pre_execution_body(engine, *errors), status=400)
+    if errors and result.data is None and not any(error.path for error in errors):
+        for error in errors:
+            error.extensions = {"code": "BAD_USER_INPUT", **(error.extensions or {})}
+        return json_response(_pre_execution_body(engine, *errors), status=400)
+    told = [_format(engine, error, "INTERNAL_SERVER_ERROR") for error in errors]
+    return json_response({"errors": told, "data": result.data} if told else {"data": result.data})
 
 
 def json_response(body: object, status: int = 200) -> web.Response:
@@ -74,27 +126,6 @@ def _read(body: bytes) -> tuple[Operation | None, GraphQLError]:
         return None, GraphQLError(str(error), extensions={"code": "OPERATION_RESOLUTION_FAILURE"})
 
 
-def _authenticated(engine: Engine, request: web.Request, response: web.Response) -> web.Response:
-    """Let the gateway look first."""
-    try:
-        engine.credentials.of_request(request.headers)
-    except BadCredentialError:
-        return _unauthorized(engine)
-    return response
-
-
-def _unauthorized(engine: Engine) -> web.Response:
-    engine.bank.traffic.connections["http_unauthorized"] += 1
-    return json_response(UNAUTHORIZED_BODY, status=401)
-
-
-def _body(engine: Engine, result: ExecutionResult) -> dict[str, Any]:
-    if isinstance(result, PreExecutionError):
-        return _pre_execution_body(engine, *(result.errors or ()))
-    errors = [_format(engine, error, "INTERNAL_SERVER_ERROR") for error in result.errors or ()]
-    return {"errors": errors, "data": result.data} if errors else {"data": result.data}
-
-
 def _pre_execution_body(engine: Engine, *errors: GraphQLError) -> dict[str, Any]:
     return {"errors": [_format(engine, error, "GRAPHQL_VALIDATION_FAILED") for error in errors]}
 
@@ -108,6 +139,8 @@ def _format(engine: Engine, error: GraphQLError, default_code: str) -> dict[str,
     formatted: dict[str, Any] = dict(error.formatted)
     extensions: Mapping[str, Any] = formatted.pop("extensions", {})
     code = extensions.get("code", default_code)
+    if default_code == "GRAPHQL_VALIDATION_FAILED":
+        formatted["message"] = apollo_words(error.message)
     if not engine.bank.options.router:
         formatted["code"] = code
     elif default_code == "GRAPHQL_VALIDATION_FAILED":

@@ -10,9 +10,9 @@ from aiohttp import ClientConnectionResetError, WSMessage, WSMsgType, web
 from graphql import GraphQLSyntaxError, OperationType
 from strawberry.types.execution import ExecutionResult, PreExecutionError
 
-from flash_driver.sandbox.bank.credentials import CAPABILITY_HEADER, is_capable
+from flash_driver.sandbox.bank.credentials import CAPABILITY_HEADER, Caller, is_capable
 from flash_driver.sandbox.serving.engine import Engine, Operation, UnidentifiedOperationError, is_request
-from flash_driver.sandbox.serving.wire import GARBAGE, read_json, reset_connection, write_json
+from flash_driver.sandbox.serving.wire import GARBAGE, apollo_words, read_json, reset_connection, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,7 +205,9 @@ class Connection:
         fault = engine.take_fault(operation, "websocket", "before_execute")
         if fault is not None and not fault.inside and await self.strike(fault, operation_id):
             return
-        context = engine.context("websocket", engine.credentials.of_session(self._session), capable=self._capable)
+        context = engine.context(
+            "websocket", Caller(engine.credentials.of_session(self._session)), capable=self._capable
+        )
         if operation.kind is OperationType.SUBSCRIPTION:
             await self._stream(operation_id, operation, context, fault)
         elif self._options.ws_mutations == "accept":
@@ -248,6 +250,8 @@ class Connection:
         """
         errors = [error.formatted for error in result.errors or ()]
         if isinstance(result, PreExecutionError):
+            for error in errors:
+                error["message"] = apollo_words(error["message"])
             if not any(error.path for error in result.errors or ()):
                 return {"id": operation_id, "type": "error", "payload": errors}
             return {"id": operation_id, "type": "next", "payload": {"errors": errors}}

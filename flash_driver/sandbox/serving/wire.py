@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["GARBAGE", "close_connection", "read_json", "reset_connection", "write_json"]
+__all__ = ["GARBAGE", "apollo_words", "close_connection", "read_json", "reset_connection", "write_json"]
+
+_QUOTED: Final = re.compile(r"'([^']*)'")
+_KEY: Final = re.compile(r'(?<=[{,])\s*"(\w+)": ')
+_CLOSING: Final = re.compile(r"(?<=[^{ ])}")
 
 GARBAGE: Final = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
@@ -26,6 +31,11 @@ def read_json(text: str | bytes) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         return None
+
+
+def apollo_words(message: str) -> str:
+    """Spell what graphql-core says about a document as Apollo does: double quotes, objects as JavaScript shows them."""
+    return _CLOSING.sub(" }", _KEY.sub(r" \1: ", _QUOTED.sub(r'"\1"', message)))
 
 
 def close_connection(request: web.Request) -> None:

@@ -100,7 +100,7 @@ async def test_two_accounts_on_one_journal_see_nothing_of_each_other(bench: Benc
 async def test_the_same_account_on_another_server_is_another_account(bench: Bench, in_file: ProcessSettings) -> None:
     """Test and live server never mix, though one journal serves both."""
     pool = Pool()
-    live, test = await bench.sandbox(token="ory_st_same"), await bench.sandbox(token="ory_st_same")
+    live, test = [await bench.sandbox(token="ory_st_same", username=name) for name in ("live", "test")]
     await (await bench.client(live, pool, in_file)).create_invoice(SAT)
     assert await ids(await bench.client(test, pool, in_file)) == []
 

@@ -191,7 +191,7 @@ def test_one_event_loop_after_the_other(process: ProcessSettings) -> None:
             return found
 
     assert asyncio.run(use(close=True)) == 1
-    assert asyncio.run(use(close=True)) == 1
+    assert asyncio.run(use(close=True)) == 2
     assert [loop for loop in pool._loops if not loop.is_closed()] == []
     asyncio.run(use(close=True))
     assert len(pool._loops) <= 1

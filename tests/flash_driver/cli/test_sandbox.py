@@ -59,7 +59,9 @@ async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptio
     """Every option is handed on."""
     text = (
         "--port 0 --host localhost --ws-mutations close --http-bearer reject --public-host example.test --router "
-        "--rate-limit off --max-complexity 500 --api-key fk_x --wallets usdt,USD --default-wallet USD "
+        "--rate-limit off --max-complexity 500 --api-key fk_x --username shop --wallets usdt,USD --cutover IN_PROGRESS "
+        "--migration MOVING --api-key-scopes read:user,admin --api-key-limit 12 --network signet "
+        "--custodian-seconds 2 --display-currency JMD "
         "--external-wallet --btc-wallet --balance-cents 12.5 --usd-per-btc 50000 --spread 0.01 "
         "--drift-percent-per-minute -1 "
         "--price-tick-seconds 5 --invoice-expiry-seconds 90 --invoice-unit sat --invoice-rounding up "
@@ -76,9 +78,16 @@ async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptio
             router=True,
             rate_limit="off",
             max_complexity=500,
+            username="shop",
             api_key="fk_x",
             wallets=("USDT", "USD"),
-            default_wallet="USD",
+            cutover="IN_PROGRESS",
+            migration="MOVING",
+            api_key_scopes=("read:user", "admin"),
+            api_key_limit=12,
+            network="signet",
+            custodian_seconds=2,
+            display_currency="JMD",
             external_wallet=True,
             btc_wallet=True,
             balance_cents=Decimal("12.5"),

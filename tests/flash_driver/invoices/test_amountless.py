@@ -153,7 +153,7 @@ async def test_receipt_of_a_wallet_that_was_moved_away(bench: Bench) -> None:
     client = await bench.client(sandbox)
     invoice = await client.create_invoice(TIP)
     sandbox.pay(invoice.bolt11, msat=1_000_000)
-    sandbox._bank.options = replace(sandbox._bank.options, cutover="COMPLETE")
+    sandbox.set_cutover("COMPLETE")
     client._account().wallets._chosen = None
     paid = await client.get_invoice(invoice.id)
     assert paid is not None

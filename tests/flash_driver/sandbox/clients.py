@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 10.0
 """Seconds after which a test gives up; nothing is expected to take anywhere near that long."""
 
+CAPABLE: Final = {"x-flash-client-capabilities": "cash-wallet-usdt-v1"}
+"""The header of a client that understands USDT wallets."""
+
 CREATE: Final = """
 mutation Create($input: LnUsdInvoiceCreateInput!) {
   lnUsdInvoiceCreate(input: $input) {

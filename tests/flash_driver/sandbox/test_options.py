@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flash_driver.sandbox import SandboxOptions
-from flash_driver.sandbox.options import is_loopback
+from flash_driver.sandbox.options import Currency, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,12 @@ from flash_driver.sandbox.options import is_loopback
         ({"http_bearer": "maybe"}, "http_bearer must be one of accept, reject"),
         ({"invoice_unit": "btc"}, "invoice_unit must be one of sat, msat"),
         ({"wallets": ("EUR",)}, "a wallet's currency must be one of USD, USDT, BTC"),
-        ({"wallets": ()}, "default_wallet must be the currency of one of the wallets"),
-        ({"default_wallet": "USDT"}, "default_wallet must be the currency of one of the wallets"),
-        ({"cutover": "COMPLETE"}, "cutover=COMPLETE needs both a USD and a USDT wallet"),
+        ({"wallets": ()}, "an account needs a wallet"),
+        ({"cutover": "SOON"}, "cutover must be one of PRE, IN_PROGRESS, COMPLETE, ROLLED_BACK"),
+        ({"migration": "SOON"}, "migration must be one of NOT_BEGUN, MOVING, COMPLETE, FAILED"),
+        ({"network": "testnet"}, "network must be one of mainnet, signet, regtest"),
+        ({"api_key_limit": 0}, "api_key_limit must be at least 1"),
+        ({"custodian_seconds": -1}, "custodian_seconds must lie between 0 and 3600"),
         ({"invoice_expiry_seconds": 0}, "invoice_expiry_seconds must be at least 1"),
         ({"price_tick_seconds": 0.0}, "price_tick_seconds must be at least 0.001"),
         ({"rate_limit": "many"}, "rate_limit must read like 20/120, 20/120/300 or off"),
@@ -29,11 +32,18 @@ def test_options_that_make_no_sense_are_refused_in_one_sentence(options: dict[st
         SandboxOptions(**options)
 
 
-def test_the_first_wallet_is_the_default_one() -> None:
-    """Without a choice the first currency is the default, and a BTC wallet comes last."""
-    options = SandboxOptions(wallets=("USDT", "USD"), btc_wallet=True)
-    assert options.default_currency == "USDT"
-    assert options.currencies == ("USDT", "USD", "BTC")
+@pytest.mark.parametrize(
+    ("wallets", "cutover"), [(("USD",), "PRE"), (("USD", "USDT"), "PRE"), (("USDT",), "COMPLETE"), (("BTC",), "PRE")]
+)
+def test_an_account_with_usdt_alone_has_moved(wallets: tuple[Currency, ...], cutover: str) -> None:
+    """Flash shows a USDT wallet only after the move, so a sandbox with nothing else begins there."""
+    assert SandboxOptions(wallets=wallets).cutover_state == cutover
+
+
+def test_api_key_scopes_are_those_of_flash() -> None:
+    """A scope that Flash does not have is refused, and the sentence names those it has."""
+    with pytest.raises(ValueError, match="api_key_scopes must be among read:wallet, "):
+        SandboxOptions(api_key_scopes=("write_wallet",))
 
 
 @pytest.mark.parametrize(

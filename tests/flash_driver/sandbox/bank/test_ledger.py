@@ -44,13 +44,6 @@ def test_an_account_knows_its_own_wallets_only(ledger: Ledger, wallet: Wallet) -
     assert mine.wallet_of("USDT") is None
 
 
-def test_the_first_wallet_is_the_default(ledger: Ledger, wallet: Wallet) -> None:
-    """A later wallet doesn't take its place."""
-    account = ledger.accounts[wallet.account_id]
-    ledger.open_wallet(account, "USDT", Decimal(0))
-    assert account.default_wallet_id == wallet.id
-
-
 def test_an_invoice_is_pending_until_it_expires(ledger: Ledger, wallet: Wallet, clock: Clock) -> None:
     """At the moment of its expiry an unpaid invoice has expired."""
     invoice = ledger.add_invoice(wallet, _minted(clock), Decimal(5), "")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.flash_driver.sandbox.clients import until
+from tests.flash_driver.sandbox.clients import CAPABLE, until
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab
@@ -165,7 +165,7 @@ async def test_sending_satoshis_needs_a_node_that_is_gone(lab: Lab) -> None:
 
 async def test_a_bitcoin_wallet_pays_in_satoshis(start_lab: StartLab) -> None:
     """Its balance is in satoshis, and so are cost and fee."""
-    lab = await start_lab(btc_wallet=True, wallets=(), default_wallet="BTC", send_fee_percent=Decimal(0))
+    lab = await start_lab(btc_wallet=True, wallets=(), send_fee_percent=Decimal(0))
     assert await lab.pay(lab.sandbox.foreign_invoice(1_500_000).payment_request) == OK
     assert _balance(lab) == 1_000_000 - 1500
 
@@ -315,6 +315,7 @@ async def test_a_probe_tells_fee_and_principal(start_lab: StartLab) -> None:
 async def test_a_probe_in_usdt_tells_whole_cents(start_lab: StartLab) -> None:
     """The other currency has no decimals there."""
     lab = await start_lab(wallets=("USDT",), usd_per_btc=Decimal(100_000), spread=Decimal(0))
+    lab.bearer |= CAPABLE
     payload = await _payload(lab, PROBE, lab.sandbox.foreign_invoice(12_345_600).payment_request)
     assert (payload["amount"], payload["invoiceAmount"]) == (6, 1235)
 

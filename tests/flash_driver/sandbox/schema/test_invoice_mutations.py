@@ -37,7 +37,7 @@ mutation($input: LnInvoiceCreateOnBehalfOfRecipientInput!) {
   payload: lnInvoiceCreateOnBehalfOfRecipient(input: $input) { errors { message code } invoice { paymentRequest } }
 }
 """
-NOT_OURS = [{"message": "Invalid walletId for account.", "code": None, "path": None}]
+UNEXPECTED = "Unexpected error occurred, please try again or contact support if it persists (code: {}: Unknown error)"
 IBEX = {"message": "An error occurred. Contact support if error persists.", "code": "IBEX_ERROR"}
 
 
@@ -141,9 +141,13 @@ async def test_malformed_values_are_refused_without_a_code(lab: Lab, values: dic
 
 
 async def test_wallets_of_others_are_refused_without_a_code(lab: Lab) -> None:
-    """Neither a stranger's wallet nor an unknown one."""
-    for wallet_id in (lab.sandbox.stranger_wallet_id, "e3892646-5d0f-47e5-9c6b-c56a4e9a40bd"):
-        assert (await lab.create(walletId=wallet_id))["errors"] == NOT_OURS
+    """Neither a stranger's wallet nor an unknown one; the words tell which it was (flash-server.md 3.4)."""
+    for wallet_id, name in (
+        (lab.sandbox.stranger_wallet_id, "InvalidWalletForAccountError"),
+        ("e3892646-5d0f-47e5-9c6b-c56a4e9a40bd", "CouldNotFindWalletFromIdError"),
+    ):
+        errors = (await lab.create(walletId=wallet_id))["errors"]
+        assert errors == [{"message": UNEXPECTED.format(name), "code": None, "path": None}]
 
 
 async def test_the_rate_limit_is_that_of_flash(start_lab: StartLab, clock: Clock) -> None:
@@ -209,10 +213,11 @@ async def test_anybody_can_create_for_anybody(lab: Lab) -> None:
 
 
 async def test_nobody_can_create_for_nobody(lab: Lab) -> None:
-    """An unknown recipient is NOT_FOUND."""
+    """An unknown recipient has a code where no ownership is checked."""
     unknown = "e3892646-5d0f-47e5-9c6b-c56a4e9a40bd"
     payload = await _payload(lab, ON_BEHALF, recipientWalletId=unknown, amount=5)
-    assert payload["errors"][0]["code"] == "NOT_FOUND"
+    words = UNEXPECTED.format("CouldNotFindWalletFromIdError")
+    assert payload["errors"] == [{"message": words, "code": "UNEXPECTED_CLIENT_ERROR"}]
 
 
 @pytest.mark.parametrize("policy", ["drop", "honour"])
@@ -232,13 +237,32 @@ async def test_a_description_hash_is_dropped_or_honoured(start_lab: StartLab, po
 
 
 async def test_flash_has_no_bitcoin_wallets(lab: Lab) -> None:
-    """The mutations in satoshis fail at the top level, with no data."""
-    ours = {"walletId": lab.sandbox.wallet_id, "amount": 1000}
-    theirs = {"recipientWalletId": lab.sandbox.wallet_id, "amount": 1000}
-    for mutation, values in ((SATS, ours), (SATS_ON_BEHALF, theirs)):
-        reply = await lab.http(mutation, input=values)
-        assert reply.body["data"] is None
-        assert reply.error["message"] == "Flash does not support BTC wallets."
+    """The account's own mutation in satoshis says so in the payload, the public one at the top level."""
+    words = "Flash does not support BTC wallets."
+    own = await lab.http(SATS, input={"walletId": lab.sandbox.wallet_id, "amount": 1000})
+    assert own.data["payload"] == {"errors": [{"message": words, "code": None}], "invoice": None}
+    public = await lab.http(SATS_ON_BEHALF, input={"recipientWalletId": lab.sandbox.wallet_id, "amount": 1000})
+    assert (public.body["data"], public.error["message"]) == (None, words)
+    assert public.error["code"] == "INTERNAL_SERVER_ERROR"
+
+
+async def test_a_tiny_amount_trips_over_its_own_spelling(start_lab: StartLab) -> None:
+    """What JavaScript writes with an exponent fails as it does at Flash, and costs a point."""
+    lab = await start_lab(rate_limit="5/120")
+    errors = (await lab.create(1e-7))["errors"]
+    assert errors[0]["code"] == "UNEXPECTED_CLIENT_ERROR"
+    assert "BigIntConversionError: Input string must follow the pattern" in errors[0]["message"]
+    assert lab.sandbox.ledger_snapshot()["limits"]["own"]["used"] == 1
+
+
+async def test_a_closed_account_receives_nothing(lab: Lab) -> None:
+    """Neither by its own mutation nor by the public one; both say so."""
+    assert await lab.control("POST", "account", {"active": False}) == (200, {})
+    public = await _payload(lab, ON_BEHALF, headers={}, recipientWalletId=lab.sandbox.wallet_id, amount=5)
+    for errors in ((await lab.create())["errors"], public["errors"]):
+        assert (errors[0]["message"], errors[0]["code"]) == ("Account is inactive.", "INVALID_INPUT")
+    await lab.control("POST", "account", {"active": True})
+    await lab.invoice()
 
 
 async def test_a_sandbox_may_have_a_bitcoin_wallet(start_lab: StartLab) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from flash_driver.sandbox.schema.scalars import SCALARS, Malformed, malformed
+from flash_driver.sandbox.schema.scalars import SCALARS, malformed
 
 BY_NAME = {definition.name: definition for definition in SCALARS.values()}
 
@@ -68,14 +68,6 @@ def test_bad_values_come_back_as_complaints(scalar: str, value: object) -> None:
     assert complaint is not None
     assert complaint.message
     assert complaint.code is None
-
-
-def test_a_tiny_amount_trips_over_its_own_spelling() -> None:
-    """What JavaScript writes with an exponent fails as it does at Flash, with that code."""
-    complaint = _parse("FractionalCentAmount", 1e-7)
-    assert isinstance(complaint, Malformed)
-    assert complaint.code == "UNEXPECTED_CLIENT_ERROR"
-    assert "BigIntConversionError" in complaint.message
 
 
 def test_amounts_are_written_as_javascript_writes_them() -> None:

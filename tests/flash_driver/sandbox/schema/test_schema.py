@@ -87,19 +87,19 @@ async def test_two_lightning_mutations_are_too_complex(lab: Lab) -> None:
     )
     reply = await lab.http(f"mutation {{ {fields} }}")
     assert reply.status == 400
-    assert "complexity of 240 exceeds" in reply.error["message"]
+    assert "complexity of 242 exceeds" in reply.error["message"]
     assert lab.sandbox.ledger_snapshot()["invoices"] == []
 
 
 async def test_complexity_can_be_allowed(start_lab: StartLab) -> None:
     """A sandbox that allows more executes several mutations of one document, each on its own."""
-    lab = await start_lab(max_complexity=240)
+    lab = await start_lab(max_complexity=242)
     fields = " ".join(
         f'{alias}: lnUsdInvoiceCreate(input: {{walletId: "{lab.sandbox.wallet_id}", amount: 1}}) {{ __typename }}'
         for alias in "abc"
     )
     refused = await lab.http(f"mutation {{ {fields} }}")
-    assert "complexity of 360 exceeds maximum allowed complexity of 240" in refused.error["message"]
+    assert "complexity of 363 exceeds maximum allowed complexity of 242" in refused.error["message"]
     allowed = await lab.http(f"mutation {{ {fields.partition(' c:')[0]} }}")
     assert set(allowed.data) == {"a", "b"}
     assert len(lab.sandbox.ledger_snapshot()["invoices"]) == 2
@@ -111,7 +111,7 @@ async def test_fragments_do_not_hide_complexity(lab: Lab) -> None:
     query = f"{{ a: {details} ...F ... on Query {{ c: {details} }} }} fragment F on Query {{ ...F b: {details} }}"
     reply = await lab.http(query)
     assert reply.status == 400
-    assert any("complexity of 360 exceeds" in error["message"] for error in reply.body["errors"])
+    assert any("complexity of 366 exceeds" in error["message"] for error in reply.body["errors"])
 
 
 async def test_a_document_is_judged_alike_each_time(lab: Lab) -> None:

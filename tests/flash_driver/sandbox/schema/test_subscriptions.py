@@ -273,14 +273,25 @@ async def test_prices_can_be_listened_to(lab: Lab) -> None:
     assert second["btcSatPrice"]["base"] > first["btcSatPrice"]["base"]
 
 
-@pytest.mark.parametrize("currency", ["XYZ", "DOLLARS"])
-async def test_prices_in_nothing_are_refused(lab: Lab, currency: str) -> None:
-    """An unknown currency, or a word that is none, has no price anywhere."""
+async def test_a_currency_has_to_look_like_one(lab: Lab) -> None:
+    """A word that is no currency is refused at once."""
     socket = await lab.socket({})
-    answer = await socket.ask("1", PRICES, input={"currency": currency})
+    answer = await socket.ask("1", PRICES, input={"currency": "DOLLARS"})
     assert answer["errors"][0]["extensions"] == {"code": "INVALID_INPUT"}
-    reply = await lab.http(f'{{ realtimePrice(currency: "{currency}") {{ timestamp }} }}')
+    reply = await lab.http('{ realtimePrice(currency: "DOLLARS") { timestamp } }')
     assert (reply.body["data"], reply.error["code"]) == (None, "INVALID_INPUT")
+
+
+async def test_a_currency_without_a_price(lab: Lab) -> None:
+    """The query fails at the top level; the stream says so once and stays open."""
+    socket = await lab.socket({})
+    await socket.subscribe("1", PRICES, input={"currency": "XYZ"})
+    payload = (await socket.receive())["payload"]["data"]["realtimePrice"]
+    assert payload == {"errors": [{"message": "Unsupported exchange unit"}], "realtimePrice": None}
+    await socket.send(type="ping")
+    assert await socket.receive() == {"type": "pong"}
+    reply = await lab.http('{ realtimePrice(currency: "XYZ") { timestamp } }')
+    assert (reply.body["data"], reply.error["code"]) == (None, "UNEXPECTED_CLIENT_ERROR")
 
 
 async def test_no_currency_means_dollars(lab: Lab) -> None:

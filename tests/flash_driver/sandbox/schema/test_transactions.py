@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.flash_driver.sandbox.clients import CAPABLE
+
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab
     from tests.flash_driver.sandbox.conftest import StartLab
@@ -58,6 +60,7 @@ async def test_a_receive_is_listed_in_dollars_and_without_its_hash(lab: Lab) -> 
 async def test_usdt_is_listed_in_whole_cents(start_lab: StartLab) -> None:
     """The other currency has the other unit."""
     lab = await start_lab(wallets=("USDT",))
+    lab.bearer |= CAPABLE
     await _receive(lab, 250.4)
     assert (await _page(lab))["edges"][0]["node"]["settlementAmount"] == 250
 
@@ -78,9 +81,9 @@ async def test_the_list_is_a_page_of_the_newest(lab: Lab) -> None:
         (first, last): [
             edge["node"]["settlementAmount"] for edge in (await _page(lab, first=first, last=last))["edges"]
         ]
-        for first, last in ((None, None), (2, None), (None, 1), (None, 0))
+        for first, last in ((None, None), (2, None), (None, 1))
     }
-    assert amounts == {(None, None): [3, 2, 1], (2, None): [3, 2], (None, 1): [1], (None, 0): []}
+    assert amounts == {(None, None): [3, 2, 1], (2, None): [3, 2], (None, 1): [1]}
     assert (await _page(lab))["pageInfo"]["hasNextPage"] is False
 
 
@@ -99,16 +102,21 @@ async def test_cursors_cannot_be_used(lab: Lab) -> None:
     assert reply.error["code"] == "INVALID_INPUT"
 
 
-async def test_a_wallet_lists_its_own(start_lab: StartLab) -> None:
-    """Each wallet has its own list, the account has both, one after the other."""
+async def test_cash_wallets_are_listed_together(start_lab: StartLab) -> None:
+    """Before the move the USDT wallet is hidden; after it the list has both, one wallet after the other."""
     lab = await start_lab(wallets=("USD", "USDT"))
     await _receive(lab, 100, walletId=lab.sandbox.wallet_ids["USDT"])
     await _receive(lab, 200)
     query = "{ me { defaultAccount { wallets { transactions(first: 5) { edges { node { settlementCurrency } } } } } } }"
-    wallets = (await lab.http(query)).data["me"]["defaultAccount"]["wallets"]
-    assert [len(each["transactions"]["edges"]) for each in wallets] == [1, 1]
-    rows = [edge["node"]["settlementCurrency"] for edge in (await _page(lab))["edges"]]
-    assert rows == ["USD", "USDT"]
+
+    async def listed() -> list[list[str]]:
+        (wallet,) = (await lab.http(query)).data["me"]["defaultAccount"]["wallets"]
+        pages = (wallet["transactions"], await _page(lab))
+        return [[edge["node"]["settlementCurrency"] for edge in page["edges"]] for page in pages]
+
+    assert await listed() == [["USD"], ["USD"]]
+    lab.sandbox.set_cutover("COMPLETE")
+    assert await listed() == [["USDT", "USD"], ["USDT", "USD"]]
 
 
 async def test_details_of_a_receive_tell_all(lab: Lab) -> None:
@@ -142,10 +150,11 @@ async def test_details_of_a_send_tell_nothing_of_it(lab: Lab) -> None:
     assert told["type"] == "SEND"
 
 
-async def test_an_unknown_transaction_is_an_error_in_the_payload(lab: Lab) -> None:
-    """It has a message and no code."""
-    payload = (await lab.http(DETAILS, input={"transactionId": "x"})).data["transactionDetails"]
-    assert payload == {"errors": [{"message": "Transaction not found"}], "transactionDetails": None}
+async def test_an_unknown_transaction_is_an_error_at_the_top(lab: Lab) -> None:
+    """It is the custodian's one error, and there is no data."""
+    reply = await lab.http(DETAILS, input={"transactionId": "x"})
+    assert (reply.body["data"], reply.error["code"]) == (None, "IBEX_ERROR")
+    assert reply.error["path"] == ["transactionDetails", "errors", 0]
 
 
 async def test_details_are_for_users(lab: Lab) -> None:
