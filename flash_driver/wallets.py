@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
+from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
 from flash_driver.flash_api.documents import ACCOUNT, ME
+from flash_driver.flash_api.outcomes import Refused
 from flash_driver.flash_api.replies import AccountReply, Currency, Wallet, read_account
 from flash_driver.transports.call_log import SILENT
 
@@ -97,14 +98,11 @@ class WalletDirectory:
         return None if fresh.id == wallet.id else fresh
 
     async def _look_up(self, deadline: Deadline, call_log: CallLog) -> AccountReply:
-        doing = "looking up the account"
-        try:
-            data = (await self._router.perform(ACCOUNT(), deadline, call_log)).data(doing)
-        except RateLimited:
-            raise
-        except RequestRefused:
+        delivery = await self._router.perform(ACCOUNT(), deadline, call_log)
+        if isinstance(delivery.outcome, Refused) and delivery.outcome.retry_after is None:
             # The price is part of the same answer and non-null: when it fails, everything is null.
-            data = (await self._router.perform(ME(), deadline, call_log)).data(doing)
+            delivery = await self._router.perform(ME(), deadline, call_log)
+        data = delivery.data("looking up the account")
         account = read_account(data)
         self._on_account(account)
         return account

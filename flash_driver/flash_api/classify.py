@@ -75,6 +75,14 @@ _FINAL_SEND_CODES: Final = frozenset(
 )
 
 
+# Trouble of the server's own while it created or asked: the same request may succeed in a moment (flash-server.md 5.2).
+_TEMPORARY_CODES: Final = frozenset({"IBEX_ERROR", "UNKNOWN_CLIENT_ERROR", "DB_ERROR", "INTERNAL_SERVER_ERROR"})
+
+
+# An account that is being moved from USD to USDT (flash-server.md 14).
+_MOVING_WORDS: Final = re.compile(r"cutover is in progress", re.IGNORECASE)
+
+
 # Names of the errors of the server's lock on an idempotency key; under a lock that is busy or was lost a payment runs.
 _LOCK_TROUBLE: Final = "LockServiceError"
 
@@ -85,13 +93,13 @@ _LOCK_BUSY: Final = "ResourceAttemptsLockServiceError"
 _SCOPE_WORDS: Final = re.compile(r"^API keys? (missing required scope|cannot access)", re.IGNORECASE)
 
 
-# What the server says of a payment that it lost sight of (flash-server.md 3.7).
-_GENERIC_WORDS: Final = re.compile(r"unexpected error", re.IGNORECASE)
+# What the server says of a payment that it lost sight of (flash-server.md 3.7); a wallet that is not ours is refused in
+# words that begin otherwise.
+_GENERIC_WORDS: Final = re.compile(r"an unexpected error", re.IGNORECASE)
 
 
 _NEVER_RAN_STATUSES: Final = {
     401: Cause.CREDENTIAL,
-    403: Cause.CREDENTIAL,
     404: Cause.UNREACHABLE,
     405: Cause.UNREACHABLE,
     413: Cause.INVALID,
@@ -155,8 +163,26 @@ def _classify_error_frame(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Ou
         return NotExecuted(words, Cause.DECLINED)
     # Validation gives neither path nor code; an error that has either may come from a resolver that ran.
     if any(error.get("path") for error in errors) or (code is not None and code not in _NOT_EXECUTED_CODES):
-        return _classify_errors(kind, errors)
+        return _classify_top_errors(kind, errors)
+    if kind is Kind.SEND and code is None and not _shows_place(errors):
+        return Unknown(words)
     return NotExecuted(words, _NOT_EXECUTED_CODES.get(code or "", Cause.INVALID))
+
+
+def _classify_top_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome:
+    """Read errors beside the data: of a payment, one that names no field is no word of its resolver's."""
+    words, code = describe(errors)
+    known = code in _NOT_EXECUTED_CODES or code in _RATE_CODES or SUBSCRIPTIONS_ONLY in words.lower()
+    if kind is not Kind.SEND or known or any(error.get("path") for error in errors):
+        return _classify_errors(kind, errors)
+    if code is None and _shows_place(errors):
+        return NotExecuted(words, Cause.INVALID)
+    return Unknown(words if code is None else f"{words} ({code})", answered=True)
+
+
+def _shows_place(errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an error points into the document and at no field of the answer, as validation's do."""
+    return any(error.get("locations") and not error.get("path") for error in errors)
 
 
 def _classify_status(kind: Kind, seen: HttpStatus) -> Outcome:
@@ -164,8 +190,14 @@ def _classify_status(kind: Kind, seen: HttpStatus) -> Outcome:
     words = describe(seen.errors)[0] if seen.errors else ""
     reason = f"HTTP {status}: {words}" if words else f"HTTP {status}"
     if status == 429:
-        wait = RATE_LIMIT_BLOCK if seen.retry_after is None else seen.retry_after
-        return Refused(reason, "TOO_MANY_REQUESTS", wait)
+        # Flash's own limits come with a code of theirs, under HTTP 200 mostly; without one a gateway speaks.
+        code = describe(seen.errors)[1] if seen.errors else None
+        if code in _RATE_CODES:
+            return Refused(words, code, _retry_after(seen.errors))
+        return NotExecuted(f"{reason}: a gateway takes no more for now", Cause.THROTTLED, seen.retry_after)
+    if status == 403:
+        # Flash answers 401 to a credential that it does not take (flash-server.md 1.4).
+        return NotExecuted(f"{reason}: blocked on the way, by a firewall or content network perhaps")
     if status in _ELSEWHERE_STATUSES or (300 <= status < 400 and kind is not Kind.SEND):
         return NotExecuted(f"{reason}: a redirect is not followed with a credential")
     if status == 400:
@@ -178,14 +210,24 @@ def _classify_status(kind: Kind, seen: HttpStatus) -> Outcome:
 def _classify_answer(kind: Kind, field: str | None, answer: Answer) -> Outcome:
     payload = None if answer.data is None or field is None else answer.data.get(field)
     if answer.errors and (answer.data is None or (field is not None and payload is None)):
-        return _classify_errors(kind, answer.errors)
+        return _classify_top_errors(kind, answer.errors)
     if answer.data is None:
         return Unknown("an answer without data and without errors")
     if kind is Kind.SEND:
         return _classify_send(answer.data, payload if isinstance(payload, dict) else {})
     if isinstance(payload, dict) and (errors := error_rows(payload.get("errors"))):
         return _classify_errors(kind, errors)
+    if missing := [error for error in answer.errors if _takes_down(error, field)]:
+        return _classify_errors(kind, missing)
     return Completed(answer.data)
+
+
+def _takes_down(error: Mapping[str, Any], field: str | None) -> bool:
+    """Whether an error left a hole in what was asked for; one row of a list among others is the reader's business."""
+    path = error.get("path")
+    if not isinstance(path, list) or field is None or path[:1] != [field]:
+        return False
+    return not any(isinstance(step, int) for step in path)
 
 
 def _classify_send(data: Mapping[str, Any], payload: Mapping[str, Any]) -> Outcome:
@@ -230,7 +272,12 @@ def _classify_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome
     if kind is Kind.SEND and not _final_refusal_of_send(message_of(errors), code):
         busy = _LOCK_BUSY in message_of(errors)
         return Unknown(words if code is None else f"{words} ({code})", answered=True, kept=busy)
-    return Refused(words, code)
+    return Refused(words, code, temporary=kind is not Kind.SEND and _passes(message_of(errors), code))
+
+
+def _passes(message: str, code: str | None) -> bool:
+    """Whether a refusal to create or to answer says nothing of the next one."""
+    return bool(_MOVING_WORDS.search(message)) or (code in _TEMPORARY_CODES and not _SCOPE_WORDS.match(message))
 
 
 def _final_refusal_of_send(message: str, code: str | None) -> bool:

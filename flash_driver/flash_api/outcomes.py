@@ -62,6 +62,8 @@ class Cause(Enum):
         DECLINED: The server executes nothing but subscriptions here, and said so.
         CLOSED: The server closed the socket on a question, as an older one does to decline; or just had an accident.
         INVALID: The request itself was not accepted, such as a field that this server does not have.
+        THROTTLED: A gateway takes no more requests for now; Flash itself has not seen this one.
+        UNSUITED: This way can't carry such a request at all.
 
     """
 
@@ -71,6 +73,8 @@ class Cause(Enum):
     DECLINED = "declined"
     CLOSED = "closed"
     INVALID = "invalid"
+    THROTTLED = "throttled"
+    UNSUITED = "unsuited"
 
 
 # --- outcomes -------------------------------------------------------------------------------------------------------
@@ -91,6 +95,8 @@ class Refused:
         words: The server's own message.
         code: The server's error code, None when it gave none.
         retry_after: How long to wait, when the server takes no more for now.
+        temporary: Whether the same request may be answered otherwise in a moment: trouble of the server's own, or an
+            account that is being moved (flash-server.md 5.2, 14).
         definite: Whether this is the fate of the payment itself, and so of every earlier sending under the same key.
             Any other refusal is about one sending only: after one that was lost, `insufficient balance` may just mean
             that the lost one was carried out.
@@ -101,14 +107,23 @@ class Refused:
     code: str | None = None
     retry_after: timedelta | None = None
     definite: bool = False
+    temporary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NotExecuted:
-    """The request was certainly not carried out; another transport may be tried."""
+    """The request was certainly not carried out; another transport may be tried.
+
+    Attributes:
+        reason: What was seen, for a person.
+        cause: What kind of trouble it is.
+        retry_after: How long to leave this way alone, where it said so.
+
+    """
 
     reason: str
     cause: Cause = Cause.UNREACHABLE
+    retry_after: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

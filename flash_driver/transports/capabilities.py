@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
@@ -21,6 +23,9 @@ _REMEMBERED_SECONDS: Final = {
     Cause.UNREACHABLE: 1.0,  # long enough that the requests of one call do not all knock at the same closed door
 }
 
+_THROTTLED_SECONDS: Final = 1.0
+_LONGEST_THROTTLED_SECONDS: Final = 60.0
+"""How long a way is left alone after a gateway's HTTP 429 that says nothing else: a second, doubled each time."""
 
 _DOUBTED_AFTER_SECONDS: Final = 30.0
 """How long a refusal to execute is believed without doubt; twice that when it was confirmed, and so on."""
@@ -50,6 +55,11 @@ class Inability:
         """Whether it is no use to try all the same when nothing else works."""
         return self.cause in (Cause.DECLINED, Cause.CLOSED)
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether to try all the same would only make it worse."""
+        return self.final or self.cause is Cause.THROTTLED
+
 
 class Capabilities:
     """The memory of one endpoint and token; knows nothing of transports but their names."""
@@ -58,13 +68,17 @@ class Capabilities:
         self._clock = clock
         self._unable: dict[str, Inability] = {}
         self._executes: set[str] = set()
+        self._throttled: Counter[str] = Counter()
 
     def learn(self, transport: str, outcome: Outcome) -> None:
         """Take in what became of a request on this transport."""
         match outcome:
-            case Completed() | Refused():
+            case Completed() | Refused() | Unknown(answered=True):
                 self._unable.pop(transport, None)
+                self._throttled.pop(transport, None)
                 self._executes.add(transport)
+            case NotExecuted(reason, Cause.THROTTLED, retry_after):
+                self._throttle(transport, reason, retry_after)
             case NotExecuted(cause=Cause.CLOSED) if transport in self._executes:
                 # A server that executed before had an accident, until it does the same to the next proof.
                 self._executes.discard(transport)
@@ -97,11 +111,26 @@ class Capabilities:
         inability = self.unable(transport)
         return inability is not None and inability.final and inability.doubted_from <= self._clock()
 
+    def free_in(self) -> timedelta | None:
+        """Return how soon a way that is throttled may be tried again; None where none is."""
+        now = self._clock()
+        throttled = [each for name in list(self._unable) if (each := self.unable(name)) is not None]
+        waits = [each.until - now for each in throttled if each.cause is Cause.THROTTLED]
+        return timedelta(seconds=min(waits)) if waits else None
+
     def summary(self) -> dict[str, str]:
         """Return what is known, for health reports: transport -> `works`, or why it is passed over."""
         known = dict.fromkeys(sorted(self._executes), "works")
         known.update({name: unable.reason for name in list(self._unable) if (unable := self.unable(name))})
         return known
+
+    def _throttle(self, transport: str, reason: str, retry_after: timedelta | None) -> None:
+        """Leave a way alone for as long as its gateway says, or a second, doubled each time that it says nothing."""
+        times, now = self._throttled[transport], self._clock()
+        self._throttled[transport] += 1
+        asked = _THROTTLED_SECONDS * 2.0 ** min(times, 16) if retry_after is None else retry_after.total_seconds()
+        until = now + min(asked, _LONGEST_THROTTLED_SECONDS)
+        self._unable[transport] = Inability(Cause.THROTTLED, reason, until, until)
 
     def _remember(self, transport: str, cause: Cause, reason: str) -> None:
         self._executes.discard(transport)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings.errors import BackendUnavailable, CredentialRejected, RateLimited, RequestRefused
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
@@ -12,7 +13,24 @@ from flash_driver.transports.call_log import shown
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Delivery"]
+__all__ = ["Delivery", "TemporarilyRefused"]
+
+_BRIEFLY: Final = timedelta(seconds=1)
+
+
+class TemporarilyRefused(BackendUnavailable):
+    """The server was reached and has trouble with this one request: the same may succeed in a moment.
+
+    Attributes:
+        words: The server's own message.
+        code: The server's error code, None when it gave none.
+
+    """
+
+    def __init__(self, doing: str, transport: str, refusal: Refused, *, executed: bool | None) -> None:
+        self.words, self.code = refusal.words, refusal.code
+        said = refusal.words if refusal.code is None else f"{refusal.words} ({refusal.code})"
+        super().__init__(doing, {transport: said}, executed=executed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +43,7 @@ class Delivery:
         reasons: Each transport that did not do, and why, in the order tried.
         causes: The kinds of trouble met on the way.
         harmless: Whether it was a question: one that was lost has changed nothing.
+        retry_after: How soon a way that took no more may be tried again.
 
     """
 
@@ -33,6 +52,7 @@ class Delivery:
     reasons: Mapping[str, str] = field(default_factory=dict)
     causes: frozenset[Cause] = frozenset()
     harmless: bool = False
+    retry_after: timedelta | None = None
 
     def data(self, doing: str) -> Mapping[str, Any]:
         """Return the data that the server answered with.
@@ -41,8 +61,9 @@ class Delivery:
             doing: What it was for, such as `creating the invoice`.
 
         Raises:
-            RateLimited: The server takes no more for now.
+            RateLimited: The server, or a gateway before it, takes no more for now.
             RequestRefused: The server said no.
+            TemporarilyRefused: The server has trouble with this request now.
             CredentialRejected: Every way ended with the token being refused.
             BackendUnavailable: No way worked.
 
@@ -53,6 +74,9 @@ class Delivery:
                 return data
             case Refused(words, code, retry_after) if retry_after is not None:
                 raise RateLimited(words, retry_after=retry_after, code=code)
+            case Refused(temporary=True):
+                executed = False if self.harmless else None
+                raise TemporarilyRefused(doing, self.transport, outcome, executed=executed)
             case Refused(words, code):
                 raise RequestRefused(words, code=code)
             case NotExecuted() if self.causes == {Cause.CREDENTIAL}:
@@ -60,6 +84,9 @@ class Delivery:
                 raise CredentialRejected(
                     f"{doing} failed: the server refuses the token, log in to Flash again ({tried})"
                 )
+            case NotExecuted() if Cause.THROTTLED in self.causes:
+                tried = "; ".join(f"{shown(name)}: {why}" for name, why in self.reasons.items())
+                raise RateLimited(f"{doing} failed ({tried})", retry_after=self.retry_after or _BRIEFLY)
             case NotExecuted() | Unknown():
                 executed = None if isinstance(outcome, Unknown) and not self.harmless else False
                 raise BackendUnavailable(doing, self.reasons or {self.transport: outcome.reason}, executed=executed)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import email.utils
 import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -163,9 +164,23 @@ def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence
 
 
 def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Read `Retry-After` in its form of whole seconds (RFC 9110 10.2.3)."""
-    value = headers.get("Retry-After", "")
-    return timedelta(seconds=int(value)) if value.isascii() and value.isdigit() and len(value) < 8 else None
+    """Read `Retry-After`, whole seconds or a date by the clock of the server that gives it (RFC 9110 10.2.3)."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit() and len(value) < 8:
+        return timedelta(seconds=int(value))
+    if (moment := _read_date(value)) is None:
+        return None
+    now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
+    return max(timedelta(0), moment - now)
+
+
+def _read_date(value: str) -> datetime | None:
+    """Read a date of HTTP (RFC 9110 5.6.7); None where it is none."""
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except (ValueError, TypeError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 async def _read_limited(response: aiohttp.ClientResponse) -> bytes | None:

@@ -14,6 +14,7 @@ from flash_driver.transports.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import timedelta
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
@@ -59,12 +60,13 @@ class _Request:
         self._causes: set[Cause] = set()
         self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
 
-    @property
-    def delivery(self) -> Delivery:
-        """The verdict so far."""
+    def delivery(self, retry_after: timedelta | None) -> Delivery:
+        """Return the verdict, and how soon a way that took no more may be tried again."""
         outcome, transport = self._verdict
         harmless = self.operation.document.kind is Kind.ASK
-        return Delivery(outcome, transport, self.reasons, frozenset(self._causes), harmless=harmless)
+        return Delivery(
+            outcome, transport, self.reasons, frozenset(self._causes), harmless=harmless, retry_after=retry_after
+        )
 
     def passed_over(self, transport: str, inability: Inability) -> None:
         """Note a transport that is not tried, or not yet."""
@@ -148,7 +150,7 @@ class Router:
                 call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
         else:
             await self._doubt_refusal(request)
-        return request.delivery
+        return request.delivery(self._capabilities.free_in())
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
         """Find out, harmlessly and once for all who ask, whether the server executes operations on its socket.
@@ -173,7 +175,7 @@ class Router:
                 continue
             request.passed_over(transport.name, inability)
             request.call_log.skipping(transport.name, inability.reason)
-            if not inability.final:
+            if not inability.hopeless:
                 second_chance.append(transport)
         yield from second_chance
 

@@ -94,7 +94,7 @@ def why_no_handshake(error: BaseException) -> ConnectionFailed | None:
             return ConnectionFailed("no handshake in time", Cause.SLOW)
         case InvalidStatus():
             status = error.response.status_code
-            cause = Cause.CREDENTIAL if status in (401, 403) else Cause.UNREACHABLE
+            cause = Cause.CREDENTIAL if status == 401 else Cause.UNREACHABLE
             return ConnectionFailed(f"the handshake was answered with HTTP {status}", cause, status=status)
         case NegotiationError():
             return ConnectionFailed(f"the server does not speak {SUBPROTOCOL}")
