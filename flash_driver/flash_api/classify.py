@@ -93,6 +93,10 @@ _LOCK_BUSY: Final = "ResourceAttemptsLockServiceError"
 _SCOPE_WORDS: Final = re.compile(r"^API keys? (missing required scope|cannot access)", re.IGNORECASE)
 
 
+# What the server will not do, though it says so in the words of a fault of its own (flash-server.md 3.4).
+_NEVER_WORDS: Final = re.compile(r"does not support", re.IGNORECASE)
+
+
 # What the server says of a payment that it lost sight of (flash-server.md 3.7); a wallet that is not ours is refused in
 # words that begin otherwise.
 _GENERIC_WORDS: Final = re.compile(r"an unexpected error", re.IGNORECASE)
@@ -173,6 +177,7 @@ def _classify_top_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Out
     """Read errors beside the data: of a payment, one that names no field is no word of its resolver's."""
     words, code = describe(errors)
     known = code in _NOT_EXECUTED_CODES or code in _RATE_CODES or SUBSCRIPTIONS_ONLY in words.lower()
+    known = known or bool(_SCOPE_WORDS.match(message_of(errors)))
     if kind is not Kind.SEND or known or any(error.get("path") for error in errors):
         return _classify_errors(kind, errors)
     if code is None and _shows_place(errors):
@@ -277,7 +282,8 @@ def _classify_errors(kind: Kind, errors: Sequence[Mapping[str, Any]]) -> Outcome
 
 def _passes(message: str, code: str | None) -> bool:
     """Whether a refusal to create or to answer says nothing of the next one."""
-    return bool(_MOVING_WORDS.search(message)) or (code in _TEMPORARY_CODES and not _SCOPE_WORDS.match(message))
+    final = _SCOPE_WORDS.match(message) or _NEVER_WORDS.search(message)
+    return bool(_MOVING_WORDS.search(message)) or (code in _TEMPORARY_CODES and not final)
 
 
 def _final_refusal_of_send(message: str, code: str | None) -> bool:

@@ -11,6 +11,7 @@ from connection_strings.errors import LightningError, RateLimited, RequestRefuse
 from flash_driver.common.decimals import exactly
 from flash_driver.flash_api.documents import TRANSACTION_DETAILS, TRANSACTIONS
 from flash_driver.flash_api.replies import Currency, Received, read_receipt_hash, read_receive_ids, read_received
+from flash_driver.transports.delivery import TemporarilyRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,7 @@ class Receipts:
             for transaction_id in read_receive_ids(listing, since)
             if self._hashes.get(transaction_id) in (None, record.payment_hash)
         ]
-        unreadable: RequestRefused | None = None
+        unreadable: LightningError | None = None
         for start in range(0, len(ids), _AT_ONCE):
             reading = (self._read(transaction_id, record, own, deadline) for transaction_id in ids[start:][:_AT_ONCE])
             found = await asyncio.gather(*reading, return_exceptions=True)
@@ -74,7 +75,7 @@ class Receipts:
                 if isinstance(received, Received):
                     return Receipt(self._msat(record, received), received.preimage)
             for trouble in found:
-                if isinstance(trouble, RequestRefused) and not isinstance(trouble, RateLimited):
+                if isinstance(trouble, RequestRefused | TemporarilyRefused) and not isinstance(trouble, RateLimited):
                     # One that the server can't tell of must not hide the others.
                     unreadable = unreadable or trouble
                 elif isinstance(trouble, BaseException):

@@ -45,6 +45,7 @@ __all__ = ["GraphQLTransport", "PrintedRequest"]
 
 _log: Final = get_logger(transport="graphql")
 
+_EARLY_SECONDS: Final = 0.05
 _NO_RESPONSE: Final = "HTTP 200 with a body that is no GraphQL response"
 _TOO_LATE: Final = "not connected in time"
 _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
@@ -166,9 +167,9 @@ class _Post:
 
 
 def _timeouts(connected_by: Deadline, deadline: Deadline) -> Any:
-    """Return limits for httpx; the one for connecting ends a little early, so that it says itself what kept it."""
-    connected = max(0.001, connected_by.remaining * 0.95)
-    return _httpx.Timeout(deadline.remaining, connect=connected, pool=connected)
+    """Return limits for httpx a little before the deadlines: it says in which phase it stood, and cleans up itself."""
+    answered, connected = (max(0.001, each.remaining - _EARLY_SECONDS) for each in (deadline, connected_by))
+    return _httpx.Timeout(answered, connect=connected, pool=connected)
 
 
 @dataclass(slots=True)

@@ -91,9 +91,9 @@ ROWS = (
     Row(before("error", code="INVALID_INPUT"), ALL, (ERROR, 0), (RequestRefused, 0)),
     Row(before("error", code="INSUFFICIENT_BALANCE"), ALL, (ERROR, 0), (RequestRefused, 0)),
     # The server has answered and does not know, or may not: nothing is kept under the key, so it is not asked again.
-    Row(before("error", code="IBEX_ERROR"), ALL, (UNKNOWN, 0), (RequestRefused, 0)),
-    Row(before("error", code="UNKNOWN_CLIENT_ERROR"), ALL, (UNKNOWN, 0), (RequestRefused, 0)),
-    Row(before("error", code="INTERNAL_SERVER_ERROR", channel="top"), ALL, (UNKNOWN, 0), (RequestRefused, 0)),
+    Row(before("error", code="IBEX_ERROR"), ALL, (UNKNOWN, 0), (BackendUnavailable, 0)),
+    Row(before("error", code="UNKNOWN_CLIENT_ERROR"), ALL, (UNKNOWN, 0), (BackendUnavailable, 0)),
+    Row(before("error", code="INTERNAL_SERVER_ERROR", channel="top"), ALL, (UNKNOWN, 0), (BackendUnavailable, 0)),
     Row(before("error", code="SUBREQUEST_HTTP_ERROR", channel="top"), ALL, (OK, 1), (BackendUnavailable, 0)),
     # What the custodian makes of a payment; an invoice is not its business.
     Row({"kind": "payment", "outcome": "SUCCESS"}, ALL, (OK, 1), (None, 1)),

@@ -79,7 +79,7 @@ REPLIES: Final[Mapping[str, Reply]] = {
     "404": _refused(404, "not found"),
     "405": _refused(405),
     "429": _refused(429, "", 17, Retry_After="17"),
-    "429 until a date": _refused(429, "", None, Retry_After="Wed, 21 Oct 2026 07:28:00 GMT"),
+    "429 until a date": _refused(429, "", 0, Retry_After="Wed, 21 Oct 2020 07:28:00 GMT"),
     "429 for ever": _refused(429, "", None, Retry_After="9" * 20),
     "500": _refused(500, "boom"),
     "500 with data": _refused(500, '{"data":{"a":1}}'),

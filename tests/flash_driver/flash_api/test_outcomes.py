@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 FIELD = "pay"
 GENERIC = "An unexpected error occurred. Please try again later."
+OWNERSHIP = "Unexpected error occurred, please try again or contact support if it persists"
+MOVING = "Cash Wallet cutover is in progress. Please try again shortly."
 DECLINED = "Only subscription operations are supported"
 
 
@@ -69,6 +71,8 @@ def short(outcome: Outcome) -> str:
             return "done"
         case Refused(definite=True):
             return "failed"
+        case Refused(temporary=True):
+            return "not now"
         case Refused(retry_after=None):
             return "refused"
         case Refused():
@@ -116,14 +120,14 @@ CODES: Mapping[str, tuple[str, str]] = {
     "TRANSACTION_RESTRICTED": ("refused", "refused"),
     "ROUTE_FINDING_ERROR": ("refused", "refused"),
     "LIGHTNING_PAYMENT_ERROR": ("refused", "unknown, it says"),
-    "IBEX_ERROR": ("refused", "unknown, it says"),
-    "UNKNOWN_CLIENT_ERROR": ("refused", "unknown, it says"),
-    "DB_ERROR": ("refused", "unknown, it says"),
+    "IBEX_ERROR": ("not now", "unknown, it says"),
+    "UNKNOWN_CLIENT_ERROR": ("not now", "unknown, it says"),
+    "DB_ERROR": ("not now", "unknown, it says"),
     "NOT_FOUND": ("refused", "refused"),
     "LND_OFFLINE": ("refused", "refused"),
     "DEALER_ERROR": ("refused", "refused"),
     "DEALER_OFFLINE": ("refused", "refused"),
-    "INTERNAL_SERVER_ERROR": ("refused", "unknown, it says"),
+    "INTERNAL_SERVER_ERROR": ("not now", "unknown, it says"),
     "GRAPHQL_VALIDATION_FAILED": ("invalid", "invalid"),
     "GRAPHQL_PARSE_FAILED": ("invalid", "invalid"),
     "INVALID_FIELD": ("invalid", "invalid"),
@@ -156,15 +160,18 @@ ROWS: Mapping[str, Row] = {
     "no GraphQL response": same(Garbage("HTML"), "unknown"),
     # 2 and 5.4: error frames
     "error frame: subscriptions only": same(ErrorFrame([error(DECLINED)]), "declined"),
-    "error frame: not identified": same(ErrorFrame([error("Unable to identify operation")]), "invalid"),
+    "error frame: not identified": harmless(ErrorFrame([error("Unable to identify operation")]), "invalid", "unknown"),
     "error frame: validation": same(ErrorFrame([error("Cannot query field", locations=[{}])]), "invalid"),
     "error frame: validation, other words": same(ErrorFrame([error("Nein", locations=[{}])]), "invalid"),
     "error frame: token": same(ErrorFrame([extended("UNAUTHENTICATED")]), "credential"),
     "error frame: rate limit": same(ErrorFrame([extended("TOO_MANY_REQUEST")]), "later"),
     "error frame: from a resolver": harmless(ErrorFrame([error(path=[FIELD])]), "refused", "unknown, it says"),
-    "error frame: final code": same(ErrorFrame([extended("INSUFFICIENT_BALANCE")]), "refused"),
-    "error frame: unclear code": harmless(ErrorFrame([extended("IBEX_ERROR")]), "refused", "unknown, it says"),
-    "error frame: empty": same(ErrorFrame([{}]), "invalid"),
+    "error frame: final code": same(ErrorFrame([error("too little", "INSUFFICIENT_BALANCE", path=[FIELD])]), "refused"),
+    "error frame: final code of nobody's": harmless(
+        ErrorFrame([extended("INSUFFICIENT_BALANCE")]), "refused", "unknown, it says"
+    ),
+    "error frame: unclear code": harmless(ErrorFrame([extended("IBEX_ERROR")]), "not now", "unknown, it says"),
+    "error frame: empty": harmless(ErrorFrame([{}]), "invalid", "unknown"),
     # 5.3: HTTP statuses
     "HTTP 204": same(HttpStatus(204), "unknown"),
     "HTTP 301": same(HttpStatus(301), "unreachable"),
@@ -174,13 +181,15 @@ ROWS: Mapping[str, Row] = {
     "HTTP 308": same(HttpStatus(308), "unreachable"),
     "HTTP 400": same(HttpStatus(400, errors=[extended("GRAPHQL_VALIDATION_FAILED")]), "invalid"),
     "HTTP 401": same(HttpStatus(401), "credential"),
-    "HTTP 403": same(HttpStatus(403), "credential"),
+    "HTTP 403": same(HttpStatus(403), "unreachable"),
     "HTTP 404": same(HttpStatus(404), "unreachable"),
     "HTTP 405": same(HttpStatus(405), "unreachable"),
     "HTTP 409": same(HttpStatus(409), "unknown"),
     "HTTP 413": same(HttpStatus(413), "invalid"),
     "HTTP 415": same(HttpStatus(415), "invalid"),
-    "HTTP 429": same(HttpStatus(429), "later"),
+    "HTTP 429": same(HttpStatus(429), "throttled"),
+    "HTTP 429, a page": same(HttpStatus(429, timedelta(seconds=5), [error("slow down")]), "throttled"),
+    "HTTP 429, Flash's own code": same(HttpStatus(429, errors=[error("x", "TOO_MANY_REQUEST")]), "later"),
     "HTTP 500": same(HttpStatus(500, errors=[error("boom")]), "unknown"),
     "HTTP 502": same(HttpStatus(502), "unknown"),
     "HTTP 503": same(HttpStatus(503), "unknown"),
@@ -194,6 +203,9 @@ ROWS: Mapping[str, Row] = {
     "top-level: Not authenticated, code dropped": same(top(error("Not Authenticated for this")), "credential"),
     "top-level: rate limit, code dropped": same(top(error("Too many invoices creation, wait")), "later"),
     "top-level: API key rate limit": same(top(error("API key rate limit exceeded")), "later"),
+    "top-level: invalid, in words that nobody knows": harmless(
+        top(error("Nein", locations=[{}])), "refused", "invalid"
+    ),
     "top-level: unknown field": same(top(error('Cannot query field "x" on type "Y".')), "invalid"),
     "top-level: unknown variable": same(top(error('Variable "$input" got invalid value')), "invalid"),
     "top-level: scope missing": same(
@@ -242,8 +254,13 @@ ROWS: Mapping[str, Row] = {
         "refused",
         "unknown, it says",
     ),
+    "no status, another's wallet": same(
+        payload(status=None, errors=[error(f"{OWNERSHIP} (code: InvalidWalletForAccountError: Unknown error)")]),
+        "refused",
+    ),
+    "moving": harmless(payload(status="FAILURE", errors=[error(MOVING, "INVALID_INPUT")]), "not now", "refused"),
     "no status, scalar refused": same(payload(status=None, errors=[error("Invalid value for WalletId")]), "refused"),
-    "no status, code": harmless(payload(status=None, errors=[error("x", "IBEX_ERROR")]), "refused", "unknown, it says"),
+    "no status, code": harmless(payload(status=None, errors=[error("x", "IBEX_ERROR")]), "not now", "unknown, it says"),
     "no status, generic words": harmless(payload(status=None, errors=[error(GENERIC)]), "refused", "unknown, it says"),
     "no status, odd errors": harmless(payload(status=None, errors="boom"), "refused", "unknown, it says"),
     "no status, no errors": harmless(payload(status=None, errors=[]), "done", "unknown, it says"),
@@ -259,11 +276,35 @@ ROWS: Mapping[str, Row] = {
     "payload errors: nulls": harmless(payload(errors=[None]), "refused", "unknown, it says"),
     "payload errors: odd code": harmless(payload(errors=[error("x", 5)]), "refused", "unknown, it says"),
     "payload errors: one object": same(payload(errors=error("x", "NOT_AUTHORIZED")), "credential"),
-    **{f"top-level {code}": harmless(top(extended(code)), *meaning) for code, meaning in CODES.items()},
     **{
-        f"top-level {code}, no extensions": harmless(top(error("no", code)), *meaning)
+        f"top-level {code}": harmless(top({**extended(code), "path": [FIELD]}), *meaning)
         for code, meaning in CODES.items()
     },
+    **{
+        f"top-level {code}, no extensions": harmless(top(error("no", code, path=[FIELD])), *meaning)
+        for code, meaning in CODES.items()
+    },
+    **{
+        f"top-level {code}, of no field": harmless(top(extended(code)), meaning[0], "unknown, it says")
+        for code, meaning in CODES.items()
+        if meaning[1] == "refused"
+    },
+    # 5.1: answers with holes
+    "a leaf is missing": harmless(
+        Answer({FIELD: {"transactions": None}}, [error("API key missing required scope: x", path=[FIELD, "t"])]),
+        "refused",
+        "unknown, it says",
+    ),
+    "a leaf is missing for now": harmless(
+        Answer({FIELD: {"wallets": None}}, [error(MOVING, "INVALID_INPUT", path=[FIELD, "wallets"])]),
+        "not now",
+        "unknown, it says",
+    ),
+    "one row of many is incomplete": harmless(
+        Answer({FIELD: {"wallets": [{}, {}]}}, [error("x", "IBEX_ERROR", path=[FIELD, "wallets", 1, "balance"])]),
+        "done",
+        "unknown, it says",
+    ),
     **{f"payload {code}": harmless(payload(errors=[error("no", code)]), *meaning) for code, meaning in CODES.items()},
 }
 
@@ -323,9 +364,7 @@ def test_words_and_code_are_kept() -> None:
 @pytest.mark.parametrize(
     ("seen", "seconds"),
     [
-        (HttpStatus(429), 300),
-        (HttpStatus(429, timedelta(seconds=0)), 0),
-        (HttpStatus(429, timedelta(seconds=7)), 7),
+        (HttpStatus(429, timedelta(seconds=7), [error("x", "TOO_MANY_REQUEST")]), 300),
         (top(error("x", "TOO_MANY_REQUEST")), 300),
         (top(extended("TOO_MANY_REQUESTS", retryAfterSeconds=0)), 0),
         (top(extended("TOO_MANY_REQUESTS", retryAfterSeconds=42)), 42),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningInvoice, LightningInvoiceStatus
-from connection_strings.errors import LightningError, RateLimited, RequestRefused
+from connection_strings.errors import BackendUnavailable, LightningError, RateLimited
 from flash_driver.common.deadline import Deadline
 from tests.support.driver import operations
 from tests.support.invoices import lnurl
@@ -130,7 +130,7 @@ async def test_a_receipt_that_can_not_be_read_hides_no_other(bench: Bench) -> No
     other = await client.create_invoice(TIP)
     record = await client._account().journal.find_invoice(other.id)
     assert record is not None
-    for code, error in (("IBEX_ERROR", RequestRefused), ("TOO_MANY_REQUESTS", RateLimited)):
+    for code, error in (("IBEX_ERROR", BackendUnavailable), ("TOO_MANY_REQUESTS", RateLimited)):
         sandbox.arm("error", operation=DETAILS, channel="top", code=code)
         client._account().receipts._hashes.clear()
         with pytest.raises(error):

@@ -13,8 +13,8 @@ from connection_strings import (
     ListInvoicesParams,
 )
 from connection_strings.errors import (
+    BackendUnavailable,
     LightningError,
-    RequestRefused,
 )
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.replies import InvoiceStatus
@@ -72,7 +72,7 @@ async def test_strange_status_is_no_verdict(bench: Bench) -> None:
     client = await bench.client(sandbox)
     invoice = await client.create_invoice(of_sat(1000))
     sandbox.arm("error", operation="lnInvoicePaymentStatus", code="IBEX_ERROR", channel="top")
-    with pytest.raises(RequestRefused, match="IBEX_ERROR"):
+    with pytest.raises(BackendUnavailable, match="IBEX_ERROR"):
         await client.get_invoice(invoice.id)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from connection_strings import BackendUnavailable, CredentialRejected, RateLimited, RequestRefused
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
-from flash_driver.transports.delivery import Delivery
+from flash_driver.transports.delivery import Delivery, TemporarilyRefused
 
 REASONS = {"websocket": "the connection was refused", "http": "HTTP 502"}
 
@@ -33,6 +33,31 @@ def test_rate_limit_says_when_to_come_back() -> None:
     with pytest.raises(RateLimited) as caught:
         delivered(Refused("slow down", "TOO_MANY_REQUEST", timedelta(seconds=9))).data("asking")
     assert caught.value.retry_after == timedelta(seconds=9)
+
+
+def test_trouble_of_the_server_s_own_is_no_final_word() -> None:
+    """What may succeed in a moment is BackendUnavailable, with the server's words; a question has changed nothing."""
+    refusal = Refused("An error occurred.", "IBEX_ERROR", temporary=True)
+    with pytest.raises(TemporarilyRefused, match=r"websocket: An error occurred\. \(IBEX_ERROR\)") as caught:
+        Delivery(refusal, "websocket").data("creating")
+    assert (caught.value.words, caught.value.code, caught.value.executed) == (refusal.words, refusal.code, None)
+    assert isinstance(caught.value, BackendUnavailable)
+    with pytest.raises(TemporarilyRefused) as caught:
+        Delivery(refusal, "websocket", harmless=True).data("asking")
+    assert caught.value.executed is False
+
+
+def test_gateway_that_takes_no_more() -> None:
+    """A gateway's limit is a RateLimited of seconds."""
+    with pytest.raises(RateLimited) as caught:
+        Delivery(
+            NotExecuted("no transport worked"),
+            "",
+            REASONS,
+            frozenset({Cause.DECLINED, Cause.THROTTLED}),
+            retry_after=timedelta(seconds=2),
+        ).data("asking")
+    assert caught.value.retry_after == timedelta(seconds=2)
 
 
 def test_token_refused_on_every_way() -> None:

@@ -35,9 +35,24 @@ def test_name() -> None:
     [("17", 17), ("0", 0), ("", None), ("-1", None), ("1.5", None), ("\u0661", None), ("9" * 8, None), ("soon", None)],
 )
 def test_retry_after(value: str, wait: int | None) -> None:
-    """Whole seconds are read, as RFC 9110 10.2.3 has them; dates and absurd values are not."""
+    """Whole seconds are read, as RFC 9110 10.2.3 has them; absurd values are not."""
     assert read_retry_after({"Retry-After": value}) == (None if wait is None else timedelta(seconds=wait))
     assert read_retry_after({}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("Sun, 29 Nov 2026 10:00:30 GMT", 30),
+        ("Sun, 29 Nov 2026 09:59:00 GMT", 0),
+        ("Sunday, 29-Nov-26 10:00:07 GMT", 7),
+        ("Sun, 31 Feb 2026 10:00:30 GMT", None),
+    ],
+)
+def test_retry_after_as_a_date(value: str, wait: int | None) -> None:
+    """A date is read by the clock of the server that gives it, whatever this machine's says."""
+    headers = {"Retry-After": value, "Date": "Sun, 29 Nov 2026 10:00:00 GMT"}
+    assert read_retry_after(headers) == (None if wait is None else timedelta(seconds=wait))
 
 
 @given(st.integers(100, 599), st.binary())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from flash_driver.transports.base import Late
 
 CREATED = Answer({"lnUsdInvoiceCreate": {"errors": [], "invoice": {}}})
+BLOCKED = Answer({"lnUsdInvoiceCreate": {"errors": [{"message": "no more", "code": "TOO_MANY_REQUEST"}]}})
 PAID = Answer({"lnInvoicePaymentSend": {"errors": [], "status": "SUCCESS"}})
 
 
@@ -144,10 +146,28 @@ async def test_payments_too_go_on_after_what_was_not_executed(operation: Operati
 
 async def test_refusal_is_the_end() -> None:
     """A server that considered the request is not asked again in another way."""
-    ways = Fake("a", HttpStatus(429)), Fake("b", CREATED)
+    ways = Fake("a", BLOCKED), Fake("b", CREATED)
     delivery = await deliver(create(), *ways)
     assert isinstance(delivery.outcome, Refused)
     assert (delivery.transport, len(ways[1].asked)) == ("a", 0)
+
+
+async def test_a_gateway_s_limit_is_no_refusal() -> None:
+    """What a gateway takes no more of may go elsewhere, and that way is left alone for a second, then for two."""
+    clock = Clock()
+    memory = Capabilities(clock)
+    for pause in (1, 2, 4):
+        delivery = await deliver(create(), throttled := Fake("a", HttpStatus(429)), memory=memory)
+        assert delivery.causes == {Cause.THROTTLED}
+        assert delivery.retry_after == timedelta(seconds=pause)
+        delivery = await deliver(create(), throttled, Fake("b", CREATED), memory=memory)
+        assert (delivery.transport, len(throttled.asked)) == ("b", 1)
+        clock.now += pause
+    delivery = await deliver(create(), Fake("a", HttpStatus(429, timedelta(seconds=9))), memory=memory)
+    assert delivery.retry_after == timedelta(seconds=9)
+    clock.now += 9
+    await deliver(create(), Fake("a", CREATED), memory=memory)
+    assert (await deliver(create(), Fake("a", HttpStatus(429)), memory=memory)).retry_after == timedelta(seconds=1)
 
 
 async def test_nothing_works() -> None:
@@ -225,7 +245,7 @@ async def test_failure_of_the_payment_itself_settles_a_lost_one() -> None:
 async def test_refusal_after_a_lost_invoice_is_a_refusal() -> None:
     """An invoice that may exist harms nobody, so a refusal of the second attempt is the verdict."""
     with capture_logs() as entries:
-        delivery = await deliver(create(), Fake("a", TimedOut()), Fake("b", HttpStatus(429)))
+        delivery = await deliver(create(), Fake("a", TimedOut()), Fake("b", BLOCKED))
     assert isinstance(delivery.outcome, Refused)
     assert [(entry["event"], entry["transport"]) for entry in entries] == [
         ("an invoice may exist that nobody will use", "a")
