@@ -6,7 +6,6 @@ UTC datetimes; hashes and preimages are lower-case hex of 32 bytes.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,6 +15,7 @@ from math import isnan
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
 from connection_strings.errors import InvalidRequest
+from connection_strings.hashes import read_hash
 from connection_strings.money import LightMoney
 
 if TYPE_CHECKING:
@@ -47,8 +47,6 @@ __all__ = [
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
 DEFAULT_SEND_TIMEOUT = timedelta(seconds=30)
-
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class LightningInvoiceStatus(Enum):
@@ -117,7 +115,7 @@ class CreateInvoiceParams:
             self._check_hash(self.description_hash)
 
     def _check_hash(self, given: str) -> None:
-        if _HASH.fullmatch(given) is None:
+        if read_hash(given) != given:
             raise InvalidRequest("description_hash", "must be 64 lower-case hexadecimal digits")
         if self.description_hash_only and self.description and given != _sha256(self.description):
             raise InvalidRequest("description_hash", "is not that of the description; leave one of them out")

@@ -123,7 +123,7 @@ def test_sandbox_stands_apart() -> None:
     sandbox = [path for path in SOURCES if "sandbox" in path.relative_to(ROOT).parts[:2]]
     imported = set().union(*(imported_modules(path) for path in sandbox))
     own = {name for name in imported if name.startswith("flash_driver.")}
-    allowed = ("flash_driver.sandbox.", "flash_driver.bolt11.")
+    allowed = ("flash_driver.sandbox.", "flash_driver.common.")
     assert {name for name in own if not name.startswith(allowed)} == set()
 
 
@@ -171,9 +171,9 @@ def test_host_names_no_driver() -> None:
     ] == []
 
 
-def test_driver_needs_no_slow_bolt11() -> None:
-    """The driver and its sandbox read and write BOLT11 themselves; the package `bolt11` belongs to the extra `host`."""
-    roots = set().union(*(imported_roots(path) for path in SOURCES if "flash_driver" in path.parts))
+def test_one_bolt11_reader_serves_all() -> None:
+    """Every house reads BOLT11 with the contract's reader; the packages `bolt11` and `bech32` are for tests."""
+    roots = set().union(*(imported_roots(path) for path in SOURCES))
     assert roots & {"bolt11", "bitstring", "bech32"} == set()
     assert "coincurve" in roots
 

@@ -1,23 +1,21 @@
 """BOLT11 payment requests: decoded, and checked before anybody sees them.
 
-Reading is `bolt11_reader`'s, signature and all, whether a person hands it in or the server made it; what is believed of
-the result is decided here.
+A reader that host and driver share takes them apart; who signed one, and what is believed of it, is decided here.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from connection_strings.bolt11.reader import read
 from connection_strings.errors import InvalidReply, InvalidRequest
-from flash_driver.bolt11.reader import read
+from flash_driver.bolt11.signature import signer
 
-__all__ = ["PAYMENT_HASH", "PaymentRequest", "decode", "decode_reply"]
+__all__ = ["PaymentRequest", "decode", "decode_reply"]
 
 _SCHEME: Final = "lightning:"
-PAYMENT_HASH: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 
 _NETWORK_NAMES: Final = {"mainnet": "bitcoin", "bitcoin": "bitcoin"} | {
     name: name for name in ("testnet", "signet", "regtest")
@@ -39,6 +37,7 @@ class PaymentRequest:
         description_hash: Field `h` in lower-case hex, None when there is a text instead.
         created_at: When it was signed.
         expires_at: When it stops being payable.
+        unknown_features: Features that it requires of a payer and that no wallet known here has (BOLT 9).
 
     """
 
@@ -50,6 +49,7 @@ class PaymentRequest:
     description_hash: str | None
     created_at: datetime
     expires_at: datetime
+    unknown_features: tuple[int, ...] = ()
 
     def check(
         self,
@@ -114,6 +114,7 @@ def _decode(bolt11: str) -> PaymentRequest:
     if len(bolt11) > _LONGEST:
         raise ValueError("it is too long")
     found = read(bolt11)
+    signer(found)
     try:
         created_at = datetime.fromtimestamp(found.timestamp_seconds, UTC)
         expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, UTC)
@@ -128,4 +129,5 @@ def _decode(bolt11: str) -> PaymentRequest:
         description_hash=None if found.description_hash is None else found.description_hash.hex(),
         created_at=created_at,
         expires_at=expires_at,
+        unknown_features=tuple(found.unknown_required_features),
     )

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
+from connection_strings.hashes import read_hash
 from connection_strings.lightning import LightningInvoiceStatus
-from flash_driver.bolt11.payment_request import PAYMENT_HASH
 from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
@@ -67,9 +67,10 @@ class InvoiceLookup:
             LightningError: It can't be found out now how it stands.
 
         """
-        if PAYMENT_HASH.fullmatch(invoice_id) is None:
+        payment_hash = read_hash(invoice_id)
+        if payment_hash is None:
             return None
-        record = await self._journal.find_invoice(invoice_id.lower())
+        record = await self._journal.find_invoice(payment_hash)
         if record is None or record.status is not LightningInvoiceStatus.UNPAID:
             return record
         return await self.refresh(record, deadline)

@@ -67,6 +67,11 @@ def read_order(bolt11: str, params: PayInvoiceParams) -> Order:
 
     """
     request = decode(bolt11)
+    if request.unknown_features:
+        bits = ", ".join(str(bit) for bit in request.unknown_features)
+        raise InvalidRequest(
+            "bolt11", f"requires what no wallet known here can do (feature {bits} of BOLT 9); ask for another"
+        )
     amount = None if params.amount is None else params.amount.msat
     if request.amount_msat is None and amount is None:
         raise InvalidRequest("amount", "is needed: this BOLT11 leaves it to the payer")

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from connection_strings.errors import BackendUnavailable
+from connection_strings.hashes import read_hash
 from connection_strings.lightning import LightningPaymentStatus, PayInvoiceParams, PayResponse, PayResult
-from flash_driver.bolt11.payment_request import PAYMENT_HASH
 from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
@@ -125,10 +125,11 @@ class Payments:
 
         Where the server may be asked how it ended, that is waited for a little.
         """
-        if PAYMENT_HASH.fullmatch(payment_hash) is None:
+        known_as = read_hash(payment_hash)
+        if known_as is None:
             return None
         await self._resolving.take_up()
-        record = await self._journal.find_payment(payment_hash.lower())
+        record = await self._journal.find_payment(known_as)
         return None if record is None else await self._resolving.latest(record)
 
     async def history(self, *, include_pending: bool, offset: int) -> list[PaymentRecord]:

@@ -7,7 +7,6 @@ Paths, fields, statuses and error codes are those of BTCPay's own OpenAPI files.
 from __future__ import annotations
 
 import contextlib
-import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +21,7 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
+from connection_strings.hashes import read_hash
 from lightning_host.credentials import token_of
 from lightning_host.greenfield.values import (
     balance_data,
@@ -50,7 +50,6 @@ _DEFAULT_EXPIRY_SECONDS: Final = 15 * 60
 _LONGEST_SECONDS: Final = 365 * 24 * 3600
 _LONGEST_SEND_SECONDS: Final = 600
 _LONGEST_DESCRIPTION: Final = 8192
-_HASH: Final = re.compile(r"[0-9a-fA-F]{64}")
 _FIELD_NAMES: Final = {"bolt11": "BOLT11"}
 """Parameters of the contract that this API writes differently, besides `snake_case` becoming `camelCase`."""
 
@@ -124,7 +123,7 @@ async def _create_invoice(request: web.Request, store: Store) -> web.Response:
 
 async def _get_invoice(request: web.Request, store: Store) -> web.Response:
     invoice_id = request.match_info["id"]
-    invoice = await store.client.get_invoice(invoice_id.lower()) if _HASH.fullmatch(invoice_id) else None
+    invoice = await store.client.get_invoice(known_as) if (known_as := read_hash(invoice_id)) else None
     if invoice is None:
         raise ProblemError.make(404, "invoice-not-found", "there is no invoice with this id")
     return web.json_response(invoice_data(invoice))
@@ -174,7 +173,7 @@ async def _what_became_of(store: Store, bolt11: str, details: PayDetails | None)
 
 async def _get_payment(request: web.Request, store: Store) -> web.Response:
     payment_hash = request.match_info["payment_hash"]
-    payment = await store.client.get_payment(payment_hash.lower()) if _HASH.fullmatch(payment_hash) else None
+    payment = await store.client.get_payment(known_as) if (known_as := read_hash(payment_hash)) else None
     if payment is None:
         raise ProblemError.make(404, "payment-not-found", "there is no payment with this payment hash")
     return web.json_response(payment_data(payment))

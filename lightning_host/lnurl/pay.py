@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-import bolt11
 from aiohttp import web
 
 from connection_strings import AmountMismatch, CreateInvoiceParams, InvalidReply, LightMoney
-from lightning_host.lnurl.bech32 import encode_lnurl
+from connection_strings.bolt11 import bech32
+from connection_strings.bolt11.reader import read
 from lightning_host.web.bodies import Fields
 from lightning_host.web.problems import ProblemError
 
@@ -166,18 +166,18 @@ async def exact_invoice(
     invoice = await host.invoices.create(
         store, params, purpose=purpose, subject=subject, comment=comment, external_id=external_id
     )
-    decoded = bolt11.decode(invoice.bolt11)
+    made = read(invoice.bolt11)
     asked = params.amount or LightMoney.ZERO
-    if int(decoded.amount_msat or 0) != asked.msat:
-        raise AmountMismatch(asked.msat, [int(decoded.amount_msat or 0)])
-    if decoded.description_hash not in (None, params.committed_hash):
+    if (made.amount_msat or 0) != asked.msat:
+        raise AmountMismatch(asked.msat, [made.amount_msat or 0])
+    if made.description_hash is not None and made.description_hash.hex() != params.committed_hash:
         raise InvalidReply("the wallet made an invoice that commits to another text")
     return invoice
 
 
 def lnurl_of(host: Host, path: str) -> str:
-    """Return the LNURL of a path of this host (LUD-01)."""
-    return encode_lnurl(host.url(path))
+    """Return the LNURL of a path of this host (LUD-01), in capitals: QR codes take fewer dots for them."""
+    return bech32.encode("lnurl", bech32.digits_of(host.url(path).encode())).upper()
 
 
 def answer(body: dict[str, Any], *, status: int = 200) -> web.Response:

@@ -6,11 +6,11 @@ of the shop encodes (LUD-01); its callback makes an invoice over exactly what th
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from aiohttp import web
 
+from connection_strings.hashes import read_hash
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import (
     VERIFY_PATH,
@@ -31,7 +31,6 @@ PURPOSE: Final = "lnurl"
 WELL_KNOWN: Final = "/.well-known/lnurlp"
 _VERIFIABLE: Final = (PURPOSE, "flashcard")
 """Purposes whose invoices an LNURL handed out: whoever knows the hash may know the preimage (LUD-21)."""
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def _add_routes(app: web.Application) -> None:
@@ -96,9 +95,9 @@ async def _links(request: web.Request) -> web.Response:
 async def _verify(request: web.Request) -> web.Response:
     """Tell whether an invoice was paid (LUD-21)."""
     host = request.app[HOST]
-    store_id, payment_hash = request.match_info["store"], request.match_info["payment_hash"].lower()
-    invoice = await host.invoices.find(store_id, payment_hash) if _HASH.fullmatch(payment_hash) else None
-    if invoice is None or invoice.purpose not in _VERIFIABLE:
+    store_id, payment_hash = request.match_info["store"], read_hash(request.match_info["payment_hash"])
+    invoice = None if payment_hash is None else await host.invoices.find(store_id, payment_hash)
+    if payment_hash is None or invoice is None or invoice.purpose not in _VERIFIABLE:
         raise ProblemError.make(404, "invoice-not-found", "Not found")
     settlement = await host.settlements.find(store_id, payment_hash)
     return answer(

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-import bolt11
 from aiohttp import web
 
 from connection_strings import (
@@ -35,6 +33,8 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
+from connection_strings.bolt11.reader import read
+from connection_strings.hashes import read_hash
 from lightning_host.credentials import basic_password
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import exact_invoice
@@ -71,7 +71,6 @@ _LONGEST_DESCRIPTION: Final = 128
 _PAGE: Final = 500
 _HEARTBEAT_SECONDS: Final = 20.0
 _LARGEST_MESSAGE: Final = 4096
-_HASH: Final = re.compile(r"[0-9a-f]{64}")
 _NO_ROUTE: Final = "payment could not be sent through existing channels, check individual failures for more details"
 """The words by which BTCPay knows that a payment found no route."""
 _UNKNOWN: Final = "it is not known yet what became of the payment; ask for it by its payment hash"
@@ -134,8 +133,8 @@ async def _getbalance(request: web.Request, store: Store) -> web.Response:
 async def _createinvoice(request: web.Request, store: Store) -> web.Response:
     host = request.app[HOST]
     fields = await read_form(request, host.settings.request_seconds)
-    wanted_hash = fields.text("descriptionHash", longest=64).lower() if "descriptionHash" in fields else None
-    if wanted_hash is not None and _HASH.fullmatch(wanted_hash) is None:
+    wanted_hash = read_hash(fields.text("descriptionHash", longest=64)) if "descriptionHash" in fields else None
+    if "descriptionHash" in fields and wanted_hash is None:
         fields.refuse("descriptionHash", "must be 64 hexadecimal digits")
     params = CreateInvoiceParams(
         amount=fields.sat("amountSat") if "amountSat" in fields else None,
@@ -157,9 +156,9 @@ async def _createinvoice(request: web.Request, store: Store) -> web.Response:
 
 
 async def _incoming(request: web.Request, store: Store) -> web.Response:
-    host, payment_hash = request.app[HOST], request.match_info["payment_hash"].lower()
-    made = await host.invoices.find(store.id, payment_hash) if _HASH.fullmatch(payment_hash) else None
-    if made is None:
+    host, payment_hash = request.app[HOST], read_hash(request.match_info["payment_hash"])
+    made = None if payment_hash is None else await host.invoices.find(store.id, payment_hash)
+    if payment_hash is None or made is None:
         raise ProblemError.make(404, "not-found", "there is no invoice with this payment hash")
     settlement = await host.settlements.find(store.id, payment_hash)
     invoice = None if settlement is not None else await _ask(host, store, payment_hash)
@@ -199,12 +198,12 @@ async def _payinvoice(request: web.Request, store: Store) -> web.Response:
     fields = await read_form(request, host.settings.request_seconds)
     text = fields.text("invoice")
     try:
-        decoded = bolt11.decode(text)
-    except Exception:  # noqa: BLE001 - the package raises whatever its parts raise
+        decoded = read(text)
+    except ValueError:
         fields.refuse("invoice", "is not a BOLT11")
-    payment_hash = decoded.payment_hash
+    payment_hash = decoded.payment_hash.hex()
     params = PayInvoiceParams(amount=fields.sat("amountSat") if "amountSat" in fields else None)
-    asked = params.amount or LightMoney.from_msat(int(decoded.amount_msat or 0))
+    asked = params.amount or LightMoney.from_msat(decoded.amount_msat or 0)
     await PhoenixdTable(host.database).add_payout(store, payment_hash, text)
     response = await host.background.run(store.client.pay(text, params))
     return web.json_response(_pay_answer(payment_hash, asked, response))
@@ -222,17 +221,23 @@ def _pay_answer(payment_hash: str, asked: LightMoney, response: PayResponse) -> 
 
 
 async def _outgoing(request: web.Request, store: Store) -> web.Response:
-    payment_hash = request.match_info["payment_hash"].lower()
+    payment_hash = read_hash(request.match_info["payment_hash"])
+    if payment_hash is None:
+        raise _no_payment()
     try:
-        payment = await store.client.get_payment(payment_hash) if _HASH.fullmatch(payment_hash) else None
+        payment = await store.client.get_payment(payment_hash)
     except LightningError:
         asked_for = await PhoenixdTable(request.app[HOST].database).find_payout(store, payment_hash)
         if asked_for is None:
             raise
         return web.json_response(not_known_yet(payment_hash, *asked_for))
     if payment is None or payment.status is LightningPaymentStatus.FAILED:
-        raise ProblemError.make(404, "not-found", "there is no payment with this payment hash, or it failed for good")
+        raise _no_payment()
     return web.json_response(outgoing_data(payment))
+
+
+def _no_payment() -> ProblemError:
+    return ProblemError.make(404, "not-found", "there is no payment with this payment hash, or it failed for good")
 
 
 async def _list_outgoing(request: web.Request, store: Store) -> web.Response:

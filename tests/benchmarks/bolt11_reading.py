@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Final
 
 import bolt11
 
-from flash_driver.bolt11.reader import read
 from flash_driver.sandbox.bank.signer import InvoiceSigner
-from tests.support.bolt11s import random_invoice, read_by_package
+from tests.support.bolt11s import random_invoice, read_by_package, read_signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flash_driver.bolt11.reader import Bolt11
+    from connection_strings.bolt11.reader import Bolt11
 
 __all__ = ["Figures", "differing", "main", "measure"]
 
@@ -47,7 +46,7 @@ class Figures:
         return f"{package / 1000:8.0f} us {driver / 1000:8.0f} us {package / driver:6.1f} times as fast"
 
 
-def differing(texts: Sequence[str], driver: Callable[[str], Bolt11] = read) -> list[str]:
+def differing(texts: Sequence[str], driver: Callable[[str], Bolt11] = read_signed) -> list[str]:
     """Return the invoices of which package and driver do not read the same."""
     return [text for text in texts if not _same(text, driver)]
 
@@ -87,7 +86,7 @@ def _typical() -> list[tuple[str, Figures]]:
     found, key = bolt11.decode(text), signer.private_key.hex()
     rounds = [[text] * _TYPICAL] * _ROUNDS
     return [
-        (f"reads one of {len(text)} characters", measure(bolt11.decode, read, rounds)),
+        (f"reads one of {len(text)} characters", measure(bolt11.decode, read_signed, rounds)),
         (f"writes one of {len(text)} characters", measure(lambda _text: bolt11.encode(found, key), write, rounds)),
     ]
 
@@ -103,7 +102,7 @@ def main() -> None:
     others = differing(texts)
     print(f"{len(texts)} random invoices, seed {arguments.seed}: {len(others)} read differently")  # noqa: T201 - prints
     print(*others, sep="\n", end="")  # noqa: T201 - prints
-    at_random = measure(bolt11.decode, read, [texts[place::_ROUNDS] for place in range(_ROUNDS)])
+    at_random = measure(bolt11.decode, read_signed, [texts[place::_ROUNDS] for place in range(_ROUNDS)])
     length = sum(map(len, texts)) // len(texts)
     print(f"\n{'':34}    package      driver")  # noqa: T201 - prints
     for what, figures in [(f"reads a random one, {length} characters", at_random), *_typical()]:

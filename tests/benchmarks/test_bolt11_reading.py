@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 
-from flash_driver.bolt11.reader import read
 from tests.benchmarks.bolt11_reading import Figures, differing, measure
-from tests.support.bolt11s import random_invoice
+from tests.support.bolt11s import random_invoice, read_signed
 
 
 def test_both_do_the_same_in_turns() -> None:
@@ -32,5 +31,5 @@ def test_a_difference_is_found() -> None:
     dice = random.Random(1)  # noqa: S311 - repeatable on purpose
     texts = [random_invoice(dice) for _ in range(3)]
     assert differing(texts) == []
-    assert differing(texts, lambda text: read(texts[0] if text == texts[1] else text)) == [texts[1]]
-    assert differing(texts, lambda text: read("" if text == texts[2] else text)) == [texts[2]]
+    assert differing(texts, lambda text: read_signed(texts[0] if text == texts[1] else text)) == [texts[1]]
+    assert differing(texts, lambda text: read_signed("" if text == texts[2] else text)) == [texts[2]]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from base64 import b32hexencode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
-from coincurve import PrivateKey
+from coincurve import PrivateKey, PublicKey
 
-from flash_driver.bolt11 import bech32
-from flash_driver.bolt11.reader import read
+from connection_strings.bolt11 import bech32
+from connection_strings.bolt11.reader import read
 
 __all__ = [
     "MAX_MSAT",
@@ -72,6 +71,7 @@ def read_invoice(payment_request: str) -> ReadInvoice:
     """
     try:
         found = read(payment_request)
+        PublicKey.from_signature_and_message(found.signature, found.signed)
         expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, tz=UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise NotAnInvoiceError("Invalid payment request") from error
@@ -140,12 +140,12 @@ class InvoiceSigner:
         created_at = now.replace(microsecond=0)
         digits = (
             _number(int(created_at.timestamp())).rjust(_TIMESTAMP_DIGITS, b"0")
-            + _field("p", _octets(payment_hash))
-            + _field("s", _octets(payment_secret))
+            + _field("p", bech32.digits_of(payment_hash))
+            + _field("s", bech32.digits_of(payment_secret))
             + (
-                _field("h", _octets(bytes.fromhex(description_hash)))
+                _field("h", bech32.digits_of(bytes.fromhex(description_hash)))
                 if description_hash
-                else _field("d", _octets(description.encode()))
+                else _field("d", bech32.digits_of(description.encode()))
             )
             + _field("x", _number(int(expiry.total_seconds())))
             + _field("c", _number(_MIN_FINAL_CLTV_EXPIRY))
@@ -165,7 +165,7 @@ class InvoiceSigner:
         """Put prefix, fields and a signature together, which is over whole bytes, the last one filled up with zeros."""
         bits = len(digits) * 5
         signed = prefix.encode() + (int(digits, 32) << -bits % 8).to_bytes((bits + 7) // 8, "big")
-        return bech32.encode(prefix, digits + _octets(self._key.sign_recoverable(signed)))
+        return bech32.encode(prefix, digits + bech32.digits_of(self._key.sign_recoverable(signed)))
 
 
 def _amount(msat: int | None) -> str:
@@ -185,11 +185,6 @@ def _field(name: str, data: bytes) -> bytes:
     if len(data) > _LONGEST_FIELD:
         raise ValueError(f"field {name} is longer than {_LONGEST_FIELD} digits")
     return bech32.digits(name) + _number(len(data)).rjust(2, b"0") + data
-
-
-def _octets(octets: bytes) -> bytes:
-    """Write bytes as base-32 digits, the last one filled up with zeros."""
-    return b32hexencode(octets).rstrip(b"=").lower()
 
 
 def _number(number: int) -> bytes:

@@ -10,8 +10,8 @@ import pytest
 from bolt11 import decode
 
 from connection_strings import BackendUnavailable, LightMoney, LightningError, NotSupported
+from connection_strings.bolt11 import bech32
 from lightning_host.allowance import Allowance
-from lightning_host.lnurl.bech32 import encode_lnurl
 from tests.lightning_host.hosts import eventually
 from tests.lightning_host.needs import need_lnurl
 from tests.support.driver import operations
@@ -128,7 +128,7 @@ async def test_links_are_written_in_each_way(hosts: HostBench, node: FakeNode, l
 def test_bech32_is_what_the_library_makes(lnurl: Any, length: int) -> None:
     """Every remainder of bits is encoded as the library encodes it."""
     url = "https://example.com/".ljust(length, "x")
-    assert encode_lnurl(url) == str(lnurl.encode(url).bech32)
+    assert bech32.encode("lnurl", bech32.digits_of(url.encode())).upper() == str(lnurl.encode(url).bech32)
 
 
 async def test_wallets_in_browsers_may_read_it(hosts: HostBench, node: FakeNode) -> None:

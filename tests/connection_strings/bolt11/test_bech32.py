@@ -7,7 +7,7 @@ from bech32 import CHARSET, bech32_decode, bech32_encode
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flash_driver.bolt11.bech32 import decode, digits, encode
+from connection_strings.bolt11.bech32 import decode, digits, encode
 
 BASE_32 = "0123456789abcdefghijklmnopqrstuv"
 PREFIXES = st.text(alphabet=[chr(code) for code in range(33, 127) if not chr(code).isupper()], min_size=1, max_size=83)

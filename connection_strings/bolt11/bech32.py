@@ -1,4 +1,4 @@
-"""Bech32 (BIP 173) without its limit of 90 characters, as BOLT 11 uses it.
+"""Bech32 (BIP 173) without its limit of 90 characters, as BOLT 11 and LUD-01 use it.
 
 Data goes in and out as base-32 digits, 0 to 9 and a to v, one for each group of five bits: `int(digits, 32)` reads any
 run of them in C.
@@ -9,9 +9,10 @@ The package `bech32` is the reference implementation and goes through five gener
 
 from __future__ import annotations
 
+from base64 import b32hexencode
 from typing import Final
 
-__all__ = ["decode", "digits", "encode"]
+__all__ = ["decode", "digits", "digits_of", "encode"]
 
 _SEPARATOR: Final = "1"
 _ALPHABET: Final = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -62,6 +63,11 @@ def decode(text: str) -> tuple[str, bytes]:
 def digits(letters: str) -> bytes:
     """Read letters of the alphabet of Bech32, in lower case, as base-32 digits."""
     return letters.encode().translate(_TO_DIGITS)
+
+
+def digits_of(octets: bytes) -> bytes:
+    """Write bytes as base-32 digits, the last one filled up with zeros."""
+    return b32hexencode(octets).rstrip(b"=").lower()
 
 
 def encode(prefix: str, data: bytes) -> str:

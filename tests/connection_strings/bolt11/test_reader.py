@@ -15,15 +15,15 @@ from coincurve import PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flash_driver.bolt11.reader import Bolt11, read
-from tests.support.bolt11s import Draft, octets, random_invoice, read_by_package
+from connection_strings.bolt11.reader import Bolt11, read
+from tests.support.bolt11s import Draft, octets, random_invoice, read_by_package, read_signed
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "bolt11.json").read_text()
 )
 EXAMPLES = [row["bolt11"] for row in VECTORS["valid"] + VECTORS["left_to_the_payer"]]
 KEY = PrivateKey(b"\x11" * 32)
-STRICTER = "must have either a description|upper and lower case|does not start with ln|its amount|padding"
+STRICTER = "more than one|must have either a description|upper and lower case|does not start with ln|its amount|padding"
 """What is said of the texts that the package takes and BOLT 11 does not: the deliberate differences."""
 
 
@@ -44,21 +44,21 @@ def changed(**fields: list[int] | None) -> str:
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_examples_are_read_as_the_package_reads_them(text: str) -> None:
     """Every valid example of BOLT 11 says the same to both, payee and payment secret included."""
-    assert read(text) == read_by_package(text)
+    assert read_signed(text) == read_by_package(text)
 
 
 @pytest.mark.parametrize("row", VECTORS["invalid"], ids=lambda row: str(row["name"]))
 def test_invalid_examples_are_refused(row: dict[str, Any]) -> None:
     """No invalid example is read."""
     with pytest.raises(ValueError, match=r"^(it|its|upper)"):
-        read(row["bolt11"])
+        read_signed(row["bolt11"])
 
 
 def test_random_invoices_are_read_as_the_package_reads_them() -> None:
     """Invoices of all networks, amounts, descriptions and fields say the same to both."""
     dice = random.Random(11)  # noqa: S311 - repeatable on purpose
     for text in (random_invoice(dice) for _ in range(400)):
-        assert read(text) == read_by_package(text), text
+        assert read_signed(text) == read_by_package(text), text
 
 
 # --- what is wrong with it -------------------------------------------------------------------------------------------
@@ -88,12 +88,12 @@ def test_random_invoices_are_read_as_the_package_reads_them() -> None:
 def test_wrong_fields_are_refused(fields: dict[str, list[int] | None], words: str) -> None:
     """What BOLT 11 demands and what can't be read is said, also behind a right signature and checksum."""
     with pytest.raises(ValueError, match=words):
-        read(changed(**fields))
+        read_signed(changed(**fields))
 
 
 def test_named_payee_must_have_signed() -> None:
     """With field `n`, the node that it names is the payee."""
-    assert read(changed(n=octets(KEY.public_key.format()))).payee == KEY.public_key.format()
+    assert read_signed(changed(n=octets(KEY.public_key.format()))).payee == KEY.public_key.format()
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -103,7 +103,7 @@ def test_recovery_id_has_four_values(recovery_id: int, *, named: bool) -> None:
     coffee = draft()
     coffee.fields += [("n", octets(KEY.public_key.format()))] if named else []
     with pytest.raises(ValueError, match="signature"):
-        read(coffee.write(KEY, recovery_id=recovery_id))
+        read_signed(coffee.write(KEY, recovery_id=recovery_id))
 
 
 @pytest.mark.parametrize("rest", [[1], [13, 0], [13, 0, 1], [13, 31, 31, 0]])
@@ -112,28 +112,50 @@ def test_field_that_is_cut_off(rest: list[int]) -> None:
     coffee = draft()
     coffee.rest = rest
     with pytest.raises(ValueError, match="cut off"):
-        read(coffee.write(KEY))
+        read_signed(coffee.write(KEY))
 
 
 def test_first_of_several_counts() -> None:
     """Of several fields of a type the first counts; one of a wrong length is none."""
     coffee = draft()
-    first = read(coffee.write(KEY))
-    coffee.fields += [("p", [0] * 52), ("s", [0] * 52), ("d", octets(b"tea")), ("x", [1])]
+    first = read_signed(coffee.write(KEY))
+    coffee.fields += [("d", octets(b"tea")), ("x", [1]), ("9", [31, 31]), ("p", [0] * 53), ("s", [0] * 51)]
     coffee.fields.insert(0, ("p", [1] * 51))
-    assert read(coffee.write(KEY)) == first
+    assert read_signed(coffee.write(KEY)) == first
+
+
+@pytest.mark.parametrize(("letter", "words"), [("p", "more than one payment hash"), ("s", "more than one payment sec")])
+@pytest.mark.parametrize("same", [True, False])
+def test_two_hashes_or_secrets_are_refused(letter: str, words: str, *, same: bool) -> None:
+    """BOLT 11 says exactly one: a text that could mean two payments is none, be they the same."""
+    coffee = draft()
+    value = next(value for name, value in coffee.fields if name == letter) if same else [0] * 52
+    coffee.fields.append((letter, value))
+    with pytest.raises(ValueError, match=words):
+        read(coffee.write(KEY))
+
+
+@pytest.mark.parametrize(
+    ("bit", "unknown"), [(8, []), (14, []), (16, []), (17, []), (20, [20]), (100, [100]), (101, [])]
+)
+def test_features_that_a_payer_must_understand(bit: int, unknown: list[int]) -> None:
+    """An even bit of field `9` is required of the payer (BOLT 9); one that no wallet knows is named."""
+    bits = 1 << bit
+    groups = [bits >> 5 * place & 31 for place in reversed(range(bit // 5 + 1))]
+    assert read(changed(**{"9": groups})).unknown_required_features == unknown
+    assert read(changed(**{"9": None})).features == 0
 
 
 def test_empty_description_is_one() -> None:
     """A description without letters is a description."""
-    assert read(changed(d=[])).description == ""
+    assert read_signed(changed(d=[])).description == ""
 
 
 def test_largest_amount_in_the_smallest_unit() -> None:
     """All bitcoin there is can be written in pico-bitcoin, too."""
     coffee = draft()
     coffee.prefix = "lnbc21000000000000000000p"
-    assert read(coffee.write(KEY)).amount_msat == 21_000_000 * 10**11
+    assert read_signed(coffee.write(KEY)).amount_msat == 21_000_000 * 10**11
 
 
 # --- whatever is wrong with it ---------------------------------------------------------------------------------------
@@ -181,7 +203,7 @@ def package_reads(text: str) -> Bolt11 | None:
 def driver_reads(text: str) -> Bolt11 | str:
     """Return what the driver reads, its words where it refuses."""
     try:
-        return read(text)
+        return read_signed(text)
     except ValueError as error:
         return str(error)
 
@@ -213,4 +235,4 @@ def test_damaged_texts_are_refused_in_words(text: str, changes: list[tuple[str, 
         text = text[:at] + middle + text[at + (2 if what == "swap" else 1) :]
         text = text or "l"
     with contextlib.suppress(ValueError):
-        assert read(text) == package_reads(text)
+        assert read_signed(text) == package_reads(text)
