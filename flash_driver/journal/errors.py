@@ -54,10 +54,33 @@ _POSTGRESQL: Final = (
     ("42501", "does not permit this user to do that", "grant the user CREATE on its schema and all on the tables"),
     ("25006", "is read-only", "let FLASH_JOURNAL_URL name the primary server"),
     ("53300", "takes no more connections", "raise max_connections of the database server"),
+    ("57014", "did not answer in time", "try again, and see what else the database server does"),
     ("57", "is shutting down", _CHECK_SERVER),
     ("40", "was too busy with the same row", "try again"),
+    ("55P03", "was too busy with the same row", "try again"),
 )
 """SQLSTATE, or how it begins -> what that means, and what to do."""
+
+
+_CONNECTING: Final = (
+    ("authentication failed", *_POSTGRESQL[2][1:]),
+    ("no pg_hba.conf entry", *_POSTGRESQL[2][1:]),
+    ('role "', *_POSTGRESQL[2][1:]),
+    ("no password supplied", *_POSTGRESQL[2][1:]),
+    ('database "', *_POSTGRESQL[3][1:]),
+    ("certificate", "has a TLS certificate that can't be verified", "name its authority with ?sslrootcert=FILE"),
+    ("does not support ssl", "takes no TLS", "switch it on there, or write ?sslmode=disable for a network of your own"),
+    ("too many", "takes no more connections", "raise max_connections of the database server"),
+    ("connection slots", "takes no more connections", "raise max_connections of the database server"),
+    (
+        "unsupported startup parameter",
+        "is a pooler that refuses an option",
+        "leave the options in FLASH_JOURNAL_URL out",
+    ),
+    ("system is starting up", "is starting up", _CHECK_SERVER),
+    ("system is shutting down", "is shutting down", _CHECK_SERVER),
+)
+"""What a server says that refuses a connection, for which libpq tells no SQLSTATE -> what that means, what to do."""
 
 
 def explain(error: BaseException, journal: JournalUrl) -> JournalError | None:
@@ -84,8 +107,10 @@ def _words(error: BaseException, journal: JournalUrl) -> tuple[str, str] | None:
         if isinstance(error, OSError):
             code = errno.errorcode.get(error.errno or 0, type(error).__name__)
             return f"can't be used ({code})", "make its folder writable for this user, or set FLASH_JOURNAL_URL"
-    elif isinstance(error, OSError) or _root(error) == "asyncpg":
-        return "can't be reached", _CHECK_SERVER
+    elif isinstance(getattr(error, "orig", error), OSError) or _root(error) == "psycopg":
+        words = str(getattr(error, "orig", None) or error).lower().rpartition("fatal:")[2]
+        refused = ((reason, remedy) for mark, reason, remedy in _CONNECTING if mark in words)
+        return next(refused, ("can't be reached", _CHECK_SERVER))
     if _root(error) in ("sqlalchemy", "sqlite3"):
         return f"failed with {type(error).__name__}", "try again, and report it if it comes back"
     return None
@@ -106,4 +131,4 @@ def _root(error: BaseException) -> str:
     """Return the package that an error, or the one that it wraps, comes from."""
     inner = getattr(error, "orig", None)
     own = type(error).__module__.partition(".")[0]
-    return "asyncpg" if inner is not None and "asyncpg" in type(inner).__module__ else own
+    return "psycopg" if inner is not None and type(inner).__module__.startswith("psycopg") else own

@@ -1,13 +1,19 @@
-"""Where a journal is: `memory:`, `sqlite+aiosqlite:///path` or `postgresql+asyncpg://user:password@host/name`."""
+"""Where a journal is: `memory:`, `sqlite+aiosqlite:///path` or `postgresql://user:password@host/name`.
+
+PostgreSQL's URLs are taken as providers give them, with every option of libpq behind the question mark. What follows a
+`+` in the name of a scheme makes no difference: a file is read by the standard library, a server by psycopg.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+import ipaddress
+import json
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import platformdirs
 
@@ -15,15 +21,22 @@ from connection_strings.secret import Secret
 
 __all__ = ["JournalKind", "JournalUrl"]
 
-_FORMS: Final = "memory:, sqlite+aiosqlite:///path or postgresql+asyncpg://user:password@host/name"
+_FORMS: Final = "memory:, sqlite+aiosqlite:///path or postgresql://user:password@host/name"
+_SERVER_FORM: Final = (
+    "must name a host and a database: postgresql://user:password@host/name; "
+    "write what is not a letter or digit in user and password as %40, %2F and so on"
+)
+_HOSTS: Final = re.compile(r"(?:(?:\[[0-9A-Fa-f:.]+\]|[\w.%-]*)(?::\d{1,5})?,?)*")
+_OURS: Final = frozenset({"application_name", "client_encoding", "fallback_application_name", "replication"})
+"""What the driver sets itself."""
 
 
 class JournalKind(Enum):
     """What keeps a journal."""
 
     MEMORY = "memory:"
-    SQLITE = "sqlite+aiosqlite"
-    POSTGRESQL = "postgresql+asyncpg"
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +45,16 @@ class JournalUrl:
 
     Attributes:
         kind: What keeps the journal.
-        text: The URL as a database driver takes it.
         path: The file of a SQLite journal, None for the other kinds.
+        parameters: What libpq is told to reach a PostgreSQL server, as JSON; nothing for the other kinds.
+        shown: What may be shown of a PostgreSQL server: its hosts and its database.
 
     """
 
     kind: JournalKind
-    text: Secret
     path: Path | None = None
+    parameters: Secret | None = None
+    shown: str = ""
 
     @property
     def forgets(self) -> bool:
@@ -60,15 +75,13 @@ class JournalUrl:
         if not text:
             return cls.default()
         if text.lower() in ("memory", "memory:"):
-            return cls(JournalKind.MEMORY, Secret(JournalKind.MEMORY.value))
+            return cls(JournalKind.MEMORY)
         scheme, separator, rest = text.partition("://")
-        if scheme == JournalKind.SQLITE.value and separator:
+        if separator and scheme in ("sqlite", "sqlite+aiosqlite"):
             return cls._sqlite(rest)
-        if scheme == JournalKind.POSTGRESQL.value and separator:
-            return cls._postgresql(text)
-        hints = {"sqlite": JournalKind.SQLITE, "postgres": JournalKind.POSTGRESQL, "postgresql": JournalKind.POSTGRESQL}
-        meant = f"; for {scheme} write {hints[scheme].value}://" if scheme in hints else ""
-        raise ValueError(f"must be {_FORMS}{meant}")
+        if separator and scheme in ("postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg"):
+            return cls._postgresql(rest)
+        raise ValueError(f"must be {_FORMS}")
 
     @classmethod
     def default(cls) -> Self:
@@ -85,7 +98,7 @@ class JournalUrl:
 
     @classmethod
     def _sqlite(cls, rest: str) -> Self:
-        """Read what follows the scheme: `/relative` or `//absolute`, as SQLAlchemy writes it."""
+        """Read what follows `sqlite://`: `/relative` or `//absolute`, as SQLAlchemy writes it."""
         path = Path(rest.removeprefix("/"))
         if not rest.startswith("/") or not path.name or ":memory:" in rest or "?" in rest:
             raise ValueError("must name a file after sqlite+aiosqlite:/// and nothing behind it, or be memory:")
@@ -93,27 +106,81 @@ class JournalUrl:
 
     @classmethod
     def _file(cls, path: Path) -> Self:
-        return cls(JournalKind.SQLITE, Secret(f"{JournalKind.SQLITE.value}:///{path}"), path)
+        return cls(JournalKind.SQLITE, path)
 
     @classmethod
-    def _postgresql(cls, text: str) -> Self:
-        try:
-            parts = urlsplit(text)
-            usable = bool(parts.path.strip("/")) and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ValueError("must name a host and a database: postgresql+asyncpg://user:password@host/name")
-        if importlib.util.find_spec("asyncpg") is None:
-            raise ValueError("must wait until asyncpg is installed: pip install 'flash-driver[postgresql]'")
-        return cls(JournalKind.POSTGRESQL, Secret(text))
+    def _postgresql(cls, rest: str) -> Self:
+        """Read what follows `postgresql://`; a password may hold any character, also one that has a meaning in URLs."""
+        login, _, place = rest.rpartition("@")
+        user, _, password = login.partition(":")
+        address, _, query = place.partition("?")
+        hosts, slash, name = address.partition("/")
+        options = _options(query)
+        if not _HOSTS.fullmatch(hosts) or "/" in name or not ((slash and name) or "dbname" in options):
+            raise ValueError(_SERVER_FORM)
+        given = {"user": unquote(user), "password": unquote(password), "dbname": unquote(name), **_places(hosts)}
+        parameters = {key: value for key, value in given.items() if value} | options
+        if "sslmode" not in parameters and not _is_near(parameters):
+            parameters["sslmode"] = "verify-full"
+        where = parameters.get("host") or parameters.get("hostaddr") or "the local socket"
+        port = f":{parameters['port']}" if "port" in parameters else ""
+        shown = f"{parameters['dbname']!r} at {where}{port}"
+        return cls(JournalKind.POSTGRESQL, parameters=Secret(json.dumps(parameters, sort_keys=True)), shown=shown)
 
     def __str__(self) -> str:
         if self.path is not None:
             return f"the journal {self.path}"
         if self.kind is JournalKind.MEMORY:
             return "the journal in memory"
-        parts = urlsplit(self.text.reveal())
-        where = parts.hostname or next((host for name, host in parse_qsl(parts.query) if name == "host"), "localhost")
-        port = f":{parts.port}" if parts.port else ""
-        return f"the PostgreSQL journal {unquote(parts.path).strip('/')!r} at {where}{port}"
+        return f"the PostgreSQL journal {self.shown}"
+
+
+def _options(query: str) -> dict[str, str]:
+    """Read what is behind the question mark: options of libpq.
+
+    Raises:
+        ValueError: One is none; it is named, its value is not.
+
+    """
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    if "ssl" in options:  # as asyncpg and JDBC call it
+        told = options.pop("ssl")
+        options.setdefault("sslmode", "require" if told == "true" else told)
+    known = _libpq_options()
+    for key in options:
+        if key not in known or key in _OURS:
+            shown = key if key.isidentifier() else "(not a name)"
+            raise ValueError(f"must not have the option {shown}: it is none of libpq's, or the driver sets it")
+    return options
+
+
+def _libpq_options() -> frozenset[str]:
+    """Return the options that the libpq in use knows."""
+    try:
+        from psycopg import pq  # noqa: PLC0415 - loaded where there is a PostgreSQL journal only
+    except ImportError:
+        raise ValueError("must wait until psycopg is installed: pip install 'flash-driver[postgresql]'") from None
+    return frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
+
+
+def _places(hosts: str) -> dict[str, str]:
+    """Return hosts and ports as libpq takes them: two lists of the same length."""
+    found = [re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d+))?", each) for each in hosts.split(",")]
+    names = ",".join(unquote(match[1]).strip("[]") for match in found if match)
+    ports = [match[2] or "" for match in found if match]
+    if any(port and not 0 < int(port) < 65536 for port in ports):
+        raise ValueError(_SERVER_FORM)
+    return {"host": names, "port": ",".join(ports) if any(ports) else ""}
+
+
+def _is_near(parameters: dict[str, str]) -> bool:
+    """Whether every host is this machine, a Unix socket, or a name without a dot, as a service of compose has."""
+    hosts = (parameters.get("hostaddr") or parameters.get("host") or "").split(",")
+    return all(_is_near_host(host) for host in hosts)
+
+
+def _is_near_host(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.startswith(("/", "@")) or "." not in host

@@ -14,7 +14,8 @@ from sqlalchemy.pool import NullPool
 
 from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.sql.migrations import find_version
-from flash_driver.journal.sql.postgresql import open_postgresql
+from flash_driver.journal.sql.postgresql import PostgresqlDatabase
+from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,12 +41,11 @@ async def inspect_journal(journal: JournalUrl) -> int:
     try:
         if journal.path is not None:
             return await asyncio.to_thread(_inspect_file, journal, journal.path)
-        engine = open_postgresql(journal)
+        database = PostgresqlDatabase(journal)
         try:
-            async with engine.connect() as connection:
-                return await connection.run_sync(_inspect_database, journal)
+            return await database.read(lambda connection: _inspect_database(connection, journal), PATIENCE_SECONDS)
         finally:
-            await engine.dispose()
+            await database.aclose()
     except Exception as error:
         explained = explain(error, journal)
         if isinstance(error, JournalError) or explained is None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from flash_driver.common.log import get_logger
 from flash_driver.journal.errors import explain
-from flash_driver.journal.sql.postgresql import PostgresqlDatabase
+from flash_driver.journal.sql.postgresql import PostgresqlDatabase, connect
 from flash_driver.journal.sql.schema import CHANNEL
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from sqlalchemy.ext.asyncio import AsyncEngine
+    from psycopg import AsyncConnection
 
     from flash_driver.journal.sql.sqlite import SqliteDatabase
     from flash_driver.journal.urls import JournalUrl
@@ -38,6 +38,12 @@ _SAFETY_SECONDS: Final = 5.0
 
 _PAUSE_SECONDS: Final = 1.0
 """How long after a failure listening is tried again."""
+
+_TRIAL_SECONDS: Final = 1.0
+"""How long the first notification, which is for nobody, may take."""
+
+_NOBODY: Final = "0"
+_SETTLED: Final = "SELECT sum(last_settle_index) FROM flash_accounts"
 
 _log: Final = get_logger(part="journal")
 
@@ -118,31 +124,46 @@ class SqliteNotifications:
 
 
 class PostgresNotifications:
-    """Holds a connection that PostgreSQL tells of each settlement."""
+    """Holds a connection that PostgreSQL tells of each settlement.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    A pooler in transaction mode passes no notifications on. That is tried first; where none comes, the database is
+    asked every second instead.
+    """
+
+    def __init__(self, journal: JournalUrl) -> None:
+        self._journal = journal
 
     async def listen(self, wake: Callable[[int | None], None]) -> None:
         """Wake for the account that each notification names."""
-        async with self._engine.connect() as connection:
-            wire: Any = (await connection.get_raw_connection()).driver_connection
-            lost = asyncio.Event()
-            wire.add_termination_listener(lambda _wire: lost.set())
-            try:
-                await wire.add_listener(CHANNEL, lambda _wire, _pid, _channel, account: wake(int(account)))
-                while True:
-                    wake(None)
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_SAFETY_SECONDS):
-                            await lost.wait()
-                            raise ConnectionError("the database server closed the connection")
-                    # A connection that has silently died would go on looking fine.
-                    async with asyncio.timeout(PATIENCE_SECONDS):
-                        await wire.execute("SELECT 1")
-            finally:
-                wire.terminate()
-                await connection.invalidate()
+        connection = await connect(self._journal)
+        try:
+            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _NOBODY))
+            if [notice async for notice in connection.notifies(timeout=_TRIAL_SECONDS, stop_after=1)]:
+                await self._take(connection, wake)
+            _log.info("a pooler keeps notifications back, looking every second", journal=str(self._journal))
+            await self._look(connection, wake)
+        finally:
+            await connection.close()
+
+    async def _take(self, connection: AsyncConnection[Any], wake: Callable[[int | None], None]) -> NoReturn:
+        while True:
+            wake(None)
+            async for notice in connection.notifies(timeout=_SAFETY_SECONDS):
+                wake(int(notice.payload))
+            # A connection that has silently died would go on looking fine.
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await connection.execute("SELECT 1")
+
+    async def _look(self, connection: AsyncConnection[Any], wake: Callable[[int | None], None]) -> NoReturn:
+        seen: object = None
+        while True:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                settled = await (await connection.execute(_SETTLED)).fetchone()
+            if settled != seen:
+                wake(None)
+            seen = settled
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def make_notifier(
@@ -150,7 +171,7 @@ def make_notifier(
 ) -> SettlementNotifier:
     """Return what wakes for a database; it begins when somebody waits."""
     notifications: _Notifications = (
-        PostgresNotifications(database.engine)
+        PostgresNotifications(journal)
         if isinstance(database, PostgresqlDatabase)
         else SqliteNotifications(database.path)
     )

@@ -1,12 +1,29 @@
-"""Transactions on a PostgreSQL server."""
+"""Transactions on a PostgreSQL server.
+
+Nothing here waits without an end. Every transaction that writes begins by telling the server how long it may wait for a
+lock, take, and stay idle: the server itself takes the locks from a process that was stopped or cut off. That is said
+inside the transaction, so that it holds behind a pooler such as pgbouncer too, which takes no settings of a session.
+psycopg sends a statement whole (Parse, Bind, Execute and Sync in one flight): a process that stops between two
+statements is idle for the server, never in the middle of one, where no limit of the server's would apply. It prepares
+nothing, which a pooler in transaction mode would lose.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from sqlalchemy import make_url
+import certifi
+import psycopg
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from flash_driver.common.log import get_logger
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES
 
 if TYPE_CHECKING:
@@ -16,18 +33,39 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresqlDatabase", "open_postgresql"]
+__all__ = ["PostgresqlDatabase", "connect", "open_postgresql"]
 
 T = TypeVar("T")
 
-_STOPPED_SECONDS: Final = 3.0
-"""After how long PostgreSQL takes the lock from a process that was stopped in the middle of a transaction."""
-
+_APPLICATION: Final = "flash-driver"
 _CONNECTIONS: Final = 5
+
+_IDLE_SECONDS: Final = 3.0
+"""After how long the server takes the locks from a process that does nothing in the middle of a transaction."""
+
+_STUCK_SECONDS: Final = 2.0
+"""After how long a transaction that waits looks for the one of ours that is stuck and ends it, and so on."""
+
+_KNOWS_TRANSACTION_TIMEOUT: Final = 170000
+"""The first version of PostgreSQL that limits a transaction as a whole."""
+
+_END_STUCK: Final = """
+    SELECT count(pg_terminate_backend(holder.pid))
+    FROM pg_stat_activity AS holder
+    WHERE holder.application_name = current_setting('application_name') AND holder.datname = current_database()
+      AND holder.usename = current_user AND holder.wait_event_type = 'Client' AND holder.xact_start IS NOT NULL
+      AND holder.state_change < clock_timestamp() - make_interval(secs => %s)
+      AND EXISTS (
+        SELECT FROM pg_locks AS waiting WHERE NOT waiting.granted AND holder.pid = ANY (pg_blocking_pids(waiting.pid))
+      )
+"""
+"""Ends those of our own sessions that stand in others' way in a transaction, and have waited for their client long."""
+
+_log: Final = get_logger(part="journal")
 
 
 class PostgresqlDatabase:
-    """A PostgreSQL server, through an asynchronous driver.
+    """A PostgreSQL server.
 
     Args:
         journal: Which database of which server.
@@ -38,41 +76,148 @@ class PostgresqlDatabase:
 
     def __init__(self, journal: JournalUrl) -> None:
         self.engine = open_postgresql(journal)
+        self._journal = journal
         self._to_write = self.engine.execution_options(**{WRITES: True})
+        self._ending: asyncio.Task[None] | None = None
 
     def prepare(self) -> None:
         """Do nothing: the database is there or not."""
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction that only reads."""
-        async with self.engine.connect() as connection:
-            return await connection.run_sync(work)
+    async def read(self, work: Callable[[Connection], T], seconds: float) -> T:
+        """Do something that only reads, each statement by itself."""
+        return await self._run(self.engine, work, seconds)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], seconds: float) -> T:
         """Do something in a transaction that writes."""
-        async with self._to_write.begin() as connection:
-            return await connection.run_sync(work)
+        clock = asyncio.get_running_loop()
+        looking = clock.call_later(_STUCK_SECONDS, self._look_for_stuck)
+        try:
+            return await self._run(self._to_write.execution_options(flash_driver_seconds=seconds), work, seconds)
+        finally:
+            looking.cancel()
 
     async def aclose(self) -> None:
         """Close every connection."""
+        if self._ending is not None:
+            self._ending.cancel()
+            await asyncio.gather(self._ending, return_exceptions=True)
         await self.engine.dispose()
+
+    async def _run(self, engine: AsyncEngine, work: Callable[[Connection], T], seconds: float) -> T:
+        async with asyncio.timeout(seconds):
+            connection = await engine.connect()
+        wire: Any = (await connection.get_raw_connection()).driver_connection
+        cutting = _Cut(wire, seconds)
+        try:
+            result = await connection.run_sync(work)
+            await connection.commit()
+        finally:
+            cutting.forget()
+            await connection.close()
+            if cutting.done:
+                # If the way to the server is cut, those that are idle now would each cost the same wait.
+                await self.engine.dispose()
+        return result
+
+    def _look_for_stuck(self) -> None:
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.create_task(self._end_stuck(), name="flash-driver journal ends stuck sessions")
+
+    async def _end_stuck(self) -> None:
+        """End what has stood in the way of others for too long; on a connection of its own, as all may be waiting."""
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS), await connect(self._journal) as connection:
+                answer = await connection.execute(_END_STUCK, (_STUCK_SECONDS,))
+                ended = (await answer.fetchone() or (0,))[0]
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            _log.debug("could not look for stuck sessions", journal=str(self._journal), error=type(error).__name__)
+            return
+        if ended:
+            _log.warning("ended sessions that held others up", journal=str(self._journal), sessions=ended)
+
+
+class _Cut:
+    """Ends a connection on which no answer comes: its statement fails, and the server takes back what it began.
+
+    Args:
+        wire: The connection.
+        seconds: After how long.
+
+    """
+
+    def __init__(self, wire: psycopg.AsyncConnection[Any], seconds: float) -> None:
+        self._wire = wire
+        self.done = False
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._cut)
+
+    def forget(self) -> None:
+        """Let the connection live."""
+        self._timer.cancel()
+
+    def _cut(self) -> None:
+        self.done = True
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._wire.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
 
 
 def open_postgresql(journal: JournalUrl) -> AsyncEngine:
     """Return an engine for a server, on the running event loop; it connects when it is used."""
-    return create_async_engine(
-        make_url(journal.text.reveal()),
+
+    async def create() -> psycopg.AsyncConnection[Any]:
+        return await connect(journal)
+
+    engine = create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=create,
         hide_parameters=True,
         pool_size=_CONNECTIONS,
         max_overflow=_CONNECTIONS,
         pool_timeout=PATIENCE_SECONDS,
         pool_pre_ping=True,
-        connect_args={
-            "timeout": PATIENCE_SECONDS,
-            "command_timeout": 60.0,
-            "server_settings": {
-                "application_name": "flash-driver",
-                "idle_in_transaction_session_timeout": str(int(_STOPPED_SECONDS * 1000)),
-            },
-        },
+        use_native_hstore=False,
     )
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
+    """Connect, with limits on everything that waits for the network.
+
+    Raises:
+        psycopg.Error: That is not possible now.
+
+    """
+    parameters: dict[str, Any] = {
+        "connect_timeout": int(PATIENCE_SECONDS),
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(PATIENCE_SECONDS * 1000),
+        **json.loads(journal.parameters.reveal() if journal.parameters else "{}"),
+        "application_name": _APPLICATION,
+    }
+    if parameters.get("sslmode", "").startswith("verify-") and not os.environ.get("PGSSLROOTCERT"):
+        parameters.setdefault("sslrootcert", ssl.get_default_verify_paths().cafile or certifi.where())
+    return await psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=None)
+
+
+def _begin(connection: Connection) -> None:
+    """Begin a transaction that writes, and say its limits in the same flight; what only reads needs none."""
+    options: Any = connection.get_execution_options()
+    if options.get(WRITES):
+        info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # it is there while connected
+        connection.exec_driver_sql(_opening(options.get("flash_driver_seconds", PATIENCE_SECONDS), info.server_version))
+
+
+def _opening(seconds: float, version: int) -> str:
+    limits = {
+        "lock_timeout": seconds,
+        "statement_timeout": seconds,
+        "idle_in_transaction_session_timeout": _IDLE_SECONDS,
+        "tcp_user_timeout": PATIENCE_SECONDS,
+    }
+    if version >= _KNOWS_TRANSACTION_TIMEOUT:
+        limits["transaction_timeout"] = seconds
+    set_locally = "".join(f"; SET LOCAL {name} = {int(value * 1000)}" for name, value in limits.items())
+    alive = "; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 3"
+    return f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{set_locally}{alive}"

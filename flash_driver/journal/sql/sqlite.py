@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sqlalchemy import URL, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -68,16 +69,16 @@ class SqliteDatabase:
         prepare_file(self.path)
         self._file = identity(self.path)
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction that only reads."""
+    async def read(self, work: Callable[[Connection], T], seconds: float = PATIENCE_SECONDS) -> T:  # noqa: ARG002 - its caller ends it
+        """Do something in a transaction that only reads; SQLite stops in the middle of it when this is cancelled."""
+        reading = _Reading(self._engine, work)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._readers, reading.run)
+        except asyncio.CancelledError:
+            reading.stop()
+            raise
 
-        def transaction() -> T:
-            with self._engine.connect() as connection:
-                return work(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._readers, transaction)
-
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], seconds: float = PATIENCE_SECONDS) -> T:  # noqa: ARG002 - busy_timeout
         """Do something in a transaction, together with what others write meanwhile; kept once this returns.
 
         The work changes nothing but the database: if somebody else's fails, it is done again in another transaction.
@@ -142,6 +143,34 @@ class SqliteDatabase:
             if len(works) == 1 or not its_own:
                 return [error] * len(works)
         return [self._together([work])[0] for work in works]
+
+
+class _Reading(Generic[T]):
+    """One piece of work of a reader's thread, which another thread can stop."""
+
+    def __init__(self, engine: Engine, work: Callable[[Connection], T]) -> None:
+        self._engine = engine
+        self._work = work
+        self._guard = threading.Lock()
+        self._reader: Any = None
+
+    def run(self) -> T:
+        """Do it, in the reader's thread."""
+        with self._engine.connect() as connection:
+            with self._guard:
+                self._reader = connection.connection.driver_connection
+            try:
+                return self._work(connection)
+            finally:
+                # Whatever uses the connection next must not be stopped in its place.
+                with self._guard:
+                    self._reader = None
+
+    def stop(self) -> None:
+        """Stop it, from any thread; what has not begun is taken out of the queue by asyncio."""
+        with self._guard:
+            if self._reader is not None:
+                self._reader.interrupt()
 
 
 def _do_all(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:

@@ -60,12 +60,12 @@ class Database(Protocol):
         """Make ready what the database is kept in."""
         ...
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction that only reads."""
+    async def read(self, work: Callable[[Connection], T], seconds: float) -> T:
+        """Do something that only reads, within this time; where it is cancelled, the database stops it."""
         ...
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction that writes: once this returns it has been kept."""
+    async def write(self, work: Callable[[Connection], T], seconds: float) -> T:
+        """Do something in a transaction that writes, within this time: once this returns it has been kept."""
         ...
 
     async def aclose(self) -> None:
@@ -76,8 +76,8 @@ class Database(Protocol):
 class Transactions:
     """Runs what reads and what writes.
 
-    Each piece of work is a task of its own and happens whole, also when its caller is cancelled meanwhile; the caller
-    waits `patience` at most.
+    Each piece of work is a task of its own. What writes happens whole, also when its caller is cancelled meanwhile;
+    what reads ends with its caller. The caller waits `patience` at most.
 
     Args:
         journal: What the database is called in errors.
@@ -107,14 +107,18 @@ class Transactions:
             raise explain(error, self._journal) or error from error
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction that only reads.
+        """Do something that only reads.
 
         Raises:
             JournalError: The database can't be used now.
 
         """
         self._insist_on_open()
-        return await self._finish(self._database.read(work), self._patience)
+        task = self._begin(self._database.read(work, self._patience))
+        try:
+            return await self._result(task, self._patience)
+        finally:
+            task.cancel()
 
     async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Do something in a transaction that writes: once this returns it has been kept.
@@ -124,7 +128,8 @@ class Transactions:
 
         """
         self._insist_on_open()
-        return await self._finish(self._database.write(work), patience or self._patience)
+        seconds = patience or self._patience
+        return await self._result(self._begin(self._database.write(work, seconds)), seconds)
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -137,7 +142,8 @@ class Transactions:
             _, late = await asyncio.wait(self._working, timeout=self._patience)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                await asyncio.wait(late, timeout=self._patience)
         await self._database.aclose()
 
     def _insist_on_open(self) -> None:
@@ -147,10 +153,13 @@ class Transactions:
     def _was_closed(self) -> JournalError:
         return JournalError(str(self._journal), "was closed", "ask again")
 
-    async def _finish(self, transaction: Coroutine[Any, Any, T], patience: float) -> T:
+    def _begin(self, transaction: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(self._explained(transaction), name="flash-driver journal")
         self._working.add(task)
         task.add_done_callback(self._done)
+        return task
+
+    async def _result(self, task: asyncio.Task[T], patience: float) -> T:
         try:
             async with asyncio.timeout(patience):
                 return await asyncio.shield(task)

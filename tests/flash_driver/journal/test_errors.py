@@ -5,16 +5,25 @@ from __future__ import annotations
 import pickle
 import sqlite3
 
-import asyncpg  # type: ignore[import-untyped]  # it ships no types
+import psycopg
 import pytest
+from psycopg import errors as pg
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.urls import JournalUrl
 
+
+def refused(words: str) -> psycopg.OperationalError:
+    """Return the error for a connection that the server refuses."""
+    return psycopg.OperationalError(
+        f'connection failed: connection to server at "db", port 5432 failed: FATAL:  {words}'
+    )
+
+
 FILE = JournalUrl.parse("sqlite+aiosqlite:////srv/journal.db")
-SERVER = JournalUrl.parse("postgresql+asyncpg://u:never-shown@db/journal")
+SERVER = JournalUrl.parse("postgresql://u:never-shown@db/journal")
 
 
 @pytest.mark.parametrize(
@@ -43,17 +52,32 @@ def test_what_sqlite_says(words: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (asyncpg.InvalidPasswordError("never-shown"), "refuses the user or password"),
-        (asyncpg.InvalidCatalogNameError("no"), "names a database that does not exist"),
-        (asyncpg.InsufficientPrivilegeError("no"), "does not permit this user to do that"),
-        (asyncpg.ReadOnlySQLTransactionError("no"), "is read-only"),
-        (asyncpg.TooManyConnectionsError("no"), "takes no more connections"),
-        (asyncpg.DiskFullError("no"), "has no room left"),
-        (asyncpg.AdminShutdownError("no"), "is shutting down"),
-        (asyncpg.DeadlockDetectedError("no"), "was too busy with the same row"),
-        (asyncpg.ConnectionDoesNotExistError("no"), "can't be reached"),
-        (asyncpg.UndefinedTableError("no"), "answered with SQLSTATE 42P01"),
-        (asyncpg.InterfaceError("no"), "can't be reached"),
+        (refused('password authentication failed for user "never-shown"'), "refuses the user or password"),
+        (refused('role "never-shown" does not exist'), "refuses the user or password"),
+        (refused('no pg_hba.conf entry for host "10.0.0.1"'), "refuses the user or password"),
+        (refused('database "never-shown" does not exist'), "names a database that does not exist"),
+        (refused("sorry, too many clients already"), "takes no more connections"),
+        (refused("remaining connection slots are reserved"), "takes no more connections"),
+        (refused("the database system is starting up"), "is starting up"),
+        (refused("the database system is shutting down"), "is shutting down"),
+        (refused("unsupported startup parameter: options"), "is a pooler that refuses an option"),
+        (
+            psycopg.OperationalError("SSL error: certificate verify failed"),
+            "has a TLS certificate that can't be verified",
+        ),
+        (psycopg.OperationalError("server does not support SSL, but SSL was required"), "takes no TLS"),
+        (psycopg.OperationalError("failed to resolve host"), "can't be reached"),
+        (pg.InsufficientPrivilege("no"), "does not permit this user to do that"),
+        (pg.ReadOnlySqlTransaction("no"), "is read-only"),
+        (pg.DiskFull("no"), "has no room left"),
+        (pg.AdminShutdown("no"), "is shutting down"),
+        (pg.QueryCanceled("no"), "did not answer in time"),
+        (pg.LockNotAvailable("no"), "was too busy with the same row"),
+        (pg.DeadlockDetected("no"), "was too busy with the same row"),
+        (pg.SerializationFailure("no"), "was too busy with the same row"),
+        (pg.ConnectionException("no"), "can't be reached"),
+        (pg.UndefinedTable("no"), "answered with SQLSTATE 42P01"),
+        (psycopg.InterfaceError("no"), "can't be reached"),
         (ConnectionRefusedError("no"), "can't be reached"),
         (TimeoutError(), "can't be reached"),
         (PoolTimeout("no"), "failed with TimeoutError"),
@@ -66,7 +90,7 @@ def test_what_postgresql_says(error: Exception, reason: str) -> None:
         if explained is not None and isinstance(each, OperationalError) and reason.startswith("failed"):
             continue
         assert explained is not None
-        assert explained.reason == reason or not isinstance(error, asyncpg.PostgresError)
+        assert explained.reason == reason
         assert "never-shown" not in str(explained)
 
 

@@ -14,7 +14,7 @@ from flash_driver.journal.sql import notify
 from flash_driver.journal.sql.schema import accounts, invoices
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import an_invoice, open_journal, postgresql_engine, settle
+from tests.support.journals import an_invoice, open_journal, settle
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
         )
         for journal in (one, another):
             await journal.add_invoice(an_invoice(1))
-        ear = asyncio.create_task(notify.PostgresNotifications(postgresql_engine(store)).listen(rings.append))
+        listening = asyncio.create_task(notify.PostgresNotifications(url).listen(rings.append))
         await until(lambda: rings == [None])
         await settle(one, 1)
         await settle(another, 1)
         await until(lambda: len(rings) == 3)
-        ear.cancel()
-        await asyncio.gather(ear, return_exceptions=True)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
     assert rings == [None, 1, 2]
 
 

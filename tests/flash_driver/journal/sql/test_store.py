@@ -9,6 +9,7 @@ import os
 import sqlite3
 import tempfile
 import threading
+import time
 import traceback
 from contextlib import aclosing, closing, contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.sql import postgresql, sqlite
 from flash_driver.journal.sql.store import SqlStore
+from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.journal.urls import JournalUrl
 from tests.support.journals import a_payment, an_invoice, open_journal, postgresql_engine, settle, sqlite_engine
 from tests.support.logs import recorded
@@ -228,18 +230,19 @@ async def test_a_process_that_is_stopped_in_the_middle_of_a_transaction(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server takes the account's lock from who holds it and does nothing, so that the others go on."""
-    monkeypatch.setattr(postgresql, "_STOPPED_SECONDS", 0.3)
+    monkeypatch.setattr(postgresql, "_IDLE_SECONDS", 0.3)
     url = JournalUrl.parse(postgres.new_database())
     async with aclosing(SqlStore(url)) as stopped, aclosing(SqlStore(url)) as others:
         journal = await open_journal(others)
         await journal.add_invoice(an_invoice(1))
-        holding = await postgresql_engine(stopped).connect()
+        holding = await postgresql_engine(stopped).execution_options(**{WRITES: True}).connect()
         await holding.execute(text("SELECT * FROM flash_accounts FOR UPDATE"))
         settled = await settle(journal, 1)
         assert settled is not None
         assert settled.settle_index == 1
-        with pytest.raises(DBAPIError, match="connection is closed"):
-            await holding.close()
+        with pytest.raises(DBAPIError, match="idle-in-transaction timeout"):
+            await holding.execute(text("SELECT 1"))
+        await holding.close()
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,7 @@ async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
     journal = await open_journal(store)
 
     with pytest.raises(JournalError, match=r"did not answer within 0\.3 s"):
-        await store.transactions._finish(asyncio.Event().wait(), 0.3)
+        await store.transactions.write(lambda _connection: time.sleep(0.6))
     assert await journal.last_settle_index() == 0
     await store.aclose()
     assert [each for each in asyncio.all_tasks() if each is not asyncio.current_task()] == []
