@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import certifi
 import psycopg
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from flash_driver.common.log import get_logger
-from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES
+from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,16 +108,19 @@ class PostgresqlDatabase:
             connection = await engine.connect()
         wire: Any = (await connection.get_raw_connection()).driver_connection
         cutting = _Cut(wire, seconds)
+        doing = asyncio.create_task(_do(connection, work), name="flash-driver journal statement")
         try:
-            result = await connection.run_sync(work)
-            await connection.commit()
+            return await asyncio.shield(doing)
+        except asyncio.CancelledError:
+            cutting.now()
+            await asyncio.wait([doing])
+            raise
         finally:
             cutting.forget()
             await connection.close()
             if cutting.done:
                 # If the way to the server is cut, those that are idle now would each cost the same wait.
                 await self.engine.dispose()
-        return result
 
     def _look_for_stuck(self) -> None:
         if self._ending is None or self._ending.done():
@@ -148,16 +151,30 @@ class _Cut:
     def __init__(self, wire: psycopg.AsyncConnection[Any], seconds: float) -> None:
         self._wire = wire
         self.done = False
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._cut)
+        self._patience = Patience(seconds)
+        self._timer = asyncio.get_running_loop().call_at(self._patience.until, self._over)
 
     def forget(self) -> None:
         """Let the connection live."""
         self._timer.cancel()
 
-    def _cut(self) -> None:
+    def now(self) -> None:
+        """End it at once."""
         self.done = True
         with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._wire.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
+
+    def _over(self) -> None:
+        if self._patience.is_over():
+            self.now()
+        else:
+            self._timer = asyncio.get_running_loop().call_at(self._patience.until, self._over)
+
+
+async def _do(connection: AsyncConnection, work: Callable[[Connection], T]) -> T:
+    result = await connection.run_sync(work)
+    await connection.commit()
+    return result
 
 
 def open_postgresql(journal: JournalUrl) -> AsyncEngine:

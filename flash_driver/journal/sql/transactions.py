@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PATIENCE_SECONDS", "WRITES", "Database", "Insertion", "Transactions"]
+__all__ = ["PATIENCE_SECONDS", "WRITES", "Database", "Insertion", "Patience", "Transactions"]
 
 T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 4.0
 """How long a database may take: a host gives up on a new invoice after 5 s (flash-server.md 7.4)."""
+
+_HELD_UP_SECONDS: Final = 0.25
+"""How late a timer has to be for this process, not the database, to be the one that did nothing."""
 
 WRITES: Final = "flash_driver_writes"
 """The execution option of transactions that write."""
@@ -71,6 +74,30 @@ class Database(Protocol):
     async def aclose(self) -> None:
         """Close every connection."""
         ...
+
+
+class Patience:
+    """How long to wait for a database, on the running event loop's clock.
+
+    A process that was stopped itself, or whose event loop was held up, finds its time over though the database had
+    none of it: then it is given again.
+
+    Attributes:
+        until: The loop time at which it is over.
+
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._clock = asyncio.get_running_loop().time
+        self.until = self._clock() + seconds
+
+    def is_over(self) -> bool:
+        """Whether it is over now that its time has come; if not, `until` is a later one."""
+        late = self._clock() - self.until
+        if late > _HELD_UP_SECONDS:
+            self.until = self._clock() + self._seconds
+        return late <= _HELD_UP_SECONDS
 
 
 class Transactions:
@@ -159,14 +186,19 @@ class Transactions:
         task.add_done_callback(self._done)
         return task
 
-    async def _result(self, task: asyncio.Task[T], patience: float) -> T:
+    async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
+        patience = Patience(seconds)
         try:
-            async with asyncio.timeout(patience):
-                return await asyncio.shield(task)
-        except TimeoutError:
-            raise JournalError(
-                str(self._journal), f"did not answer within {patience:g} s", "check its disk or database server"
-            ) from None
+            while True:
+                try:
+                    async with asyncio.timeout_at(patience.until):
+                        return await asyncio.shield(task)
+                except TimeoutError:
+                    if task.done() or not patience.is_over():
+                        continue
+                    raise JournalError(
+                        str(self._journal), f"did not answer within {seconds:g} s", "check its disk or database server"
+                    ) from None
         except asyncio.CancelledError:
             if task.cancelled() and not being_cancelled():
                 raise self._was_closed() from None

@@ -265,12 +265,19 @@ async def test_a_wrong_url_shows_no_password(postgres: PostgresServer, wrong: tu
 
 
 async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
-    """Who asks waits as long as his patience lasts, and closing takes no longer."""
+    """A caller waits as long as its patience lasts, and closing takes no longer."""
+
+    def hang(connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            time.sleep(0.6)
+        else:
+            connection.execute(text("SELECT pg_sleep(60)"))
+
     store = SqlStore(durable_url, patience=0.3)
     journal = await open_journal(store)
 
     with pytest.raises(JournalError, match=r"did not answer within 0\.3 s"):
-        await store.transactions.write(lambda _connection: time.sleep(0.6))
+        await store.transactions.write(hang)
     assert await journal.last_settle_index() == 0
     await store.aclose()
     assert [each for each in asyncio.all_tasks() if each is not asyncio.current_task()] == []
