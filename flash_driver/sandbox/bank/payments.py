@@ -116,6 +116,8 @@ class Payments:
         """Estimate a fee; paying an invoice of this sandbox is free."""
         invoice = _read(order.payment_request)
         await self._bank.wait_for_custodian()
+        if invoice.msat is None and not order.amount:
+            raise custodian_error()
         _, cost, fee = self._price(order, invoice)
         step = Decimal("0.01") if order.wallet.currency == "USD" else Decimal(1)
         return FeeEstimate(*(value.quantize(step, ROUND_HALF_EVEN) for value in (fee, cost)))

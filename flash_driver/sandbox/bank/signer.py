@@ -52,7 +52,12 @@ class NotAnInvoiceError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ReadInvoice:
-    """What a BOLT11 says to someone who didn't make it."""
+    """What a BOLT11 says to someone who did not make it.
+
+    Attributes:
+        network: mainnet, testnet, signet or regtest.
+
+    """
 
     payment_request: str
     payment_hash: str
@@ -78,7 +83,7 @@ def read_invoice(payment_request: str) -> ReadInvoice:
     return ReadInvoice(
         payment_request=payment_request,
         payment_hash=found.payment_hash.hex(),
-        network=found.network,
+        network="mainnet" if found.network == "bitcoin" else found.network,
         msat=found.amount_msat,
         expires_at=expires_at,
     )

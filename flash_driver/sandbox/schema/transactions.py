@@ -226,7 +226,7 @@ class TransactionDetails:
             account_id=movement.wallet.id,
             amount=float(_dollars(movement, movement.amount)),
             currency=movement.wallet.currency,
-            status="SUCCESS",
+            status="completed",
             type="RECEIVE" if movement.amount > 0 else "SEND",
             created_at=happened,
             updated_at=happened,

@@ -62,7 +62,7 @@ class Operation:
     """An operation that arrived.
 
     Attributes:
-        roots: Its root fields' names, by the keys they are answered under.
+        roots: Its root fields, by the keys they are answered under.
 
     """
 
@@ -70,7 +70,12 @@ class Operation:
     variables: dict[str, Any] | None
     name: str | None
     kind: OperationType
-    roots: Mapping[str, str]
+    roots: Mapping[str, FieldNode]
+
+    @property
+    def fields(self) -> list[str]:
+        """The names of its root fields."""
+        return [node.name.value for node in self.roots.values()]
 
     @classmethod
     def read(cls, payload: Mapping[str, Any]) -> Operation:
@@ -120,7 +125,7 @@ class Engine:
     def take_fault(self, operation: Operation, transport: Transport, when: Moment) -> Fault | None:
         """Find the fault that strikes an operation at this moment."""
         return self.bank.faults.take_for(
-            operation.roots.values(),
+            operation.fields,
             mutation=operation.kind is OperationType.MUTATION,
             transport=transport,
             when=when,
@@ -149,7 +154,7 @@ class Engine:
             async for result in stream:
                 if not started and not result.errors:
                     started = True
-                    self.bank.traffic.carried_out(operation.roots.values(), context.transport)
+                    self.bank.traffic.carried_out(operation.fields, context.transport)
                 yield result
         finally:
             await stream.aclose()
@@ -167,7 +172,7 @@ class Engine:
         )
         if not isinstance(result, PreExecutionError) and context.refusal is None:
             failed = {error.path[0] for error in result.errors or () if error.path}
-            done = [name for key, name in operation.roots.items() if key not in failed]
+            done = [node.name.value for key, node in operation.roots.items() if key not in failed]
             self.bank.traffic.carried_out(done, context.transport)
         return result
 
@@ -180,9 +185,8 @@ async def _suffer(operation: Operation, fault: Fault | None) -> GraphQLError | N
         await asyncio.sleep(fault.details["seconds"])
         return None
     code = fault.details["code"]
-    return GraphQLError(
-        fault.details["message"], path=[*operation.roots][:1], extensions={"code": code} if code else {}
-    )
+    ((key, node),) = [*operation.roots.items()][:1]
+    return GraphQLError(fault.details["message"], node, path=[key], extensions={"code": code} if code else {})
 
 
 @lru_cache(maxsize=_KEPT_DOCUMENTS)
@@ -190,15 +194,15 @@ def _parse(query: str) -> DocumentNode:
     return parse(query, max_tokens=_MAX_TOKENS)
 
 
-def _roots(document: DocumentNode, selections: SelectionSetNode) -> dict[str, str]:
+def _roots(document: DocumentNode, selections: SelectionSetNode) -> dict[str, FieldNode]:
     """Collect root fields, also those in fragments."""
     fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
-    roots: dict[str, str] = {}
+    roots: dict[str, FieldNode] = {}
     pending, seen = [selections], set[str]()
     while pending:
         for node in pending.pop().selections:
             if isinstance(node, FieldNode):
-                roots[(node.alias or node.name).value] = node.name.value
+                roots[(node.alias or node.name).value] = node
             elif isinstance(node, InlineFragmentNode):
                 pending.append(node.selection_set)
             elif isinstance(node, FragmentSpreadNode) and (name := node.name.value) not in seen and name in fragments:

@@ -46,7 +46,7 @@ async def serve_http(engine: Engine, request: web.Request) -> web.StreamResponse
     operation, complaint = _read(await request.read())
     fault = None
     if operation is not None:
-        engine.bank.traffic.arrived(operation.roots.values(), "http")
+        engine.bank.traffic.arrived(operation.fields, "http")
         fault = engine.take_fault(operation, "http", "before_execute")
         if fault is not None and not fault.inside and (broken := await _strike(engine, request, fault, b"")):
             return broken

@@ -201,7 +201,7 @@ class Connection:
             await self._decline(operation_id, str(error))
             return
         engine = self._engine
-        engine.bank.traffic.arrived(operation.roots.values(), "websocket")
+        engine.bank.traffic.arrived(operation.fields, "websocket")
         fault = engine.take_fault(operation, "websocket", "before_execute")
         if fault is not None and not fault.inside and await self.strike(fault, operation_id):
             return

@@ -114,7 +114,7 @@ def test_reading_tells_what_a_payer_needs() -> None:
     """A foreign invoice is read for its hash, network and expiry."""
     signed = _signer(network="bc")
     read = read_invoice(signed.payment_request)
-    assert (read.payment_hash, read.network, read.expires_at) == (signed.payment_hash, "bitcoin", signed.expires_at)
+    assert (read.payment_hash, read.network, read.expires_at) == (signed.payment_hash, "mainnet", signed.expires_at)
 
 
 @pytest.mark.parametrize("text", ["", "lol", "lnbcrt1", "lnbc1" + "q" * 100])

@@ -129,7 +129,7 @@ async def test_details_of_a_receive_tell_all(lab: Lab) -> None:
         "accountId": lab.sandbox.wallet_id,
         "amount": 2.5,
         "currency": "USD",
-        "status": "SUCCESS",
+        "status": "completed",
         "type": "RECEIVE",
         "fee": 0,
         "invoice": invoice["paymentRequest"],
