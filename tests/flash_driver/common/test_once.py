@@ -22,11 +22,20 @@ def test_each_thing_is_told_once() -> None:
     ]
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """A flood of different things takes no more memory than so many, and is told all the same."""
-    tell_once = LogOnce(get_logger(), at_most=3)
+def test_a_flood_is_cut_short() -> None:
+    """Of a flood of different things the first are told, then that there are more; the next hour begins again."""
+    now = [0.0]
+    tell_once = LogOnce(get_logger(), most_of_a_kind=3, clock=lambda: now[0])
     with recorded() as story:
         for number in range(10):
             tell_once("odd", what=str(number))
-    assert len(story.entries) == 10
-    assert len(tell_once._told) <= 3
+        tell_once("strange", what="a")
+        now[0] = 3600.0
+        tell_once("odd", what="9")
+    told = [(entry["event"], entry.get("what")) for entry in story.entries]
+    assert told == [
+        *(("odd", str(number)) for number in range(3)),
+        ("more of the same kind is not logged for an hour", None),
+        ("strange", "a"),
+        ("odd", "9"),
+    ]
