@@ -46,6 +46,8 @@ if TYPE_CHECKING:
         PayResult,
     )
     from connection_strings.money import LightMoney
+    from connection_strings.payable_order import PayableOrder
+    from connection_strings.payment_hash import read_payment_hash
     from connection_strings.secret import Secret
 
 __all__ = [
@@ -79,11 +81,13 @@ __all__ = [
     "PayInvoiceParams",
     "PayResponse",
     "PayResult",
+    "PayableOrder",
     "RateLimited",
     "RequestRefused",
     "Secret",
     "UnknownConnectionType",
     "canonical_values",
+    "read_payment_hash",
 ]
 
 _HOMES = dict.fromkeys(__all__, "lightning") | {
@@ -101,9 +105,11 @@ _HOMES = dict.fromkeys(__all__, "lightning") | {
     "NotSupported": "errors",
     "RateLimited": "errors",
     "RequestRefused": "errors",
+    "PayableOrder": "payable_order",
     "Secret": "secret",
     "UnknownConnectionType": "errors",
     "canonical_values": "keys",
+    "read_payment_hash": "payment_hash",
 }
 """The module that each name is loaded from."""
 
