@@ -7,19 +7,16 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as DatabaseTimeoutError
 
 from connection_strings import (
     AmountMismatch,
-    BackendUnavailable,
-    CredentialRejected,
-    InvalidReply,
     InvalidRequest,
     LightningError,
     NotSupported,
     RateLimited,
+    RequestRefused,
 )
+from lightning_host.database import is_away
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,9 +77,6 @@ _HTTP_WORDS: Final = {
     405: "this address does not take this method",
     413: "the body is too large",
 }
-_DATABASE_ERRORS: Final = (OSError, DatabaseTimeoutError, InterfaceError, OperationalError)
-"""What is raised while the database is away; a wallet tells of its own trouble by a `LightningError`."""
-
 _UNAVAILABLE: Final = "the wallet of this store can't be reached right now; try again"
 
 
@@ -92,7 +86,7 @@ def problem_of(error: Exception) -> Problem | None:
         return error.problem
     if isinstance(error, LightningError):
         return _of_lightning(error)
-    if isinstance(error, _DATABASE_ERRORS):
+    if is_away(error):  # a wallet tells of its own trouble by a `LightningError`
         words = "this host can't reach its database right now; try again"
         return Problem(status=503, code="unavailable", message=words, public=words)
     if isinstance(error, web.HTTPException) and error.status >= 400:
@@ -117,8 +111,8 @@ def _of_lightning(error: LightningError) -> Problem:
     if isinstance(error, AmountMismatch):
         public = "the wallet of this store can't make an invoice over exactly this amount; try another"
         return Problem(status=400, code="amount-not-available", message=words, public=public)
-    if isinstance(error, BackendUnavailable | CredentialRejected | InvalidReply):
-        return Problem(status=503, code="lightning-node-unavailable", message=words, public=_UNAVAILABLE)
-    return Problem(
-        status=400, code="generic-error", message=words, public="the wallet of this store refused; try another amount"
-    )
+    if isinstance(error, RequestRefused):
+        public = "the wallet of this store refused; try another amount"
+        return Problem(status=400, code="generic-error", message=words, public=public)
+    # The wallet, its credential, its journal: nothing about the request, which may be repeated.
+    return Problem(status=503, code="lightning-node-unavailable", message=words, public=_UNAVAILABLE)

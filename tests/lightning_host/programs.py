@@ -18,9 +18,11 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Program", "free_port", "host_program", "sandbox_program", "wait_until"]
+__all__ = ["Program", "free_port", "host_program", "sandbox_process", "sandbox_program", "wait_until"]
 
 _READY_SECONDS: Final = 60.0
+_ROOT: Final = str(Path(__file__).parents[2])
+"""Where programs find this very checkout, wherever they run."""
 
 
 @dataclass
@@ -109,6 +111,7 @@ def host_program(folder: Path, connection_string: str, **settings: str) -> Progr
     port = free_port()
     environment = {
         "PATH": os.defpath,
+        "PYTHONPATH": _ROOT,
         "LIGHTNING_HOST_CONNECTION_STRING": connection_string,
         "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{folder}/host.sqlite3",
         "LIGHTNING_HOST_PORT": str(port),
@@ -122,11 +125,22 @@ def host_program(folder: Path, connection_string: str, **settings: str) -> Progr
 @contextlib.contextmanager
 def sandbox_program(folder: Path, *options: str) -> Iterator[dict[str, str]]:
     """Run `flash-driver sandbox` with further options; gives what it tells when it is ready."""
+    with sandbox_process(folder, *options) as (_, ready):
+        yield ready
+
+
+@contextlib.contextmanager
+def sandbox_process(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    """Do the same; gives the process, too, for tests that freeze or kill it."""
     run = "from flash_driver.cli import main; main()"
     command = [sys.executable, "-c", run, "sandbox", "--port", "0", "--json", *options]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
+    environment = {**os.environ, "PYTHONPATH": _ROOT}
+    with (
+        (folder / "sandbox.log").open("ab") as log,
+        subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log) as process,
+    ):
         try:
             assert process.stdout is not None
-            yield json.loads(process.stdout.readline())
+            yield process, json.loads(process.stdout.readline())
         finally:
             process.terminate()

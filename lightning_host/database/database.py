@@ -1,33 +1,36 @@
 """What the host remembers, in SQLite or PostgreSQL, through SQLAlchemy Core.
 
-Each group keeps its tables in its own module, made against `metadata`; `Database.open` creates those that are missing.
+Each subject keeps its tables in its own module, made against `metadata`; `Database.open` creates those that are missing.
 Times are milliseconds since 1970 (UTC), amounts are millisatoshi: whole numbers that both databases keep alike.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sqlite3
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Self
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, event, insert, select, text, update
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from lightning_host.settings import SettingsError
+from lightning_host.database.engine import APPLICATION_NAME, LOCK_SECONDS, insist_on_file, make_engine, read_url
+from lightning_host.database.errors import DatabaseUnusable, SchemaError, reason_of, sqlstate_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from typing import Any
 
-    from sqlalchemy.engine import URL
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from connection_strings import Secret
 
-__all__ = ["SCHEMA_VERSION", "Database", "DatabaseUnusable", "SchemaError", "from_ms", "metadata", "now_ms", "to_ms"]
+__all__ = ["SCHEMA_VERSION", "Database", "from_ms", "metadata", "now_ms", "to_ms"]
+
+_log: Final = logging.getLogger("lightning_host")
 
 SCHEMA_VERSION: Final = 1
 """The version of all tables together; goes up with each change, together with a step in `_STEPS`."""
@@ -47,16 +50,14 @@ _counters: Final = Table(
 )
 
 _ADVISORY_LOCK: Final = 0x6C69_6768_746E  # any number that nothing else in this database uses
-_SQLITE_WAIT_MS: Final = 15_000
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_END_FROZEN: Final = text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name"
+    " AND datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
+    " AND state <> 'idle' AND wait_event = 'ClientRead'"
+    " AND xact_start < clock_timestamp() - make_interval(secs => :seconds)"
+)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class SchemaError(Exception):
-    """The tables were made by a newer version of the host."""
-
-
-class DatabaseUnusable(Exception):
-    """The database can't be opened now; says what it answered, and shows no password."""
 
 
 class Database:
@@ -75,24 +76,31 @@ class Database:
             DatabaseUnusable: It can't be reached, read or written.
 
         """
-        location = _read_url(url.reveal())
-        database = cls(_engine(location))
+        location = read_url(url.reveal())
+        migrating = make_engine(location, migrating=True)
         try:
-            _insist_on_file(location)
-            async with database.begin() as connection:
+            insist_on_file(location)
+            async with migrating.begin() as connection:
                 await _prepare(connection)
-        except BaseException as error:
-            await database.aclose()
-            if isinstance(error, SQLAlchemyError | sqlite3.Error | OSError):
-                raise DatabaseUnusable(f"the database (DATABASE_URL) can't be used: {_reason(error)}") from error
-            raise
-        return database
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise DatabaseUnusable(f"the database (DATABASE_URL) can't be used: {reason_of(error)}") from error
+        finally:
+            await migrating.dispose()
+        return cls(make_engine(location))
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """Give a transaction that is kept when the block ends well, and undone when it raises."""
-        async with self.engine.begin() as connection:
-            yield connection
+        """Give a transaction that is kept when the block ends well, and undone when it raises.
+
+        One that waited for a lock in vain has whatever frozen process holds it ended, so that the next one gets it.
+        """
+        try:
+            async with self.engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
+                await self._end_frozen()
+            raise
 
     @asynccontextmanager
     async def within(self, connection: AsyncConnection | None) -> AsyncIterator[AsyncConnection]:
@@ -103,14 +111,32 @@ class Database:
         async with self.begin() as own:
             yield own
 
-    async def ping(self) -> None:
-        """Prove that the database answers."""
-        async with self.engine.connect() as connection:
-            await connection.execute(text("SELECT 1"))
+    async def prove(self, counter: str) -> None:
+        """Prove that whoever takes a number of a counter gets it now; takes none.
+
+        Raises:
+            SQLAlchemyError: It does not.
+
+        """
+        async with self.begin() as connection:
+            await self.next_number(connection, counter)
+            await connection.rollback()
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    async def _end_frozen(self) -> None:
+        """End sessions of hosts in whose open transactions PostgreSQL has waited for the client as long as we did."""
+        try:
+            async with asyncio.timeout(LOCK_SECONDS), self.engine.begin() as connection:
+                ended = await connection.execute(_END_FROZEN, {"name": APPLICATION_NAME, "seconds": LOCK_SECONDS})
+                count = len(ended.all())
+        except (SQLAlchemyError, OSError) as error:
+            _log.warning("what holds a lock of the database can't be found out: %s", type(error).__name__)
+            return
+        if count:
+            _log.warning("ended %d sessions of hosts that were frozen in a transaction", count)
 
     @staticmethod
     async def next_number(connection: AsyncConnection, name: str) -> int:
@@ -154,72 +180,18 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _read_url(text_of_url: str) -> URL:
-    try:
-        url = make_url(text_of_url)
-    except ArgumentError:
-        raise SettingsError("DATABASE_URL must be such as sqlite+aiosqlite:///file or postgresql://...") from None
-    drivers = {"sqlite": "sqlite+aiosqlite", "postgres": "postgresql+asyncpg", "postgresql": "postgresql+asyncpg"}
-    name = drivers.get(url.drivername, url.drivername)
-    if name not in drivers.values():
-        raise SettingsError("DATABASE_URL must begin with sqlite or postgresql")
-    return url.set(drivername=name)
-
-
-def _insist_on_file(url: URL) -> None:
-    """Open and close a SQLite file: an aiosqlite connection that fails leaves a thread that outlives the event loop.
-
-    Raises:
-        sqlite3.Error: It can't be opened.
-
-    """
-    if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":", "file:")):
-        with closing(sqlite3.connect(url.database)):
-            pass
-
-
-def _reason(error: SQLAlchemyError | sqlite3.Error | OSError) -> str:
-    """Return what the database itself said, in one line; SQLAlchemy's words around it quote statements."""
-    inner: BaseException | None = error
-    if isinstance(error, DBAPIError):
-        # What SQLAlchemy gives for asyncpg's error begins with a class; asyncpg's own words are its cause.
-        inner = error.orig and (error.orig.__cause__ or error.orig)
-    elif isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return next(iter(str(inner).splitlines()), type(error).__name__)
-
-
-def _engine(url: URL) -> AsyncEngine:
-    if url.get_backend_name() == "postgresql":
-        try:
-            return create_async_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=10)
-        except ModuleNotFoundError as error:
-            raise SettingsError(f"DATABASE_URL needs the package {error.name}: pip install {error.name}") from None
-    engine = create_async_engine(url)
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def _set_up(connection: Any, _record: object) -> None:
-        # Readers do not wait for the writer, and a writer waits for its turn instead of failing.
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute(f"PRAGMA busy_timeout={_SQLITE_WAIT_MS}")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
-
-    return engine
-
-
 async def _prepare(connection: AsyncConnection) -> None:
     """Create the tables, or bring older ones up to date; replicas that start together take turns."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
-    await connection.run_sync(metadata.create_all)
+    await connection.run_sync(_schema.create, checkfirst=True)
     version = (await connection.execute(select(_schema.c.version))).scalar_one_or_none()
+    if version is not None and version > SCHEMA_VERSION:
+        raise SchemaError(f"the database has schema {version}, this host knows {SCHEMA_VERSION}; upgrade the host")
+    await connection.run_sync(metadata.create_all)
     if version is None:
         await connection.execute(insert(_schema).values(version=SCHEMA_VERSION))
         return
-    if version > SCHEMA_VERSION:
-        raise SchemaError(f"the database has schema {version}, this host knows {SCHEMA_VERSION}; upgrade the host")
     for step in range(version + 1, SCHEMA_VERSION + 1):
         for statement in _STEPS[step]:
             await connection.execute(text(statement))

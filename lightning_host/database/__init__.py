@@ -1,0 +1,18 @@
+"""What the host remembers, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from lightning_host.database.database import SCHEMA_VERSION, Database, from_ms, metadata, now_ms, to_ms
+from lightning_host.database.errors import DatabaseUnusable, SchemaError, is_away
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Database",
+    "DatabaseUnusable",
+    "SchemaError",
+    "from_ms",
+    "is_away",
+    "metadata",
+    "now_ms",
+    "to_ms",
+]

@@ -1,0 +1,127 @@
+"""A real BTCPay Server: started from the kit beside the repository, once for all tests of a session.
+
+Where the kit lies is told by `BTCPAY_KIT`; by default beside the repository, in `../shared/btcpay`. Without it the tests
+are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from tests.lightning_host.programs import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["KIT", "BtcPay", "running_btcpay"]
+
+KIT: Final = Path(os.environ.get("BTCPAY_KIT") or Path(__file__).parents[3] / "shared" / "btcpay")
+"""The folder with the program `btcpay`."""
+
+USD_PER_BTC: Final = "97531.86"
+"""The price of every store: no exchange can be reached from tests, and the sandbox begins with the same."""
+
+_UP_SECONDS: Final = 300.0
+_CALL_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class BtcPay:
+    """A BTCPay Server that runs.
+
+    Attributes:
+        url: Where it serves.
+        api_key: Opens all of its API.
+        login: The administrator's e-mail address.
+        password: The administrator's password.
+        probe: The command that starts BTCPay's Lightning library behind lines of JSON, and its environment.
+
+    """
+
+    url: str
+    api_key: str
+    login: str
+    password: str
+    probe: tuple[list[str], dict[str, str]]
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Call its API; gives status and JSON."""
+        headers = {"Authorization": f"token {self.api_key}"}
+        url = f"{self.url}/api/v1{path}"
+        answer = httpx.request(method, url, json=body, headers=headers, timeout=_CALL_SECONDS)
+        return answer.status_code, answer.json() if answer.content else None
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Call its API, which has to agree."""
+        status, answer = self.ask(method, path, body)
+        assert status in (200, 201, 202), f"{method} {path}: {status} {answer}"
+        return answer
+
+    def new_store(self, phoenixd: str, password: str, *, lnurl: bool = False) -> str:
+        """Make a store that uses a phoenixd-compatible server; gives its id."""
+        store = str(self.call("POST", "/stores", {"name": "Shop", "defaultCurrency": "USD"})["id"])
+        connection = f"type=phoenixd;server={phoenixd}/;password={password}"
+        self.enable(store, "BTC-LN", {"connectionString": connection})
+        if lnurl:
+            self.enable(store, "BTC-LNURL", {"useBech32Scheme": True, "lud12Enabled": True})
+        script = {"isCustomScript": True, "effectiveScript": f"BTC_USD = {USD_PER_BTC};", "spread": "0"}
+        self.call("PUT", f"/stores/{store}/rates/configuration", script)
+        return store
+
+    def enable(self, store: str, method: str, config: dict[str, Any]) -> None:
+        """Enable a payment method of a store."""
+        self.call("PUT", f"/stores/{store}/payment-methods/{method}", {"enabled": True, "config": config})
+
+
+@contextmanager
+def running_btcpay() -> Iterator[BtcPay]:
+    """Run BTCPay and its PostgreSQL for the length of a block."""
+    # PostgreSQL runs as another user, who has to get in; pytest's own folders are closed.
+    with tempfile.TemporaryDirectory(prefix="btcpay-") as folder:
+        Path(folder).chmod(0o755)
+        try:
+            told = _kit("up", "--port", str(_two_free_ports()), "--dir", f"{folder}/kit")
+            environment, program = told["probe"].split(" ", 1)
+            yield BtcPay(
+                url=told["url"],
+                api_key=told["api_key"],
+                login=told["login"],
+                password=told["password"],
+                probe=([program], dict([environment.split("=", 1)])),
+            )
+        finally:
+            _kit("down", "--forget", "--dir", f"{folder}/kit")
+
+
+def _kit(*arguments: str) -> Any:
+    """Run the kit's program; gives the line that it prints."""
+    done = subprocess.run(
+        [sys.executable, KIT / "btcpay", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=_UP_SECONDS,
+    )
+    assert done.returncode == 0, f"btcpay {arguments[0]}: {done.stderr}"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _two_free_ports() -> int:
+    """Return a free port whose next one is free, too: PostgreSQL takes it."""
+    import socket  # noqa: PLC0415 - nothing else here needs it
+
+    while True:
+        port = free_port()
+        with socket.socket() as following:
+            if following.connect_ex(("127.0.0.1", port + 1)) != 0:
+                return port

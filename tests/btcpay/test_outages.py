@@ -1,0 +1,49 @@
+"""Paid while something was down: BTCPay learns of every sale, whatever was killed, frozen or away meanwhile."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.btcpay.shop import open_shop
+from tests.lightning_host.programs import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.btcpay.kit import BtcPay
+
+pytestmark = pytest.mark.timeout(300)
+
+SHORT_LIFE = ("--invoice-expiry-seconds", "5", "--rate-limit", "off")
+"""Invoices that are over within seconds, so that an outage outlives them."""
+
+
+def test_host_is_killed_while_its_customer_pays(btcpay: BtcPay, tmp_path: Path) -> None:
+    """A host that comes back tells of what was paid meanwhile."""
+    with open_shop(btcpay, tmp_path) as shop:
+        sale = shop.sell()
+        shop.host.kill()
+        shop.pay(sale.bolt11)
+        shop.host.start()
+        shop.wait_settled(sale)
+        shop.assert_ledgers_agree()
+
+
+def test_host_restarts_into_an_outage_of_flash(btcpay: BtcPay, tmp_path: Path) -> None:
+    """Flash answers nothing until the paid BOLT11 is long over: BTCPay is not told that it expired unpaid."""
+    with open_shop(btcpay, tmp_path, *SHORT_LIFE) as shop:
+        sales = [shop.sell() for _ in range(3)]
+        shop.host.kill()
+        for sale in sales:
+            shop.pay(sale.bolt11)
+        with shop.flash_frozen():
+            shop.host.start()
+            wait_until(lambda: all(shop.outlived(sale) for sale in sales), "the BOLT11s are over")
+            for _ in range(3):
+                shop.nudge()
+                time.sleep(4)  # BTCPay comes back and asks; nothing tells when it has
+        shop.wait_settled(*sales)
+        shop.assert_ledgers_agree()
