@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from lightning_host.tasks import TaskSet
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 __all__ = ["Background"]
 
-_log: Final = logging.getLogger("lightning_host")
-_LAST_CHANCE_SECONDS: Final = 10.0
+_LAST_SECONDS: Final = 10.0
 _T = TypeVar("_T")
 
 
@@ -20,25 +20,12 @@ class Background:
     """Runs work in tasks of its own, so that the cancellation of a request does not reach it."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = TaskSet()
 
     async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Wait for the work; it goes on when the waiting is cancelled."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._tasks.start(work, "work for a request"))
 
     async def aclose(self) -> None:
         """Give what is under way a little time to end, then cancel it."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_LAST_CHANCE_SECONDS)
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # Whoever still waits gets it, too; nobody may be waiting any more.
-            _log.info("a request ended with %s", type(error).__name__)
+        await self._tasks.aclose(patience=_LAST_SECONDS)

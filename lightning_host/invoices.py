@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning_host.database import Database
     from lightning_host.stores import Store
 
-__all__ = ["HostInvoice", "HostInvoices", "host_invoices"]
+__all__ = ["HostInvoice", "HostInvoices", "host_invoices", "read_invoice_row"]
 
 host_invoices: Final = Table(
     "host_invoices",
@@ -49,8 +49,8 @@ class HostInvoice:
     """An invoice and what it was made for.
 
     Attributes:
-        purpose: Which group made it: `greenfield`, `lnurl`, `phoenixd`, `checkout`, `flashcard`.
-        subject: What within that group it is for, such as a card's or a checkout's id; may be empty.
+        purpose: Which subject made it: `greenfield`, `lnurl`, `phoenixd`, `checkout`, `flashcard`.
+        subject: What within that subject it is for, such as a card's or a checkout's id; may be empty.
         description: The text of the BOLT11, or the text whose hash it carries.
         comment: What the payer said (LUD-12); untrusted, escape it where it is shown.
         external_id: What the caller wants to find it by.
@@ -71,7 +71,7 @@ class HostInvoice:
 
 
 class HostInvoices:
-    """Makes invoices for route_groups and finds them again."""
+    """Makes invoices for all subjects and finds them again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -119,7 +119,7 @@ class HostInvoices:
         )
         async with self._database.within(connection) as reading:
             row = (await reading.execute(query)).one_or_none()
-        return None if row is None else _read(row)
+        return None if row is None else read_invoice_row(row)
 
     async def newest(self, store_id: str, *, purpose: str, subject: str, limit: int) -> list[HostInvoice]:
         """Return the latest invoices that were made for a subject, newest first."""
@@ -131,7 +131,7 @@ class HostInvoices:
             .limit(limit)
         )
         async with self._database.begin() as connection:
-            return [_read(row) for row in await connection.execute(query)]
+            return [read_invoice_row(row) for row in await connection.execute(query)]
 
     async def made_since(self, store_id: str, since: datetime) -> list[datetime]:
         """Return when the invoices of a store were made that are younger than a time, oldest first."""
@@ -144,8 +144,10 @@ class HostInvoices:
             return [from_ms(made_at) for made_at in (await connection.execute(query)).scalars()]
 
 
-def _read(row: Row[Any]) -> HostInvoice:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+def read_invoice_row(row: Row[Any]) -> HostInvoice:
+    """Read a row that holds the columns of `host_invoices`, and perhaps others."""
+    mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values = {column.name: mapping[column.name] for column in host_invoices.c}
     amount = values.pop("amount_msat")
     for name in ("created_at", "expires_at"):
         values[name] = from_ms(values[name])

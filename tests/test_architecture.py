@@ -41,7 +41,7 @@ LAYERS = {
         "cli",
     ),
     "lightning_host": (
-        "allowance client_address credentials",
+        "allowance client_address credentials tasks",
         "settings",
         "settings_help database",
         "stores",

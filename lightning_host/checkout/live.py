@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lightning_host.checkout.renewal import CheckoutRenewal
     from lightning_host.checkout.table import Checkout, CheckoutStatus, CheckoutTable
     from lightning_host.host import Host
-    from lightning_host.stores import Store
 
 __all__ = ["CheckoutView", "LiveCheckouts"]
 
@@ -78,7 +77,11 @@ class LiveCheckouts:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow while the block runs."""
-        tasks = [asyncio.create_task(self._follow(store)) for store in self._host.stores]
+        follow = self._host.settlements.follow
+        tasks = [
+            asyncio.create_task(follow(store.id, lambda _: self._wake.set(), purpose=PURPOSE))
+            for store in self._host.stores
+        ]
         tasks.append(asyncio.create_task(self._run(), name="watch checkouts"))
         try:
             yield
@@ -100,13 +103,6 @@ class LiveCheckouts:
             view.viewers -= 1
             if view.viewers == 0:
                 del self._views[checkout.id]
-
-    async def _follow(self, store: Store) -> None:
-        while True:
-            async with self._host.settlements.subscribe(store.id, purpose=PURPOSE) as settled:
-                async for _ in settled:
-                    self._wake.set()
-            await asyncio.sleep(_TICK_SECONDS)  # the subscription was cut off, or the host is closing
 
     async def _run(self) -> None:
         while True:

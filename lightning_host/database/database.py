@@ -1,7 +1,8 @@
 """What the host remembers, in SQLite or PostgreSQL, through SQLAlchemy Core.
 
-Each subject keeps its tables in its own module, made against `metadata`; `Database.open` creates those that are missing.
-Times are milliseconds since 1970 (UTC), amounts are millisatoshi: whole numbers that both databases keep alike.
+Each subject keeps its tables in its own module, made against `metadata`; `Database.open` creates those that are
+missing. Times are milliseconds since 1970 (UTC), amounts are millisatoshi: whole numbers that both databases keep
+alike.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _PING_SECONDS: Final = 3.0
 
 
 def _add_routes(app: web.Application) -> None:
-    app.add_routes([web.get("/health", _health), web.get("/live", _live)])
+    app.add_routes([web.get("/health", _health), web.get("/live", _live), web.get("/ready", _ready)])
 
 
 async def _live(request: web.Request) -> web.Response:
@@ -27,12 +27,21 @@ async def _live(request: web.Request) -> web.Response:
     return web.json_response({"status": "ok"})
 
 
+async def _ready(request: web.Request) -> web.Response:
+    """Answer 200 while this replica tells its clients of settlements, else 503: a proxy sends them to another one.
+
+    It needs no wallet: all replicas have the same.
+    """
+    ready = request.app[HOST].settlements.telling
+    return web.json_response({"status": "ok" if ready else "not ready"}, status=200 if ready else 503)
+
+
 async def _health(request: web.Request) -> web.Response:
-    """Answer 200 when the database answers and every store's settlements are heard, else 503 and what is wrong."""
+    """Answer 200 when settlements can be recorded now and every store's settlements are heard, else 503 and what is wrong."""
     host = request.app[HOST]
     try:
         async with asyncio.timeout(_PING_SECONDS):
-            await host.database.ping()
+            await host.settlements.prove()
         database = "ok"
     except (SQLAlchemyError, OSError, TimeoutError):
         database = "unreachable"
@@ -46,5 +55,7 @@ async def _health(request: web.Request) -> web.Response:
     return web.json_response(answer, status=200 if healthy else 503)
 
 
-HEALTH: Final = RouteGroup(name="health", prefixes=("/health", "/live"), add_routes=_add_routes, tell=tell_plainly)
-"""`GET /live` and `GET /health`."""
+HEALTH: Final = RouteGroup(
+    name="health", prefixes=("/health", "/live", "/ready"), add_routes=_add_routes, tell=tell_plainly
+)
+"""`GET /live`, `GET /ready` and `GET /health`."""

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, Text, and_, fun
 
 from connection_strings import LightMoney
 from lightning_host.database import Database, from_ms, metadata, now_ms, to_ms
-from lightning_host.invoices import HostInvoices, host_invoices
+from lightning_host.invoices import HostInvoices, host_invoices, read_invoice_row
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from connection_strings import LightningInvoice
     from lightning_host.invoices import HostInvoice
 
-__all__ = ["Settlement", "SettlementLedger"]
+__all__ = ["Filter", "Settlement", "SettlementLedger"]
 
 _settlements: Final = Table(
     "host_settlements",
@@ -46,6 +46,7 @@ _cursors: Final = Table(
 _OF_SAME_INVOICE: Final = and_(
     _settlements.c.store == host_invoices.c.store, _settlements.c.payment_hash == host_invoices.c.payment_hash
 )
+_JOINED: Final = "settlement_"
 _NUMBERS: Final = "settlements"
 _LOOK_BACK: Final = timedelta(days=2)
 """How old an open invoice may be to be asked about: longer than any wallet lets one live after it was paid."""
@@ -73,6 +74,23 @@ class Settlement:
     preimage: str | None
     paid_at: datetime
     recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which settlements are meant: those of one store, and perhaps of one purpose or subject (see `HostInvoice`)."""
+
+    store: str
+    purpose: str | None = None
+    subject: str | None = None
+
+    def fits(self, settlement: Settlement) -> bool:
+        """Whether a settlement is meant."""
+        return (
+            settlement.store == self.store
+            and self.purpose in (None, settlement.purpose)
+            and self.subject in (None, settlement.subject)
+        )
 
 
 class SettlementLedger:
@@ -120,7 +138,7 @@ class SettlementLedger:
     ) -> list[tuple[HostInvoice, Settlement | None]]:
         """List the invoices of a store with their settlements, newest first."""
         query = (
-            select(host_invoices.c.payment_hash, _settlements.c.number)
+            select(host_invoices, *_settlement_columns())
             .outerjoin(_settlements, _OF_SAME_INVOICE)
             .where(host_invoices.c.store == store_id)
             .order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
@@ -129,22 +147,25 @@ class SettlementLedger:
             query = query.where(_settlements.c.number.is_not(None))
         if external_id is not None:
             query = query.where(host_invoices.c.external_id == external_id)
-        listed: list[tuple[HostInvoice, Settlement | None]] = []
         async with self._database.begin() as connection:
-            for payment_hash, number in (await connection.execute(query.offset(offset).limit(limit))).all():
-                made = await self._invoices.find(store_id, payment_hash, connection=connection)
-                settled = None if number is None else await self.find(store_id, payment_hash, connection=connection)
-                if made is not None:
-                    listed.append((made, settled))
-        return listed
+            rows = (await connection.execute(query.offset(offset).limit(limit))).all()
+        return [(read_invoice_row(row), _read_joined(row)) for row in rows]
 
-    async def after(self, number: int, *, store_id: str | None = None, limit: int) -> list[Settlement]:
-        """Return the settlements above a number, in their order."""
+    async def after(self, number: int, *, wanted: Filter | None = None, limit: int) -> list[Settlement]:
+        """Return the settlements above a number, in their order; only those that are wanted, if that is said."""
         query = select(_settlements).where(_settlements.c.number > number).order_by(_settlements.c.number).limit(limit)
-        if store_id is not None:
-            query = query.where(_settlements.c.store == store_id)
+        if wanted is not None:
+            query = query.where(_settlements.c.store == wanted.store)
+            if wanted.purpose is not None:
+                query = query.where(_settlements.c.purpose == wanted.purpose)
+            if wanted.subject is not None:
+                query = query.where(_settlements.c.subject == wanted.subject)
         async with self._database.begin() as connection:
             return [_read(row) for row in await connection.execute(query)]
+
+    async def prove(self) -> None:
+        """Prove that a settlement could be recorded now."""
+        await self._database.prove(_NUMBERS)
 
     async def last_number(self) -> int:
         """Return the number of the latest settlement, zero for none."""
@@ -201,8 +222,23 @@ def _row(settlement: Settlement) -> dict[str, Any]:
     }
 
 
+def _settlement_columns() -> list[Any]:
+    """Return the columns of settlements, named apart from those of the invoices they are joined with."""
+    return [column.label(f"{_JOINED}{column.name}") for column in _settlements.c]
+
+
+def _read_joined(row: Row[Any]) -> Settlement | None:
+    """Read the settlement in a joined row; None where there is none."""
+    mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    values = {column.name: mapping[f"{_JOINED}{column.name}"] for column in _settlements.c}
+    return None if values["number"] is None else _settlement(values)
+
+
 def _read(row: Row[Any]) -> Settlement:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+    return _settlement(dict(row._mapping))  # noqa: SLF001 - as above
+
+
+def _settlement(values: dict[str, Any]) -> Settlement:
     for name in ("paid_at", "recorded_at"):
         values[name] = from_ms(values[name])
     return Settlement(amount=LightMoney.from_msat(values.pop("amount_msat")), **values)

@@ -1,7 +1,7 @@
 """A real BTCPay Server: started from the kit beside the repository, once for all tests of a session.
 
-Where the kit lies is told by `BTCPAY_KIT`; by default beside the repository, in `../shared/btcpay`. Without it the tests
-are skipped.
+`BTCPAY_KIT` tells where the kit is; by default beside the repository, in `../shared/btcpay`. Without it the tests are
+skipped.
 """
 
 from __future__ import annotations

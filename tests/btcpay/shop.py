@@ -1,4 +1,4 @@
-"""A shop: BTCPay's store, the host behind it, and the sandbox in Flash's place; three programs joined by settings alone."""
+"""A shop: BTCPay's store, the host behind it, and the sandbox in Flash's place, joined by settings alone."""
 
 from __future__ import annotations
 
@@ -140,7 +140,9 @@ class Shop:
     def automate_payouts(self) -> None:
         """Have BTCPay send payouts by itself, at once."""
         body = {"intervalSeconds": 60, "processNewPayoutsInstantly": True}
-        self.btcpay.call("PUT", f"/stores/{self.store}/payout-processors/LightningAutomatedPayoutSenderFactory/BTC-LN", body)
+        self.btcpay.call(
+            "PUT", f"/stores/{self.store}/payout-processors/LightningAutomatedPayoutSenderFactory/BTC-LN", body
+        )
 
     def payout_state(self, payout: Payout) -> str:
         """Return what BTCPay calls the payout."""

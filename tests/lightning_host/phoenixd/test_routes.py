@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from bolt11 import decode
 
-from connection_strings import BackendUnavailable, LightMoney, LightningError, PayResult
+from connection_strings import BackendUnavailable, LightMoney, LightningError, PayResult, RequestRefused
 from tests.lightning_host.hosts import PASSWORD, eventually
 
 if TYPE_CHECKING:
@@ -361,12 +361,14 @@ async def test_body_that_is_no_form_is_refused(hosts: HostBench, node: FakeNode)
     assert status == 415
 
 
-async def test_wallet_that_refuses_is_told(hosts: HostBench, node: FakeNode) -> None:
-    """What the wallet says reaches the client's error text."""
+@pytest.mark.parametrize(("error", "status"), [(RequestRefused("odd"), 400), (LightningError("odd"), 503)])
+async def test_wallet_that_makes_none_is_told(
+    hosts: HostBench, node: FakeNode, error: LightningError, *, status: int
+) -> None:
+    """The wallet's words reach the client; only what is about the request is the request's fault."""
     host = await hosts.host(node)
-    node.broken = LightningError("odd")
+    node.broken = error
     assert await host.phoenixd("POST", "/createinvoice", {"amountSat": "1"}) == (
-        400,
+        status,
         {"error": "odd", "message": "odd"},
     )
-    assert (await host.phoenixd("GET", "/getinfo"))[0] == 400

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 import pytest
 from sqlalchemy import text
 
-from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, LightningError, Secret
+from connection_strings import (
+    CreateInvoiceParams,
+    InvalidReply,
+    LightMoney,
+    LightningClientFactory,
+    LightningError,
+    Secret,
+)
 from lightning_host.allowance import Allowance
 from lightning_host.host import Host, open_host
 from lightning_host.settings import HostSettings
-from lightning_host.settlements.ledger import Settlement
-from lightning_host.settlements.subscription import Subscription
-from tests.lightning_host.fake_driver import FakeHandler, FakeNode
+from tests.lightning_host.fake_driver import FakeClient, FakeHandler, FakeNode
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from connection_strings import LightningInvoice
+    from lightning_host.settlements.ledger import Settlement
     from tests.lightning_host.hosts import HostBench
 
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
@@ -210,31 +215,124 @@ async def test_subscriber_resumes_after_a_number(node: FakeNode, hosts: HostBenc
             assert [(await anext(settled)).payment_hash for _ in range(2)] == [invoices[1].id, invoices[2].id]
 
 
-async def test_slow_subscriber_is_cut_off(node: FakeNode, hosts: HostBench) -> None:
-    """A subscriber that does not read is ended instead of filling the memory."""
-    del node, hosts
-    now = datetime.now(UTC)
-    subscription = Subscription("shop", None, None)
-    for number in range(1, 1_500):
-        subscription.offer(
-            Settlement(
-                store="shop",
-                payment_hash=f"{number:064x}",
-                number=number,
-                purpose="test",
-                subject="",
-                external_id=None,
-                amount=LightMoney.from_sat(1),
-                preimage=None,
-                paid_at=now,
-                recorded_at=now,
-            )
+async def record_many(host: Host, count: int, *, purpose: str) -> None:
+    """Write settlements straight into the table, as many replicas over a long time would have."""
+    row = "('shop', :hash, :number, :purpose, '', 1000, 0, 0)"
+    columns = "store, payment_hash, number, purpose, subject, amount_msat, paid_at, recorded_at"
+    last = await host.settlements.last_number()
+    async with host.database.begin() as connection:
+        await connection.execute(
+            text(f"INSERT INTO host_settlements ({columns}) VALUES {row}"),  # noqa: S608 - constants of this test
+            [
+                {"hash": f"{number:064x}", "number": number, "purpose": purpose}
+                for number in range(last + 1, last + count + 1)
+            ],
         )
-    assert len([settlement async for settlement in subscription]) == 1_000
+
+
+async def test_subscriber_reads_all_that_is_older(node: FakeNode, hosts: HostBench) -> None:
+    """However many settlements lie between, and whatever they were for, none that fits is missed."""
+    async with opened(node, hosts) as host:
+        await record_many(host, 1_100, purpose="lnurl")
+        await record_many(host, 1_100, purpose="wanted")
+        async with asyncio.timeout(20), host.settlements.subscribe("shop", purpose="wanted", after=0) as settled:
+            assert [(await anext(settled)).number for _ in range(1_100)] == [*range(1_101, 2_201)]
+
+
+async def test_slow_subscriber_misses_none(node: FakeNode, hosts: HostBench) -> None:
+    """A subscriber that falls far behind fills no memory: it reads on from the table."""
+    async with opened(node, hosts) as host, host.settlements.subscribe("shop") as settled:
+        await host.settlements.start()
+        await record_many(host, 1_300, purpose="test")
+
+        async def told() -> bool:
+            return settled.behind
+
+        await eventually(told)
+        async with asyncio.timeout(20):
+            assert [(await anext(settled)).number for _ in range(1_300)] == [*range(1, 1_301)]
+
+
+async def test_one_that_cannot_be_told_stops_no_other(
+    node: FakeNode, hosts: HostBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a useless cursor the host listens at once and asks beside it; what was never told is asked later."""
+    async with opened(node, hosts) as host:
+        mute, late, new = [await invoice_for(host) for _ in range(3)]
+    for invoice in (mute, late):
+        await node.pay(invoice.id)
+    get_invoice = FakeClient.get_invoice
+
+    async def get(self: FakeClient, invoice_id: str) -> LightningInvoice | None:
+        if invoice_id == mute.id:
+            raise InvalidReply("nobody understands this one")
+        return await get_invoice(self, invoice_id)
+
+    monkeypatch.setattr(FakeClient, "get_invoice", get)
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        await until_deaf(host, {})
+        await node.pay(new.id)
+        await wait_until_heard(host, new)
+        await wait_until_heard(host, late)
+        assert await heard(host) == sorted([late.id, new.id])
+    monkeypatch.undo()
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        await wait_until_heard(host, mute)
+        assert await heard(host) == sorted([mute.id, late.id, new.id])
+
+
+async def test_one_that_cannot_be_recorded_stops_no_other(node: FakeNode, hosts: HostBench) -> None:
+    """A handler that fails at one settlement leaves the others to be recorded; that one comes again until it is."""
+    async with opened(node, hosts) as host:
+        odd, even = await invoice_for(host, "odd"), await invoice_for(host, "even")
+        broken = True
+
+        async def fail_at_odd(_: AsyncConnection, settlement: Settlement) -> None:
+            if broken and settlement.subject == "odd":
+                raise RuntimeError("a fault")
+
+        host.settlements.on_settled(fail_at_odd)
+        await host.settlements.start()
+        await until_deaf(host, {})
+        await node.pay(odd.id)
+        await node.pay(even.id)
+        await wait_until_heard(host, even)
+        assert await heard(host) == [even.id]
+        broken = False
+        await wait_until_heard(host, odd)
+        assert (host.settlements.deaf, await heard(host)) == ({}, sorted([odd.id, even.id]))
+
+
+async def test_replica_that_cannot_read_ends_its_subscriptions(
+    node: FakeNode, hosts: HostBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A blind replica sends subscribers away, those that come too, and takes them again once it can read."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        async with host.settlements.subscribe("shop") as settled:
+            with monkeypatch.context() as away:
+                away.setattr(host.database, "begin", unreachable)
+                async with asyncio.timeout(20):
+                    assert [each async for each in settled] == []
+                assert not host.settlements.telling
+                async with host.settlements.subscribe("shop") as another:
+                    assert [each async for each in another] == []
+
+            async def telling() -> bool:
+                return host.settlements.telling
+
+            await eventually(telling)
+
+
+def unreachable() -> Never:
+    """Stand for a database that can't be reached."""
+    raise OSError("unreachable")
 
 
 async def test_see_records_what_was_found_by_asking(node: FakeNode, hosts: HostBench) -> None:
-    """A group that finds an invoice paid records it the same way; a second time does nothing."""
+    """A subject that finds an invoice paid records it the same way; a second time does nothing."""
     async with opened(node, hosts) as host:
         store = host.stores.get("shop")
         assert store is not None

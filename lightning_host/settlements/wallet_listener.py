@@ -1,0 +1,147 @@
+"""Listens to one store's wallet, from where it stood, and records what it hears.
+
+The cursor that is kept says that nothing in front of it is missing. What can't be recorded at once is put into a
+backlog, which is asked about and recorded beside the listening; while there is a backlog the cursor stays where it is,
+and after a restart everything behind it is heard again. So one settlement that can't be recorded, or one invoice that
+can't be told, stops no other.
+
+Where there is no cursor, or the wallet refuses it, all open invoices of the last two days are the backlog.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from connection_strings import InvalidRequest, LightningError
+from lightning_host.database import is_away
+
+if TYPE_CHECKING:
+    from connection_strings import LightningInvoice, LightningInvoiceListener
+    from lightning_host.settlements.ledger import SettlementLedger
+    from lightning_host.settlements.recorder import Recorder
+    from lightning_host.stores import Store
+
+__all__ = ["WalletListener"]
+
+_log: Final = logging.getLogger("lightning_host")
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 30.0
+
+
+class WalletListener:
+    """Listens to one store's wallet while `run` runs.
+
+    Attributes:
+        deaf: Why its settlements can't be heard right now; None while they are.
+
+    """
+
+    def __init__(self, store: Store, ledger: SettlementLedger, recorder: Recorder) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._recorder = recorder
+        self._backlog: set[str] = set()
+        self._behind = asyncio.Event()
+        self._stands = ""
+        self.deaf: str | None = "not listening yet"
+
+    async def run(self) -> None:
+        """Listen for ever: each time from where it stood."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._work_off(), name=f"work off the backlog of {self._store.id}")
+            pause = _FIRST_PAUSE
+            while True:
+                reason = await self._listen()
+                pause = _FIRST_PAUSE if self.deaf is None else min(pause * 2, _LONGEST_PAUSE)
+                self.deaf = reason
+                _log.warning("store %s is not heard: %s; listening again in %.1f s", self._store.id, reason, pause)
+                await asyncio.sleep(pause)
+
+    async def _listen(self) -> str:
+        """Listen until that ends; gives the reason."""
+        try:
+            async with await self._open() as listener:
+                self.deaf = None
+                async for invoice in listener:
+                    await self._hear(invoice, listener.cursor)
+        except LightningError as error:
+            return f"{type(error).__name__}: {error}"
+        except (SQLAlchemyError, OSError):
+            return "database trouble"
+        except Exception as error:  # noqa: BLE001 - a driver has a fault: it is asked again
+            _log.exception("listening to store %s failed", self._store.id)
+            return type(error).__name__
+        return "the wallet stopped telling"
+
+    async def _open(self) -> LightningInvoiceListener:
+        cursor = await self._ledger.cursor(self._store.id)
+        if cursor is not None:
+            try:
+                listener = await self._store.client.listen(after=cursor)
+            except InvalidRequest as error:
+                words = "the cursor of store %s is of no use: %s; asking about open invoices"
+                _log.warning(words, self._store.id, error)
+            else:
+                self._stands = listener.cursor
+                return listener
+        listener = await self._store.client.listen()
+        try:
+            self._backlog.update(await self._ledger.open_invoices(self._store.id))
+        except BaseException:
+            await listener.aclose()
+            raise
+        self._stands = listener.cursor
+        self._behind.set()  # also for no open invoice at all: the cursor is kept then
+        return listener
+
+    async def _hear(self, invoice: LightningInvoice, cursor: str) -> None:
+        try:
+            await self._recorder.record(self._store.id, invoice, cursor=None if self._backlog else cursor)
+        except Exception as error:  # a handler or the driver has a fault
+            if is_away(error):
+                raise
+            _log.exception("a settlement of store %s can't be recorded now", self._store.id)
+            self._backlog.add(invoice.payment_hash)
+            self._behind.set()
+        self._stands = cursor
+
+    # --- the backlog ------------------------------------------------------------------------------------------------
+
+    async def _work_off(self) -> None:
+        """Ask about what is in the backlog until all of it is told, with growing pauses between two rounds."""
+        while True:
+            await self._behind.wait()
+            self._behind.clear()
+            pause = _FIRST_PAUSE
+            while not await self._go_through():
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _go_through(self) -> bool:
+        """Ask about each once; tells whether nothing is left and that is written down."""
+        try:
+            # What is settled, or too old to be asked about, is not open any more.
+            self._backlog.intersection_update(await self._ledger.open_invoices(self._store.id))
+            failed: Exception | None = None
+            for payment_hash in sorted(self._backlog):
+                try:
+                    invoice = await self._store.client.get_invoice(payment_hash)
+                    if invoice is not None:
+                        await self._recorder.record(self._store.id, invoice)
+                except Exception as error:  # noqa: BLE001 - one that can't be told or recorded stops no other
+                    failed = error
+                else:
+                    self._backlog.discard(payment_hash)
+            if failed is not None:
+                kind, words = type(failed).__name__, "%d invoices of store %s can't be told yet, one for %s"
+                _log.warning(words, len(self._backlog), self._store.id, kind)
+            if self._backlog:
+                return False
+            await self._recorder.keep_cursor(self._store.id, self._stands)
+        except (SQLAlchemyError, OSError):
+            return False
+        return True

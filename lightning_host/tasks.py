@@ -1,0 +1,43 @@
+"""Tasks with an owner: each is started by it, logged by it when it fails, and ended by it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["TaskSet"]
+
+_log: Final = logging.getLogger("lightning_host")
+_T = TypeVar("_T")
+
+
+class TaskSet:
+    """The tasks of one owner."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, _T], name: str) -> asyncio.Task[_T]:
+        """Run work in a task of its own; a failure is logged, whether somebody awaits the task or not."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def aclose(self, *, patience: float = 0.0) -> None:
+        """Wait for the tasks for some seconds, then cancel what is left."""
+        if patience and self._tasks:
+            await asyncio.wait(self._tasks, timeout=patience)
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.info("%s ended with %s", task.get_name(), type(error).__name__)

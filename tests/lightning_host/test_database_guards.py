@@ -1,0 +1,95 @@
+"""A database that is away, or held by a process that froze: nothing waits without an end, and others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from connection_strings import Secret
+from lightning_host.database import Database, is_away
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.postgres import PostgresServer
+
+HOLDER = """
+import asyncio, sys
+from sqlalchemy import text
+from connection_strings import Secret
+from lightning_host.database import Database
+
+async def hold():
+    database = await Database.open(Secret(sys.argv[1]))
+    async with database.begin() as connection:
+        await database.next_number(connection, "settlements")
+        print("held", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(hold())
+"""
+
+
+@pytest.fixture
+def frozen(postgres: PostgresServer) -> Iterator[str]:
+    """Give a database whose counter of settlements is held by a host's process that is stopped."""
+    url = postgres.new_database()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            os.kill(holder.pid, signal.SIGSTOP)
+            yield url
+        finally:
+            os.kill(holder.pid, signal.SIGCONT)
+            holder.kill()
+
+
+async def test_frozen_transaction_stops_nobody_for_long(frozen: str) -> None:
+    """The first that waits in vain ends the session of the process that froze; the next one gets the lock."""
+    database = await Database.open(Secret(frozen))
+    try:
+        with pytest.raises(DBAPIError) as waited:
+            await database.prove("settlements")
+        assert is_away(waited.value)
+        async with asyncio.timeout(10):
+            await database.prove("settlements")
+    finally:
+        await database.aclose()
+
+
+async def test_stopped_database_is_away(postgres: PostgresServer) -> None:
+    """A server that ends, that starts, and that is gone: each is told as `away`, never as an unforeseen error."""
+    database = await Database.open(Secret(postgres.new_database()))
+    seen = []
+    try:
+        await database.prove("settlements")
+        postgres.stop()
+        for _ in range(2):
+            with pytest.raises((DBAPIError, OSError)) as caught:
+                await database.prove("settlements")
+            seen.append(is_away(caught.value))
+        postgres.start()
+        await database.prove("settlements")
+    finally:
+        await database.aclose()
+    assert seen == [True, True]
+
+
+@pytest.mark.parametrize(("state", "away"), [("57P03", True), ("08006", True), ("53300", True), ("23505", False)])
+def test_sqlstate_tells_whether_it_is_away(state: str, away: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Connection trouble and a server that ends or starts are `away`, a broken constraint is a fault."""
+
+    class OfDriver(Exception):
+        sqlstate = state
+
+    assert is_away(DBAPIError("SELECT 1", {}, OfDriver())) is away
