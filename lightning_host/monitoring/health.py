@@ -37,7 +37,7 @@ async def _ready(request: web.Request) -> web.Response:
 
 
 async def _health(request: web.Request) -> web.Response:
-    """Answer 200 when settlements can be recorded now and every store's settlements are heard, else 503 and what is wrong."""
+    """Answer 200 when settlements are heard of every store and can be recorded now, else 503 and what is wrong."""
     host = request.app[HOST]
     try:
         async with asyncio.timeout(_PING_SECONDS):

@@ -363,7 +363,7 @@ async def test_body_that_is_no_object_is_refused(hosts: HostBench, node: FakeNod
         (CredentialRejected("the token is dead"), 503, "lightning-node-unavailable"),
         (NotSupported("not here"), 400, "not-supported"),
         (RequestRefused("no"), 400, "generic-error"),
-        (LightningError("odd"), 400, "generic-error"),
+        (LightningError("odd"), 503, "lightning-node-unavailable"),
     ],
 )
 async def test_trouble_of_the_wallet_has_status_and_code(
