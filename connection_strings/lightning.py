@@ -15,8 +15,8 @@ from math import isnan
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
 from connection_strings.errors import InvalidRequest
-from connection_strings.hashes import read_hash
 from connection_strings.money import LightMoney
+from connection_strings.payment_hash import read_payment_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,7 +115,7 @@ class CreateInvoiceParams:
             self._check_hash(self.description_hash)
 
     def _check_hash(self, given: str) -> None:
-        if read_hash(given) != given:
+        if read_payment_hash(given) != given:
             raise InvalidRequest("description_hash", "must be 64 lower-case hexadecimal digits")
         if self.description_hash_only and self.description and given != _sha256(self.description):
             raise InvalidRequest("description_hash", "is not that of the description; leave one of them out")

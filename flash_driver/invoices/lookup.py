@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
-from connection_strings.hashes import read_hash
 from connection_strings.lightning import LightningInvoiceStatus
+from connection_strings.payment_hash import read_payment_hash
 from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
@@ -67,7 +67,7 @@ class InvoiceLookup:
             LightningError: It can't be found out now how it stands.
 
         """
-        payment_hash = read_hash(invoice_id)
+        payment_hash = read_payment_hash(invoice_id)
         if payment_hash is None:
             return None
         record = await self._journal.find_invoice(payment_hash)

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from connection_strings.errors import BackendUnavailable
-from connection_strings.hashes import read_hash
 from connection_strings.lightning import LightningPaymentStatus, PayInvoiceParams, PayResponse, PayResult
+from connection_strings.payment_hash import read_payment_hash
 from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
@@ -125,7 +125,7 @@ class Payments:
 
         Where the server may be asked how it ended, that is waited for a little.
         """
-        known_as = read_hash(payment_hash)
+        known_as = read_payment_hash(payment_hash)
         if known_as is None:
             return None
         await self._resolving.take_up()

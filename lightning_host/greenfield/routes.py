@@ -21,7 +21,7 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
-from connection_strings.hashes import read_hash
+from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import token_of
 from lightning_host.greenfield.values import (
     balance_data,
@@ -123,7 +123,7 @@ async def _create_invoice(request: web.Request, store: Store) -> web.Response:
 
 async def _get_invoice(request: web.Request, store: Store) -> web.Response:
     invoice_id = request.match_info["id"]
-    invoice = await store.client.get_invoice(known_as) if (known_as := read_hash(invoice_id)) else None
+    invoice = await store.client.get_invoice(known_as) if (known_as := read_payment_hash(invoice_id)) else None
     if invoice is None:
         raise ProblemError.make(404, "invoice-not-found", "there is no invoice with this id")
     return web.json_response(invoice_data(invoice))
@@ -173,7 +173,7 @@ async def _what_became_of(store: Store, bolt11: str, details: PayDetails | None)
 
 async def _get_payment(request: web.Request, store: Store) -> web.Response:
     payment_hash = request.match_info["payment_hash"]
-    payment = await store.client.get_payment(known_as) if (known_as := read_hash(payment_hash)) else None
+    payment = await store.client.get_payment(known_as) if (known_as := read_payment_hash(payment_hash)) else None
     if payment is None:
         raise ProblemError.make(404, "payment-not-found", "there is no payment with this payment hash")
     return web.json_response(payment_data(payment))

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from connection_strings.hashes import read_hash
+from connection_strings.payment_hash import read_payment_hash
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import (
     VERIFY_PATH,
@@ -95,7 +95,7 @@ async def _links(request: web.Request) -> web.Response:
 async def _verify(request: web.Request) -> web.Response:
     """Tell whether an invoice was paid (LUD-21)."""
     host = request.app[HOST]
-    store_id, payment_hash = request.match_info["store"], read_hash(request.match_info["payment_hash"])
+    store_id, payment_hash = request.match_info["store"], read_payment_hash(request.match_info["payment_hash"])
     invoice = None if payment_hash is None else await host.invoices.find(store_id, payment_hash)
     if payment_hash is None or invoice is None or invoice.purpose not in _VERIFIABLE:
         raise ProblemError.make(404, "invoice-not-found", "Not found")

@@ -34,7 +34,7 @@ from connection_strings import (
     PayResult,
 )
 from connection_strings.bolt11.reader import read
-from connection_strings.hashes import read_hash
+from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import basic_password
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import exact_invoice
@@ -133,7 +133,7 @@ async def _getbalance(request: web.Request, store: Store) -> web.Response:
 async def _createinvoice(request: web.Request, store: Store) -> web.Response:
     host = request.app[HOST]
     fields = await read_form(request, host.settings.request_seconds)
-    wanted_hash = read_hash(fields.text("descriptionHash", longest=64)) if "descriptionHash" in fields else None
+    wanted_hash = read_payment_hash(fields.text("descriptionHash", longest=64)) if "descriptionHash" in fields else None
     if "descriptionHash" in fields and wanted_hash is None:
         fields.refuse("descriptionHash", "must be 64 hexadecimal digits")
     params = CreateInvoiceParams(
@@ -156,7 +156,7 @@ async def _createinvoice(request: web.Request, store: Store) -> web.Response:
 
 
 async def _incoming(request: web.Request, store: Store) -> web.Response:
-    host, payment_hash = request.app[HOST], read_hash(request.match_info["payment_hash"])
+    host, payment_hash = request.app[HOST], read_payment_hash(request.match_info["payment_hash"])
     made = None if payment_hash is None else await host.invoices.find(store.id, payment_hash)
     if payment_hash is None or made is None:
         raise ProblemError.make(404, "not-found", "there is no invoice with this payment hash")
@@ -221,7 +221,7 @@ def _pay_answer(payment_hash: str, asked: LightMoney, response: PayResponse) -> 
 
 
 async def _outgoing(request: web.Request, store: Store) -> web.Response:
-    payment_hash = read_hash(request.match_info["payment_hash"])
+    payment_hash = read_payment_hash(request.match_info["payment_hash"])
     if payment_hash is None:
         raise _no_payment()
     try:
