@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final, Self
 
-__all__ = ["MISSING", "PASSWORD", "PostgresServer", "binaries"]
+__all__ = ["MISSING", "PASSWORD", "PostgresServer", "binaries", "unprivileged"]
 
 MISSING: Final = "PostgreSQL's binaries are not there (Debian: apt-get install postgresql)"
 PASSWORD: Final = "never-shown-in-any-text"
@@ -40,7 +40,7 @@ class PostgresServer:
 
     def __init__(self, bin_folder: Path) -> None:
         self._bin = bin_folder
-        self._user = _unprivileged() if os.geteuid() == 0 else None
+        self._user = unprivileged() if os.geteuid() == 0 else None
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
@@ -97,6 +97,11 @@ class PostgresServer:
         self.sql(f"CREATE DATABASE {name}", "postgres")
         return f"postgresql+asyncpg://journal:{PASSWORD}@/{name}?host={self._folder}"
 
+    @property
+    def socket(self) -> str:
+        """The path of its Unix socket."""
+        return f"{self._folder}/.s.PGSQL.5432"
+
     def sql(self, statement: str, database: str) -> str:
         """Run a statement as the owner of everything; return what psql prints."""
         return self._run(
@@ -136,7 +141,8 @@ class PostgresServer:
         return done.stdout.strip()
 
 
-def _unprivileged() -> str:
+def unprivileged() -> str:
+    """Return a user of this machine without rights."""
     known = {entry.pw_name for entry in pwd.getpwall()}
     return next(name for name in _UNPRIVILEGED if name in known)
 

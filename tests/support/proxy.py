@@ -30,10 +30,13 @@ class _Link:
         self.frozen = False
         self.left: int | None = None
 
-    async def run(self, port: int) -> None:
-        """Carry bytes both ways until one side ends."""
+    async def run(self, target: int | str) -> None:
+        """Carry bytes both ways, to a port or a Unix socket, until one side ends."""
         try:
-            self._server = await asyncio.open_connection("127.0.0.1", port)
+            if isinstance(target, str):
+                self._server = await asyncio.open_unix_connection(target)
+            else:
+                self._server = await asyncio.open_connection("127.0.0.1", target)
             pumps = [
                 asyncio.create_task(self._pump(self._client[0], self._server[1], answers=False)),
                 asyncio.create_task(self._pump(self._server[0], self._client[1], answers=True)),
@@ -91,7 +94,7 @@ class FaultProxy:
     """
 
     def __init__(self, target: str) -> None:
-        """Make a proxy to a URL; it listens once entered."""
+        """Make a proxy to a URL, `unix:///path` for a Unix socket; it listens once entered."""
         self._target = urlsplit(target)
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -185,7 +188,7 @@ class FaultProxy:
                 self._held.append(gate)
                 await gate.wait()
             self._links.add(link)
-            await link.run(self._target.port or 80)
+            await link.run(self._target.path if self._target.scheme == "unix" else self._target.port or 80)
         except asyncio.CancelledError:
             # asyncio's server complains about handlers that end as cancelled; the end was asked for.
             pass

@@ -58,10 +58,11 @@ USES: Final = (
 
 
 class Fate:
-    """Counts the steps and kills the process at one of them: the so many-th, or the first of a name."""
+    """Counts the steps and kills or stops the process at one of them: of this number, or the first of a name."""
 
-    def __init__(self, die_at: int | str | None) -> None:
+    def __init__(self, die_at: int | str | None, stop_at: str | None = None) -> None:
         self._die_at = die_at
+        self._stop_at = stop_at
         self._steps = 0
         self._armed = False
 
@@ -72,6 +73,10 @@ class Fate:
     def step(self, name: str) -> None:
         """Die here, if this is the step."""
         self._steps += self._armed
+        if self._armed and name == self._stop_at:
+            self._stop_at = None
+            tell("stops", pid=os.getpid())
+            os.kill(os.getpid(), signal.SIGSTOP)
         if self._armed and self._die_at in (self._steps, name):
             tell("dies", step=name)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -172,7 +177,7 @@ FLOWS: Final = {"contend": contend, "create": create, "listen": listen, "pay": p
 
 async def carry_out(order: dict[str, Any]) -> None:
     """Carry an order out with a client of its own."""
-    fate = Fate(order.get("die_at"))
+    fate = Fate(order.get("die_at"), order.get("stop_at"))
     lay_mines(fate)
     # A process that starts anew an instant after a crash need not wait until the dead sender is surely dead.
     patient = functools.partial(Payments, persistence=Persistence(sender_lives=0.0))

@@ -138,7 +138,9 @@ class PostgresNotifications:
         connection = await connect(self._journal)
         try:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
-            await connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _NOBODY))
+            # From another connection: behind a pooler both may be the same one of the server's.
+            async with await connect(self._journal) as other:
+                await other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _NOBODY))
             if [notice async for notice in connection.notifies(timeout=_TRIAL_SECONDS, stop_after=1)]:
                 await self._take(connection, wake)
             _log.info("a pooler keeps notifications back, looking every second", journal=str(self._journal))

@@ -1,0 +1,66 @@
+"""A journal behind pgbouncer in transaction mode, where no session is ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash_driver.journal.sql import notify
+from flash_driver.journal.sql.store import SqlStore
+from flash_driver.journal.urls import JournalUrl
+from tests.support.journals import a_payment, an_invoice, open_journal, settle
+from tests.support.pgbouncer import BOUNCER_MISSING, bouncer_binary, transaction_pooler
+from tests.support.postgres import PASSWORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.postgres import PostgresServer
+
+
+@pytest.fixture
+def pooled(postgres: PostgresServer) -> Iterator[JournalUrl]:
+    """Give the URL of an empty database behind a pooler; without pgbouncer the test is skipped, in CI it fails."""
+    if bouncer_binary() is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(BOUNCER_MISSING)
+    name = postgres.new_database().partition("/journal_")[2].partition("?")[0]
+    with transaction_pooler(postgres) as port:
+        yield JournalUrl.parse(f"postgresql://journal:{PASSWORD}@127.0.0.1:{port}/journal_{name}")
+
+
+async def test_everything_works_behind_a_pooler(pooled: JournalUrl) -> None:
+    """More callers than the pooler has connections make, settle and pay at once, and nothing is lost or doubled."""
+    async with aclosing(SqlStore(pooled)) as one, aclosing(SqlStore(pooled)) as two:
+        journals = [await open_journal(store) for store in (one, two)]
+        await asyncio.gather(*(journals[n % 2].add_invoice(an_invoice(n)) for n in range(20)))
+        await asyncio.gather(*(settle(journal, n) for n in range(20) for journal in journals))
+        payments = [a_payment(n) for n in range(20) for _ in journals]
+        begun = await asyncio.gather(
+            *(journals[n % 2].begin_payment(payment) for n, payment in enumerate(payments)),
+        )
+        settled = await journals[0].settled_after(0)
+    assert [row.settle_index for row in settled] == list(range(1, 21))
+    assert sum(counted is mine for counted, mine in zip(begun, payments, strict=True)) == 20
+
+
+async def test_settlements_of_other_processes_are_noticed_behind_a_pooler(
+    pooled: JournalUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pooler passes no notifications on: that is found out, and the database is asked every second."""
+    monkeypatch.setattr(notify, "_SAFETY_SECONDS", 1000.0)
+    monkeypatch.setattr(notify, "_TRIAL_SECONDS", 0.2)
+    monkeypatch.setattr(notify, "_PAUSE_SECONDS", 0.05)
+    async with aclosing(SqlStore(pooled)) as one, aclosing(SqlStore(pooled)) as two:
+        listening, settling = await open_journal(one), await open_journal(two)
+        for number in (1, 2, 3):
+            await settling.add_invoice(an_invoice(number))
+            with listening.wakeup.waiting() as woken:
+                await settle(settling, number)
+                async with asyncio.timeout(20):
+                    await woken
+                    while not await listening.settled_after(number - 1):  # noqa: ASYNC110 - woken by what came before
+                        await asyncio.sleep(0.05)
