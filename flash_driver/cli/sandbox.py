@@ -55,6 +55,15 @@ def sandbox(
         ),
     ] = None,
     username: Annotated[str, typer.Option(help="Its name.", rich_help_panel=_ACCOUNT)] = "merchant",
+    phone: Annotated[
+        str, typer.Option(help="The phone that logs in to it.", rich_help_panel=_ACCOUNT)
+    ] = "+12025550148",
+    phone_code: Annotated[
+        str, typer.Option(help='The code that is "sent" to it.', rich_help_panel=_ACCOUNT)
+    ] = "123456",
+    totp_code: Annotated[
+        str | None, typer.Option(help="The TOTP code that a login needs too.", rich_help_panel=_ACCOUNT)
+    ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(
@@ -159,6 +168,9 @@ def sandbox(
         network=network,
         max_complexity=max_complexity,
         username=username,
+        phone=phone,
+        phone_code=phone_code,
+        totp_code=totp_code,
         token=token,
         api_key=api_key,
         api_key_scopes=tuple(name.strip() for name in api_key_scopes.split(",")),

@@ -89,6 +89,9 @@ class SandboxOptions:
         username: The name of the account.
         token: The session token of the account; by default a new one. The same name and token give the same ids of
             account and wallets.
+        phone: The phone that logs in to the account.
+        phone_code: The code that is "sent" to it.
+        totp_code: The TOTP code that a login needs as well; by default it needs none.
         api_key: The API key of the account; by default a new one.
         api_key_scopes: What that key may do.
         api_key_limit: How many requests a minute it may make.
@@ -130,6 +133,9 @@ class SandboxOptions:
     public_host: str | None = None
     username: str = "merchant"
     token: str | None = field(default=None, repr=False)
+    phone: str = "+12025550148"
+    phone_code: str = field(default="123456", repr=False)
+    totp_code: str | None = field(default=None, repr=False)
     api_key: str | None = field(default=None, repr=False)
     api_key_scopes: tuple[str, ...] = ("read:user", "write:wallet", "read:transactions")
     api_key_limit: int = DEFAULT_KEY_LIMIT

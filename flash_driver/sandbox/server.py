@@ -13,7 +13,7 @@ from flash_driver.sandbox.control import control_routes
 from flash_driver.sandbox.schema.schema import flash_schema
 from flash_driver.sandbox.schema.subscriptions import publish_price
 from flash_driver.sandbox.serving.engine import Engine
-from flash_driver.sandbox.serving.http import serve_http
+from flash_driver.sandbox.serving.http import serve_http, serve_totp
 from flash_driver.sandbox.serving.websocket import serve_websocket
 from flash_driver.sandbox.simulation import Simulation, utc_now
 
@@ -68,6 +68,7 @@ class Sandbox(Simulation):
             self._invoices,
             self._sends,
             self._credentials,
+            self._logins,
             flash_schema(self.options.max_complexity),
             self._sockets,
         )
@@ -75,7 +76,7 @@ class Sandbox(Simulation):
         app.add_routes(
             [web.post("/graphql", partial(serve_http, engine)), web.get("/graphql", partial(serve_websocket, engine))]
         )
-        app.add_routes(control_routes(self))
+        app.add_routes([web.post("/auth/totp/validate", partial(serve_totp, engine)), *control_routes(self)])
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:

@@ -10,6 +10,7 @@ from flash_driver.sandbox.bank.broker import account_topic
 from flash_driver.sandbox.bank.credentials import Credentials
 from flash_driver.sandbox.bank.invoices import Invoices, Settled
 from flash_driver.sandbox.bank.payments import Payments
+from flash_driver.sandbox.bank.phone_login import PhoneLogin
 from flash_driver.sandbox.bank.refusals import InvalidInput
 from flash_driver.sandbox.bank.signer import PREFIXES, read_invoice
 from flash_driver.sandbox.faults import parse_fault
@@ -50,6 +51,7 @@ class Simulation:
         self._invoices = Invoices(self._bank)
         self._sends = Payments(self._bank, self._invoices)
         self._credentials = Credentials(self._bank)
+        self._logins = PhoneLogin(self.options, self._credentials)
         self._sockets: set[OpenSocket] = set()
 
     @property

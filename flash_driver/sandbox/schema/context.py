@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.ledger import Account, Wallet
     from flash_driver.sandbox.bank.payments import Payments
+    from flash_driver.sandbox.bank.phone_login import PhoneLogin
     from flash_driver.sandbox.bank.traffic import Transport
 
 __all__ = ["Context", "Info", "thrown"]
@@ -42,6 +43,7 @@ class Context:
     bank: Bank
     invoices: Invoices
     sends: Payments
+    logins: PhoneLogin
     transport: Transport
     account: Account | None = None
     key: ApiKey | None = None

@@ -9,6 +9,7 @@ import strawberry
 from flash_driver.sandbox.bank.ledger import Account
 from flash_driver.sandbox.bank.refusals import InvalidInput, Refused, custodian_error, unexpected
 from flash_driver.sandbox.schema.accounts import User, quote
+from flash_driver.sandbox.schema.api_keys import ApiKey, session_only
 from flash_driver.sandbox.schema.context import Info, thrown
 from flash_driver.sandbox.schema.inputs import LnInvoicePaymentStatusInput, TransactionDetailsInput
 from flash_driver.sandbox.schema.scalars import DisplayCurrency, Username, WalletId, malformed
@@ -53,6 +54,12 @@ class Query:
         """Tell who asks."""
         info.context.authorise("read:user")
         return User(entry=info.context.authenticated())
+
+    @strawberry.field
+    def api_keys(self, info: Info) -> list[ApiKey]:
+        """List the account's API keys, the newest first, without their secrets."""
+        account, bank = session_only(info, "apiKeys"), info.context.bank
+        return [ApiKey.of(key, bank.clock()) for key in bank.keys.of(account)]
 
     @strawberry.field
     def globals(self, info: Info) -> Globals | None:

@@ -17,6 +17,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 __all__ = [
     "SCALARS",
+    "AuthToken",
     "CentAmount",
     "DisplayCurrency",
     "FractionalCentAmount",
@@ -30,7 +31,9 @@ __all__ = [
     "Minutes",
     "OnChainAddress",
     "OnChainTxHash",
+    "OneTimeAuthCode",
     "PaymentHash",
+    "Phone",
     "SafeInt",
     "SatAmount",
     "SignedAmount",
@@ -42,6 +45,7 @@ __all__ = [
     "malformed",
 ]
 
+AuthToken = NewType("AuthToken", str)
 CentAmount = NewType("CentAmount", int)
 DisplayCurrency = NewType("DisplayCurrency", str)
 FractionalCentAmount = NewType("FractionalCentAmount", Decimal)
@@ -54,7 +58,9 @@ Memo = NewType("Memo", str)
 Minutes = NewType("Minutes", int)
 OnChainAddress = NewType("OnChainAddress", str)
 OnChainTxHash = NewType("OnChainTxHash", str)
+OneTimeAuthCode = NewType("OneTimeAuthCode", str)
 PaymentHash = NewType("PaymentHash", str)
+Phone = NewType("Phone", str)
 SafeInt = NewType("SafeInt", int)
 SatAmount = NewType("SatAmount", int)
 SignedAmount = NewType("SignedAmount", Decimal)
@@ -131,6 +137,12 @@ def _number(value: object) -> Decimal | None:
     return Decimal(str(value))
 
 
+def _phone(value: object) -> str | Malformed:
+    if isinstance(value, str) and re.fullmatch(r"\+\d{7,14}", value):
+        return value
+    return Malformed("Phone number is not a valid phone number")
+
+
 def _hash(value: object) -> str | Malformed:
     if not isinstance(value, str) or len(value) != _HASH_LENGTH:
         return Malformed("Hex32Bytes is not 32 bytes")
@@ -155,6 +167,7 @@ _HASH_LENGTH: Final = 64
 _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 SCALARS: Final[Mapping[object, ScalarDefinition]] = {
+    AuthToken: _scalar("AuthToken"),
     CentAmount: _scalar("CentAmount", _whole("CentAmount", MAX_AMOUNT)),
     DisplayCurrency: _scalar("DisplayCurrency", _text("[A-Za-z]{3,4}", "DisplayCurrency")),
     FractionalCentAmount: _scalar("FractionalCentAmount", _fractional_cents, _json_number),
@@ -168,6 +181,8 @@ SCALARS: Final[Mapping[object, ScalarDefinition]] = {
     OnChainAddress: _scalar("OnChainAddress"),
     OnChainTxHash: _scalar("OnChainTxHash"),
     PaymentHash: _scalar("PaymentHash", _text(_HEX_32, "PaymentHash", re.IGNORECASE)),
+    OneTimeAuthCode: _scalar("OneTimeAuthCode", _text("[0-9]{6}.*", "OneTimeAuthCode")),
+    Phone: _scalar("Phone", _phone),
     SafeInt: _scalar("SafeInt"),
     SatAmount: _scalar("SatAmount", _whole("SatAmount", MAX_AMOUNT)),
     SignedAmount: _scalar("SignedAmount", None, _json_number),

@@ -9,8 +9,10 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from flash_driver.sandbox.schema.accounts import BTCWallet, ConsumerAccount, UsdtWallet, UsdWallet
+from flash_driver.sandbox.schema.api_keys import ApiKeyMutations
 from flash_driver.sandbox.schema.complexity import MAX_COMPLEXITY, complexity_rule
 from flash_driver.sandbox.schema.invoice_mutations import ReceivingMutations
+from flash_driver.sandbox.schema.login_mutations import LoginMutations
 from flash_driver.sandbox.schema.payment_mutations import PayingMutations
 from flash_driver.sandbox.schema.queries import Query
 from flash_driver.sandbox.schema.scalars import SCALARS
@@ -21,7 +23,7 @@ __all__ = ["FlashSchema", "Mutation", "flash_schema"]
 
 
 @strawberry.type
-class Mutation(ReceivingMutations, PayingMutations):
+class Mutation(ReceivingMutations, PayingMutations, LoginMutations, ApiKeyMutations):
     """What can be done."""
 
 

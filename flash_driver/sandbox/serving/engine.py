@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bank.credentials import Caller, Credentials
     from flash_driver.sandbox.bank.invoices import Invoices
     from flash_driver.sandbox.bank.payments import Payments
+    from flash_driver.sandbox.bank.phone_login import PhoneLogin
     from flash_driver.sandbox.bank.traffic import Transport
     from flash_driver.sandbox.faults import Fault, Moment, OpenSocket
     from flash_driver.sandbox.schema.schema import FlashSchema
@@ -114,13 +115,16 @@ class Engine:
     invoices: Invoices
     sends: Payments
     credentials: Credentials
+    logins: PhoneLogin
     schema: FlashSchema
     sockets: set[OpenSocket]
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
     def context(self, transport: Transport, caller: Caller, *, capable: bool) -> Context:
         """Name the circumstances of an operation."""
-        return Context(self.bank, self.invoices, self.sends, transport, caller.account, caller.key, capable)
+        return Context(
+            self.bank, self.invoices, self.sends, self.logins, transport, caller.account, caller.key, capable
+        )
 
     def take_fault(self, operation: Operation, transport: Transport, when: Moment) -> Fault | None:
         """Find the fault that strikes an operation at this moment."""

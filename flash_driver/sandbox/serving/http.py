@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from flash_driver.sandbox.bank.api_keys import KeyUse
     from flash_driver.sandbox.faults import Fault
 
-__all__ = ["json_response", "serve_http"]
+__all__ = ["json_response", "serve_http", "serve_totp"]
 
 _NO_BODY: Final = "The body of a request is a JSON object with a query"
 _KEY_LIMIT: Final = "API key rate limit exceeded"
@@ -105,6 +105,18 @@ def _answer(engine: Engine, result: ExecutionResult) -> web.Response:
         return json_response(_pre_execution_body(engine, *errors), status=400)
     told = [_format(engine, error, "INTERNAL_SERVER_ERROR") for error in errors]
     return json_response({"errors": told, "data": result.data} if told else {"data": result.data})
+
+
+async def serve_totp(engine: Engine, request: web.Request) -> web.Response:
+    """Take the TOTP code that a new session waits for; this is Flash's REST endpoint beside GraphQL."""
+    payload = read_json(await request.read())
+    match payload:
+        case {"totpCode": str(code), "authToken": str(token)} if code and token:
+            if engine.logins.finish(token, code):
+                return web.Response()
+            return json_response({"error": "invalid code"}, status=401)
+        case _:
+            return json_response({"error": "Missing input"}, status=422)
 
 
 def json_response(body: object, status: int = 200) -> web.Response:

@@ -59,7 +59,9 @@ async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptio
     """Every option is handed on."""
     text = (
         "--port 0 --host localhost --ws-mutations close --http-bearer reject --public-host example.test --router "
-        "--rate-limit off --max-complexity 500 --api-key fk_x --username shop --wallets usdt,USD --cutover IN_PROGRESS "
+        "--rate-limit off --max-complexity 500 --api-key fk_x "
+        "--username shop --phone +1555 --phone-code 111111 --totp-code 222222 "
+        "--wallets usdt,USD --cutover IN_PROGRESS "
         "--migration MOVING --api-key-scopes read:user,admin --api-key-limit 12 --network signet "
         "--custodian-seconds 2 --display-currency JMD "
         "--external-wallet --btc-wallet --balance-cents 12.5 --usd-per-btc 50000 --spread 0.01 "
@@ -79,6 +81,9 @@ async def test_options_reach_the_server(cli: Commands, served: list[SandboxOptio
             rate_limit="off",
             max_complexity=500,
             username="shop",
+            phone="+1555",
+            phone_code="111111",
+            totp_code="222222",
             api_key="fk_x",
             wallets=("USDT", "USD"),
             cutover="IN_PROGRESS",
