@@ -50,7 +50,11 @@ DEFAULT_SEND_TIMEOUT = timedelta(seconds=30)
 
 
 class LightningInvoiceStatus(Enum):
-    """Where an invoice stands; PAID is for good, EXPIRED is said only when no payment can arrive any more."""
+    """Where an invoice stands.
+
+    PAID is for good. EXPIRED is the backend's word after the BOLT11 has run out; should a payment arrive late all the
+    same, the invoice becomes PAID, listeners are told, and `get_invoice` says so.
+    """
 
     UNPAID = "unpaid"
     PAID = "paid"
@@ -144,7 +148,8 @@ class LightningInvoice:
         bolt11: The payment request as the payer gets it.
         status: Where it stands.
         amount: What the BOLT11 asks for, None when amountless.
-        amount_received: What was paid; always set once PAID.
+        amount_received: What was paid. None once PAID means that the backend has not told it yet (an amountless
+            invoice); ask `get_invoice` later, it tells the amount when it is known.
         expires_at: When the BOLT11 stops being payable.
         paid_at: When the settlement was seen; always set once PAID.
         custom_records: TLV records of a keysend payment; None for a backend without them.

@@ -136,9 +136,8 @@ class FlashLightningClient:
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
         if amount_tolerance is not None and not (amount_tolerance.is_finite() and 0 <= amount_tolerance <= 100):
             raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")
-        with self._calling() as account, _nothing_unwatched(account):
+        with self._calling() as account:
             record = await account.creation.create(params, amount_tolerance)
-        account.watch(record)
         return record.invoice
 
     async def create_invoices(self, params: Sequence[CreateInvoiceParams]) -> list[LightningInvoice]:
@@ -151,10 +150,8 @@ class FlashLightningClient:
             LightningError: As `create_invoice`; those that were created are listed by `list_invoices`.
 
         """
-        with self._calling() as account, _nothing_unwatched(account):
+        with self._calling() as account:
             records = await account.creation.create_many(params)
-        for record in records:
-            account.watch(record)
         return [record.invoice for record in records]
 
     async def get_invoice(self, invoice_id: str) -> LightningInvoice | None:
@@ -194,9 +191,8 @@ class FlashLightningClient:
 
         """
         held = self._hold()
-        listener = await held.account.listen(after)
         # A client that is forgotten while its listener is in use must not look gone.
-        listener.owner = self
+        listener = await held.account.listen(after, owner=self)
         held.listeners.add(listener)
         return listener
 
@@ -410,16 +406,6 @@ class FlashLightningClient:
             currency=wallet.currency, minor_units=cents, minor_units_per_sat=cents_per_sat, rate_time=time
         )
         return LightningNodeBalance(offchain=OffchainBalance(local=local), estimate=estimate)
-
-
-@contextlib.contextmanager
-def _nothing_unwatched(account: Account) -> Iterator[None]:
-    """What was journalled before something went wrong, or before the caller was cancelled, is watched all the same."""
-    try:
-        yield
-    except BaseException:
-        account.watcher.reload()
-        raise
 
 
 async def _elsewhere(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, None]) -> None:

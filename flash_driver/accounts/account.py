@@ -14,14 +14,14 @@ from flash_driver.invoices.amountless import Receipts
 from flash_driver.invoices.budget import Budget
 from flash_driver.invoices.creation import CREATE_SECONDS, InvoiceCreation
 from flash_driver.invoices.lookup import InvoiceLookup
+from flash_driver.invoices.outage import Outage
 from flash_driver.invoices.request import HashSupport
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.money.rate_book import RateBook
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import TokenKind
-from flash_driver.settlements.backoff import Spacing
 from flash_driver.settlements.listeners import Listeners
-from flash_driver.settlements.watcher import Watcher
+from flash_driver.settlements.watched import WatchedAccount
 from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.router import Router
 from flash_driver.transports.websocket.transport import WebSocketTransport
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from weakref import finalize
 
+    from flash_driver.accounts.timing import Timing
     from flash_driver.flash_api.replies import AccountReply, PriceTick
-    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.journal.store import JournalStore
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 __all__ = ["Account", "AccountMemory"]
 
 _DECIMALS: Final = {Currency.USD: 6, Currency.USDT: 4, Currency.BTC: 0}
-_LINGER_SECONDS: Final = 5.0
-"""How long a close waits for calls under way: as long as an invoice may take."""
-_SPACING: Final = Spacing(usual=0.05, least=0.005)
-_API_KEY_SPACING: Final = Spacing(usual=0.6, least=0.6)
-"""Keeps below the 120 requests a minute of an API key (flash-server.md 1.4)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +56,7 @@ class AccountMemory:
     )
     server_clock: ServerClock = field(default_factory=ServerClock)
     hashes: HashSupport = field(default_factory=HashSupport)
+    outage: Outage = field(default_factory=Outage)
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -78,24 +74,27 @@ class Account:
         memory: What this process remembers of the account.
         store: Where its journal is.
         ways: The transports of its server and token, which outlive it where others use them.
+        timing: Every wait, pace and limit.
 
     Attributes:
         users: The clients that share it, each with what is done when it is garbage-collected.
 
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one caller, the pool
         self,
         settings: FlashSettings,
         process: ProcessSettings,
         memory: AccountMemory,
         store: JournalStore,
         ways: TransportSet,
+        timing: Timing,
     ) -> None:
         self.settings = settings
         self.process = process
         self.memory = memory
         self.journal = store.journal(settings.fingerprint, self._look_up)
+        self._timing = timing
         self._calls = Calls()
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
         transports = ways.choose(settings)
@@ -120,22 +119,31 @@ class Account:
             receipts=self.receipts,
             journal=self.journal,
             server_clock=memory.server_clock,
+            outage=memory.outage,
         )
         self.payments = Payments(
-            process=process, router=self.router, wallets=self.wallets, rates=self.rates, journal=self.journal
+            process=process,
+            router=self.router,
+            wallets=self.wallets,
+            rates=self.rates,
+            journal=self.journal,
+            persistence=timing.payments,
         )
         by_api_key = settings.token_kind is TokenKind.API_KEY
-        self.watcher = Watcher(
-            socket=self.socket,
-            router=self.router,
-            lookup=self.lookup,
-            journal=self.journal,
-            identify=self._identify,
-            on_tick=memory.see_tick,
-            spacing=_API_KEY_SPACING if by_api_key else _SPACING,
-            believe_events=process.settle_on == "event",
+        watching = timing.watching
+        self.listeners = Listeners(
+            WatchedAccount(
+                socket=self.socket,
+                router=self.router,
+                lookup=self.lookup,
+                journal=self.journal,
+                identify=self._identify,
+                on_tick=memory.see_tick,
+                spacing=watching.api_key_spacing if by_api_key else watching.spacing,
+                trust_events=process.settle_on == "event",
+                timing=watching,
+            )
         )
-        self.listeners = Listeners(self.journal, self.watcher)
 
     def rates(self, currency: Currency) -> RateBook:
         """Return what is known of the rate of a currency."""
@@ -148,20 +156,16 @@ class Account:
     @property
     def health(self) -> Health:
         """How things stand."""
-        return self.watcher.health(self.memory.capabilities.summary())
+        return self.listeners.health(self.memory.capabilities.summary())
 
-    async def listen(self, after: str | None) -> FlashInvoiceListener:
-        """Start a listener, and the watcher if it is the first.
+    async def listen(self, after: str | None, owner: object) -> FlashInvoiceListener:
+        """Start a listener that keeps its owner alive, and the watcher if it is the first.
 
         Raises:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        return await self.listeners.listen(after)
-
-    def watch(self, record: InvoiceRecord) -> None:
-        """Watch a new invoice, if anybody listens."""
-        self.watcher.watch(record)
+        return await self.listeners.listen(after, owner)
 
     async def aclose(self) -> None:
         """Let the calls under way come to their end, within limits, then end every task, whichever of them fails to.
@@ -173,7 +177,7 @@ class Account:
             last_first.push_async_callback(self.payments.aclose)
             last_first.push_async_callback(self.listeners.aclose)
             last_first.callback(self.router.close)
-            last_first.push_async_callback(self._calls.ended, _LINGER_SECONDS)
+            last_first.push_async_callback(self._calls.ended, self._timing.linger)
 
     async def _look_up(self) -> None:
         """Have the server say whose account this is, which `_see_account` hears."""

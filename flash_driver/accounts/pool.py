@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, finalize
 
 from flash_driver.accounts.account import Account, AccountMemory
+from flash_driver.accounts.timing import Timing
 from flash_driver.journal.memory import MemoryStore
 from flash_driver.journal.store import make_store
 from flash_driver.transports.transport_set import TransportSet
@@ -40,9 +41,15 @@ class _OnLoop:
 
 
 class Pool:
-    """Accounts by what their clients have in common."""
+    """Accounts by what their clients have in common.
 
-    def __init__(self) -> None:
+    Args:
+        timing: Every wait, pace and limit of each account.
+
+    """
+
+    def __init__(self, timing: Timing | None = None) -> None:
+        self._timing = timing or Timing()
         self._memories: dict[tuple[str, JournalUrl], AccountMemory] = {}
         self._in_memory = MemoryStore()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _OnLoop] = WeakKeyDictionary()
@@ -59,7 +66,7 @@ class Pool:
             if account is None:
                 store = self._store(here, process.journal_url)
                 ways = self._ways(here, settings)
-                account = Account(settings, process, self._memory(settings, process), store, ways)
+                account = Account(settings, process, self._memory(settings, process), store, ways, self._timing)
                 here.accounts[settings, process] = account
         if user not in account.users:
             # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
@@ -135,7 +142,7 @@ class Pool:
 
     def _ways(self, here: _OnLoop, settings: FlashSettings) -> TransportSet:
         if settings.fingerprint not in here.ways:
-            here.ways[settings.fingerprint] = TransportSet(settings)
+            here.ways[settings.fingerprint] = TransportSet(settings, self._timing.connections)
         return here.ways[settings.fingerprint]
 
     def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:

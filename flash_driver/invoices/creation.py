@@ -168,7 +168,7 @@ class InvoiceCreation:
             _log.warning("the invoice carries no description hash", payment_hash=checked.request.payment_hash)
         record = checked.record(params.description)
         await self._journal.add_invoice(record)
-        self._server_clock.heard(checked.request.created_at)
+        self._server_clock.heard_from_custodian(checked.request.created_at)
         call_log.done(checked.transport, payment_hash=record.payment_hash)
         return record
 

@@ -14,12 +14,14 @@ from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
 from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, read_price_time, status_word
+from flash_driver.invoices.server_clock import Instant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.invoices.amountless import Receipts
+    from flash_driver.invoices.outage import Outage
     from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
@@ -29,14 +31,30 @@ if TYPE_CHECKING:
 __all__ = ["InvoiceLookup"]
 
 _TIME_SECONDS: Final = 2.0
+_AMOUNT_SECONDS: Final = 3.0
+"""How long a look waits for the amount of an amountless invoice, which is kept as paid already."""
 _NANOSECONDS: Final = 10**9
+_ASK_TIME_AGAIN: Final = 60 * _NANOSECONDS
 _EXPIRED_REMEMBERED: Final = 100_000
+_DOING: Final = "looking up the invoice"
 
 _log: Final = get_logger()
 
 
 class InvoiceLookup:
-    """Finds invoices in the journal, asks the server how they stand, and settles or expires them."""
+    """Finds invoices in the journal, asks the server how they stand, and settles or expires them.
+
+    Args:
+        process: How long the grace time is, and for how long a late payment is looked for.
+        router: For questions.
+        receipts: Finds what an amountless invoice brought.
+        journal: Where the invoices are.
+        server_clock: What time it is at the server at least.
+        outage: Whether the wallet has just failed to answer.
+        clock: The wall clock.
+        steady: A steady clock, in nanoseconds.
+
+    """
 
     def __init__(
         self,
@@ -46,6 +64,7 @@ class InvoiceLookup:
         receipts: Receipts,
         journal: Journal,
         server_clock: ServerClock,
+        outage: Outage,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         steady: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -54,14 +73,18 @@ class InvoiceLookup:
         self._receipts = receipts
         self._journal = journal
         self._server_clock = server_clock
+        self._outage = outage
         self._clock = clock
         self._steady = steady
-        self._time_asked = False
+        self._time_asked: int | None = None
         self._tell_once = LogOnce(_log)
         self._expired_since: dict[str, int] = {}
 
     async def find(self, invoice_id: str, deadline: Deadline) -> InvoiceRecord | None:
         """Look an invoice up by its payment hash; None only when this driver never made it.
+
+        One that is called expired is asked about as long as a late payment is looked for; when it can't be asked about
+        now, what was said last is returned. While the wallet does not answer, an unpaid one raises at once.
 
         Raises:
             LightningError: It can't be found out now how it stands.
@@ -71,28 +94,40 @@ class InvoiceLookup:
         if payment_hash is None:
             return None
         record = await self._journal.find_invoice(payment_hash)
-        if record is None or record.status is not LightningInvoiceStatus.UNPAID:
+        if record is None:
+            return None
+        if record.status is LightningInvoiceStatus.PAID:
+            return await self.complete(record, deadline)
+        if record.status is LightningInvoiceStatus.EXPIRED and not self.may_be_paid_late(record):
             return record
-        return await self.refresh(record, deadline)
+        try:
+            self._outage.insist(_DOING, self._steady())
+            return await self.refresh(record, deadline)
+        except LightningError:
+            if record.status is LightningInvoiceStatus.EXPIRED:
+                return record
+            raise
 
     async def refresh(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
         """Ask the server how an invoice stands, and keep what it says.
 
-        EXPIRED is believed only when the question was asked after the BOLT11's own expiry plus the grace time
-        (flash-server.md 3.5), by what the server's clock says at least, or because the server has said so for that
-        long. This machine's own clock has no say: it may be fast. A word that is not known is never believed.
+        PAID wins over whatever was said before. EXPIRED is believed only when the question was asked after the BOLT11's
+        own expiry plus the grace time (flash-server.md 3.5), by a clock that can be trusted: see `ServerClock`. Where
+        there is none, the server must have said so for the invoice's whole life and the grace time. A word that is not
+        known is never believed.
 
         Raises:
             LightningError: The server can't be asked, or does not say.
 
         """
-        asked = self._steady()
+        asked = Instant(self._clock(), self._steady())
         match await self.ask(record, deadline):
             case InvoiceStatus.PAID:
                 return await self.settle(record, deadline)
-            case InvoiceStatus.EXPIRED if await self._is_final(record, asked, deadline):
-                self._expired_since.pop(record.payment_hash, None)
-                return await self._journal.expire_invoice(record.payment_hash) or record
+            case InvoiceStatus.EXPIRED if record.status is LightningInvoiceStatus.UNPAID:
+                if await self._is_final(record, asked, deadline):
+                    self._expired_since.pop(record.payment_hash, None)
+                    return await self._journal.expire_invoice(record.payment_hash) or record
         return record
 
     async def ask(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceStatus:
@@ -103,7 +138,14 @@ class InvoiceLookup:
 
         """
         operation = INVOICE_STATUS(input={"paymentRequest": record.bolt11})
-        data = (await self._router.perform(operation, deadline)).data("looking up the invoice")
+        asked = self._steady()
+        try:
+            data = (await self._router.perform(operation, deadline)).data(_DOING)
+        except LightningError as error:
+            now = self._steady()
+            self._outage.failed(error, now - asked, now)
+            raise
+        self._outage.answered()
         status = read_invoice_status(data)
         if status is InvoiceStatus.UNKNOWN:
             self._tell_once(
@@ -114,26 +156,44 @@ class InvoiceLookup:
         return status
 
     async def settle(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
-        """Keep that the server said PAID for this very payment hash.
+        """Keep at once that the server said PAID for this very payment hash; then find out the amount if there is none.
 
         Raises:
-            LightningError: The amount of an amountless invoice can't be found out now; it stays unpaid until it can.
+            LightningError: It can't be kept now.
 
         """
-        received, preimage = record.amount_msat, None
-        if received is None:
-            receipt = await self._receipts.find(record, deadline)
-            received, preimage = receipt.msat, receipt.preimage
         settled = await self._journal.settle_invoice(
-            record.payment_hash, paid_at=self._clock(), amount_received_msat=received, preimage=preimage
+            record.payment_hash, paid_at=self._clock(), amount_received_msat=record.amount_msat
         )
         if settled is None:
             raise LightningError("the journal has lost an invoice that it had")
-        if settled.paid_at is not None and record.status is LightningInvoiceStatus.UNPAID:
-            _log.info("invoice settled", payment_hash=settled.payment_hash, settle_index=settled.settle_index)
-        return settled
+        if record.status is not LightningInvoiceStatus.PAID:
+            late = record.status is LightningInvoiceStatus.EXPIRED
+            _log.info(
+                "invoice settled", payment_hash=settled.payment_hash, settle_index=settled.settle_index, late=late
+            )
+        return await self.complete(settled, deadline)
 
-    async def _is_final(self, record: InvoiceRecord, asked: int, deadline: Deadline) -> bool:
+    async def complete(self, record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
+        """Find out what a paid invoice brought where that is not known yet; return it as it is then known.
+
+        That it can't be found out now is no error: the invoice stays paid, with `amount_received_msat` None.
+        """
+        if record.amount_received_msat is not None:
+            return record
+        try:
+            receipt = await self._receipts.find(record, deadline.at_most(_AMOUNT_SECONDS))
+        except LightningError as error:
+            self._tell_once(
+                "the amount of a paid invoice is not known yet", payment_hash=record.payment_hash, why=str(error)
+            )
+            return record
+        completed = await self._journal.complete_invoice(
+            record.payment_hash, amount_received_msat=receipt.msat, preimage=receipt.preimage
+        )
+        return completed or record
+
+    async def _is_final(self, record: InvoiceRecord, asked: Instant, deadline: Deadline) -> bool:
         """Whether the word EXPIRED, in answer to a question of this moment, may be believed.
 
         The moment of the answer would not do: between the two a payment may land, and a slow process finds out late.
@@ -141,21 +201,35 @@ class InvoiceLookup:
         since = self._expired_since.setdefault(record.payment_hash, self._steady())
         if len(self._expired_since) > _EXPIRED_REMEMBERED:
             del self._expired_since[next(iter(self._expired_since))]
-        if asked - since >= self._process.expiry_grace_seconds * _NANOSECONDS:
+        whole_life = self.final_at(record) - record.created_at
+        if asked.steady - since >= whole_life.total_seconds() * _NANOSECONDS:
             return True
-        if not self._server_clock.known and not self._time_asked:
+        if not self._server_clock.known:
             await self._ask_time(deadline)
         return self._server_clock.has_passed(self.final_at(record), asked)
 
     async def _ask_time(self, deadline: Deadline) -> None:
-        """Learn the server's time, once: who makes no invoice and asks about each a single time has no other way."""
-        self._time_asked = True
+        """Learn the server's time, once a minute: who makes no invoice has no other way."""
+        now = self._steady()
+        if self._time_asked is not None and now - self._time_asked < _ASK_TIME_AGAIN:
+            return
+        self._time_asked = now
         with contextlib.suppress(LightningError):
             delivery = await self._router.perform(PRICE(), deadline.at_most(_TIME_SECONDS))
             data = delivery.data("asking for the time")
             if (moment := read_price_time(data)) is not None:
-                self._server_clock.heard(moment)
+                self._server_clock.heard_from_flash(moment)
 
     def final_at(self, record: InvoiceRecord) -> datetime:
-        """When the server's word EXPIRED may be believed at the earliest, by the server's clock."""
+        """When the server's word EXPIRED may be believed at the earliest."""
         return record.expires_at + timedelta(seconds=self._process.expiry_grace_seconds)
+
+    def may_be_paid_late(self, record: InvoiceRecord) -> bool:
+        """Whether a payment is still looked for although the invoice is called expired."""
+        return record.expires_at > self.late_since
+
+    @property
+    def late_since(self) -> datetime:
+        """The expiry before which nobody looks for a late payment any more."""
+        now = self._server_clock.earliest(Instant(self._clock(), self._steady()))
+        return now - timedelta(seconds=self._process.late_payment_seconds)

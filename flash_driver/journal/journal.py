@@ -41,7 +41,7 @@ class Journal(ABC):
 
     @property
     def wakeup(self) -> Wakeup:
-        """Wakes who waits for an invoice to be settled."""
+        """Wakes who waits for an invoice to be made or settled, by whatever process."""
         return self.owner.known.wakeup
 
     @abstractmethod
@@ -68,10 +68,29 @@ class Journal(ABC):
         """Return invoices in the order they were made."""
 
     @abstractmethod
-    def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:
+    def pending_invoices(
+        self, *, expired_since: datetime | None = None, page: int = PAGE
+    ) -> AsyncIterator[InvoiceRecord]:
         """Yield unpaid invoices, the next to expire first, reading so many at once.
 
         One that is settled or made meanwhile may or may not be among them.
+
+        Args:
+            expired_since: Yields after them what is called expired and stopped being payable after this moment.
+            page: How many are read at once.
+
+        """
+
+    @abstractmethod
+    async def made_after(self, place: int | None) -> tuple[list[InvoiceRecord], int]:
+        """Return unpaid invoices that were made after a place, some of which may have been returned before.
+
+        Args:
+            place: What the last call returned; None to begin here, with no invoice.
+
+        Returns:
+            The invoices in the order they were made, and the place to go on from.
+
         """
 
     @abstractmethod
@@ -80,12 +99,26 @@ class Journal(ABC):
         payment_hash: str,
         *,
         paid_at: datetime,
-        amount_received_msat: int,
+        amount_received_msat: int | None,
         preimage: str | None = None,
     ) -> InvoiceRecord | None:
         """Mark an invoice paid and give it the next settle index; None when there is no such invoice.
 
-        Paid is for good: a second call changes nothing and returns what the first one made.
+        Paid is for good, whatever it was called before: a second call changes nothing and returns what the first one
+        made. Where the amount is not known yet (None), `complete_invoice` adds it.
+        """
+
+    @abstractmethod
+    async def complete_invoice(
+        self, payment_hash: str, *, amount_received_msat: int | None = None, preimage: str | None = None
+    ) -> InvoiceRecord | None:
+        """Add to a paid invoice what was not known when it was settled; what is known stays as it is."""
+
+    @abstractmethod
+    async def incomplete_invoices(self, since: datetime, limit: int = PAGE) -> list[InvoiceRecord]:
+        """Return paid invoices without amount received or preimage that stopped being payable after a moment.
+
+        The latest to expire come first.
         """
 
     @abstractmethod

@@ -34,6 +34,7 @@ class _Rows:
         self.lock = threading.Lock()
         self.invoices: dict[str, InvoiceRecord] = {}
         self.orphans: dict[str, InvoiceRecord] = {}
+        self.made: list[str] = []
         self.settled: list[str] = []
         self.spent: dict[Bucket, list[datetime]] = {bucket: [] for bucket in Bucket}
         self.blocked_until: dict[Bucket, datetime] = {}
@@ -102,7 +103,9 @@ class MemoryJournal(Journal):
         rows = await self._rows()
         with rows.lock:
             rows.orphans.pop(record.payment_hash, None)
-            rows.invoices.setdefault(record.payment_hash, record)
+            if rows.invoices.setdefault(record.payment_hash, record) is record:
+                rows.made.append(record.payment_hash)
+        rows.wakeup.wake()
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the host will not get."""
@@ -130,20 +133,35 @@ class MemoryJournal(Journal):
             found = rows.pending() if pending_only else list(rows.invoices.values())
             return found[offset:]
 
-    async def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:  # noqa: ARG002 - all is here
-        """Yield unpaid invoices, the next to expire first."""
+    async def pending_invoices(
+        self,
+        *,
+        expired_since: datetime | None = None,
+        page: int = PAGE,  # noqa: ARG002 - all is here
+    ) -> AsyncIterator[InvoiceRecord]:
+        """Yield unpaid invoices, the next to expire first, then those that expired lately."""
         rows = await self._rows()
         with rows.lock:
             found = sorted(rows.pending(), key=lambda row: row.expires_at)
+            if expired_since is not None:
+                late = (row for row in rows.invoices.values() if row.status is LightningInvoiceStatus.EXPIRED)
+                found += sorted((row for row in late if row.expires_at > expired_since), key=lambda row: row.expires_at)
         for row in found:
             yield row
+
+    async def made_after(self, place: int | None) -> tuple[list[InvoiceRecord], int]:
+        """Return unpaid invoices that were made after a place, and the place to go on from."""
+        rows = await self._rows()
+        with rows.lock:
+            made = [] if place is None else [rows.invoices[payment_hash] for payment_hash in rows.made[place:]]
+            return [row for row in made if row.status is LightningInvoiceStatus.UNPAID], len(rows.made)
 
     async def settle_invoice(
         self,
         payment_hash: str,
         *,
         paid_at: datetime,
-        amount_received_msat: int,
+        amount_received_msat: int | None,
         preimage: str | None = None,
     ) -> InvoiceRecord | None:
         """Mark an invoice paid and give it the next settle index."""
@@ -164,6 +182,32 @@ class MemoryJournal(Journal):
             rows.invoices[payment_hash] = paid
         rows.wakeup.wake()
         return paid
+
+    async def complete_invoice(
+        self, payment_hash: str, *, amount_received_msat: int | None = None, preimage: str | None = None
+    ) -> InvoiceRecord | None:
+        """Add to a paid invoice what was not known when it was settled."""
+        rows = await self._rows()
+        with rows.lock:
+            record = rows.invoices.get(payment_hash)
+            if record is None or record.status is not LightningInvoiceStatus.PAID:
+                return record
+            known = record.amount_received_msat
+            record = rows.invoices[payment_hash] = replace(
+                record,
+                amount_received_msat=amount_received_msat if known is None else known,
+                preimage=record.preimage or preimage,
+            )
+        rows.wakeup.wake()
+        return record
+
+    async def incomplete_invoices(self, since: datetime, limit: int = PAGE) -> list[InvoiceRecord]:
+        """Return paid invoices of which something is not known yet."""
+        rows = await self._rows()
+        with rows.lock:
+            paid = [row for row in map(rows.invoices.__getitem__, rows.settled) if row.expires_at > since]
+        lacking = (row for row in paid if row.amount_received_msat is None or row.preimage is None)
+        return sorted(lacking, key=lambda row: row.expires_at, reverse=True)[:limit]
 
     async def expire_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Mark an unpaid invoice expired."""

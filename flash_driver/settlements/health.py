@@ -1,11 +1,11 @@
-"""How an account's connection and its listening stand, for hosts and operators.
+"""How an account's connection and its listening stand: said by the parts of the watcher, told to hosts and operators.
 
 ::
 
     OFF ──listen()──> CONNECTING ──first event──> HEARING
                           │                         │ socket lost
                           └──────no socket──────> POLLING ──first event──> HEARING
-    any of them ──token refused, or the journal lost──> FAILED ──listen()──> CONNECTING
+    any of them ──token refused, or a part broke──> FAILED ──listen()──> CONNECTING
     any of them ──last listener gone──> OFF
 """
 
@@ -16,21 +16,23 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime, timedelta
 
-__all__ = ["Health", "Listening"]
+    from connection_strings.errors import LightningError
+
+__all__ = ["Health", "Listening", "ListeningState"]
 
 
 class Listening(Enum):
-    """How settlements are heard of.
+    """How settlements are learned of.
 
     Attributes:
         OFF: Nobody listens, so nothing is watched.
         CONNECTING: The subscription is being set up for the first time; unpaid invoices are asked about meanwhile.
         HEARING: The subscription is up and has sent something.
         POLLING: There is no subscription; unpaid invoices are asked about every few seconds, and it is tried again.
-        FAILED: Nothing can be heard or asked any more; every listener raises the reason.
+        FAILED: Settlements can't be learned of any more; every listener raises the reason.
 
     """
 
@@ -46,14 +48,14 @@ class Health:
     """A snapshot.
 
     Attributes:
-        listening: How settlements are heard of.
-        reason: Why it is so, where that is not plain.
+        listening: How settlements are learned of.
+        reason: Why it is so, where that is not plain; or what else is wrong.
         since: When it became so.
         connected: Whether the socket is up.
         reconnects: How many times the socket was connected again.
-        losses: How many attempts to hear have failed in a row.
+        losses: How many attempts to subscribe have failed in a row.
         last_event_at: When the server last sent an event on the subscription.
-        pending: How many unpaid invoices are being watched.
+        pending: How many invoices are being watched: unpaid ones, and those that expired lately.
         lag: For how long the longest waiting of them has been due to be asked about.
         transports: What is known of each transport: `works`, or why it is passed over.
 
@@ -69,3 +71,51 @@ class Health:
     pending: int
     lag: timedelta
     transports: Mapping[str, str]
+
+
+class ListeningState:
+    """What the parts of a watcher have in common.
+
+    Args:
+        clock: The wall clock.
+        on_failure: Called when settlements can't be learned of any more.
+
+    Attributes:
+        listening: How settlements are learned of.
+        reason: Why it is so, where that is not plain.
+        since: When it became so.
+        failure: What every listener raises; None while settlements are learned of.
+        broken: Whether a part has ended by an error: then it stays a failure, whatever the others still do.
+
+    """
+
+    def __init__(self, clock: Callable[[], datetime], on_failure: Callable[[], None]) -> None:
+        self._clock = clock
+        self._on_failure = on_failure
+        self.listening = Listening.OFF
+        self.reason: str | None = None
+        self.since = clock()
+        self.failure: LightningError | None = None
+        self.broken = False
+
+    @property
+    def subscribed(self) -> bool:
+        """Whether the subscription is up and has sent something."""
+        return self.listening is Listening.HEARING
+
+    def begin(self) -> None:
+        """Begin again."""
+        self.failure, self.broken = None, False
+        self.say(Listening.CONNECTING)
+
+    def say(self, listening: Listening, reason: str | None = None) -> None:
+        """Say how things stand now."""
+        if listening is not self.listening:
+            self.since = self._clock()
+        self.listening, self.reason = listening, reason
+
+    def fail(self, error: LightningError) -> None:
+        """Say that settlements can't be learned of any more."""
+        self.failure = error
+        self.say(Listening.FAILED, str(error))
+        self._on_failure()

@@ -8,54 +8,63 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
-from connection_strings.errors import InvalidRequest
+from connection_strings.errors import InvalidRequest, LightningError
 from flash_driver.common.cancelling import being_cancelled
+from flash_driver.common.log import get_logger
+from flash_driver.settlements.tail import SettlementTail
+from flash_driver.settlements.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from types import TracebackType
 
-    from connection_strings.errors import LightningError
     from connection_strings.lightning import LightningInvoice
-    from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
-    from flash_driver.settlements.watcher import Watcher
+    from flash_driver.settlements.health import Health
+    from flash_driver.settlements.timing import WatchTiming
+    from flash_driver.settlements.watched import WatchedAccount
 
 __all__ = ["FlashInvoiceListener", "Listeners", "parse_cursor"]
 
 _LONGEST_INDEX: Final = 18
 
+_log: Final = get_logger(part="listeners")
+
 
 class FlashInvoiceListener:
-    """Hears of settled invoices through the journal, so that a lost event or connection loses none.
+    """Gives out settled invoices as the journal has them, so that a lost event or connection loses none.
 
     Args:
-        journal: Where settlements get their place.
+        tail: The latest settlements of the account.
         after: The settle index after which to begin.
-        failure: Tells why nothing can be heard any more, if that is so.
+        failure: Tells why settlements can't be learned of any more, if that is so.
         on_close: Called once, when the listener is closed.
-
-    Attributes:
         owner: What has to live as long as the listener does: the client that made it.
+        timing: For how long a journal that can't be read is read again.
 
     """
 
     def __init__(
         self,
-        journal: Journal,
+        tail: SettlementTail,
         after: int,
+        *,
         failure: Callable[[], LightningError | None],
         on_close: Callable[[], Awaitable[None]],
+        owner: object,
+        timing: WatchTiming,
     ) -> None:
-        self._journal = journal
-        self._journal_id = journal.id
+        self._tail = tail
+        self._journal_id = tail.journal_id
         self._index = after
         self._failure = failure
         self._on_close = on_close
+        self._owner: object = owner
+        self._timing = timing
         self._ready: deque[InvoiceRecord] = deque()
         self._turn = asyncio.Lock()
+        self._news: asyncio.Future[None] | None = None
         self._closed = False
-        self.owner: object = None
 
     @property
     def cursor(self) -> str:
@@ -68,7 +77,8 @@ class FlashInvoiceListener:
         A caller that is cancelled takes none: the next one gets it.
 
         Raises:
-            LightningError: Settlements can't be heard any more, because the token is refused or the journal is lost.
+            LightningError: Settlements can't be learned of any more: the token is refused, or the journal can't be
+                read for longer than `WatchTiming.journal_patience`.
             asyncio.CancelledError: The listener was closed.
 
         """
@@ -82,11 +92,10 @@ class FlashInvoiceListener:
         """Stop listening; a pending `wait_invoice` is cancelled."""
         if not self._closed:
             self._closed = True
-            self.owner = None
-            try:
-                self._journal.wakeup.wake()
-            finally:
-                await self._on_close()
+            self._owner = None
+            if self._news is not None and not self._news.done():
+                self._news.set_result(None)
+            await self._on_close()
 
     def __aiter__(self) -> Self:
         return self
@@ -108,71 +117,112 @@ class FlashInvoiceListener:
         await self.aclose()
 
     async def _next(self) -> InvoiceRecord:
+        failing_since: float | None = None
         while True:
-            with self._journal.wakeup.waiting() as woken:
+            with self._tail.waiting() as self._news:
                 if self._closed:
                     raise asyncio.CancelledError("the listener was closed")
-                if not self._ready:
-                    settled = await self._journal.settled_after(self._index)
-                    if self._journal.id != self._journal_id:
-                        # The token opens another account now, whose settlements are counted by themselves.
-                        self._journal_id, self._index = self._journal.id, self._journal.owner.begins_at
-                        continue
-                    self._ready.extend(settled)
+                if not self._ready and self._tail.journal_id != self._journal_id:
+                    # The token opens another account now, whose settlements are counted by themselves.
+                    self._journal_id, self._index = self._tail.journal_id, self._tail.floor
+                try:
+                    if not self._ready:
+                        self._ready.extend(await self._tail.after(self._index))
+                    pause, failing_since = None, None
+                except LightningError as error:
+                    now = asyncio.get_running_loop().time()
+                    failing_since = now if failing_since is None else failing_since
+                    if now - failing_since >= self._timing.journal_patience:
+                        raise
+                    _log.debug("older settlements could not be read", why=str(error))
+                    pause = self._timing.journal
                 if self._ready:
                     return self._ready.popleft()
                 if (failure := self._failure()) is not None:
-                    raise failure
-                await woken
+                    # The tail may not have got to it yet: what was settled is told before the failure.
+                    self._ready.extend(await self._tail.in_journal_after(self._index))
+                    if not self._ready:
+                        raise failure
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._news
 
 
 class Listeners:
-    """The listeners of one account: the watcher works while there is one, and no longer.
+    """The listeners of one account: watcher and tail work while there is one, and no longer.
 
     A listener that is dropped without being closed leaves when it is garbage-collected.
+
+    Args:
+        account: What is watched.
+
+    Attributes:
+        watcher: Watches the account's invoices.
+
     """
 
-    def __init__(self, journal: Journal, watcher: Watcher) -> None:
-        self._journal = journal
-        self._watcher = watcher
+    def __init__(self, account: WatchedAccount) -> None:
+        self._journal = account.journal
+        self._timing = account.timing
+        self._tail = SettlementTail(account.journal, account.timing)
+        self.watcher = Watcher(account, on_failure=self._tail.wake)
         self._present: dict[object, weakref.ref[FlashInvoiceListener]] = {}
         self._changing = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def listen(self, after: str | None) -> FlashInvoiceListener:
+    @property
+    def failure(self) -> LightningError | None:
+        """Why settlements can't be learned of any more, if that is so."""
+        return self.watcher.failure or self._tail.failure
+
+    def health(self, transports: Mapping[str, str]) -> Health:
+        """Say how things stand; `transports` is what is known of each transport."""
+        return self.watcher.health(transports, self._tail.trouble)
+
+    async def listen(self, after: str | None, owner: object) -> FlashInvoiceListener:
         """Start a listener, and the watcher if it is the first.
+
+        Args:
+            after: The cursor to go on from; None for from now on.
+            owner: What has to live as long as the listener does.
 
         Raises:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        index = await self._journal.last_settle_index()
-        if after is not None:
-            index = parse_cursor(after, self._journal.id, index)
+        last = await self._journal.last_settle_index()
+        index = last if after is None else parse_cursor(after, self._journal.id, last)
         async with self._changing:
-            if self._watcher.failure is not None:
-                await self._watcher.stop()
-            await self._watcher.start()
-            return self._seat(index)
+            if self.failure is not None:
+                await self._stop()
+            self._tail.start(last)
+            await self.watcher.start()
+            return self._add(index, owner)
 
     async def aclose(self) -> None:
         """Close every listener, and end the watcher, whichever of them fails to."""
         try:
             async with contextlib.AsyncExitStack() as each:
-                for seat in reversed(self._present.values()):
-                    if (listener := seat()) is not None:
+                for place in reversed(self._present.values()):
+                    if (listener := place()) is not None:
                         each.push_async_callback(listener.aclose)
         finally:
             self._present.clear()
             try:
-                await self._stop_if_deserted()
+                await self._stop_if_unused()
             finally:
                 await asyncio.gather(*self._leaving, return_exceptions=True)
 
-    def _seat(self, index: int) -> FlashInvoiceListener:
+    def _add(self, index: int, owner: object) -> FlashInvoiceListener:
         place, loop = object(), asyncio.get_running_loop()
         listener = FlashInvoiceListener(
-            self._journal, index, lambda: self._watcher.failure, lambda: asyncio.shield(self._leave(place))
+            self._tail,
+            index,
+            failure=lambda: self.failure,
+            on_close=lambda: asyncio.shield(self._leave(place)),
+            owner=owner,
+            timing=self._timing,
         )
         self._present[place] = weakref.ref(listener)
         # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
@@ -180,17 +230,23 @@ class Listeners:
         return listener
 
     def _leave(self, place: object) -> asyncio.Task[None]:
-        """Begin to leave; goes on to its end even if whoever asked for it is cancelled."""
+        """Begin to leave; goes on to its end even if the caller is cancelled."""
         self._present.pop(place, None)
-        task = asyncio.get_running_loop().create_task(self._stop_if_deserted(), name="flash-driver listener leaves")
+        task = asyncio.get_running_loop().create_task(self._stop_if_unused(), name="flash-driver listener leaves")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
         return task
 
-    async def _stop_if_deserted(self) -> None:
+    async def _stop_if_unused(self) -> None:
         async with self._changing:
             if not self._present:
-                await self._watcher.stop()
+                await self._stop()
+
+    async def _stop(self) -> None:
+        try:
+            await self._tail.aclose()
+        finally:
+            await self.watcher.stop()
 
 
 def _leave_later(loop: asyncio.AbstractEventLoop, listeners: Listeners, place: object) -> None:

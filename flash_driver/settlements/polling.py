@@ -1,9 +1,9 @@
-"""Asks how unpaid invoices stand: each when its time has come, a few at once, what was announced before all others.
+"""Asks how invoices stand: each when its time has come, a few at once, what was announced before all others.
 
-A pending invoice costs a row in the journal and an entry in the schedule, no task and no subscription.
+A watched invoice costs a row in the journal and an entry in the schedule, no task and no subscription.
 
-An event is a hint and the query decides (flash-server.md 3.5, 3.6): what was heard of is asked about at once. Where the
-host chose to believe events, see `event_trust`, the query is asked all the same.
+An event is a hint and the query decides (flash-server.md 3.5, 3.6): what was announced is asked about at once. Where
+the host chose to trust events, see `event_trust`, the query is asked all the same.
 """
 
 from __future__ import annotations
@@ -16,27 +16,22 @@ from connection_strings.errors import BackendUnavailable, CredentialRejected, Li
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
-from flash_driver.settlements.backoff import Gate
 from flash_driver.settlements.event_trust import EventTrust
-from flash_driver.settlements.schedule import Entry, Schedule
+from flash_driver.settlements.gate import Gate
+from flash_driver.settlements.schedule import Entry, Schedule, next_attempt, next_question
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
-    from flash_driver.common.once import LogOnce
     from flash_driver.flash_api.events import Announcement
-    from flash_driver.invoices.lookup import InvoiceLookup
-    from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
-    from flash_driver.settlements.backoff import Backoff, Spacing
-    from flash_driver.settlements.listening_state import ListeningState
-    from flash_driver.settlements.schedule import Pace
+    from flash_driver.settlements.health import ListeningState
+    from flash_driver.settlements.watched import WatchedAccount
 
 __all__ = ["Polling"]
 
 _ASK_AT_ONCE: Final = 8
 _ASK_URGENTLY_AT_ONCE: Final = 64
+_FRUITLESS: Final = 10
+"""How often to ask soon again about what was announced and is not paid."""
 _STRANGERS_REMEMBERED: Final = 1000
 _LOAD_AT_ONCE: Final = 500
 
@@ -44,58 +39,37 @@ _log: Final = get_logger(part="watcher")
 
 
 class Polling:
-    """Asks about the unpaid invoices of one account.
+    """Asks about the invoices of one account that are unpaid, or called expired for less than a day.
 
     Args:
-        lookup: Asks how an invoice stands, and settles it.
-        journal: Where the invoices are.
-        state: Tells whether settlements are heard, and is told when the token turns out to be dead.
-        tell_once: Logs what may come again and again.
-        spacing: The time between two questions that nothing was heard for, to keep the server's limits.
-        believe_events: Whether an event settles an invoice, instead of the query that it prompts.
-        clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
-        pace: How often an invoice is asked about.
-        patience: How long to wait for what.
+        account: What is watched.
+        state: Tells whether the subscription is up, and is told when the token turns out to be dead.
 
     Attributes:
         trouble: Why the last question brought nothing, if that is so.
 
     """
 
-    def __init__(
-        self,
-        *,
-        lookup: InvoiceLookup,
-        journal: Journal,
-        state: ListeningState,
-        tell_once: LogOnce,
-        spacing: Spacing,
-        believe_events: bool,
-        clock: Callable[[], datetime],
-        pace: Pace,
-        patience: Backoff,
-    ) -> None:
-        self._lookup = lookup
-        self._journal = journal
+    def __init__(self, account: WatchedAccount, state: ListeningState) -> None:
+        self._account = account
+        self._lookup = account.lookup
+        self._journal = account.journal
+        self._pace = account.timing.pace
         self._state = state
-        self._tell_once = tell_once
-        self._spacing = spacing
         self._under_way = 0
         self._quiet_until = 0.0
         self._strangers: dict[str, bool] = {}
-        self._event_trust = EventTrust(lookup, enabled=believe_events)
-        self._clock = clock
-        self._pace = pace
-        self._patience = patience
+        self._event_trust = EventTrust(account.lookup, enabled=account.trust_events)
         self._schedule = Schedule()
-        self._gate = Gate(patience)
+        self._gate = Gate(account.timing)
         self._changed = asyncio.Event()
         self._refused_since: float | None = None
+        self._loaded: tuple[str, int] | None = None
         self.trouble: str | None = None
 
     @property
     def watched(self) -> int:
-        """How many unpaid invoices are being watched."""
+        """How many invoices are being watched."""
         return len(self._schedule)
 
     @property
@@ -105,8 +79,8 @@ class Polling:
 
     def begin(self) -> None:
         """Forget the troubles of before."""
-        self._gate, self._changed = Gate(self._patience), asyncio.Event()
-        self._refused_since = self.trouble = None
+        self._gate, self._changed = Gate(self._account.timing), asyncio.Event()
+        self._refused_since = self.trouble = self._loaded = None
         self._under_way, self._quiet_until = 0, 0.0
 
     def clear(self) -> None:
@@ -117,25 +91,38 @@ class Polling:
 
     # --- what to ask about ------------------------------------------------------------------------------------------
 
-    def watch(self, record: InvoiceRecord) -> None:
+    def _watch(self, record: InvoiceRecord) -> None:
         """Watch a new invoice from now on."""
         if record.payment_hash not in self._schedule:
             now, entry = _now(), self._entry(record)
-            due = self._pace.next_question(entry, now, self._grace(record), hearing=self._state.hearing)
-            self._schedule.add(record.payment_hash, entry, due)
+            self._schedule.add(record.payment_hash, entry, self._next_question(record, entry, now))
             if self._strangers.pop(record.payment_hash, False):
                 self._schedule.hurry(record.payment_hash)
             self._changed.set()
 
-    async def load(self) -> None:
-        """Take up what the journal knows as unpaid.
+    async def load(self, *, everything: bool) -> None:
+        """Take up what the journal knows as unpaid, and what expired lately.
+
+        Args:
+            everything: Whether to read all of it, instead of what was made since the last time.
 
         Raises:
             LightningError: The journal can't be read now.
 
         """
+        await self._journal.owner.account()
+        if everything or self._loaded is None or self._loaded[0] != self._journal.id:
+            _, place = await self._journal.made_after(None)
+            await self._load_everything()
+        else:
+            made, place = await self._journal.made_after(self._loaded[1])
+            for record in made:
+                self._watch(record)
+        self._loaded = self._journal.id, place
+
+    async def _load_everything(self) -> None:
         count = 0
-        async for record in self._journal.pending_invoices():
+        async for record in self._journal.pending_invoices(expired_since=self._lookup.late_since):
             if record.payment_hash not in self._schedule:
                 self._schedule.add(record.payment_hash, self._entry(record), _now())
                 self._changed.set()
@@ -149,12 +136,14 @@ class Polling:
         if self._event_trust.enabled or payment_hash not in self._schedule:
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
-                self._tell_once("a settlement of an invoice that this driver did not make", payment_hash=payment_hash)
+                self._account.tell_once(
+                    "a settlement of an invoice that this driver did not make", payment_hash=payment_hash
+                )
                 self._note_stranger(payment_hash)
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
-            await self._event_trust.settle(announcement, record, Deadline.after(self._patience.ask))
+            await self._event_trust.settle(announcement, record, Deadline.after(self._account.timing.ask))
             self._schedule.add(payment_hash, self._entry(record), _now())
         self._schedule.hurry(payment_hash)
         self._changed.set()
@@ -165,9 +154,9 @@ class Polling:
         if len(self._strangers) > _STRANGERS_REMEMBERED:
             del self._strangers[next(iter(self._strangers))]
 
-    def ask_about_all(self) -> None:
-        """Ask about every invoice: events may have been missed."""
-        self._schedule.hurry_all(_now())
+    def ask_about_all(self, *, late: bool) -> None:
+        """Ask about every invoice: events may have been missed; `late` includes those that are called expired."""
+        self._schedule.hurry_all(_now(), late=late)
         self._changed.set()
 
     def lift(self) -> None:
@@ -176,11 +165,16 @@ class Polling:
 
     def _entry(self, record: InvoiceRecord) -> Entry:
         """Translate the BOLT11's times to the steady clock; a wall clock that is days off moves them no further."""
-        now, wall = _now(), self._clock()
+        now, wall = _now(), self._account.clock()
+        late = record.status is LightningInvoiceStatus.EXPIRED
         life = max(0.0, (record.expires_at - record.created_at).total_seconds())
         age = max(0.0, (wall - record.created_at).total_seconds())
-        left = min(life, max(0.0, (record.expires_at - wall).total_seconds()))
-        return Entry(now - age, now + left)
+        left = min(life, (record.expires_at - wall).total_seconds())
+        return Entry(now - age, now + (left if late else max(0.0, left)), late=late)
+
+    def _next_question(self, record: InvoiceRecord, entry: Entry, now: float) -> float:
+        grace = self._grace(record)
+        return next_question(self._pace, entry, now, grace, subscribed=self._state.subscribed)
 
     def _grace(self, record: InvoiceRecord) -> float:
         return (self._lookup.final_at(record) - record.expires_at).total_seconds()
@@ -188,26 +182,26 @@ class Polling:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Ask about each invoice when its time has come, a few at once, for ever."""
+        """Ask about each invoice when its time has come, a few at once, without end."""
         async with asyncio.TaskGroup() as group:
             while True:
                 payment_hash, urgent = await self._next()
                 self._under_way += 1
                 group.create_task(self._ask_about(payment_hash, urgent=urgent))
                 if not urgent:
-                    self._quiet_until = _now() + self._spacing.after(self.lag)
+                    self._quiet_until = _now() + self._account.spacing.after(self.lag)
 
     async def _next(self) -> tuple[str, bool]:
         """Wait until it is time to ask about an invoice.
 
-        One that something was heard of waits for no other: neither for their answers nor for the pause between them.
+        One that was announced waits for no other: neither for their answers nor for the pause between them.
         """
         while True:
             self._changed.clear()
             now, opens = _now(), self._gate.opens_at
             if opens <= now and self._under_way < _ASK_URGENTLY_AT_ONCE:
-                crowded = self._under_way >= _ASK_AT_ONCE or now < self._quiet_until
-                if (found := self._schedule.take(now, urgent_only=crowded)) is not None:
+                full = self._under_way >= _ASK_AT_ONCE or now < self._quiet_until
+                if (found := self._schedule.take(now, urgent_only=full)) is not None:
                     return found
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(self._next_chance(now, opens)):
@@ -225,47 +219,59 @@ class Polling:
         try:
             record = await self._journal.find_invoice(payment_hash)
             if record is not None and payment_hash in self._event_trust:
-                await self._check_belief(record)
-                return
-            # An expired one is asked about only when the server announces something after all: PAID wins.
-            settled = record is not None and record.status is LightningInvoiceStatus.PAID
-            if record is None or settled or (record.status is LightningInvoiceStatus.EXPIRED and not urgent):
+                await self._check_trust(record)
+            elif record is None or self._is_over(record, urgent=urgent):
                 self._schedule.discard(payment_hash)
-                return
-            await self._ask_about_unpaid(record, urgent=urgent)
+            else:
+                await self._ask_about_open(record, urgent=urgent)
         except LightningError as error:
             self._retry(payment_hash, error)
+        except Exception as error:  # noqa: BLE001 - one that can't be handled must not end the others
+            kind = type(error).__name__
+            self._account.tell_once("an invoice could not be asked about", payment_hash=payment_hash, error=kind)
+            self._retry(payment_hash, LightningError(f"asking about it broke ({kind})"))
         finally:
             self._under_way -= 1
             self._changed.set()
 
-    async def _check_belief(self, record: InvoiceRecord) -> None:
-        vain = await self._event_trust.check(record, Deadline.after(self._patience.ask))
+    def _is_over(self, record: InvoiceRecord, *, urgent: bool) -> bool:
+        """Whether nothing can become of an invoice any more; one that was announced is asked about at any age."""
+        if record.status is LightningInvoiceStatus.EXPIRED:
+            return not urgent and not self._lookup.may_be_paid_late(record)
+        return record.status is LightningInvoiceStatus.PAID
+
+    async def _check_trust(self, record: InvoiceRecord) -> None:
+        fruitless = await self._event_trust.check(record, Deadline.after(self._account.timing.ask))
         self._answered()
-        if vain is None:
+        if fruitless is None:
             self._schedule.discard(record.payment_hash)
         else:
             now, entry = _now(), self._schedule[record.payment_hash]
-            entry.vain = vain
-            self._schedule.schedule(record.payment_hash, self._pace.next_attempt(entry, now))
+            entry.fruitless = fruitless
+            self._schedule.schedule(record.payment_hash, next_attempt(self._pace, entry, now))
 
-    async def _ask_about_unpaid(self, record: InvoiceRecord, *, urgent: bool) -> None:
-        fresh = await self._lookup.refresh(record, Deadline.after(self._patience.ask))
+    async def _ask_about_open(self, record: InvoiceRecord, *, urgent: bool) -> None:
+        fresh = await self._lookup.refresh(record, Deadline.after(self._account.timing.ask))
         self._answered()
-        if fresh.status is not LightningInvoiceStatus.UNPAID:
+        if fresh.status is LightningInvoiceStatus.PAID:
             self._event_trust.forget(record.payment_hash)
             self._schedule.discard(record.payment_hash)
             return
-        now, entry, grace = _now(), self._schedule[record.payment_hash], self._grace(record)
+        now, entry = _now(), self._schedule[record.payment_hash]
+        entry.late = fresh.status is LightningInvoiceStatus.EXPIRED
         if urgent:
-            self._tell_once(
-                "an invoice was announced, and the query says that it is unpaid", payment_hash=record.payment_hash
+            self._account.tell_once(
+                "an invoice was announced, and the query does not say that it is paid",
+                payment_hash=record.payment_hash,
+                status=fresh.status.value,
             )
-        entry.vain = entry.vain + 1 if urgent or entry.vain or now >= entry.expires + grace else 0
-        due = self._pace.next_question(entry, now, grace, hearing=self._state.hearing)
-        if entry.vain and now < entry.expires + grace:
-            # The books may lag behind the event: ask again soon.
-            due = min(due, self._pace.next_attempt(entry, now))
+        final = not entry.late and now >= entry.expires + self._grace(record)
+        # The query may lag behind an event: what was announced is asked about again soon, a few times.
+        announced = urgent or 0 < entry.fruitless < _FRUITLESS
+        entry.fruitless = entry.fruitless + 1 if announced or final else 0
+        due = self._next_question(record, entry, now)
+        if announced and not final:
+            due = min(due, next_attempt(self._pace, entry, now))
         self._schedule.schedule(record.payment_hash, due)
 
     def _answered(self) -> None:
@@ -285,15 +291,17 @@ class Polling:
                 self._gate.trouble(now)
                 self._doubt_credential(now, error)
             case _:
-                entry.vain += 1
-        _log.debug("could not ask about an invoice", payment_hash=payment_hash, why=str(error), vain=entry.vain)
-        self._schedule.schedule(payment_hash, self._pace.next_attempt(entry, now))
+                entry.fruitless += 1
+        _log.debug(
+            "could not ask about an invoice", payment_hash=payment_hash, why=str(error), fruitless=entry.fruitless
+        )
+        self._schedule.schedule(payment_hash, next_attempt(self._pace, entry, now))
 
     def _doubt_credential(self, now: float, error: CredentialRejected) -> None:
-        """SubscriptionFeed of what can't be asked about is as good as deaf; a single refusal may be a mischance."""
+        """What can't be asked about is as bad as no news; a single refusal may be a mistake of the server's."""
         if self._refused_since is None:
             self._refused_since = now
-        elif now - self._refused_since >= self._patience.refusal and self._state.failure is None:
+        elif now - self._refused_since >= self._account.timing.refusal and self._state.failure is None:
             _log.error("the token is refused, nothing can be asked any more")
             self._state.fail(error)
 

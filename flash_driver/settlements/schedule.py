@@ -1,61 +1,47 @@
-"""Which unpaid invoice to ask about next: an entry per invoice, no task, no timer.
+"""Which invoice to ask about next: an entry per invoice, no task, no timer.
 
 Pure: knows no clock and no server. Times are seconds of any steady clock, so that a jump of the wall clock moves
-nothing. Under more load than can be asked in time the newest and the longest waiting take turns: a customer who stands
-at the till is answered, and nobody is forgotten.
+nothing. Under more load than can be asked in time the newest and the longest waiting take turns: a customer who waits
+is answered, and no invoice is forgotten.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import IntEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Entry", "Pace", "Schedule"]
+if TYPE_CHECKING:
+    from flash_driver.settlements.timing import Pace
+
+__all__ = ["Entry", "Schedule", "next_attempt", "next_question"]
 
 _STALE_ALLOWED: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often an unpaid invoice is asked about, in seconds.
+def next_question(pace: Pace, entry: Entry, now: float, grace: float, *, subscribed: bool) -> float:
+    """Return when to ask about an invoice again that was found unpaid, or is called expired.
 
-    Attributes:
-        quick: The first pause while nothing is heard; later ones are a tenth of the invoice's age.
-        heard: The first pause while settlements are heard; later ones are the invoice's age. The server drops events
-            (flash-server.md 3.5), so hearing alone is not enough.
-        slowest: The longest pause.
-        retry: The first pause after a question that brought nothing; each further one is twice as long.
-        slowest_retry: The longest of those while the invoice may still be paid.
-
+    Its expiry and the end of the grace time are never slept through: the answers then decide about EXPIRED.
     """
-
-    quick: float = 2.0
-    heard: float = 60.0
-    slowest: float = 300.0
-    retry: float = 1.0
-    slowest_retry: float = 30.0
-
-    def next_question(self, entry: Entry, now: float, grace: float, *, hearing: bool) -> float:
-        """Return when to ask about an invoice that was found unpaid.
-
-        Its expiry and the end of the grace time are never slept through: the answers then decide about EXPIRED.
-        """
-        age, final = now - entry.begun, entry.expires + grace
-        if now >= final:
-            return now + min(self.slowest, self.retry * 2.0 ** min(entry.vain, 16))
-        pause = max(self.heard, age) if hearing else max(self.quick, age / 10)
-        milestone = entry.expires if now < entry.expires else final
-        return min(now + min(pause, self.slowest), milestone)
-
-    def next_attempt(self, entry: Entry, now: float) -> float:
-        """Return when to ask again after a question that brought nothing."""
-        return now + min(self.slowest_retry, self.retry * 2.0 ** min(max(0, entry.vain - 1), 16))
+    age, final = now - entry.begun, entry.expires + grace
+    if entry.late:
+        return now + min(pace.slowest_late, max(pace.late, now - entry.expires))
+    if now >= final:
+        return now + replace(pace.fruitless, longest=pace.slowest).pause(entry.fruitless + 1)
+    first = pace.subscribed if subscribed else pace.polling
+    pause = min(pace.slowest, max(first, min(age, pace.young), age / 10))
+    return min(now + pause, entry.expires if now < entry.expires else final)
 
 
-class _Lane(IntEnum):
+def next_attempt(pace: Pace, entry: Entry, now: float) -> float:
+    """Return when to ask again after a question that brought nothing."""
+    return now + pace.fruitless.pause(entry.fruitless)
+
+
+class _Place(IntEnum):
     """Where an entry is."""
 
     OUT = 0
@@ -65,29 +51,31 @@ class _Lane(IntEnum):
 
 
 class Entry:
-    """What is remembered of an unpaid invoice beyond its row in the journal.
+    """What is remembered of a watched invoice beyond its row in the journal.
 
     Attributes:
         begun: When it was made.
         expires: When its BOLT11 expires.
         due: When to ask about it.
-        vain: How many questions in a row brought nothing.
+        fruitless: How many questions in a row brought nothing.
+        late: Whether it is called expired, so that only a late payment is looked for.
 
     """
 
-    __slots__ = ("again", "begun", "due", "expires", "managed", "vain")
+    __slots__ = ("again", "begun", "due", "expires", "fruitless", "late", "place")
 
-    def __init__(self, begun: float, expires: float) -> None:
+    def __init__(self, begun: float, expires: float, *, late: bool = False) -> None:
         self.begun = begun
         self.expires = expires
         self.due = begun
-        self.vain = 0
-        self.managed = _Lane.OUT
-        self.again = _Lane.OUT
+        self.fruitless = 0
+        self.late = late
+        self.place = _Place.OUT
+        self.again = _Place.OUT
 
 
 class Schedule:
-    """Unpaid invoices by payment hash, each due once at most."""
+    """Watched invoices by payment hash, each due once at most."""
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
@@ -104,11 +92,6 @@ class Schedule:
 
     def __getitem__(self, payment_hash: str) -> Entry:
         return self._entries[payment_hash]
-
-    @property
-    def scheduled(self) -> int:
-        """How many places the entries take in all connections, stale ones included."""
-        return len(self._later) + len(self._ready) + len(self._urgent)
 
     def add(self, payment_hash: str, entry: Entry, due: float) -> None:
         """Take an invoice up; one that is known already stays as it is."""
@@ -130,50 +113,57 @@ class Schedule:
         self._urgent.clear()
 
     def schedule(self, payment_hash: str, due: float) -> None:
-        """Ask about an invoice then; at once if something was heard of it while it was being asked about."""
+        """Ask about an invoice then; at once if the server announced something while it was being asked about."""
         entry = self._entries.get(payment_hash)
         if entry is None:
             return
-        again, entry.again = entry.again, _Lane.OUT
-        if again is _Lane.URGENT:
+        again, entry.again = entry.again, _Place.OUT
+        if again is _Place.URGENT:
             self._put_first(payment_hash, entry)
             return
-        if again is _Lane.READY:
-            entry.managed = _Lane.READY
+        if again is _Place.READY:
+            entry.place = _Place.READY
             self._ready[payment_hash] = None
             return
         self._ready.pop(payment_hash, None)
-        entry.due, entry.managed = due, _Lane.LATER
+        entry.due, entry.place = due, _Place.LATER
         heapq.heappush(self._later, (due, payment_hash))
         self._tidy()
 
     def hurry(self, payment_hash: str) -> None:
-        """Ask about an invoice before all others: something was heard of it."""
+        """Ask about an invoice before all others: the server announced something."""
         entry = self._entries[payment_hash]
-        if entry.managed is _Lane.OUT:
-            entry.again = _Lane.URGENT
-        elif entry.managed is not _Lane.URGENT:
+        if entry.place is _Place.OUT:
+            entry.again = _Place.URGENT
+        elif entry.place is not _Place.URGENT:
             self._ready.pop(payment_hash, None)
             self._put_first(payment_hash, entry)
 
-    def hurry_all(self, now: float) -> None:
-        """Make every invoice due: events may have been missed."""
-        self._later.clear()
-        for payment_hash, entry in sorted(self._entries.items(), key=lambda item: item[1].begun):
-            if entry.managed is _Lane.OUT:
-                entry.again = max(entry.again, _Lane.READY)
-            elif entry.managed is not _Lane.URGENT:
-                entry.due, entry.managed = now, _Lane.READY
+    def hurry_all(self, now: float, *, late: bool) -> None:
+        """Make every invoice due: events may have been missed.
+
+        Args:
+            now: The time.
+            late: Whether to include those that are called expired.
+
+        """
+        chosen = [item for item in self._entries.items() if late or not item[1].late]
+        for payment_hash, entry in sorted(chosen, key=lambda item: item[1].begun):
+            if entry.place is _Place.OUT:
+                entry.again = max(entry.again, _Place.READY)
+            elif entry.place is not _Place.URGENT:
+                entry.due, entry.place = now, _Place.READY
                 self._ready[payment_hash] = None
                 self._ready.move_to_end(payment_hash)
+        self._tidy()
 
     def take(self, now: float, *, urgent_only: bool = False) -> tuple[str, bool] | None:
         """Take out the invoice to ask about next, and whether it is urgent; `schedule` or `discard` puts it back."""
         while self._urgent:
             payment_hash = self._urgent.popleft()
             entry = self._entries.get(payment_hash)
-            if entry is not None and entry.managed is _Lane.URGENT:
-                entry.managed = _Lane.OUT
+            if entry is not None and entry.place is _Place.URGENT:
+                entry.place = _Place.OUT
                 return payment_hash, True
         if urgent_only:
             return None
@@ -182,12 +172,12 @@ class Schedule:
             return None
         payment_hash, _ = self._ready.popitem(last=self._newest_next)
         self._newest_next = not self._newest_next
-        self._entries[payment_hash].managed = _Lane.OUT
+        self._entries[payment_hash].place = _Place.OUT
         return payment_hash, False
 
     @property
     def urgent(self) -> bool:
-        """Whether something was heard of an invoice that has not been taken yet."""
+        """Whether something was announced of an invoice that has not been taken yet."""
         return bool(self._urgent)
 
     def next_due(self, now: float) -> float | None:
@@ -207,19 +197,19 @@ class Schedule:
         while self._later and self._later[0][0] <= now:
             due, payment_hash = heapq.heappop(self._later)
             if self._is_due(due, payment_hash):
-                self._entries[payment_hash].managed = _Lane.READY
+                self._entries[payment_hash].place = _Place.READY
                 self._ready[payment_hash] = None
 
     def _is_due(self, due: float, payment_hash: str) -> bool:
         entry = self._entries.get(payment_hash)
-        return entry is not None and entry.managed is _Lane.LATER and entry.due == due
+        return entry is not None and entry.place is _Place.LATER and entry.due == due
 
     def _put_first(self, payment_hash: str, entry: Entry) -> None:
-        entry.managed = _Lane.URGENT
+        entry.place = _Place.URGENT
         self._urgent.append(payment_hash)
 
     def _tidy(self) -> None:
-        """Drop what was scheduled anew or forgotten, before it outnumbers what counts."""
+        """Drop what was scheduled again or forgotten, before it outnumbers what counts."""
         if len(self._later) > 2 * len(self._entries) + _STALE_ALLOWED:
             self._later = [item for item in self._later if self._is_due(*item)]
             heapq.heapify(self._later)

@@ -16,6 +16,7 @@ from flash_driver.transports.websocket.transport import WebSocketTransport
 if TYPE_CHECKING:
     from flash_driver.settings.account import FlashSettings
     from flash_driver.transports.base import Transport
+    from flash_driver.transports.websocket.handshake import Limits
 
 __all__ = ["CAPABILITIES", "CAPABILITY_HEADER", "TransportSet"]
 
@@ -29,12 +30,14 @@ class TransportSet:
 
     Args:
         settings: Names server and token; what else it says is the asking account's own business.
+        limits: How long a WebSocket connection waits and how much it holds.
 
     """
 
-    def __init__(self, settings: FlashSettings) -> None:
+    def __init__(self, settings: FlashSettings, limits: Limits | None = None) -> None:
         token = settings.token.reveal()
         self._settings = settings
+        self._limits = limits
         self._opens_socket = settings.token_kind is not TokenKind.API_KEY
         credential = {"Authorization": f"Bearer {token}"} if self._opens_socket else {"X-API-KEY": token}
         self._credential = credential
@@ -70,6 +73,6 @@ class TransportSet:
         if name == "websocket":
             init = {**self._credential, CAPABILITY_HEADER: CAPABILITIES}
             tls = self._tls if self._settings.websocket.startswith("wss:") else None
-            return WebSocketTransport(Endpoint(self._settings.websocket, self._headers, init, tls))
+            return WebSocketTransport(Endpoint(self._settings.websocket, self._headers, init, tls), self._limits)
         tls = self._tls if self._settings.server.startswith("https:") else None
         return (HttpTransport if name == "http" else GraphQLTransport)(self._settings.server, self._headers, tls)

@@ -22,7 +22,7 @@ from flash_driver.journal.urls import JournalUrl
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 from tests.support.driver import Bench, operations
-from tests.support.haste import account_of
+from tests.support.timing import account_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -100,14 +100,16 @@ async def test_one_is_killed_and_one_is_stopped(bench: Bench, drivers: list[Driv
 
     os.kill(killed.pid, signal.SIGKILL)
     os.kill(stopped.pid, signal.SIGSTOP)
-    await running[0]
-    assert killed.signal == signal.SIGKILL
-    for invoice in invoices[5:10]:
-        sandbox.pay(invoice.bolt11)
-    await lucky.until_heard(10)
-    assert (len(killed.heard), len(stopped.heard)) == (5, 5)
-
-    os.kill(stopped.pid, signal.SIGCONT)
+    try:
+        await running[0]
+        assert killed.signal == signal.SIGKILL
+        for invoice in invoices[5:10]:
+            sandbox.pay(invoice.bolt11)
+        await lucky.until_heard(10)
+        assert (len(killed.heard), len(stopped.heard)) == (5, 5)
+    finally:
+        # A process that stays stopped would hold up every test after this one.
+        os.kill(stopped.pid, signal.SIGCONT)
     running[0] = asyncio.create_task(killed.run())
     for invoice in invoices[10:]:
         sandbox.pay(invoice.bolt11)

@@ -15,7 +15,7 @@ import pytest
 from connection_strings import LightMoney, LightningError, PayInvoiceParams, PayResult
 from connection_strings.errors import BackendUnavailable, CredentialRejected, InvalidReply, RateLimited, RequestRefused
 from tests.support.driver import operations
-from tests.support.haste import hasten
+from tests.support.timing import SHORT
 
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
@@ -119,7 +119,7 @@ def arm(sandbox: Sandbox, row: Row, field: str) -> None:
 async def test_paying(bench: Bench, row: Row, transport: str) -> None:
     """A host is told the truth of its payment, or UNKNOWN, and the money leaves once at most."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports=transport))
+    client = await bench.client(sandbox, transports=transport, timing=SHORT)
     await client.warm_up()
     signed = sandbox.foreign_invoice(50_000)
     arm(sandbox, row, PAY)
@@ -139,7 +139,7 @@ async def test_creating(bench: Bench, row: Row, transport: str, monkeypatch: pyt
     """A host gets the invoice, or hears why not; one that the server made in vain is the only harm."""
     monkeypatch.setattr("flash_driver.invoices.creation.CREATE_SECONDS", 1.0)
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports=transport))
+    client = await bench.client(sandbox, transports=transport, timing=SHORT)
     await client.warm_up()
     arm(sandbox, row, CREATE)
     expected, made = row.created

@@ -17,14 +17,13 @@ from flash_driver.payments.persistence import Persistence
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.bank.invoices import NotPayableError
 from flash_driver.settings.process import ProcessSettings
-from flash_driver.settlements.backoff import Backoff
 from flash_driver.transports.websocket.handshake import Limits
 from tests.faults.host import Host
 from tests.faults.patience import while_it_moves
 from tests.faults.schedule import LONG_SECONDS
 from tests.support.driver import Bench
-from tests.support.haste import hasten
 from tests.support.proxy import FaultProxy
+from tests.support.timing import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -41,20 +40,7 @@ LEFT_OUT: Final = "left out: a forged settlement"
 """Under this name the lies are counted that a host who believes events is not told."""
 
 _GRACE_SECONDS: Final = 1
-_CALM: Final = Backoff(
-    connect=10.0,
-    ask=10.0,
-    backoff=0.05,
-    longest_backoff=0.3,
-    trouble=0.03,
-    longest_trouble=0.2,
-    longest_closure=0.3,
-    stable=0.5,
-    refusal=30.0,
-    reload=1.0,
-)
-"""Once nothing is broken any more, a machine that is slow must not look like a network that is."""
-_CALM_LIMITS: Final = Limits(ping_interval=5.0, ping_timeout=60.0, suspicion_timeout=30.0, close_timeout=0.2)
+_PATIENT: Final = Limits(ping_interval=0.5, ping_timeout=3.0, suspicion_timeout=1.0, close_timeout=0.2)
 _NEVER_GIVES_UP: Final = Limits(ping_interval=LONG_SECONDS, ping_timeout=LONG_SECONDS, close_timeout=0.2)
 _TRUSTS_SENDERS: Final = Persistence(
     pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=LONG_SECONDS, look=0.05, later=(0.2, 0.5, 1.0)
@@ -126,7 +112,11 @@ class World:
         self._believes_events = settle_on == "event"
         self._faults: Counter[str] = Counter()
         self._deeds: set[asyncio.Task[None]] = set()
-        self._pool = Pool()
+        self._pool = Pool(
+            short(connections=_PATIENT)
+            if schedule.answers_get_lost
+            else short(connections=_NEVER_GIVES_UP, payments=_TRUSTS_SENDERS)
+        )
         self._process = ProcessSettings(
             journal_url=JournalUrl.parse("memory:"),
             invoice_budget=None,
@@ -159,15 +149,7 @@ class World:
 
     async def _client(self, transports: str) -> FlashLightningClient:
         text = f"type=flash;server={self._proxy.url};token={self._sandbox.token};allowinsecure=true"
-        client = await self._bench.client(text, self._pool, self._process, transports=transports)
-        return self._hasten(client)
-
-    def _hasten(
-        self, client: FlashLightningClient, limits: Limits | None = None, patience: Backoff | None = None
-    ) -> FlashLightningClient:
-        if self._schedule.answers_get_lost:
-            return hasten(client, limits=limits, patience=patience)
-        return hasten(client, limits=_NEVER_GIVES_UP, patience=patience, persistence=_TRUSTS_SENDERS)
+        return await self._bench.client(text, self._pool, self._process, transports=transports)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -314,9 +296,6 @@ class World:
             self._faults[_name(fault.kind, fault.details)] -= 1 if fault.count else 0
         self._sandbox.clear_faults()
         self._proxy.heal()
-        for client in self._host.clients:
-            # Connections that went half-open meanwhile keep the short limits that they were made with.
-            self._hasten(client, _CALM_LIMITS, _CALM)
         await while_it_moves(self._until_all_is_done(), self._signs_of_life)
 
     async def _until_all_is_done(self) -> None:

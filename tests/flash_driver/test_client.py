@@ -18,9 +18,10 @@ from connection_strings import (
 )
 from connection_strings.errors import BackendUnavailable, CredentialRejected, InvalidRequest
 from flash_driver.client import FlashLightningClient
+from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
-from tests.support.haste import account_of
 from tests.support.proxy import FaultProxy
+from tests.support.timing import account_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -252,7 +253,7 @@ async def test_health_is_that_of_the_account(bench: Bench) -> None:
     client = await bench.client(sandbox)
     assert client.health.connected is False
     assert operations(sandbox, "me") == {}
-    assert account_of(client).watcher.running is False
+    assert client.health.listening is Listening.OFF
 
 
 @pytest.mark.parametrize("amount", [None, 1000, "1000 sat"])

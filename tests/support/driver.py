@@ -14,6 +14,8 @@ from flash_driver.settings.process import ProcessSettings
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
+    from flash_driver.accounts.timing import Timing
+
 __all__ = ["Bench", "operations"]
 
 
@@ -28,15 +30,23 @@ class Bench:
         return await self._stack.enter_async_context(Sandbox(SandboxOptions(**{"rate_limit": "off", **options})))
 
     async def client(
-        self, sandbox: Sandbox | str, pool: Pool | None = None, process: ProcessSettings | None = None, **keys: str
+        self,
+        sandbox: Sandbox | str,
+        pool: Pool | None = None,
+        process: ProcessSettings | None = None,
+        timing: Timing | None = None,
+        **keys: str,
     ) -> FlashLightningClient:
-        """Make a client for a sandbox or connection string, with further keys (`_` for `-`), and no invoice budget."""
+        """Make a client for a sandbox or connection string, with further keys (`_` for `-`), and no invoice budget.
+
+        A pool that is given has a timing of its own.
+        """
         text = sandbox if isinstance(sandbox, str) else sandbox.connection_string
         parsed = ConnectionString.parse(text)
         values = {**parsed.values, **{key.replace("_", "-"): value for key, value in keys.items()}}
         string = ConnectionString(parsed.type, values)
         settings = FlashSettings.from_connection_string(string)
-        made = FlashLightningClient(settings, process or ProcessSettings(invoice_budget=None), pool or Pool())
+        made = FlashLightningClient(settings, process or ProcessSettings(invoice_budget=None), pool or Pool(timing))
         return await self._stack.enter_async_context(made)
 
 

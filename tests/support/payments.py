@@ -11,7 +11,7 @@ from connection_strings import (
 )
 from flash_driver.flash_api.outcomes import Cause, NotExecuted, Outcome
 from flash_driver.transports.delivery import Delivery
-from tests.support.haste import account_of
+from tests.support.timing import account_of
 
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient

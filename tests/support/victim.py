@@ -25,14 +25,13 @@ from sqlalchemy import Engine, event
 import flash_driver.journal.sql.notify
 import flash_driver.journal.sql.store  # noqa: F401 - loaded before the forks
 from connection_strings import ConnectionString, LightMoney, PayInvoiceParams
-from flash_driver.accounts import account
 from flash_driver.accounts.pool import Pool
+from flash_driver.accounts.timing import Timing
 from flash_driver.client import FlashLightningClient
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.payments.persistence import Persistence
-from flash_driver.payments.service import Payments
 from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.transports.router import Router
@@ -179,12 +178,11 @@ async def carry_out(order: dict[str, Any]) -> None:
     """Carry an order out with a client of its own."""
     fate = Fate(order.get("die_at"), order.get("stop_at"))
     lay_mines(fate)
-    # A process that starts anew an instant after a crash need not wait until the dead sender is surely dead.
-    patient = functools.partial(Payments, persistence=Persistence(sender_lives=0.0))
-    vars(account)["Payments"] = patient
+    # A process that starts again an instant after a crash need not wait until the dead sender is surely dead.
+    timing = Timing(payments=Persistence(sender_lives=0.0))
     settings = FlashSettings.from_connection_string(ConnectionString.parse(order["string"]))
     process = ProcessSettings.model_validate({"journal_url": order["journal"], "invoice_budget": "1000/120"})
-    async with FlashLightningClient(settings, process, Pool()) as client:
+    async with FlashLightningClient(settings, process, Pool(timing)) as client:
         await FLOWS[order["flow"]](client, fate, order)
 
 

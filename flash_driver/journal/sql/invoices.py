@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import func, select, tuple_, update
 
@@ -15,12 +15,16 @@ from flash_driver.journal.sql.transactions import Insertion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Insert, Row, Select
 
     from flash_driver.journal.records import InvoiceRecord
 
 __all__ = ["InvoiceRows"]
+
+_OVERLAP: Final = 200
+"""How many ids are read again: of transactions that run at the same time the one with the higher id may end first."""
 
 
 class InvoiceRows:
@@ -37,7 +41,15 @@ class InvoiceRows:
 
     def insertion(self, record: InvoiceRecord, dialect: str) -> Callable[[Connection], None]:
         """Return what adds an invoice; one that was an orphan becomes the host's."""
-        return Insertion(_add_invoice(dialect), {"account": self._account, **values_of(record), "orphan": False})
+        insertion = Insertion(_add_invoice(dialect), {"account": self._account, **values_of(record), "orphan": False})
+        if dialect == "sqlite":
+            return insertion
+
+        def add_and_notify(connection: Connection) -> None:
+            insertion(connection)
+            self._notify(connection)
+
+        return add_and_notify
 
     def add_orphan(self, connection: Connection, record: InvoiceRecord) -> None:
         """Add an invoice that the host will not get."""
@@ -61,18 +73,24 @@ class InvoiceRows:
             query = query.where(invoices.c.status == LightningInvoiceStatus.UNPAID)
         return [read_invoice(row) for row in connection.execute(query.order_by(invoices.c.id).offset(offset))]
 
-    def pending(self, connection: Connection, after: Row[Any] | None, page: int) -> Sequence[Row[Any]]:
+    def pending(
+        self, connection: Connection, after: Row[Any] | None, page: int, *, expired_since: datetime | None = None
+    ) -> Sequence[Row[Any]]:
         """Return a page of unpaid invoices, the next to expire first.
 
         Args:
             connection: The transaction.
             after: The last row of the page before, None for the first page.
             page: How many.
+            expired_since: Returns instead what is called expired and stopped being payable after this moment.
 
         """
+        which = invoices.c.status == LightningInvoiceStatus.UNPAID
+        if expired_since is not None:
+            which = (invoices.c.status == LightningInvoiceStatus.EXPIRED) & (invoices.c.expires_at > expired_since)
         query: Select[Any] = (
             select(invoices.c.id, *INVOICE_COLUMNS)
-            .where(self._hosts, invoices.c.status == LightningInvoiceStatus.UNPAID)
+            .where(self._hosts, which)
             .order_by(invoices.c.expires_at, invoices.c.id)
             .limit(page)
         )
@@ -89,9 +107,39 @@ class InvoiceRows:
         paid = {"status": LightningInvoiceStatus.PAID, "settle_index": last + 1, **facts}
         connection.execute(update(invoices).where(self._is(payment_hash)).values(paid))
         connection.execute(update(accounts).where(accounts.c.id == self._account).values(last_settle_index=last + 1))
-        if connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_notify(CHANNEL, str(self._account))))
+        self._notify(connection)
         return self.find(connection, payment_hash)
+
+    def complete(
+        self, connection: Connection, payment_hash: str, amount_received_msat: int | None, preimage: str | None
+    ) -> InvoiceRecord | None:
+        """Add to a paid invoice what is not known of it yet."""
+        lock(connection, self._account)
+        facts = {
+            "amount_received_msat": func.coalesce(invoices.c.amount_received_msat, amount_received_msat),
+            "preimage": func.coalesce(invoices.c.preimage, preimage),
+        }
+        paid = (self._is(payment_hash), invoices.c.status == LightningInvoiceStatus.PAID)
+        connection.execute(update(invoices).where(*paid).values(facts))
+        self._notify(connection)
+        return self.find(connection, payment_hash)
+
+    def incomplete(self, connection: Connection, since: datetime, limit: int) -> list[InvoiceRecord]:
+        """Return paid invoices that lack amount or preimage and expired after a moment, the latest first."""
+        lacking = invoices.c.amount_received_msat.is_(None) | invoices.c.preimage.is_(None)
+        lately = (invoices.c.status == LightningInvoiceStatus.PAID) & (invoices.c.expires_at > since)
+        query = select(*INVOICE_COLUMNS).where(self._hosts, lately, lacking)
+        rows = connection.execute(query.order_by(invoices.c.expires_at.desc()).limit(limit))
+        return [read_invoice(row) for row in rows]
+
+    def made_after(self, connection: Connection, place: int | None) -> tuple[list[InvoiceRecord], int]:
+        """Return unpaid invoices with an id after a place, and the highest id."""
+        if place is None:
+            return [], int(connection.execute(select(func.coalesce(func.max(invoices.c.id), 0))).scalar_one())
+        unpaid = invoices.c.status == LightningInvoiceStatus.UNPAID
+        query = select(invoices.c.id, *INVOICE_COLUMNS).where(self._hosts, unpaid, invoices.c.id > place - _OVERLAP)
+        rows = connection.execute(query.order_by(invoices.c.id)).all()
+        return [read_invoice(row) for row in rows], max(place, rows[-1].id if rows else 0)
 
     def expire(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
         """Mark an unpaid invoice expired."""
@@ -105,6 +153,11 @@ class InvoiceRows:
         """Return settled invoices with a higher index than this, in their order."""
         query = select(*INVOICE_COLUMNS).where(self._hosts, invoices.c.settle_index > settle_index)
         return [read_invoice(row) for row in connection.execute(query.order_by(invoices.c.settle_index).limit(limit))]
+
+    def _notify(self, connection: Connection) -> None:
+        """Tell other processes, once this transaction is kept, that the account has news; SQLite is looked at."""
+        if connection.dialect.name == "postgresql":
+            connection.execute(select(func.pg_notify(CHANNEL, str(self._account))))
 
     def _is(self, payment_hash: str) -> ColumnElement[bool]:
         return self._hosts & (invoices.c.payment_hash == payment_hash)

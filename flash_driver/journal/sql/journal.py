@@ -45,8 +45,10 @@ class SqlJournal(Journal):
 
     async def add_invoice(self, record: InvoiceRecord) -> None:
         """Keep a new invoice; one that was an orphan becomes the host's."""
-        rows = await self._invoices()
+        account = await self.owner.account()
+        rows = InvoiceRows(account.number)
         await self._transactions.write(rows.insertion(record, self._transactions.dialect))
+        account.wakeup.wake()
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the host will not get."""
@@ -69,27 +71,39 @@ class SqlJournal(Journal):
             lambda connection: rows.listed(connection, pending_only=pending_only, offset=offset)
         )
 
-    async def pending_invoices(self, *, page: int = PAGE) -> AsyncIterator[InvoiceRecord]:
-        """Yield unpaid invoices, the next to expire first; nothing is held open between two pages."""
-        rows, last = await self._invoices(), None
-        while True:
+    async def pending_invoices(
+        self, *, expired_since: datetime | None = None, page: int = PAGE
+    ) -> AsyncIterator[InvoiceRecord]:
+        """Yield unpaid invoices, the next to expire first, then those that expired lately.
 
-            def work(connection: Any, after: Row[Any] | None = last) -> Any:
-                return rows.pending(connection, after, page)
+        Nothing is held open between two pages.
+        """
+        rows = await self._invoices()
+        for since in (None,) if expired_since is None else (None, expired_since):
+            last: Row[Any] | None = None
+            while True:
 
-            found = await self._transactions.read(work)
-            if not found:
-                return
-            for row in found:
-                yield read_invoice(row)
-            last = found[-1]
+                def work(connection: Any, after: Row[Any] | None = last, since: datetime | None = since) -> Any:
+                    return rows.pending(connection, after, page, expired_since=since)
+
+                found = await self._transactions.read(work)
+                if not found:
+                    break
+                for row in found:
+                    yield read_invoice(row)
+                last = found[-1]
+
+    async def made_after(self, place: int | None) -> tuple[list[InvoiceRecord], int]:
+        """Return unpaid invoices that were made after a place, and the place to go on from."""
+        rows = await self._invoices()
+        return await self._transactions.read(lambda connection: rows.made_after(connection, place))
 
     async def settle_invoice(
         self,
         payment_hash: str,
         *,
         paid_at: datetime,
-        amount_received_msat: int,
+        amount_received_msat: int | None,
         preimage: str | None = None,
     ) -> InvoiceRecord | None:
         """Mark an invoice paid and give it the next settle index."""
@@ -99,6 +113,23 @@ class SqlJournal(Journal):
         settled = await self._transactions.write(lambda connection: rows.settle(connection, payment_hash, facts))
         account.wakeup.wake()
         return settled
+
+    async def complete_invoice(
+        self, payment_hash: str, *, amount_received_msat: int | None = None, preimage: str | None = None
+    ) -> InvoiceRecord | None:
+        """Add to a paid invoice what was not known when it was settled."""
+        account = await self.owner.account()
+        rows = InvoiceRows(account.number)
+        completed = await self._transactions.write(
+            lambda connection: rows.complete(connection, payment_hash, amount_received_msat, preimage)
+        )
+        account.wakeup.wake()
+        return completed
+
+    async def incomplete_invoices(self, since: datetime, limit: int = PAGE) -> list[InvoiceRecord]:
+        """Return paid invoices of which something is not known yet."""
+        rows = await self._invoices()
+        return await self._transactions.read(lambda connection: rows.incomplete(connection, since, limit))
 
     async def expire_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Mark an unpaid invoice expired."""

@@ -16,6 +16,7 @@ from flash_driver.journal.sql.store import SqlStore
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
+from flash_driver.settlements.health import Listening
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ async def test_one_socket_serves_every_string_with_the_same_token(bench: Bench, 
         {"amount_tolerance": "2"},
         {"transports": "websocket"},
     )
-    clients = [await bench.client(sandbox, pool, process, **keys) for keys in strings]
+    clients = [await bench.client(sandbox, pool, process, None, **keys) for keys in strings]
     await asyncio.gather(*(client.create_invoice(SAT) for client in clients))
     assert len({id(client._account()) for client in clients}) == len(strings)
     assert sandbox.ledger_snapshot()["connections"]["opened"] == 1
@@ -253,7 +254,7 @@ async def test_a_client_on_two_event_loops_at_once(bench: Bench, elsewhere: Thre
         await client.aclose()
     assert not mine.socket.connected
     assert not theirs.socket.connected
-    assert not theirs.watcher.running
+    assert theirs.health.listening is Listening.OFF
     assert [len(here.accounts) for here in pool._loops.values()] == [0, 0]
     with pytest.raises(asyncio.CancelledError):
         await elsewhere.run(listener.wait_invoice())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from connection_strings.errors import BackendUnavailable, LightningError, RateLi
 from flash_driver.common.deadline import Deadline
 from tests.support.driver import operations
 from tests.support.invoices import lnurl
+from tests.support.timing import SHORT, short
 
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
@@ -161,17 +163,47 @@ async def test_receipt_of_a_wallet_that_was_moved_away(bench: Bench) -> None:
 
 
 async def test_amount_that_is_not_told_yet(bench: Bench) -> None:
-    """Paid, but how much can't be read: the invoice stays unpaid, and an error says to ask again."""
+    """Paid, but how much can't be read: PAID is kept and told without the amount, which a later look adds."""
     sandbox = await bench.sandbox()
-    client = await bench.client(sandbox)
+    client = await bench.client(sandbox, timing=SHORT)
+    listener = await client.listen()
     invoice = await client.create_invoice(TIP)
-    sandbox.pay(invoice.bolt11, msat=1_000_000)
     transactions = sandbox._bank.ledger.transactions
+    sandbox.pay(invoice.bolt11, msat=1_000_000)
     hidden = dict(transactions)
     transactions.clear()
-    with pytest.raises(LightningError, match="does not say yet how much"):
-        await client.get_invoice(invoice.id)
+    found = await client.get_invoice(invoice.id)
+    assert found is not None
+    assert (found.status, found.amount_received) == (LightningInvoiceStatus.PAID, None)
+    async with asyncio.timeout(40):
+        told = await listener.wait_invoice()
+    assert (told.id, told.amount_received) == (invoice.id, None)
+    assert told.paid_at is not None
     transactions.update(hidden)
-    paid = await client.get_invoice(invoice.id)
-    assert paid is not None
-    assert paid.status is LightningInvoiceStatus.PAID
+    found = await client.get_invoice(invoice.id)
+    assert found is not None
+    assert found.amount_received is not None
+    assert (found.paid_at, found.preimage is None) == (told.paid_at, False)
+    await listener.aclose()
+
+
+async def test_a_listener_is_told_with_the_amount_that_comes_a_little_later(bench: Bench) -> None:
+    """A paid invoice waits for its amount for a moment, and keeps its place before those that were paid after it."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, timing=short(amount_patience=30.0))
+    listener = await client.listen()
+    tip, coffee = await client.create_invoice(TIP), await client.create_invoice(LightMoney.from_sat(100))
+    transactions = sandbox._bank.ledger.transactions
+    sandbox.pay(tip.bolt11, msat=1_000_000)
+    hidden = dict(transactions)
+    transactions.clear()
+    await client.get_invoice(tip.id)
+    sandbox.pay(coffee.bolt11)
+    await client.get_invoice(coffee.id)
+    transactions.update(hidden)
+    await client.get_invoice(tip.id)
+    async with asyncio.timeout(40):
+        told = [await listener.wait_invoice() for _ in range(2)]
+    assert [invoice.id for invoice in told] == [tip.id, coffee.id]
+    assert None not in [invoice.amount_received for invoice in told]
+    await listener.aclose()

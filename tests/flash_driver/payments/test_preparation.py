@@ -20,7 +20,6 @@ from connection_strings import (
 from flash_driver.flash_api.replies import Currency
 from flash_driver.money.rate_book import RateUnknown
 from tests.support.driver import operations
-from tests.support.haste import account_of, hasten
 from tests.support.payments import (
     PENDING,
     QUICK,
@@ -28,6 +27,7 @@ from tests.support.payments import (
     requested,
     status_of,
 )
+from tests.support.timing import SHORT, account_of
 
 if TYPE_CHECKING:
     from flash_driver.journal.records import PaymentRecord
@@ -92,7 +92,7 @@ async def test_amountless_is_paid_in_cents(bench: Bench) -> None:
 async def test_amountless_that_is_lost_is_never_repeated(bench: Bench) -> None:
     """Its mutation has no idempotency key, so what is lost stays unknown, also when the host pays again."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     signed = sandbox.foreign_invoice()
     sandbox.arm("reset", when="after_execute", operation="lnNoAmountUsdInvoicePaymentSend")
     params = replace(QUICK, amount=LightMoney.from_sat(5000))

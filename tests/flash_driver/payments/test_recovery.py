@@ -18,7 +18,6 @@ from flash_driver.flash_api.outcomes import Unknown
 from flash_driver.journal.records import PaymentRecord
 from flash_driver.payments.persistence import Persistence
 from tests.support.driver import operations
-from tests.support.haste import account_of, hasten
 from tests.support.payments import (
     COMPLETE,
     PAY,
@@ -31,6 +30,7 @@ from tests.support.payments import (
     requested,
     status_of,
 )
+from tests.support.timing import SHORT, account_of, short
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 async def test_a_late_answer_is_kept(bench: Bench) -> None:
     """The answer that comes on the socket after the host was told UNKNOWN settles the matter."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports="websocket"))
+    client = await bench.client(sandbox, transports="websocket", timing=SHORT)
     await client.warm_up()
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.8)
     signed = sandbox.foreign_invoice(5000)
@@ -58,7 +58,7 @@ async def test_a_late_answer_is_kept(bench: Bench) -> None:
 async def test_a_late_answer_that_tells_nothing_ends_the_asking(bench: Bench) -> None:
     """A late error means that nothing is kept under the key: it stays unknown and is not sent again."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports="websocket"))
+    client = await bench.client(sandbox, transports="websocket", timing=SHORT)
     await client.warm_up()
     sandbox.arm("payment", outcome="ERROR", executed=True, seconds=0.5)
     signed = sandbox.foreign_invoice(5000)
@@ -77,8 +77,8 @@ async def test_a_late_answer_that_tells_nothing_ends_the_asking(bench: Bench) ->
 async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, restarted: bool) -> None:  # noqa: FBT001 - a case
     """After the BOLT11's expiry the server is asked what it has kept, by this client or by the next one."""
     sandbox = await bench.sandbox()
-    pool = Pool()
-    client = hasten(await bench.client(sandbox, pool, transports="http"))
+    pool = Pool(SHORT)
+    client = await bench.client(sandbox, pool, transports="http")
     await bench.client(sandbox, pool)
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
@@ -87,7 +87,6 @@ async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, 
     sandbox.clear_faults()
     if restarted:
         await client.aclose()
-        hasten(client)
 
     async def complete() -> bool:
         return await status_of(client, signed.payment_hash) is COMPLETE
@@ -99,8 +98,8 @@ async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, 
 async def test_a_client_for_each_call_learns_how_it_ended(bench: Bench) -> None:
     """After the expiry a lookup waits for the question, so that a client which lives for one call resolves it."""
     sandbox = await bench.sandbox()
-    pool = Pool()
-    client = hasten(await bench.client(sandbox, pool, transports="http"))
+    pool = Pool(SHORT)
+    client = await bench.client(sandbox, pool, transports="http")
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
     signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
@@ -119,7 +118,7 @@ async def test_a_client_for_each_call_learns_how_it_ended(bench: Bench) -> None:
 async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) -> None:
     """A lookup asks also about what came into the journal later; many at once share the question and its answer."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), persistence=Persistence(later=(0.2,)))
+    client = await bench.client(sandbox, timing=short(payments=Persistence(later=(0.2,))))
     await client.list_payments()
     signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
     record = PaymentRecord(
@@ -147,7 +146,7 @@ async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) 
 async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(bench: Bench) -> None:
     """The question asked after the expiry can't execute anything: what never arrived stays unknown."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports="http"))
+    client = await bench.client(sandbox, transports="http", timing=SHORT)
     await client.warm_up()
     sandbox.arm("http_status", status=502, operation=PAY, count=99)
     signed = sandbox.foreign_invoice(5000, expiry_seconds=2)
@@ -161,7 +160,7 @@ async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(be
 async def test_an_old_payment_is_not_asked_about(bench: Bench) -> None:
     """After a day the server has forgotten its keys, and a question would be a payment."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     await client.warm_up()
     signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
     record = PaymentRecord(

@@ -16,7 +16,6 @@ from connection_strings import (
 from flash_driver.accounts.pool import Pool
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.journal.records import PaymentRecord
-from tests.support.haste import account_of, hasten
 from tests.support.payments import (
     COMPLETE,
     FAILED,
@@ -27,6 +26,7 @@ from tests.support.payments import (
     requested,
     status_of,
 )
+from tests.support.timing import SHORT, account_of
 
 if TYPE_CHECKING:
     from tests.support.driver import Bench
@@ -48,9 +48,9 @@ async def test_many_calls_at_once_send_once(bench: Bench) -> None:
 async def test_two_processes_send_once(bench: Bench, outcome: str) -> None:
     """A process that finds another one's attempt under way waits for what comes of it and sends nothing."""
     sandbox = await bench.sandbox()
-    pool = Pool()
-    one = hasten(await bench.client(sandbox, pool))
-    two = hasten(await bench.client(sandbox, pool, transports="http,graphql"))
+    pool = Pool(SHORT)
+    one = await bench.client(sandbox, pool)
+    two = await bench.client(sandbox, pool, transports="http,graphql")
     assert account_of(one) is not account_of(two)
     await asyncio.gather(one.warm_up(), two.warm_up())
     sandbox.arm("payment", outcome=outcome, seconds=0.4, executed=outcome == "ERROR")
@@ -65,7 +65,7 @@ async def test_two_processes_send_once(bench: Bench, outcome: str) -> None:
 async def test_an_attempt_of_a_live_process_is_left_alone(bench: Bench) -> None:
     """An attempt that is pending and young belongs to its sender: another process says UNKNOWN and sends nothing."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     signed = sandbox.foreign_invoice(5000)
     record = PaymentRecord(
         payment_hash=signed.payment_hash,
@@ -102,7 +102,7 @@ async def test_a_definite_failure_allows_a_new_attempt(bench: Bench) -> None:
 async def test_an_error_that_tells_nothing_is_never_repeated(bench: Bench) -> None:
     """The server keeps no errors under the key: even the worst custodian is not told to pay twice."""
     sandbox = await bench.sandbox(repeated_send="pay")
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     signed = sandbox.foreign_invoice(5000)
     sandbox.arm("payment", outcome="ERROR", executed=True)
     results = [(await client.pay(signed.payment_request)).result for _ in range(3)]
@@ -126,7 +126,7 @@ async def test_what_is_believed_of_a_lost_payment(
 ) -> None:
     """After a sending that was lost only the payment's own end is believed, and asking ends after a few times."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     oracle = Oracle(client, Unknown("dropped"), *[answer] * 5)
     signed = sandbox.foreign_invoice(5000)
     await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=5)))
@@ -137,7 +137,7 @@ async def test_what_is_believed_of_a_lost_payment(
 async def test_a_server_without_keys_is_paid_with_none(bench: Bench) -> None:
     """An older server refuses the request for its key; it is sent without, and then never again."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     oracle = Oracle(client, NotExecuted("bad field", Cause.INVALID), Unknown("dropped"))
     signed = sandbox.foreign_invoice(5000)
     for _ in range(2):

@@ -15,10 +15,9 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
-from flash_driver.accounts import account as account_module
+from flash_driver.accounts.timing import Timing
 from flash_driver.flash_api.outcomes import Unknown
 from tests.support.driver import operations
-from tests.support.haste import account_of, hasten
 from tests.support.payments import (
     PENDING,
     PROBE,
@@ -29,6 +28,7 @@ from tests.support.payments import (
     requested,
     status_of,
 )
+from tests.support.timing import SHORT, account_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -83,11 +83,10 @@ async def test_a_caller_cancelled_early_has_paid_nothing(bench: Bench) -> None:
     assert executed(sandbox) == [1]
 
 
-async def test_closing_the_client_in_the_middle(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_closing_the_client_in_the_middle(bench: Bench) -> None:
     """A payment too slow to wait for is told UNKNOWN, no task stays, and the next call finds out how it ended."""
-    monkeypatch.setattr(account_module, "_LINGER_SECONDS", 0.0)
     sandbox = await bench.sandbox()
-    client = await bench.client(sandbox)
+    client = await bench.client(sandbox, timing=Timing(linger=0.0))
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.2)
     signed = sandbox.foreign_invoice(5000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
@@ -102,9 +101,8 @@ async def test_closing_the_client_in_the_middle(bench: Bench, monkeypatch: pytes
 
 async def test_closing_before_anything_was_journalled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client closed before the journal has the attempt has sent nothing, and says so."""
-    monkeypatch.setattr(account_module, "_LINGER_SECONDS", 0.0)
     sandbox = await bench.sandbox()
-    client = await bench.client(sandbox)
+    client = await bench.client(sandbox, timing=Timing(linger=0.0))
     await client.warm_up()
     reached = asyncio.Event()
 
@@ -178,7 +176,7 @@ async def test_nobody_waits_longer_than_he_said_for_anothers_payment(bench: Benc
 async def test_a_breakdown_of_ours_is_no_failure_of_the_payment(bench: Bench) -> None:
     """Whatever breaks while a payment is being sent, the journal does not call it failed."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     Oracle(client, RuntimeError("a bug"), Unknown("dropped", answered=True))
     signed = sandbox.foreign_invoice(5000)
     with pytest.raises(RuntimeError):

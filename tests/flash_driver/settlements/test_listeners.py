@@ -17,7 +17,7 @@ from connection_strings import (
 from flash_driver.accounts.pool import Pool
 from flash_driver.settlements.health import Listening
 from flash_driver.settlements.listeners import parse_cursor
-from tests.support.haste import account_of, hasten
+from tests.support.timing import SHORT, account_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def sandbox(bench: Bench) -> Sandbox:
 @pytest.fixture
 async def client(bench: Bench, sandbox: Sandbox) -> FlashLightningClient:
     """Give a client of it."""
-    return hasten(await bench.client(sandbox))
+    return await bench.client(sandbox, timing=SHORT)
 
 
 async def test_each_listener_hears_each_invoice_once_and_in_order(
@@ -137,7 +137,7 @@ async def test_a_bad_cursor_starts_nothing(client: FlashLightningClient) -> None
     """A refused cursor leaves no watcher behind."""
     with pytest.raises(InvalidRequest):
         await client.listen(after="from another journal:0")
-    assert not account_of(client).watcher.running
+    assert client.health.listening is Listening.OFF
 
 
 async def test_callers_that_wait_at_once_get_one_each(client: FlashLightningClient, sandbox: Sandbox) -> None:
@@ -228,40 +228,38 @@ async def test_a_failure_is_told_after_what_is_ready(client: FlashLightningClien
     """What was settled before the watcher failed is still delivered, then the reason is raised."""
     listener = await client.listen()
     ids = await settle(client, sandbox, 2)
-    account_of(client).watcher._state.fail(LightningError("gone deaf"))
+    account_of(client).listeners.watcher._state.fail(LightningError("no more news"))
     assert await hear(listener, 2) == ids
     for _ in range(2):
-        with pytest.raises(LightningError, match="gone deaf"):
+        with pytest.raises(LightningError, match="no more news"):
             await listener.wait_invoice()
 
 
 async def test_the_watcher_works_while_somebody_listens(client: FlashLightningClient) -> None:
     """It starts with the first listener and ends with the last."""
-    watcher = account_of(client).watcher
-    running = [watcher.running]
+    states = [client.health.listening]
     first, second = await client.listen(), await client.listen()
-    running.append(watcher.running)
     for listener in (first, second):
+        states.append(client.health.listening)
         await listener.aclose()
-        running.append(watcher.running)
-    assert running == [False, True, True, False]
-    assert client.health.listening is Listening.OFF
+    states.append(client.health.listening)
+    assert (states[0], states[-1]) == (Listening.OFF, Listening.OFF)
+    assert Listening.OFF not in states[1:-1]
 
 
 async def test_a_forgotten_listener_does_not_keep_the_watcher(client: FlashLightningClient) -> None:
     """A listener that is dropped without being closed leaves with the garbage."""
     listener = await client.listen()
-    watcher = account_of(client).watcher
-    await until(lambda: watcher.listening is Listening.HEARING)
+    await until(lambda: client.health.listening is Listening.HEARING)
     del listener
     gc.collect()
-    await until(lambda: not watcher.running)
+    await until(lambda: client.health.listening is Listening.OFF)
 
 
 async def test_a_forgotten_client_does_not_take_its_listener_along(bench: Bench, sandbox: Sandbox) -> None:
     """A listener in use outlives the client object that made it, also when other clients come and go."""
-    pool = Pool()
-    keeper = hasten(await bench.client(sandbox, pool))
+    pool = Pool(SHORT)
+    keeper = await bench.client(sandbox, pool)
     string, process = keeper._settings, keeper._process
     maker = type(keeper)(string, process, pool)
     listener = await maker.listen()
@@ -276,7 +274,7 @@ async def test_a_forgotten_client_does_not_take_its_listener_along(bench: Bench,
 
 async def test_a_client_takes_its_own_listeners_along(bench: Bench, sandbox: Sandbox) -> None:
     """Closing a client closes its listeners and nobody else's; the last one leaves no task behind."""
-    pool = Pool()
+    pool = Pool(SHORT)
     one, two = await bench.client(sandbox, pool), await bench.client(sandbox, pool)
     mine, theirs = await one.listen(), await two.listen()
     waiting = asyncio.create_task(mine.wait_invoice())
@@ -292,12 +290,11 @@ async def test_a_client_takes_its_own_listeners_along(bench: Bench, sandbox: San
 async def test_closing_goes_on_when_it_is_cancelled(client: FlashLightningClient) -> None:
     """A caller that is cancelled while closing leaves no watcher behind."""
     listener = await client.listen()
-    watcher = account_of(client).watcher
     closing = asyncio.create_task(listener.aclose())
     await asyncio.sleep(0)
     closing.cancel()
     await asyncio.gather(closing, return_exceptions=True)
-    await until(lambda: not watcher.running)
+    await until(lambda: client.health.listening is Listening.OFF)
 
 
 async def test_closing_everything_closes_listeners(client: FlashLightningClient) -> None:
@@ -307,4 +304,4 @@ async def test_closing_everything_closes_listeners(client: FlashLightningClient)
     await asyncio.sleep(0)
     await account_of(client).listeners.aclose()
     assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError)
-    assert not account_of(client).watcher.running
+    assert client.health.listening is Listening.OFF

@@ -11,13 +11,15 @@ import pytest
 
 from connection_strings import LightningError, LightningInvoiceStatus
 from flash_driver.accounts.pool import Pool
-from flash_driver.settlements.backoff import Spacing
 from flash_driver.settlements.health import Listening
-from tests.support.haste import account_of, hasten
+from flash_driver.settlements.timing import Spacing
+from tests.support.timing import SELDOM, SHORT, STEADY, account_of, short
 from tests.support.waiting import until
-from tests.support.watching import COFFEE, SELDOM, STATUS, STEADY, asked, hearing, paid, short_grace
+from tests.support.watching import COFFEE, STATUS, asked, hearing, paid, short_grace
 
 if TYPE_CHECKING:
+    from connection_strings import LightningInvoice
+    from flash_driver.client import FlashLightningClient
     from tests.support.driver import Bench
 
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 async def test_an_announcement_is_checked(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """A settlement that the query does not confirm is none, however often it is announced; it is told once."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     lied, true = await client.create_invoices([COFFEE] * 2)
@@ -42,14 +44,14 @@ async def test_an_announcement_is_checked(bench: Bench, caplog: pytest.LogCaptur
     assert found is not None
     assert found.status is LightningInvoiceStatus.UNPAID
     told = [record.getMessage() for record in caplog.records]
-    assert len([line for line in told if "the query says that it is unpaid" in line]) == 1
+    assert len([line for line in told if "the query does not say that it is paid" in line]) == 1
     assert len([line for line in told if "did not make" in line]) == 1
 
 
 async def test_paid_is_for_good(bench: Bench) -> None:
     """Announcements after the settlement, EXPIRED among them, change nothing and are not delivered again."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    client = await bench.client(sandbox, timing=short(pace=SELDOM, connections=STEADY))
     listener = await client.listen()
     await hearing(client)
     first, second = await client.create_invoices([COFFEE] * 2)
@@ -67,7 +69,7 @@ async def test_paid_is_for_good(bench: Bench) -> None:
 async def test_a_settlement_of_another_wallet_of_the_account(bench: Bench) -> None:
     """The wallet that an event names is not asked for: after a move it is another one (flash-server.md 3.2)."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), pace=SELDOM)
+    client = await bench.client(sandbox, timing=short(pace=SELDOM))
     listener = await client.listen()
     await hearing(client)
     invoice = await client.create_invoice(COFFEE)
@@ -78,49 +80,109 @@ async def test_a_settlement_of_another_wallet_of_the_account(bench: Bench) -> No
 
 
 async def test_expired_is_said_after_the_grace_time_only(bench: Bench) -> None:
-    """A payment that lands in the grace time is PAID, one that never comes is EXPIRED, and then nothing is asked."""
+    """A payment that lands in the grace time is PAID, one that never comes is EXPIRED."""
     sandbox = await bench.sandbox(invoice_expiry_seconds=2)
-    client = hasten(await bench.client(sandbox, process=short_grace()))
+    client = await bench.client(sandbox, process=short_grace(), timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     late, never = await client.create_invoices([COFFEE] * 2)
     await until(lambda: datetime.now(UTC) > late.expires_at)
-    found = await client.get_invoice(never.id)
-    assert found is not None
-    assert found.status is LightningInvoiceStatus.UNPAID
+    assert await status_of(client, never) is LightningInvoiceStatus.UNPAID
     sandbox.arm("drop_settlement")
     sandbox.pay(late.bolt11, force=True)
     assert await paid(listener) == late.id
-    await until(lambda: client.health.pending == 0)
-    found = await client.get_invoice(never.id)
+    await until(lambda: is_expired(client, never))
+
+
+async def status_of(client: FlashLightningClient, invoice: LightningInvoice) -> LightningInvoiceStatus:
+    """Look an invoice up that there is."""
+    found = await client.get_invoice(invoice.id)
     assert found is not None
-    assert found.status is LightningInvoiceStatus.EXPIRED
+    return found.status
 
 
-async def test_paid_after_expired_still_wins(bench: Bench) -> None:
-    """Should the custodian take a payment after all, it is delivered."""
+async def is_expired(client: FlashLightningClient, invoice: LightningInvoice) -> bool:
+    """Return whether an invoice is called expired by now."""
+    return await status_of(client, invoice) is LightningInvoiceStatus.EXPIRED
+
+
+# --- paid after it was called expired -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_paid_after_expired_still_wins(bench: Bench, *, announced: bool) -> None:
+    """Should the custodian take a payment after all, it is delivered, with and without an event."""
     sandbox = await bench.sandbox(invoice_expiry_seconds=2)
-    client = hasten(await bench.client(sandbox, process=short_grace()))
+    client = await bench.client(sandbox, process=short_grace(), timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     invoice = await client.create_invoice(COFFEE)
-    await until(lambda: client.health.pending == 0)
-    sandbox.announce(invoice.payment_hash)
-    await until(lambda: client.health.pending == 0)
+    await until(lambda: is_expired(client, invoice))
+    if not announced:
+        sandbox.arm("drop_settlement")
     sandbox.pay(invoice.bolt11, force=True)
     assert await paid(listener) == invoice.id
+    assert await status_of(client, invoice) is LightningInvoiceStatus.PAID
+
+
+async def test_looking_up_finds_a_late_payment(bench: Bench) -> None:
+    """`get_invoice` asks about an expired invoice, also where nobody listens; what was said last holds meanwhile."""
+    sandbox = await bench.sandbox(invoice_expiry_seconds=1)
+    client = await bench.client(sandbox, process=short_grace(), timing=SHORT)
+    invoice = await client.create_invoice(COFFEE)
+    await until(lambda: is_expired(client, invoice))
+    sandbox.pay(invoice.bolt11, force=True)
+    sandbox.arm("error", operation=STATUS, code="IBEX_ERROR", channel="top")
+    assert await status_of(client, invoice) is LightningInvoiceStatus.EXPIRED
+    assert await status_of(client, invoice) is LightningInvoiceStatus.PAID
+
+
+@pytest.mark.parametrize("finding", ["reconnecting", "listening again"])
+async def test_a_late_payment_is_found_by(bench: Bench, finding: str) -> None:
+    """What was paid late while no news came is asked for after a reconnection and when listening begins."""
+    sandbox = await bench.sandbox(invoice_expiry_seconds=1)
+    client = await bench.client(sandbox, process=short_grace(), timing=short(pace=SELDOM))
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    await until(lambda: is_expired(client, invoice))
+    sandbox.arm("drop_settlement")
+    if finding == "listening again":
+        cursor = listener.cursor
+        await listener.aclose()
+        sandbox.pay(invoice.bolt11, force=True)
+        listener = await client.listen(after=cursor)
+    else:
+        sandbox.pay(invoice.bolt11, force=True)
+        sandbox.arm("reset", when="now")
+    assert await paid(listener) == invoice.id
+
+
+async def test_late_payments_are_looked_for_as_long_as_is_set(bench: Bench) -> None:
+    """With `FLASH_LATE_PAYMENT_SECONDS=0` an expired invoice is forgotten by the watcher, and never asked about."""
+    sandbox = await bench.sandbox(invoice_expiry_seconds=1)
+    process = short_grace(late_payment_seconds=0)
+    client = await bench.client(sandbox, process=process, timing=SHORT)
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    await until(lambda: is_expired(client, invoice))
+    await until(lambda: client.health.pending == 0)
+    before = asked(sandbox)
+    assert await is_expired(client, invoice)
+    assert asked(sandbox) == before
+    await listener.aclose()
 
 
 @pytest.mark.parametrize("days", [-1, 1])
 async def test_clock_jumps(bench: Bench, days: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wall clock that is a day off loses nothing and invents nothing: pauses are measured on a steady clock."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     before = await client.create_invoice(COFFEE)
-    for part in (account_of(client).watcher._polling, account_of(client).lookup):
-        monkeypatch.setattr(part, "_clock", lambda: datetime.now(UTC) + timedelta(days=days))
+    monkeypatch.setattr(account_of(client).lookup, "_clock", lambda: datetime.now(UTC) + timedelta(days=days))
     after = await client.create_invoice(COFFEE)
     for invoice in (after, before):
         sandbox.arm("drop_settlement")
@@ -135,19 +197,19 @@ async def test_clock_jumps(bench: Bench, days: int, monkeypatch: pytest.MonkeyPa
 async def test_without_a_socket_it_polls(bench: Bench, transports: str) -> None:
     """Where no socket can be had, invoices are asked about, and that ends with them."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports=transports))
+    client = await bench.client(sandbox, transports=transports, timing=SHORT)
     listener = await client.listen()
     await until(lambda: client.health.listening is Listening.POLLING)
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
     assert await paid(listener) == invoice.id
-    assert (client.health.pending, account_of(client).watcher._polling._schedule.next_due(0)) == (0, None)
+    await until(lambda: client.health.pending == 0)
 
 
 async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
     """A payment that is announced before the answer with the invoice has come is heard of all the same."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
+    client = await bench.client(sandbox, timing=short(pace=SELDOM, connections=STEADY))
     listener = await client.listen()
     await hearing(client)
     sandbox.arm("delay", operation="lnUsdInvoiceCreate", when="after_execute", seconds=0.5)
@@ -156,38 +218,23 @@ async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
     (row,) = sandbox.ledger_snapshot()["invoices"]
     sandbox.pay(row["payment_request"])
     assert await paid(listener) == (await creating).id
-    assert account_of(client).watcher._polling._strangers == {}
 
 
-async def test_what_was_heard_of_waits_for_no_other_question(bench: Bench) -> None:
-    """A customer at the till waits neither for the pause between other questions nor for their answers."""
+async def test_what_was_announced_waits_for_no_other_question(bench: Bench) -> None:
+    """A customer who waits is told of at once, whatever the pause between other questions and their answers."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), pace=SELDOM, limits=STEADY)
-    asking = account_of(client).watcher._polling
-    asking._spacing = Spacing(usual=0.0, least=0.0)
+    timing = short(pace=SELDOM, spacing=Spacing(usual=3600.0, least=3600.0), ask=30.0, connections=STEADY)
+    client = await bench.client(sandbox, timing=timing)
+    invoices = await client.create_invoices([COFFEE] * 4)
+    sandbox.arm("delay", operation=STATUS, seconds=20)
     listener = await client.listen()
     await hearing(client)
-    invoices = await client.create_invoices([COFFEE] * 12)
-    sandbox.arm("delay", operation=STATUS, seconds=20, count=8)
-    asking.ask_about_all()
-    await until(lambda: asked(sandbox) == 8)
-    asking._quiet_until += 1000
-    waiting = next(invoice for invoice in invoices if invoice.id in asking._schedule._ready)
-    sandbox.pay(waiting.bolt11)
-    assert await paid(listener) == waiting.id
-    assert asked(sandbox) == 9
-
-
-async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
-    """An API key opens no subscription; its questions keep below 120 a minute (flash-server.md 1.4)."""
-    sandbox = await bench.sandbox()
-    text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
-    client = await bench.client(text)
-    listener = await client.listen()
-    assert account_of(client).watcher._polling._spacing.least >= 0.5
-    invoice = await client.create_invoice(COFFEE)
-    sandbox.pay(invoice.bolt11)
-    assert await paid(listener) == invoice.id
+    await until(lambda: asked(sandbox) == 1)
+    for count, invoice in enumerate(invoices[:3]):
+        sandbox.pay(invoice.bolt11)
+        if count:
+            assert await paid(listener) in {each.id for each in invoices}
+    await listener.aclose()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +249,7 @@ async def test_an_api_key_polls_below_its_limit(bench: Bench) -> None:
 async def test_trouble_with_asking_passes(bench: Bench, fault: dict[str, object]) -> None:
     """Questions that fail are asked again, with pauses, and the payment is found when the trouble is over."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox, transports="http"))
+    client = await bench.client(sandbox, transports="http", timing=SHORT)
     listener = await client.listen()
     invoice = await client.create_invoice(COFFEE)
     sandbox.pay(invoice.bolt11)
@@ -215,7 +262,7 @@ async def test_trouble_with_asking_passes(bench: Bench, fault: dict[str, object]
 async def test_trouble_is_told_in_health(bench: Bench) -> None:
     """While asking fails although the socket is up, health says why."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     invoice = await client.create_invoice(COFFEE)
@@ -230,7 +277,7 @@ async def test_trouble_is_told_in_health(bench: Bench) -> None:
 async def test_an_unknown_status_is_asked_about_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A word that nobody knows is no verdict: the invoice stays unpaid until there is one."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     invoice = await client.create_invoice(COFFEE)
@@ -247,17 +294,18 @@ async def test_an_unknown_status_is_asked_about_again(bench: Bench, monkeypatch:
     assert words == []
 
 
-async def test_invoices_of_other_processes_are_watched(bench: Bench) -> None:
-    """What another process made, which may have died, is taken up from the journal."""
+async def test_invoices_of_another_string_are_watched(bench: Bench) -> None:
+    """What another connection string of the account made, without ever listening, is watched like one's own."""
     sandbox = await bench.sandbox()
-    pool = Pool()
-    client = hasten(await bench.client(sandbox, pool))
-    other = hasten(await bench.client(sandbox, pool, transports="http"))
+    pool = Pool(SHORT)
+    client = await bench.client(sandbox, pool)
+    other = await bench.client(sandbox, pool, transports="http")
     listener = await client.listen()
     await hearing(client)
-    heard, dropped = await other.create_invoices([COFFEE] * 2)
-    sandbox.pay(heard.bolt11)
-    assert await paid(listener) == heard.id
+    announced, dropped = await other.create_invoices([COFFEE] * 2)
+    await until(lambda: client.health.pending == 2)
+    sandbox.pay(announced.bolt11)
+    assert await paid(listener) == announced.id
     sandbox.arm("drop_settlement")
     sandbox.pay(dropped.bolt11)
     assert await paid(listener) == dropped.id
@@ -266,9 +314,9 @@ async def test_invoices_of_other_processes_are_watched(bench: Bench) -> None:
 async def test_what_another_process_settled_is_let_go(bench: Bench) -> None:
     """An invoice that the journal knows as paid is not asked about any more."""
     sandbox = await bench.sandbox()
-    pool = Pool()
-    client = hasten(await bench.client(sandbox, pool))
-    other = hasten(await bench.client(sandbox, pool, transports="http"))
+    pool = Pool(SHORT)
+    client = await bench.client(sandbox, pool)
+    other = await bench.client(sandbox, pool, transports="http")
     listener = await client.listen()
     await hearing(client)
     invoice = await client.create_invoice(COFFEE)
@@ -282,7 +330,7 @@ async def test_what_another_process_settled_is_let_go(bench: Bench) -> None:
 async def test_what_failed_half_way_is_watched(bench: Bench) -> None:
     """Of many invoices one fails: those that were made are watched all the same."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     await client.create_invoice(COFFEE)

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from flash_driver.settlements.schedule import Entry, Pace, Schedule
+from flash_driver.settlements.schedule import Entry, Schedule, next_attempt, next_question
+from flash_driver.settlements.timing import Pace
 
 
 def agenda_of(*names: str, due: float = 0.0) -> Schedule:
@@ -65,7 +66,7 @@ def test_everything_is_due_after_a_reconnection() -> None:
     schedule.hurry("b")
     schedule.hurry("c")
     assert schedule.take(0.0) == ("b", True)
-    schedule.hurry_all(0.0)
+    schedule.hurry_all(0.0, late=True)
     assert sorted(taken(schedule, 0.0)) == ["a", "c", "d"]
     schedule.schedule("b", 100.0)
     assert taken(schedule, 0.0) == ["b"]
@@ -83,7 +84,7 @@ def test_places_do_not_pile_up() -> None:
             case 1:
                 schedule.discard(name)
             case 2:
-                schedule.hurry_all(float(step))
+                schedule.hurry_all(float(step), late=bool(dice.randrange(2)))
             case 3 if name in schedule:
                 schedule.hurry(name)
             case 4:
@@ -92,7 +93,7 @@ def test_places_do_not_pile_up() -> None:
                 found = schedule.take(float(step))
                 if found is not None and dice.random() < 0.9:
                     schedule.schedule(found[0], step + dice.random() * 9)
-        assert schedule.scheduled <= 4 * len(names) + 64
+        assert len(schedule._later) + len(schedule._ready) + len(schedule._urgent) <= 4 * len(names) + 64
     for name in names:
         schedule.discard(name)
     assert (len(schedule), schedule.take(1e9)) == (0, None)
@@ -112,7 +113,7 @@ def test_forgetting_everything() -> None:
     schedule = agenda_of("a", "b")
     schedule.hurry("a")
     schedule.clear()
-    assert (len(schedule), schedule.scheduled, schedule.take(9.0), schedule.next_due(9.0)) == (0, 0, None, None)
+    assert (len(schedule), schedule.take(9.0), schedule.next_due(9.0)) == (0, None, None)
 
 
 def test_next_due_skips_what_was_moved() -> None:
@@ -131,33 +132,66 @@ def test_lag_is_that_of_the_longest_waiting() -> None:
     assert schedule.lag(8.0) == 3.0
 
 
+def test_only_open_invoices_are_hurried_at_a_loss() -> None:
+    """What is called expired is asked about again when the subscription is up, not at each loss."""
+    schedule = agenda_of("a", due=100.0)
+    schedule.add("expired", Entry(0.0, 1.0, late=True), 100.0)
+    schedule.hurry_all(0.0, late=False)
+    assert taken(schedule, 0.0) == ["a"]
+    schedule.hurry_all(0.0, late=True)
+    assert taken(schedule, 0.0) == ["expired"]
+
+
 @pytest.mark.parametrize(
-    ("age", "left", "vain", "hearing", "pause"),
+    ("age", "left", "fruitless", "subscribed", "pause"),
     [
         pytest.param(0, 60, 0, False, 2, id="quickly after creation"),
-        pytest.param(50, 60, 0, False, 5, id="then slower"),
+        pytest.param(0, 60, 0, True, 3, id="a little later with a subscription: its event may be lost"),
+        pytest.param(4, 56, 0, True, 4, id="then slower"),
+        pytest.param(50, 10, 0, True, 6, id="but never slower than that while it is young"),
+        pytest.param(50, 10, 0, False, 6, id="without a subscription, too"),
+        pytest.param(200, 900, 0, True, 20, id="a tenth of the age of what lives longer"),
         pytest.param(9000, 9000, 0, False, 300, id="never slower than that"),
-        pytest.param(0, 900, 0, True, 60, id="seldom while hearing"),
-        pytest.param(200, 900, 0, True, 200, id="and more seldom"),
         pytest.param(58, 2, 0, True, 2, id="but at the expiry"),
-        pytest.param(59, 1, 0, False, 1, id="at the expiry without hearing, too"),
         pytest.param(64, -4, 0, True, 6, id="and at the end of the grace time"),
         pytest.param(70, -10, 1, True, 2, id="then until there is a verdict"),
         pytest.param(70, -10, 99, True, 300, id="ever more slowly"),
     ],
 )
-def test_pace(age: float, left: float, vain: int, hearing: bool, pause: float) -> None:  # noqa: FBT001 - a column
+def test_pace(age: float, left: float, fruitless: int, subscribed: bool, pause: float) -> None:  # noqa: FBT001 - a column
     """Questions come quickly at first, then more slowly, and never later than expiry and end of grace."""
     now = 10_000.0
     entry = Entry(now - age, now + left)
-    entry.vain = vain
-    assert Pace().next_question(entry, now, grace=10.0, hearing=hearing) - now == pause
+    entry.fruitless = fruitless
+    assert next_question(Pace(), entry, now, 10.0, subscribed=subscribed) - now == pause
+
+
+@pytest.mark.parametrize(("subscribed", "questions"), [(True, 13), (False, 14)])
+def test_the_longest_wait_for_a_lost_event(subscribed: bool, questions: int) -> None:  # noqa: FBT001 - a column
+    """Whenever in its 60 s an invoice is paid without an event, a question follows within 6 s; a dozen in all."""
+    entry, now, asked = Entry(0.0, 60.0), 0.0, []
+    while now < 70.0:
+        now = next_question(Pace(), entry, now, 10.0, subscribed=subscribed)
+        asked.append(now)
+    assert max(later - before for before, later in zip([0.0, *asked], asked, strict=False)) <= 10.0
+    assert max(later - before for before, later in zip([0.0, *asked[:-1]], asked[:-1], strict=False)) <= 6.0
+    assert len(asked) == questions
+
+
+def test_what_is_called_expired_is_asked_about_for_a_day() -> None:
+    """A late payment is looked for at pauses that double: a dozen questions in the first day."""
+    entry, now, asked = Entry(0.0, 60.0, late=True), 70.0, []
+    while now < 86_400.0:
+        now = next_question(Pace(), entry, now, 10.0, subscribed=True)
+        asked.append(now)
+    assert asked[:5] == [90.0, 120.0, 180.0, 300.0, 540.0]
+    assert len(asked) <= 14
 
 
 def test_attempts_back_off() -> None:
     """A question that brought nothing is repeated at growing pauses that stay short."""
     entry, pauses = Entry(0.0, 60.0), []
-    for vain in (1, 2, 3, 9):
-        entry.vain = vain
-        pauses.append(Pace().next_attempt(entry, 0.0))
+    for fruitless in (1, 2, 3, 9):
+        entry.fruitless = fruitless
+        pauses.append(next_attempt(Pace(), entry, 0.0))
     assert pauses == [1, 2, 4, 30]

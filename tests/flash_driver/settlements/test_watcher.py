@@ -9,12 +9,11 @@ import pytest
 from yarl import URL
 
 from connection_strings import LightningError
-from flash_driver.settlements import watcher as watcher_module
 from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
-from tests.support.haste import account_of, hasten
+from tests.support.timing import SHORT, STEADY, account_of, short
 from tests.support.waiting import until
-from tests.support.watching import COFFEE, STEADY, hearing, paid
+from tests.support.watching import COFFEE, hearing, paid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     [
         lambda account: (account.router, "learn_whether_socket_executes"),
         lambda account: (account.journal, "pending_invoices"),
-        lambda account: (account.lookup, "refresh"),
     ],
 )
 async def test_a_watcher_that_breaks_says_so(
@@ -35,7 +33,7 @@ async def test_a_watcher_that_breaks_says_so(
 ) -> None:
     """A listener never looks healthy while nothing is heard: it raises, and listening again mends it."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     await client.create_invoice(COFFEE)
 
     def broken(*_: object, **__: object) -> None:
@@ -55,7 +53,7 @@ async def test_a_watcher_that_breaks_says_so(
 async def test_a_journal_that_hiccups_is_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A journal that can't be read once is asked again; hearing goes on meanwhile."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     invoice = await client.create_invoice(COFFEE)
     journal, failed = account_of(client).journal, asyncio.Event()
     healthy = journal.pending_invoices
@@ -65,7 +63,6 @@ async def test_a_journal_that_hiccups_is_read_again(bench: Bench, monkeypatch: p
         failed.set()
         raise LightningError("the database is away for a moment")
 
-    monkeypatch.setattr(watcher_module, "_LOAD_AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(journal, "pending_invoices", hiccup)
     async with await client.listen() as listener:
         await failed.wait()
@@ -76,7 +73,7 @@ async def test_a_journal_that_hiccups_is_read_again(bench: Bench, monkeypatch: p
 async def test_what_is_broken_does_not_look_healthy_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """When a part of the watcher has died, an event on the subscription does not make it healthy."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     account = account_of(client)
 
     def broken(*_: object, **__: object) -> None:
@@ -84,15 +81,19 @@ async def test_what_is_broken_does_not_look_healthy_again(bench: Bench, monkeypa
 
     monkeypatch.setattr(account.journal, "pending_invoices", broken)
     async with await client.listen():
-        await until(lambda: account.watcher.failure is not None and account.watcher._feed.last_event_at is not None)
+        await until(
+            lambda: (
+                client.health.listening is Listening.FAILED
+                and account.listeners.watcher._feed.last_event_at is not None
+            )
+        )
         assert client.health.listening is Listening.FAILED
-        assert account.watcher.failure is not None
 
 
 async def test_an_error_in_the_stream_is_a_reason_to_begin_anew(bench: Bench) -> None:
     """An event that the server failed to make may have been a settlement: it is asked for after resubscribing."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     sandbox.arm("error", operation="myUpdates", code="INTERNAL_SERVER_ERROR", channel="top", count=2)
     listener = await client.listen()
     invoice = await client.create_invoice(COFFEE)
@@ -101,40 +102,24 @@ async def test_an_error_in_the_stream_is_a_reason_to_begin_anew(bench: Bench) ->
     await hearing(client)
 
 
-async def test_starting_and_stopping_twice(bench: Bench) -> None:
-    """A second start or stop changes nothing, and what is not running watches nothing."""
-    sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
-    watcher = account_of(client).watcher
-    await watcher.stop()
-    await client.create_invoice(COFFEE)
-    assert (watcher.running, watcher.watched) == (False, 0)
-    await watcher.start()
-    await watcher.start()
-    await until(lambda: watcher.watched == 1)
-    assert watcher.running
-    await watcher.stop()
-    assert (watcher.watched, watcher.listening) == (0, Listening.OFF)
-
-
 # --- whose account --------------------------------------------------------------------------------------------------
 
 
 async def test_a_reconnection_costs_one_question_about_the_account(bench: Bench) -> None:
     """Listening begins with what is known of the account; each reconnection has it confirmed once, by one query."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), limits=STEADY)
+    client = await bench.client(sandbox, timing=short(connections=STEADY))
     await client.create_invoice(COFFEE)
     asked = [sum(operations(sandbox, "me").values())]
     async with await client.listen():
         await hearing(client)
-        await until(lambda: not account_of(client).watcher._unsure)
+        await until(lambda: not account_of(client).listeners.watcher._unsure)
         asked.append(sum(operations(sandbox, "me").values()))
         for reconnections in (1, 2):
             sandbox.arm("reset", when="now")
             await until(lambda expected=reconnections: client.health.reconnects == expected)  # type: ignore[misc]  # bound now
             await hearing(client)
-            await until(lambda: not account_of(client).watcher._unsure)
+            await until(lambda: not account_of(client).listeners.watcher._unsure)
             asked.append(sum(operations(sandbox, "me").values()))
     assert asked == [1, 1, 2, 3]
 
@@ -142,7 +127,7 @@ async def test_a_reconnection_costs_one_question_about_the_account(bench: Bench)
 async def test_the_journal_follows_when_the_token_opens_another_account(bench: Bench) -> None:
     """When a restarted server gives the token another account, that one's settlements are heard from then on."""
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox))
+    client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)
     old = await client.create_invoice(COFFEE)
@@ -165,14 +150,13 @@ async def test_the_journal_follows_when_the_token_opens_another_account(bench: B
     await listener.aclose()
 
 
-async def test_an_account_that_can_not_be_confirmed_now(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_account_that_can_not_be_confirmed_now(bench: Bench) -> None:
     """While the server does not tell whose account this is, settlements are heard, and it is asked again."""
-    monkeypatch.setattr(watcher_module, "_IDENTIFY_AGAIN_SECONDS", 0.05)
     sandbox = await bench.sandbox()
-    client = hasten(await bench.client(sandbox), limits=STEADY)
+    client = await bench.client(sandbox, timing=short(connections=STEADY))
     async with await client.listen() as listener:
         await hearing(client)
-        await until(lambda: not account_of(client).watcher._unsure)
+        await until(lambda: not account_of(client).listeners.watcher._unsure)
         invoice = await client.create_invoice(COFFEE)
         sandbox.arm("error", operation="me", code="IBEX_ERROR", channel="top", count=1000)
         sandbox.arm("reset", when="now")
@@ -181,6 +165,6 @@ async def test_an_account_that_can_not_be_confirmed_now(bench: Bench, monkeypatc
         assert await paid(listener) == invoice.id
         before = sum(operations(sandbox, "me").values())
         await until(lambda: sum(operations(sandbox, "me").values()) >= before + 4)
-        assert account_of(client).watcher._unsure
+        assert account_of(client).listeners.watcher._unsure
         sandbox.clear_faults()
-        await until(lambda: not account_of(client).watcher._unsure)
+        await until(lambda: not account_of(client).listeners.watcher._unsure)

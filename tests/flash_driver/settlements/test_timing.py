@@ -1,17 +1,18 @@
 from __future__ import annotations
 
-from flash_driver.settlements.backoff import Backoff, Gate, Spacing
+from flash_driver.settlements.gate import Gate
+from flash_driver.settlements.timing import Spacing, WatchTiming
 
 
 def test_backoff_grows_to_its_limit() -> None:
     """Each loss in a row doubles the pause before connecting again, up to half a minute."""
-    patience = Backoff()
-    assert [patience.longest_pause(losses) for losses in (1, 2, 3, 7, 10_000)] == [0.5, 1, 2, 30, 30]
+    reconnect = WatchTiming().reconnect
+    assert [reconnect.pause(losses) for losses in (1, 2, 3, 7, 10_000)] == [0.5, 1, 2, 30, 30]
 
 
 def test_trouble_closes_the_gate_longer_each_time() -> None:
     """When no transport works, questions are held back, and answers to the same moment count once."""
-    gate = Gate(Backoff())
+    gate = Gate(WatchTiming())
     pauses = []
     now = 100.0
     for _ in range(8):
@@ -26,7 +27,7 @@ def test_trouble_closes_the_gate_longer_each_time() -> None:
 
 def test_a_rate_limit_outlasts_a_good_answer_but_not_for_ever() -> None:
     """The server's own word on when to come back is kept, up to a minute."""
-    gate = Gate(Backoff())
+    gate = Gate(WatchTiming())
     gate.close_for(100.0, 20.0)
     gate.lift()
     assert gate.opens_at == 120.0

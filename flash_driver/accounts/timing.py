@@ -1,0 +1,29 @@
+"""Every wait, pace and limit of one account, in one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from flash_driver.payments.persistence import Persistence
+from flash_driver.settlements.timing import WatchTiming
+from flash_driver.transports.websocket.handshake import Limits
+
+__all__ = ["Timing"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long an account waits for what, and how much it holds.
+
+    Attributes:
+        connections: Of WebSocket connections.
+        watching: Of watching invoices and telling listeners.
+        payments: Of asking how a payment ended.
+        linger: How long a close waits for calls under way, in seconds: as long as an invoice may take.
+
+    """
+
+    connections: Limits = field(default_factory=Limits)
+    watching: WatchTiming = field(default_factory=WatchTiming)
+    payments: Persistence = field(default_factory=Persistence)
+    linger: float = 5.0

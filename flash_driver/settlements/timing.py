@@ -1,0 +1,110 @@
+"""How long watching an account waits for what, and how often it asks; every time is in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["Backoff", "Pace", "Spacing", "WatchTiming"]
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses after failures: the first, then twice as long each time.
+
+    Attributes:
+        first: The first pause.
+        longest: The longest one.
+
+    """
+
+    first: float
+    longest: float
+
+    def pause(self, failures: int) -> float:
+        """Return the pause after so many failures in a row, one or more."""
+        return min(self.longest, self.first * 2.0 ** min(max(0, failures - 1), 16))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often an invoice is asked about.
+
+    The server drops events (flash-server.md 3.5), so it is asked while the subscription is up, too.
+
+    Attributes:
+        polling: The first pause of an unpaid invoice while there is no subscription.
+        subscribed: The same while there is one.
+        young: Pauses grow with the invoice's age up to this; from ten times this age on they are a tenth of the age.
+        slowest: The longest pause.
+        fruitless: Pauses after a question that brought nothing.
+        late: The first pause after an invoice was called expired; later ones are as long as it has been expired for.
+        slowest_late: The longest of those.
+
+    """
+
+    polling: float = 2.0
+    subscribed: float = 3.0
+    young: float = 6.0
+    slowest: float = 300.0
+    fruitless: Backoff = Backoff(1.0, 30.0)
+    late: float = 20.0
+    slowest_late: float = 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spacing:
+    """How long to pause between two questions.
+
+    Attributes:
+        usual: While no invoice waits.
+        least: While invoices wait for their turn; the longer the first of them has, the nearer the pause comes to it.
+
+    """
+
+    usual: float
+    least: float
+
+    def after(self, lag: float) -> float:
+        """Return the pause after a question when the longest waiting invoice has been due for so many seconds."""
+        return max(self.least, self.usual / (1 + lag))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTiming:
+    """Every wait of watching one account.
+
+    Attributes:
+        pace: How often an invoice is asked about.
+        spacing: Between two questions.
+        api_key_spacing: The same with an API key: below its 120 requests a minute (flash-server.md 1.4).
+        connect: How long socket and subscription may take.
+        ask: How long an answer may take.
+        reconnect: Before connecting again; at random up to that.
+        trouble: Before asking again when no way to the server worked.
+        longest_closure: The most to wait when the server takes no more for now, whatever it says: that may be meant for
+            new invoices.
+        stable: For how long a subscription has to hold before its loss is a first loss again.
+        refusal: For how long the token has to be refused over and over before it is called dead.
+        identify: Before asking again whose account this is.
+        journal: Before a journal that could not be read is read again.
+        journal_patience: For how long that is tried before listeners are told.
+        amount_patience: How long a paid invoice waits for its amount before listeners are told of it without.
+        receipts: Between two looks for the amounts and preimages of paid invoices.
+
+    """
+
+    pace: Pace = field(default_factory=Pace)
+    spacing: Spacing = Spacing(usual=0.05, least=0.005)
+    api_key_spacing: Spacing = Spacing(usual=0.6, least=0.6)
+    connect: float = 6.0
+    ask: float = 10.0
+    reconnect: Backoff = Backoff(0.5, 30.0)
+    trouble: Backoff = Backoff(0.25, 10.0)
+    longest_closure: float = 60.0
+    stable: float = 5.0
+    refusal: float = 2.0
+    identify: float = 10.0
+    journal: float = 1.0
+    journal_patience: float = 30.0
+    amount_patience: float = 3.0
+    receipts: Backoff = Backoff(1.0, 600.0)
