@@ -99,7 +99,12 @@ class Account:
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
         transports = ways.choose(settings)
         self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
-        self.router = Router(transports, memory.capabilities)
+        self.router = Router(
+            transports,
+            memory.capabilities,
+            ways.session(settings),
+            spare_credential=settings.token_kind is TokenKind.API_KEY,
+        )
         self.wallets = WalletDirectory(settings, self.router, self._see_account)
         self.receipts = Receipts(self.router, self.wallets, self.rates)
         self.creation = InvoiceCreation(

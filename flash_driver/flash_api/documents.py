@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ACCOUNT",
     "BALANCE",
+    "BALANCE_UPDATES",
     "FEE_PROBE",
     "FEE_PROBE_NO_AMOUNT",
     "INVOICE_CREATE_BTC",
@@ -30,7 +31,10 @@ __all__ = [
     "INVOICE_CREATE_USD",
     "INVOICE_STATUS",
     "ME",
+    "ME_UPDATES",
     "MY_UPDATES",
+    "NETWORK",
+    "NETWORK_AND_PRICE",
     "PAY",
     "PAY_NO_AMOUNT",
     "PRICE",
@@ -51,6 +55,7 @@ class Document:
         kind: What is at stake when its outcome is not known.
         source: The GraphQL text.
         field: The root field whose payload carries the answer; None when several fields are asked for.
+        public: Whether anybody may ask it: then it is never sent with a credential that is refused.
 
     """
 
@@ -58,6 +63,7 @@ class Document:
     kind: Kind
     source: str
     field: str | None = None
+    public: bool = False
 
     @cached_property
     def node(self) -> DocumentNode:
@@ -144,7 +150,13 @@ ACCOUNT: Final = Document("Account", Kind.ASK, f"query Account {{ __typename {_M
 ME: Final = Document("Me", Kind.ASK, f"query Me {{ __typename {_ME_FIELDS} }}", "me")
 """The same without the price, whose failure would take the whole answer down (its field is non-null)."""
 
-PRICE: Final = Document("Price", Kind.ASK, f"query Price {{ {_PRICE_FIELDS} }}", "realtimePrice")
+PRICE: Final = Document("Price", Kind.ASK, f"query Price {{ {_PRICE_FIELDS} }}", "realtimePrice", public=True)
+
+NETWORK: Final = Document("Network", Kind.ASK, "query Network { globals { network } }", public=True)
+NETWORK_AND_PRICE: Final = Document(
+    "NetworkAndPrice", Kind.ASK, f"query NetworkAndPrice {{ globals {{ network }} {_PRICE_FIELDS} }}", public=True
+)
+"""What `ACCOUNT` tells besides the account."""
 
 BALANCE: Final = Document(
     "Balance",
@@ -198,6 +210,7 @@ INVOICE_STATUS: Final = Document(
     }
     """,
     "lnInvoicePaymentStatus",
+    public=True,
 )
 
 MY_UPDATES: Final = Document(
@@ -221,6 +234,26 @@ MY_UPDATES: Final = Document(
     """,
     "myUpdates",
 )
+
+
+def _me_updates(name: str, wallet_fields: str) -> Document:
+    return Document(
+        name,
+        Kind.ASK,
+        f"""
+        subscription {name} {{
+          myUpdates {{
+            me {{ defaultAccount {{ id defaultWalletId wallets {{ {wallet_fields} }} }} }}
+            update {{ __typename }}
+          }}
+        }}
+        """,
+    )
+
+
+ME_UPDATES: Final = _me_updates("MeUpdates", "id walletCurrency isExternal")
+"""Has the socket say whose account this is; ended at its first event with `me` (flash-server.md 11)."""
+BALANCE_UPDATES: Final = _me_updates("BalanceUpdates", "id walletCurrency isExternal balance")
 
 
 def _payment(name: str, field: str, input_type: str) -> Document:

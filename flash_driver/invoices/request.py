@@ -187,7 +187,7 @@ class InvoiceRequest:
         operation = document(input=variables)
         delivery = await self._router.perform(operation, order.deadline, order.call_log, admission=order.points)
         if isinstance(delivery.outcome, Refused):
-            await self._learn_from(delivery.outcome, document, wallet, order.deadline)
+            await self._learn_from(delivery.outcome, delivery.document or document, wallet, order.deadline)
         created = read_created(delivery.data("creating the invoice"), document.field or "")
         request = decode_reply(created.bolt11)
         request.check(

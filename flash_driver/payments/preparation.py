@@ -18,7 +18,7 @@ from connection_strings.errors import (
 )
 from connection_strings.lightning import PayResponse, PayResult
 from flash_driver.bolt11.payment_request import PaymentRequest, decode
-from flash_driver.flash_api.documents import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PRICE
+from flash_driver.flash_api.documents import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PAY, PRICE
 from flash_driver.flash_api.replies import read_fee_cents, read_price
 from flash_driver.journal.records import PaymentRecord
 from flash_driver.money.rate_book import RateUnknown
@@ -123,6 +123,7 @@ class Preparation:
         if request.expires_at <= self._clock():
             return PayResponse(result=PayResult.ERROR, error_detail="the invoice has expired")
         wallet = await self._wallets.choose(deadline.at_most(_LONGEST_WAIT_FOR_WALLET))
+        self._router.insist_on_a_way(PAY)
         expected = self._process.network or wallet.network
         if expected not in (None, request.network, "mainnet" if request.network == "bitcoin" else None):
             detail = f"the invoice is for {request.network}, this wallet is on {expected}"

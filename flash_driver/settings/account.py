@@ -10,7 +10,7 @@ import hashlib
 import re
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -31,7 +31,8 @@ ALIASES: Final = {"api": "server", "api-token": "token"}
 """Other names of keys, as Flash's own plugin documents them."""
 
 
-TRANSPORT_NAMES: Final = ("websocket", "http", "graphql")
+TransportName: TypeAlias = Literal["websocket", "http", "graphql", "public"]
+TRANSPORT_NAMES: Final[tuple[TransportName, ...]] = get_args(TransportName)
 
 
 _TOKEN: Final = re.compile(r"(?!(?:ory_st_|fk_)$)[A-Za-z0-9._~+/-]+=*")
@@ -149,11 +150,7 @@ class FlashSettings(BaseModel):
     token: Annotated[Secret, BeforeValidator(_token)]
     wallet_id: Annotated[str, AfterValidator(_wallet_id)] | None = Field(default=None, alias="wallet-id")
     currency: Annotated[Currency, BeforeValidator(_currency)] | None = None
-    transports: Annotated[tuple[Literal["websocket", "http", "graphql"], ...], BeforeValidator(_transports)] = (
-        "websocket",
-        "http",
-        "graphql",
-    )
+    transports: Annotated[tuple[TransportName, ...], BeforeValidator(_transports)] = TRANSPORT_NAMES
     description_hash: Annotated[DescriptionHashPolicy, BeforeValidator(_policy)] = Field(
         default=DescriptionHashPolicy.PREFER, alias="description-hash"
     )
@@ -197,7 +194,7 @@ class FlashSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check_transports(self) -> Self:
-        if self.token_kind is TokenKind.API_KEY and self.transports == ("websocket",):
+        if self.token_kind is TokenKind.API_KEY and not {"http", "graphql"} & set(self.transports):
             raise _KeyedError("transports", "must name http or graphql: a Flash API key (fk_...) opens no WebSocket")
         return self
 

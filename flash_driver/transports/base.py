@@ -9,7 +9,7 @@ from flash_driver.flash_api.outcomes import Cause, Evidence, NotConnected
 
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document, Operation
 
 __all__ = ["Late", "Link", "NotReady", "Prober", "Transport", "perform"]
 
@@ -81,6 +81,20 @@ class Transport(Protocol):
     @property
     def prober(self) -> Prober | None:
         """Whom to ask before the first mutation; None where a server executes what it accepts."""
+        ...
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether no request shows a credential."""
+        ...
+
+    @property
+    def shows_credential(self) -> bool:
+        """Whether each request shows the credential, so that its answer is the server's present word on that."""
+        ...
+
+    def counted_as(self, document: Document) -> Document:
+        """Return which document the server counts a request as, against its limits."""
         ...
 
     async def ready(self, deadline: Deadline) -> Link:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SILENT", "CallLog", "shown"]
 
-_NAMES: Final = {"websocket": "WebSocket", "http": "HTTP", "graphql": "GraphQL client"}
+_NAMES: Final = {"websocket": "WebSocket", "http": "HTTP", "graphql": "GraphQL client", "public": "public API"}
 
 
 def shown(transport: str) -> str:

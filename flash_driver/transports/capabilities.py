@@ -79,7 +79,7 @@ class Capabilities:
                 self._executes.add(transport)
             case NotExecuted(reason, Cause.THROTTLED, retry_after):
                 self._throttle(transport, reason, retry_after)
-            case NotExecuted(cause=Cause.CLOSED) if transport in self._executes:
+            case NotExecuted(cause=Cause.CLOSED | Cause.DECLINED) if transport in self._executes:
                 # A server that executed before had an accident, until it does the same to the next proof.
                 self._executes.discard(transport)
             case NotExecuted(reason, cause) if cause in _REMEMBERED_SECONDS:

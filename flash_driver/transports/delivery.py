@@ -6,14 +6,31 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from connection_strings.errors import BackendUnavailable, CredentialRejected, RateLimited, RequestRefused
+from connection_strings.errors import (
+    BackendUnavailable,
+    CredentialRejected,
+    NotSupported,
+    RateLimited,
+    RequestRefused,
+)
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.transports.call_log import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Delivery", "TemporarilyRefused"]
+    from flash_driver.flash_api.documents import Document
+
+__all__ = ["MAKE_AN_API_KEY", "NO_OPINION", "Delivery", "TemporarilyRefused"]
+
+MAKE_AN_API_KEY: Final = (
+    "this server takes the token on the socket only, where it executes nothing: make an API key (fk_...) in the Flash "
+    "app, with the scopes read:user, write:wallet and read:transactions, and use it as the token"
+)
+"""What to do where the one way that takes the token can't carry a request."""
+
+NO_OPINION: Final = frozenset({Cause.DECLINED, Cause.CLOSED, Cause.UNSUITED})
+"""What a way may come to that says nothing of the token."""
 
 _BRIEFLY: Final = timedelta(seconds=1)
 
@@ -44,6 +61,8 @@ class Delivery:
         causes: The kinds of trouble met on the way.
         harmless: Whether it was a question: one that was lost has changed nothing.
         retry_after: How soon a way that took no more may be tried again.
+        rejected: Whether nothing worked because the token is dead.
+        document: What the server counted the last request as.
 
     """
 
@@ -53,6 +72,12 @@ class Delivery:
     causes: frozenset[Cause] = frozenset()
     harmless: bool = False
     retry_after: timedelta | None = None
+    rejected: bool = False
+    document: Document | None = None
+
+    @property
+    def _tried(self) -> str:
+        return "; ".join(f"{shown(name)}: {why}" for name, why in self.reasons.items())
 
     def data(self, doing: str) -> Mapping[str, Any]:
         """Return the data that the server answered with.
@@ -64,7 +89,8 @@ class Delivery:
             RateLimited: The server, or a gateway before it, takes no more for now.
             RequestRefused: The server said no.
             TemporarilyRefused: The server has trouble with this request now.
-            CredentialRejected: Every way ended with the token being refused.
+            CredentialRejected: The token is dead.
+            NotSupported: The one way that takes the token can't carry such a request.
             BackendUnavailable: No way worked.
 
         """
@@ -79,14 +105,15 @@ class Delivery:
                 raise TemporarilyRefused(doing, self.transport, outcome, executed=executed)
             case Refused(words, code):
                 raise RequestRefused(words, code=code)
-            case NotExecuted() if self.causes == {Cause.CREDENTIAL}:
-                tried = "; ".join(f"{shown(name)}: {why}" for name, why in self.reasons.items())
+            case NotExecuted() if self.rejected:
                 raise CredentialRejected(
-                    f"{doing} failed: the server refuses the token, log in to Flash again ({tried})"
+                    f"{doing} failed: the server refuses the token; log in to Flash again, and put the new token into "
+                    f"the connection string ({self._tried})"
                 )
+            case NotExecuted() if Cause.UNSUITED in self.causes and self.causes <= {Cause.CREDENTIAL, *NO_OPINION}:
+                raise NotSupported(f"{doing} is not possible: {MAKE_AN_API_KEY} ({self._tried})")
             case NotExecuted() if Cause.THROTTLED in self.causes:
-                tried = "; ".join(f"{shown(name)}: {why}" for name, why in self.reasons.items())
-                raise RateLimited(f"{doing} failed ({tried})", retry_after=self.retry_after or _BRIEFLY)
+                raise RateLimited(f"{doing} failed ({self._tried})", retry_after=self.retry_after or _BRIEFLY)
             case NotExecuted() | Unknown():
                 executed = None if isinstance(outcome, Unknown) and not self.harmless else False
                 raise BackendUnavailable(doing, self.reasons or {self.transport: outcome.reason}, executed=executed)

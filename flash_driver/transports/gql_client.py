@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from gql.client import AsyncClientSession
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.base import Late, Link
 
 __all__ = ["GraphQLTransport", "PrintedRequest"]
@@ -77,6 +77,8 @@ class GraphQLTransport:
 
     name: Final = "graphql"
     prober: Final = None
+    anonymous: Final = False
+    shows_credential: Final = True
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
@@ -91,6 +93,10 @@ class GraphQLTransport:
         self._client: Client | None = None
         self._session: AsyncClientSession | None = None
         self._connecting = asyncio.Lock()
+
+    def counted_as(self, document: Document) -> Document:
+        """Return what the server counts a request as: what it is."""
+        return document
 
     async def ready(self, deadline: Deadline) -> Link:
         """Return a link that gets its connection, a kept one or a fresh one, by this deadline."""

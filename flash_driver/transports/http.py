@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.base import Late, Link
 
 __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
@@ -62,6 +62,8 @@ class HttpTransport:
 
     name: Final = "http"
     prober: Final = None
+    anonymous: Final = False
+    shows_credential: Final = True
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
@@ -73,6 +75,10 @@ class HttpTransport:
         }
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+
+    def counted_as(self, document: Document) -> Document:
+        """Return what the server counts a request as: what it is."""
+        return document
 
     async def ready(self, deadline: Deadline) -> Link:
         """Return a link that gets its connection, a kept one or a fresh one, by this deadline."""

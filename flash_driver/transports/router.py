@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from connection_strings.errors import NotSupported
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.transports.base import NotReady
 from flash_driver.transports.call_log import SILENT
-from flash_driver.transports.delivery import Delivery
+from flash_driver.transports.delivery import MAKE_AN_API_KEY, NO_OPINION, Delivery
+from flash_driver.transports.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.admission import Admission
     from flash_driver.transports.base import Late, Prober, Transport
     from flash_driver.transports.call_log import CallLog
@@ -56,16 +58,41 @@ class _Request:
         self.call_log = call_log
         self.late = late
         self.admission = admission
+        self.document = operation.document
         self.reasons: dict[str, str] = {}
         self._causes: set[Cause] = set()
         self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
 
-    def delivery(self, retry_after: timedelta | None) -> Delivery:
-        """Return the verdict, and how soon a way that took no more may be tried again."""
+    @property
+    def refused_token(self) -> bool:
+        """Whether nothing worked, and a way refused the token, or could only tell that it does not need one."""
+        nothing = isinstance(self._verdict[0], NotExecuted)
+        return nothing and bool(self._causes & {Cause.CREDENTIAL, Cause.UNSUITED})
+
+    @property
+    def only_refusals(self) -> bool:
+        """Whether every way that can have an opinion refused the token."""
+        return Cause.CREDENTIAL in self._causes and self._causes <= {Cause.CREDENTIAL, *NO_OPINION}
+
+    def delivery(self, retry_after: timedelta | None, *, rejected: bool) -> Delivery:
+        """Return the verdict.
+
+        Args:
+            retry_after: How soon a way that took no more may be tried again.
+            rejected: Whether the token is dead.
+
+        """
         outcome, transport = self._verdict
         harmless = self.operation.document.kind is Kind.ASK
         return Delivery(
-            outcome, transport, self.reasons, frozenset(self._causes), harmless=harmless, retry_after=retry_after
+            outcome,
+            transport,
+            self.reasons,
+            frozenset(self._causes),
+            harmless=harmless,
+            retry_after=retry_after,
+            rejected=rejected,
+            document=self.document,
         )
 
     def passed_over(self, transport: str, inability: Inability) -> None:
@@ -105,11 +132,30 @@ class Router:
     A transport that certainly did not execute an operation hands it to the next one. One that may have executed it does
     so only if the operation is repeatable. Time is shared out for connecting only: every way leads to the same server,
     so an answer that is slow on one is slow on all, and a request that was written is waited for to the end.
+
+    Args:
+        transports: In the order in which they are tried.
+        capabilities: What is remembered of them.
+        session: Whether the token is still good.
+        spare_credential: Whether questions that anybody may ask go over an anonymous way first.
+
+    Attributes:
+        session: The same.
+
     """
 
-    def __init__(self, transports: Sequence[Transport], capabilities: Capabilities) -> None:
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        capabilities: Capabilities,
+        session: Session | None = None,
+        *,
+        spare_credential: bool = False,
+    ) -> None:
         self._transports = tuple(transports)
+        self._in_public = tuple(sorted(transports, key=lambda each: not each.anonymous)) if spare_credential else None
         self._capabilities = capabilities
+        self.session = session or Session()
         self._probing = asyncio.Lock()
         self._closed = False
 
@@ -148,9 +194,22 @@ class Router:
                 break
             if following:
                 call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
-        else:
-            await self._doubt_refusal(request)
-        return request.delivery(self._capabilities.free_in())
+        rejected = await self._is_rejected(request)
+        return request.delivery(self._capabilities.free_in(), rejected=rejected)
+
+    def insist_on_a_way(self, document: Document) -> None:
+        """Refuse beforehand what no way can carry, by what is remembered of them; a doubt lets it pass.
+
+        Raises:
+            NotSupported: With what to do about it.
+
+        """
+        hopeless = {Cause.DECLINED, Cause.CLOSED, Cause.CREDENTIAL}
+        ways = [each for each in self._transports if not each.anonymous]
+        known = [None if self._is_doubtful(each) else self._capabilities.unable(each.name) for each in ways]
+        stuck = all(each is not None and each.cause in hopeless for each in known)
+        if stuck and len(ways) < len(self._transports) and not document.public and not self.session.dead:
+            raise NotSupported(MAKE_AN_API_KEY)
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
         """Find out, harmlessly and once for all who ask, whether the server executes operations on its socket.
@@ -165,29 +224,41 @@ class Router:
                 return self._capabilities.executes(transport.name)
         return False
 
+    async def _is_rejected(self, request: _Request) -> bool:
+        """Whether it failed because the token is dead, which one word of one way does not prove."""
+        if not request.refused_token or not await self.session.confirm(request.deadline):
+            return False
+        return self.session.dead or request.only_refusals
+
     def _candidates(self, request: _Request) -> Iterator[Transport]:
-        """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed."""
+        """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed.
+
+        What anybody may ask is never sent with a credential that is refused, where there is an anonymous way. For
+        anything else an anonymous way comes after one that is said to execute nothing, if that has become doubtful: the
+        word may have been a stray one, or the server has been upgraded since.
+        """
+        public = request.operation.document.public
+        in_public = public and any(each.anonymous for each in self._transports)
         second_chance: list[Transport] = []
-        for transport in self._transports:
+        doubtful = [each for each in self._transports if self._is_doubtful(each)]
+        for transport in (self._in_public if public else None) or self._transports:
+            if transport.anonymous and not public:
+                yield from doubtful
+                doubtful = []
             inability = self._capabilities.unable(transport.name)
             if inability is None:
                 yield transport
                 continue
             request.passed_over(transport.name, inability)
             request.call_log.skipping(transport.name, inability.reason)
-            if not inability.hopeless:
+            refused = inability.cause is Cause.CREDENTIAL
+            if not inability.hopeless and not (in_public and refused):
                 second_chance.append(transport)
         yield from second_chance
+        yield from doubtful
 
-    async def _doubt_refusal(self, request: _Request) -> None:
-        """When nothing else works, ask a way once more that is said to execute nothing, and use it if it does.
-
-        The word may have been a stray one, or the server has been upgraded since.
-        """
-        for transport in self._transports:
-            doubtful = transport.prober is not None and self._capabilities.doubtful(transport.name)
-            if doubtful and not request.deadline.passed:
-                request.settles(transport.name, await self._attempt(transport, request, request.deadline))
+    def _is_doubtful(self, transport: Transport) -> bool:
+        return transport.prober is not None and self._capabilities.doubtful(transport.name)
 
     async def _attempt(self, transport: Transport, request: _Request, connected_by: Deadline) -> Outcome:
         request.call_log.attempting(transport.name)
@@ -203,15 +274,24 @@ class Router:
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
+            request.document = transport.counted_as(operation.document)
             if request.admission is not None:
-                await request.admission.admit(operation.document)
+                await request.admission.admit(request.document)
             if operation.document.kind is not Kind.ASK:
                 request.call_log.sending(transport.name)
             outcome = operation.classify(await link.execute(operation, request.deadline, request.late))
             if request.admission is not None and isinstance(outcome, NotExecuted):
-                request.admission.give_back(operation.document)
-        self._capabilities.learn(transport.name, outcome)
+                request.admission.give_back(request.document)
+        self._learn(transport, operation, outcome)
         return outcome
+
+    def _learn(self, transport: Transport, operation: Operation, outcome: Outcome) -> None:
+        """Remember what this says of the way and of the token; an anonymous way is not to blame for the account's."""
+        if transport.shows_credential and not operation.document.public:
+            self.session.hear(outcome)
+        not_its_own = isinstance(outcome, NotExecuted) and outcome.cause is not Cause.THROTTLED
+        if not (transport.anonymous and not_its_own):
+            self._capabilities.learn(transport.name, outcome)
 
     async def _insist_on_proof(
         self, name: str, prober: Prober, operation: Operation, deadline: Deadline

@@ -10,6 +10,8 @@ from flash_driver.settings.account import TokenKind
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.network import make_tls_context
+from flash_driver.transports.public import PublicTransport
+from flash_driver.transports.session import Session
 from flash_driver.transports.websocket.handshake import Endpoint
 from flash_driver.transports.websocket.transport import WebSocketTransport
 
@@ -45,6 +47,17 @@ class TransportSet:
         secure = settings.server.startswith("https:") or settings.websocket.startswith("wss:")
         self._tls = make_tls_context() if secure else None
         self._made: dict[str, Transport] = {}
+        self._session = Session(self._socket if self._opens_socket else None)
+
+    @property
+    def _socket(self) -> WebSocketTransport:
+        if not isinstance(socket := self._transport("websocket"), WebSocketTransport):
+            raise TypeError("the way `websocket` is no WebSocketTransport")
+        return socket
+
+    def session(self, settings: FlashSettings) -> Session:
+        """Return what an account learns of its token: by sockets too, if its ways use any."""
+        return self._session if {"websocket", "public"} & set(settings.transports) else Session()
 
     def choose(self, settings: FlashSettings) -> list[Transport]:
         """Return the transports of an account in the order in which it tries them.
@@ -61,6 +74,7 @@ class TransportSet:
         """Close every connection, whichever of them fails to."""
         made, self._made = self._made, {}
         async with contextlib.AsyncExitStack() as each:
+            each.push_async_callback(self._session.aclose)
             for transport in made.values():
                 each.push_async_callback(transport.aclose)
 
@@ -75,4 +89,7 @@ class TransportSet:
             tls = self._tls if self._settings.websocket.startswith("wss:") else None
             return WebSocketTransport(Endpoint(self._settings.websocket, self._headers, init, tls), self._limits)
         tls = self._tls if self._settings.server.startswith("https:") else None
+        if name == "public":
+            shown = {name: value for name, value in self._headers.items() if name not in self._credential}
+            return PublicTransport(HttpTransport(self._settings.server, shown, tls), self._session)
         return (HttpTransport if name == "http" else GraphQLTransport)(self._settings.server, self._headers, tls)

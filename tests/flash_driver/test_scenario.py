@@ -21,7 +21,6 @@ from connection_strings import (
     LightningInvoice,
     LightningInvoiceStatus,
 )
-from flash_driver.transports import capabilities
 from tests.support.driver import operations
 from tests.support.logs import recorded
 
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
 
 CREATE = "lnUsdInvoiceCreate"
+IN_PUBLIC = "lnUsdInvoiceCreateOnBehalfOfRecipient"
+WAYS = ["websocket", "http", "graphql", "public"]
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee", timedelta(minutes=15))
 HAPPY_PATH = [
     "attempting WebSocket",
@@ -191,9 +192,25 @@ async def test_http_refuses_the_ory_token_on_the_plain_route(bench: Bench) -> No
 
 
 async def test_http_refuses_the_ory_token_on_both_routes(bench: Bench) -> None:
-    """With a socket that declines and HTTP that answers 401 there is one error, which names all three ways."""
+    """With a socket that declines and HTTP that answers 401 the account comes by socket, the invoice in public."""
     sandbox = await bench.sandbox(ws_mutations="decline", http_bearer="reject")
     client = await bench.client(sandbox)
+    with recorded() as story:
+        assert is_for_coffee(await client.create_invoice(COFFEE))
+    assert [entry["event"] for entry in story.entries if "public" in entry["event"]] == [
+        "fell back to public API because GraphQL client failed",
+        "attempting public API",
+        "creating invoice via public API",
+        "invoice created via public API",
+    ]
+    assert operations(sandbox, IN_PUBLIC) == {"http": 1}
+    assert operations(sandbox, CREATE) == {}
+
+
+async def test_four_ways_that_do_not_do(bench: Bench) -> None:
+    """Without the public way such a server makes no invoice, and the error names each way with its reason."""
+    sandbox = await bench.sandbox(ws_mutations="decline", http_bearer="reject")
+    client = await bench.client(sandbox, transports="websocket,http,graphql")
     with pytest.raises(BackendUnavailable) as caught:
         await client.create_invoice(COFFEE)
     assert list(caught.value.reasons) == ["websocket", "http", "graphql"]
@@ -211,7 +228,7 @@ async def test_everything_down(bench: Bench) -> None:
     await sandbox.aclose()
     with pytest.raises(BackendUnavailable) as caught:
         await client.create_invoice(COFFEE)
-    assert caught.value.reasons == dict.fromkeys(["websocket", "http", "graphql"], "the connection was refused")
+    assert caught.value.reasons == dict.fromkeys(WAYS, "the connection was refused")
     assert caught.value.executed is False
 
 
@@ -233,19 +250,17 @@ async def test_second_invoice_on_a_declining_server_costs_one_request(bench: Ben
     assert story.steps == ["attempting HTTP", "creating invoice via HTTP", "invoice created via HTTP"]
 
 
-async def test_a_stray_refusal_heals_where_http_refuses_the_token(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stray_refusal_heals_where_http_refuses_the_token(bench: Bench) -> None:
     """One word of the server's on a bad day does not stop a shop whose token opens sockets alone."""
-    monkeypatch.setattr(capabilities, "_DOUBTED_AFTER_SECONDS", 0.0)
     sandbox = await bench.sandbox(http_bearer="reject")
     client = await bench.client(sandbox)
     await client.create_invoice(COFFEE)
     sandbox.arm("decline", operation=CREATE)
     with recorded() as story:
         assert is_for_coffee(await client.create_invoice(COFFEE))
-    assert story.steps[-1] == "invoice created via WebSocket"
-    assert operations(sandbox, CREATE) == {"websocket": 3, "http": 2}
+        assert is_for_coffee(await client.create_invoice(COFFEE))
+    created = [step for step in story.steps if step.startswith("invoice created")]
+    assert created == ["invoice created via public API", "invoice created via WebSocket"]
 
 
 async def test_memory_is_shared_by_clients_of_the_same_account(bench: Bench) -> None:

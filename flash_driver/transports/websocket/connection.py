@@ -88,7 +88,12 @@ class _Call:
 
 
 class Connection:
-    """A graphql-transport-ws connection; made by `Connection.open`."""
+    """A graphql-transport-ws connection; made by `Connection.open`.
+
+    Attributes:
+        opened_at: When it was begun, on the event loop's clock.
+
+    """
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         self._limits = limits
@@ -102,6 +107,7 @@ class Connection:
         self._expiry = Expiry()
         self._silence: asyncio.TimerHandle | None = None
         self._ended = False
+        self.opened_at = asyncio.get_running_loop().time()
 
     @classmethod
     async def open(cls, endpoint: Endpoint, limits: Limits, deadline: Deadline) -> Connection:

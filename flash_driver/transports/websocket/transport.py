@@ -18,7 +18,7 @@ from flash_driver.transports.websocket.managed_connection import ConnectionTimin
 
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.flash_api.outcomes import Evidence
     from flash_driver.transports.base import Prober
     from flash_driver.transports.websocket.handshake import Endpoint
@@ -44,6 +44,8 @@ class WebSocketTransport(GqlAdapter):
     """
 
     name: Final = "websocket"
+    anonymous: Final = False
+    shows_credential: Final = False
 
     def __init__(
         self,
@@ -88,6 +90,10 @@ class WebSocketTransport(GqlAdapter):
         """Itself: today's server takes subscriptions only, and says so (flash-server.md 2)."""
         return self
 
+    def counted_as(self, document: Document) -> Document:
+        """Return what the server counts a request as: what it is."""
+        return document
+
     async def ready(self, deadline: Deadline) -> Connection:
         """Return the connection for the next operation, connecting first if need be.
 
@@ -107,7 +113,7 @@ class WebSocketTransport(GqlAdapter):
         if not self.subscribed:
             return await perform(self, PROBE(), deadline)
         try:
-            connection = await Connection.open(self._endpoint, self._limits, deadline)
+            connection = await self.fresh(deadline)
         except NotReady as failure:
             return failure.evidence
         try:
@@ -125,6 +131,15 @@ class WebSocketTransport(GqlAdapter):
 
         """
         return await self._managed[0].connection(deadline)
+
+    async def fresh(self, deadline: Deadline) -> Connection:
+        """Open a connection that is not shared; its caller closes it.
+
+        Raises:
+            ConnectionFailed: It did not come about by the deadline.
+
+        """
+        return await Connection.open(self._endpoint, self._limits, deadline)
 
     async def open_subscription(self, operation: Operation, deadline: Deadline) -> Subscription:
         """Start a subscription on the shared connection.

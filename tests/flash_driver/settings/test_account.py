@@ -27,7 +27,7 @@ def test_defaults_are_flash_itself() -> None:
     assert found.server == "https://api.flashapp.me/graphql"
     assert found.websocket == "wss://ws.flashapp.me/graphql"
     assert found.token.reveal() == "ory_st_x"
-    assert found.transports == ("websocket", "http", "graphql")
+    assert found.transports == ("websocket", "http", "graphql", "public")
     assert found.description_hash is DescriptionHashPolicy.PREFER
     assert found.amount_tolerance == Decimal(1)
     assert found.pool_size == 1

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from flash_driver.settings.account import FlashSettings
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
+from flash_driver.transports.public import PublicTransport
+from flash_driver.transports.session import Session
 from flash_driver.transports.websocket.handshake import Endpoint
 from flash_driver.transports.websocket.transport import WebSocketTransport
 
@@ -13,11 +15,12 @@ if TYPE_CHECKING:
 
 
 async def test_every_transport_is_one() -> None:
-    """The three transports offer what the router needs, under the names of the connection string."""
+    """The four transports offer what the router needs, under the names of the connection string."""
     ways: list[Transport] = [
         WebSocketTransport(Endpoint("ws://x/", {}, {})),
         HttpTransport("http://x/", {}),
         GraphQLTransport("http://x/", {}),
+        PublicTransport(HttpTransport("http://x/", {}), Session()),
     ]
     assert tuple(way.name for way in ways) == FlashSettings.model_fields["transports"].default
     for way in ways:

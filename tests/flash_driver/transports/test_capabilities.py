@@ -124,10 +124,14 @@ def test_closing_is_believed_the_second_time_of_a_server_that_executed() -> None
     assert memory.executes("websocket") is False
 
 
-def test_declining_is_believed_at_once() -> None:
-    """A server that says in words that it declines is believed, whatever it did before."""
+def test_declining_is_believed_of_a_server_that_never_executed() -> None:
+    """A server that says in words that it declines is believed at once; one that executed before, the second time."""
     memory = Capabilities(Clock())
+    memory.learn("websocket", DECLINED)
+    assert memory.executes("websocket") is False
     memory.learn("websocket", Completed({}))
+    memory.learn("websocket", DECLINED)
+    assert memory.executes("websocket") is None
     memory.learn("websocket", DECLINED)
     assert memory.executes("websocket") is False
 
@@ -175,7 +179,8 @@ def test_an_answer_ends_the_doubt() -> None:
     clock.now += 30
     memory.learn("websocket", Completed({}))
     assert (memory.executes("websocket"), memory.doubtful("websocket")) == (True, False)
-    memory.learn("websocket", DECLINED)
+    for _ in range(2):
+        memory.learn("websocket", DECLINED)
     clock.now += 30
     assert memory.doubtful("websocket")
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from connection_strings import BackendUnavailable, CredentialRejected, RateLimited, RequestRefused
+from connection_strings import BackendUnavailable, CredentialRejected, NotSupported, RateLimited, RequestRefused
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.transports.delivery import Delivery, TemporarilyRefused
 
@@ -61,13 +61,23 @@ def test_gateway_that_takes_no_more() -> None:
 
 
 def test_token_refused_on_every_way() -> None:
-    """When nothing but the token was the trouble, the merchant is told to renew it, and each way is named."""
+    """When the token is dead, the merchant is told to renew it, and each way is named."""
     with pytest.raises(CredentialRejected, match="log in to Flash again") as caught:
-        delivered(NotExecuted("HTTP 401"), Cause.CREDENTIAL).data("asking")
+        Delivery(NotExecuted("HTTP 401"), "http", REASONS, rejected=True).data("asking")
     assert "WebSocket: the connection was refused; HTTP: HTTP 502" in str(caught.value)
 
 
-@pytest.mark.parametrize("causes", [(), (Cause.UNREACHABLE,), (Cause.CREDENTIAL, Cause.UNREACHABLE)])
+def test_what_the_last_way_can_not_carry() -> None:
+    """Where the token is good and only the way is unsuited, the merchant is told to make an API key."""
+    with pytest.raises(NotSupported, match="make an API key"):
+        delivered(NotExecuted("no transport worked"), Cause.UNSUITED, Cause.DECLINED, Cause.CREDENTIAL).data("paying")
+    with pytest.raises(BackendUnavailable):
+        delivered(NotExecuted("no transport worked"), Cause.UNSUITED, Cause.UNREACHABLE).data("paying")
+
+
+@pytest.mark.parametrize(
+    "causes", [(), (Cause.CREDENTIAL,), (Cause.UNREACHABLE,), (Cause.CREDENTIAL, Cause.UNREACHABLE)]
+)
 def test_no_way_worked(causes: tuple[Cause, ...]) -> None:
     """Any other trouble is BackendUnavailable, which names each transport and knows that nothing was executed."""
     with pytest.raises(BackendUnavailable, match=r"^asking failed on every way") as caught:

@@ -38,7 +38,7 @@ from tests.support.sockets import Peer, Served, accepting, free_port, relayed, s
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.base import Late
 
 CREATED = Answer({"lnUsdInvoiceCreate": {"errors": [], "invoice": {}}})
@@ -50,6 +50,8 @@ class Fake:
     """A transport that reports what a test tells it to."""
 
     prober: Final = None
+    anonymous: Final = False
+    shows_credential: Final = True
 
     def __init__(self, name: str, *evidence: Evidence) -> None:
         self._name = name
@@ -62,6 +64,10 @@ class Fake:
     def name(self) -> str:
         """The name it answers to."""
         return self._name
+
+    def counted_as(self, document: Document) -> Document:
+        """Count it as what it is."""
+        return document
 
     async def ready(self, deadline: Deadline) -> Fake:
         """Be ready at once."""
@@ -105,7 +111,7 @@ async def test_first_way_that_works_is_the_only_one() -> None:
     """What the first transport does, no other is asked."""
     first, second = Fake("http", CREATED), Fake("graphql", CREATED)
     delivery = await deliver(create(), first, second)
-    assert delivery == Delivery(Completed(CREATED.data or {}), "http")
+    assert delivery == Delivery(Completed(CREATED.data or {}), "http", document=INVOICE_CREATE_USD)
     assert (len(first.asked), len(second.asked)) == (1, 0)
 
 
