@@ -75,7 +75,7 @@ async def test_host_that_can_not_exist() -> None:
     ("status", "cause"),
     [
         (401, Cause.CREDENTIAL),
-        (403, Cause.CREDENTIAL),
+        (403, Cause.UNREACHABLE),
         (404, Cause.UNREACHABLE),
         (429, Cause.UNREACHABLE),
         (503, Cause.UNREACHABLE),
