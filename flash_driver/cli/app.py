@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from flash_driver._version import __version__
-from flash_driver.cli import invoices, payments
+from flash_driver.cli import api_keys, invoices, payments
 from flash_driver.cli.balance import balance
 from flash_driver.cli.demo import demo
 from flash_driver.cli.doctor import doctor
 from flash_driver.cli.failures import Exit, explain
 from flash_driver.cli.host import host
+from flash_driver.cli.login import login
 from flash_driver.cli.output import Output
 from flash_driver.cli.sandbox import sandbox
 
@@ -47,6 +48,8 @@ def _root(
 
 
 app.command()(demo)
+app.command()(login)
+app.add_typer(api_keys.app, name="api-key")
 app.command()(doctor)
 app.add_typer(invoices.app, name="invoice")
 app.command()(balance)
