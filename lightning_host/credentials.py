@@ -3,16 +3,42 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import enum
 import hmac
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from connection_strings import Secret
 
-__all__ = ["basic_password", "matches", "matches_any", "token_of"]
+__all__ = ["EVERYTHING", "READING", "RECEIVING", "Permission", "basic_password", "matches", "matches_any", "token_of"]
+
+
+class Permission(enum.StrEnum):
+    """What a key of a store may do, in BTCPay's words."""
+
+    VIEW_LIGHTNING_INVOICES = "btcpay.store.canviewlightninginvoice"
+    CREATE_LIGHTNING_INVOICES = "btcpay.store.cancreatelightninginvoice"
+    USE_LIGHTNING_NODE = "btcpay.store.canuselightningnode"
+    """See balance and payments, and pay."""
+    VIEW_INVOICES = "btcpay.store.canviewinvoices"
+    """See checkouts and flashcards."""
+    CREATE_INVOICES = "btcpay.store.cancreateinvoice"
+    """Open checkouts, top flashcards up."""
+    MODIFY_STORE = "btcpay.store.canmodifystoresettings"
+    """Make flashcards."""
+    MODIFY_WEBHOOKS = "btcpay.store.webhooks.canmodifywebhooks"
+
+
+READING: Final = frozenset({Permission.VIEW_LIGHTNING_INVOICES, Permission.VIEW_INVOICES})
+"""What a read-only key may do."""
+
+RECEIVING: Final = READING | {Permission.CREATE_LIGHTNING_INVOICES, Permission.CREATE_INVOICES}
+"""What a receive-only key may do."""
+
+EVERYTHING: Final = frozenset(Permission)
+"""What a store's own key may do."""
 
 
 def matches(shown: str, secret: Secret) -> bool:
@@ -38,8 +64,8 @@ def basic_password(header: str) -> str | None:
         return None
     try:
         pair = base64.b64decode(encoded.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
+    except ValueError:
+        return None  # no Base64, not ASCII, or no UTF-8
     _, colon, password = pair.partition(":")
     return password if colon and password else None
 

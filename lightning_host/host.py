@@ -1,4 +1,4 @@
-"""What every group stands on, opened and closed together."""
+"""What every route group stands on, opened and closed together."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from lightning_host.background import Background
 from lightning_host.budgets import Budgets
+from lightning_host.client_limits import ClientShares, WrongKeys
 from lightning_host.database import Database
 from lightning_host.invoices import HostInvoices
 from lightning_host.settlements.settlements import Settlements
@@ -35,6 +36,8 @@ class Host:
         invoices: Makes invoices and knows what they were made for.
         settlements: Hears of settled invoices.
         budgets: Limits how often something is done, across replicas.
+        shares: Limits how often one client does something, in this replica.
+        wrong_keys: Slows clients down that show wrong keys.
         background: Sees payments to their end when the client has hung up.
 
     """
@@ -45,6 +48,8 @@ class Host:
     invoices: HostInvoices
     settlements: Settlements
     budgets: Budgets
+    shares: ClientShares
+    wrong_keys: WrongKeys
     background: Background
 
     def url(self, path: str) -> str:
@@ -74,4 +79,14 @@ async def open_host(settings: HostSettings, factory: LightningClientFactory) -> 
         stack.push_async_callback(settlements.aclose)
         background = Background()
         stack.push_async_callback(background.aclose)
-        yield Host(settings, stores, database, HostInvoices(database), settlements, Budgets(database), background)
+        yield Host(
+            settings=settings,
+            stores=stores,
+            database=database,
+            invoices=HostInvoices(database),
+            settlements=settlements,
+            budgets=Budgets(database),
+            shares=ClientShares(),
+            wrong_keys=WrongKeys(),
+            background=background,
+        )

@@ -26,7 +26,7 @@ __all__ = ["ENV_PREFIX", "HostSettings", "SettingsError", "StoreSettings"]
 
 ENV_PREFIX: Final = "LIGHTNING_HOST_"
 _STORE_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_KEY: Final = re.compile(r"[\x21-\x7e]{8,}")
+_KEY: Final = re.compile(r"[\x21-\x7e]{16,}")
 
 
 class SettingsError(ValueError):
@@ -40,7 +40,7 @@ def _secret(value: object) -> object:
 def _key(value: object) -> object:
     secret = _secret(value)
     if not isinstance(secret, Secret) or _KEY.fullmatch(secret.reveal()) is None:
-        raise ValueError("must be 8 visible characters or more")
+        raise ValueError("must be 16 visible characters or more, such as `openssl rand -hex 24` makes")
     return secret
 
 
@@ -64,8 +64,11 @@ class StoreSettings(BaseModel):
 
     Attributes:
         connection_string: The wallet, of any type that has a driver installed.
-        api_keys: What opens the Greenfield API of this store; none closes it.
+        api_keys: What opens the Greenfield API of this store, paying included; none closes it.
+        receive_keys: Keys that make and see invoices and checkouts, and do nothing else.
+        read_keys: Keys that see invoices and checkouts, and do nothing else.
         phoenixd_password: What opens the phoenixd-compatible API and tells which store is meant; None closes it.
+        phoenixd_limited_password: The same for all but paying.
         addresses: Names of Lightning addresses (LUD-16) besides the store's id.
         title: What payers read.
 
@@ -75,7 +78,10 @@ class StoreSettings(BaseModel):
 
     connection_string: ConnectionStringSecret
     api_keys: tuple[KeySecret, ...] = ()
+    receive_keys: tuple[KeySecret, ...] = ()
+    read_keys: tuple[KeySecret, ...] = ()
     phoenixd_password: KeySecret | None = None
+    phoenixd_limited_password: KeySecret | None = None
     addresses: tuple[str, ...] = ()
     title: str = Field(default="", max_length=100)
 
@@ -91,8 +97,11 @@ class HostSettings(BaseSettings):
     Attributes:
         connection_string: The wallet of the store `store_id`; or use `stores`.
         store_id: The id of that store; also its Lightning address.
-        api_key: What opens that store's Greenfield API.
+        api_key: What opens that store's Greenfield API, paying included.
+        receive_key: A key that makes and sees invoices and checkouts of that store, and does nothing else.
+        read_key: A key that sees invoices and checkouts of that store, and does nothing else.
         phoenixd_password: What opens that store's phoenixd-compatible API.
+        phoenixd_limited_password: The same for all but paying.
         title: What that store's payers read.
         stores: Further stores by id.
         bind: The address to listen on.
@@ -103,9 +112,11 @@ class HostSettings(BaseSettings):
         sandbox_control: The control URL of a sandbox; shows "pay" buttons. Never set it where money is real.
         lnurl_min_sat: Least amount of an LNURL payment, in satoshi.
         lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
-        lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, so that a flood of them
-            leaves the rest of the server's limit to the shop; None, or `off`, for no limit. An exact amount may
-            take the wallet more than one attempt.
+        lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, for addresses and for
+            flashcards each, so that a flood of them leaves the rest of the server's limit to the shop; None, or
+            `off`, for no limit. An exact amount may take the wallet more than one attempt.
+        lnurl_client_allowance: How many of them one client may have made, so that it leaves the rest to others; None,
+            or `off`, for no limit. Behind a proxy that is not in TRUSTED_PROXIES all clients are one.
         checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
         checkout_allowance: How many invoices a store may have had made in all before open checkouts wait with
             renewing theirs: they borrow what the shop itself does not use, and leave it the rest of the server's limit;
@@ -135,7 +146,10 @@ class HostSettings(BaseSettings):
     connection_string: ConnectionStringSecret | None = None
     store_id: str = "shop"
     api_key: KeySecret | None = None
+    receive_key: KeySecret | None = None
+    read_key: KeySecret | None = None
     phoenixd_password: KeySecret | None = None
+    phoenixd_limited_password: KeySecret | None = None
     title: str = Field(default="", max_length=100)
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     bind: str = "127.0.0.1"
@@ -145,7 +159,8 @@ class HostSettings(BaseSettings):
     sandbox_control: str | None = None
     lnurl_min_sat: int = Field(default=1, ge=1)
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
-    lnurl_allowance: AllowanceOrOff = Allowance(times=5, seconds=120)
+    lnurl_allowance: AllowanceOrOff = Allowance(times=8, seconds=120)
+    lnurl_client_allowance: AllowanceOrOff = Allowance(times=3, seconds=120)
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
     checkout_allowance: AllowanceOrOff = Allowance(times=14, seconds=120)
     most_streams: int = Field(default=2_000, ge=1)
@@ -223,9 +238,15 @@ class HostSettings(BaseSettings):
             raise ValueError("STORES must not have the id that STORE_ID has")
         if self.lnurl_min_sat > self.lnurl_max_sat:
             raise ValueError("LNURL_MIN_SAT must not be more than LNURL_MAX_SAT")
-        passwords = [store.phoenixd_password for store in self.all_stores.values() if store.phoenixd_password]
+        stores = self.all_stores.values()
+        both = [(store.phoenixd_password, store.phoenixd_limited_password) for store in stores]
+        passwords = [password for each in both for password in each if password is not None]
         if len(set(passwords)) != len(passwords):
-            raise ValueError("PHOENIXD_PASSWORD must differ from store to store: it tells which one is meant")
+            raise ValueError("PHOENIXD_PASSWORD must differ from store to store and from the limited one")
+        for store in stores:
+            keys = [*store.api_keys, *store.receive_keys, *store.read_keys]
+            if len(set(keys)) != len(keys):
+                raise ValueError("API_KEY must differ from the keys that do less")
         names = [name for key, store in self.all_stores.items() for name in {key, *store.addresses}]
         if len(set(names)) != len(names):
             raise ValueError("STORES must not share a Lightning address")
@@ -239,7 +260,10 @@ class HostSettings(BaseSettings):
         single = StoreSettings(
             connection_string=self.connection_string,
             api_keys=() if self.api_key is None else (self.api_key,),
+            receive_keys=() if self.receive_key is None else (self.receive_key,),
+            read_keys=() if self.read_key is None else (self.read_key,),
             phoenixd_password=self.phoenixd_password,
+            phoenixd_limited_password=self.phoenixd_limited_password,
             title=self.title,
         )
         return {self.store_id: single, **self.stores}

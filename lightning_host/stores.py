@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from lightning_host.credentials import matches, matches_any
+from lightning_host.credentials import EVERYTHING, READING, RECEIVING, matches, matches_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from connection_strings import LightningClient, LightningClientFactory
+    from lightning_host.credentials import Permission
     from lightning_host.settings import StoreSettings
 
 __all__ = ["Store", "Stores"]
@@ -73,16 +74,31 @@ class Stores:
         """Return the store with this id."""
         return self._stores.get(store_id)
 
-    def by_key(self, key: str) -> tuple[Store, ...]:
-        """Return the stores that an API key opens; compares with every key whichever it is."""
-        return tuple([store for store in self if matches_any(key, store.settings.api_keys)])
+    def by_key(self, key: str) -> tuple[tuple[Store, frozenset[Permission]], ...]:
+        """Return the stores that an API key opens, and what it may do there; compares with every key in any case."""
+        return tuple(
+            [
+                (store, permissions)
+                for store in self
+                for keys, permissions in (
+                    (store.settings.api_keys, EVERYTHING),
+                    (store.settings.receive_keys, RECEIVING),
+                    (store.settings.read_keys, READING),
+                )
+                if matches_any(key, keys)
+            ]
+        )
 
-    def by_password(self, password: str) -> Store | None:
-        """Return the store that a phoenixd password opens; compares with every password whichever it is."""
+    def by_password(self, password: str) -> tuple[Store, bool] | None:
+        """Return the store that a phoenixd password opens, and whether it may pay; compares with every one of them."""
         found = [
-            store
+            (store, may_pay)
             for store in self
-            if store.settings.phoenixd_password is not None and matches(password, store.settings.phoenixd_password)
+            for secret, may_pay in (
+                (store.settings.phoenixd_password, True),
+                (store.settings.phoenixd_limited_password, False),
+            )
+            if secret is not None and matches(password, secret)
         ]
         return found[0] if found else None
 

@@ -17,7 +17,8 @@ from aiohttp import web
 from yarl import URL
 
 from connection_strings import LightMoney
-from lightning_host.checkout.service import DESK, unknown_checkout
+from lightning_host.checkout.service import SERVICE, unknown_checkout
+from lightning_host.credentials import Permission
 from lightning_host.host import HOST
 from lightning_host.web.api_access import opened_store, page_of
 from lightning_host.web.bodies import read_json
@@ -68,7 +69,7 @@ def checkout_json(service: CheckoutService, checkout: Checkout) -> dict[str, Any
 
 
 async def _open(request: web.Request) -> web.Response:
-    store, service = opened_store(request), request.app[DESK]
+    store, service = await opened_store(request, Permission.CREATE_INVOICES), request.app[SERVICE]
     fields = await read_json(request, request.app[HOST].settings.request_seconds)
     seconds = None
     if "expirySeconds" in fields:
@@ -89,14 +90,14 @@ async def _open(request: web.Request) -> web.Response:
 
 
 async def _list(request: web.Request) -> web.Response:
-    store, service = opened_store(request), request.app[DESK]
+    store, service = await opened_store(request, Permission.VIEW_INVOICES), request.app[SERVICE]
     offset, limit = page_of(request)
     listed = await service.rows.list(store.id, offset=offset, limit=limit)
     return web.json_response([checkout_json(service, checkout) for checkout in listed])
 
 
 async def _get(request: web.Request) -> web.Response:
-    store, service = opened_store(request), request.app[DESK]
+    store, service = await opened_store(request, Permission.VIEW_INVOICES), request.app[SERVICE]
     checkout = await service.find(request.match_info["checkout"])
     if checkout.store != store.id:
         raise unknown_checkout()

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from connection_strings import LightMoney
-from lightning_host.checkout.service import DESK
+from lightning_host.checkout.service import SERVICE
 from lightning_host.host import HOST
 from lightning_host.web.bodies import read_form
 from lightning_host.web.csrf import FORM_FIELD, Csrf
@@ -62,7 +62,7 @@ async def _buy(request: web.Request) -> web.Response:
     product = next((each for each in _PRODUCTS if each.id == wanted), None)
     if product is None:
         raise ProblemError.make(404, "product-not-found", "the shop does not have that")
-    checkout = await request.app[DESK].open(
+    checkout = await request.app[SERVICE].open(
         next(iter(host.stores)),
         LightMoney.from_sat(product.sat),
         description=product.name,

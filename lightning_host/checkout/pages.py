@@ -9,7 +9,7 @@ from aiohttp import web
 
 from lightning_host.checkout.page_state import page_state
 from lightning_host.checkout.sandbox_payment import pay_in_sandbox
-from lightning_host.checkout.service import DESK, unknown_checkout
+from lightning_host.checkout.service import SERVICE, unknown_checkout
 from lightning_host.checkout.table import PURPOSE, CheckoutStatus
 from lightning_host.host import HOST
 from lightning_host.web.bodies import read_form
@@ -41,7 +41,7 @@ def add_checkout_pages(app: web.Application) -> None:
 
 async def _page(request: web.Request) -> web.Response:
     host = request.app[HOST]
-    checkout = await request.app[DESK].fresh(request.match_info["checkout"])
+    checkout = await request.app[SERVICE].fresh(request.match_info["checkout"])
     csrf = _csrf(host, checkout)
     nonce, token = await csrf.token(request)
     store = host.stores.get(checkout.store)
@@ -60,12 +60,12 @@ async def _page(request: web.Request) -> web.Response:
 
 async def _state(request: web.Request) -> web.Response:
     """Answer with the state once: for pages whose stream can't be had."""
-    return web.json_response(page_state(await request.app[DESK].fresh(request.match_info["checkout"])))
+    return web.json_response(page_state(await request.app[SERVICE].fresh(request.match_info["checkout"])))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
     """Tell the state, and each that follows, until the page closes."""
-    service = request.app[DESK]
+    service = request.app[SERVICE]
     checkout = await service.find(request.match_info["checkout"])
     async with request.app[STREAMS].open(request) as stream, service.watch.view(checkout) as view:
         told: dict[str, object] = {}
@@ -80,7 +80,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
 
 async def _code(request: web.Request) -> web.Response:
     """Draw the code of one invoice of the checkout."""
-    checkout = await request.app[DESK].find(request.match_info["checkout"])
+    checkout = await request.app[SERVICE].find(request.match_info["checkout"])
     invoice = await request.app[HOST].invoices.find(checkout.store, request.match_info["payment_hash"])
     if invoice is None or invoice.purpose != PURPOSE or invoice.subject != checkout.id:
         raise unknown_checkout()
@@ -93,9 +93,9 @@ async def _pay(request: web.Request) -> web.Response:
     control = host.settings.sandbox_control
     if control is None:
         raise web.HTTPNotFound
-    checkout = await request.app[DESK].find(request.match_info["checkout"])
+    checkout = await request.app[SERVICE].find(request.match_info["checkout"])
     await _csrf(host, checkout).check(request, await read_form(request, host.settings.request_seconds))
-    checkout = await request.app[DESK].fresh(checkout.id)
+    checkout = await request.app[SERVICE].fresh(checkout.id)
     if checkout.status(datetime.now(UTC)) is not CheckoutStatus.NEW or checkout.bolt11 is None:
         raise ProblemError.make(409, "not-payable", "this checkout can't be paid any more")
     await pay_in_sandbox(control, checkout.bolt11)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from lightning_host.checkout.api import add_checkout_api
 from lightning_host.checkout.demo import add_demo
 from lightning_host.checkout.pages import add_checkout_pages
-from lightning_host.checkout.service import DESK, CheckoutService
+from lightning_host.checkout.service import SERVICE, CheckoutService
 from lightning_host.checkout.table import CheckoutTable
 from lightning_host.host import HOST
 from lightning_host.web.concurrency_limit import ConcurrencyLimit
@@ -52,7 +52,7 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
         "open pages", most=settings.most_streams, most_per_client=settings.most_streams_per_address
     )
     app[STREAMS] = EventStreams(limit, settings.trusted_proxies)
-    service = app[DESK] = CheckoutService(host)
+    service = app[SERVICE] = CheckoutService(host)
     async with service.watch.running():
         yield
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lightning_host.host import Host
     from lightning_host.stores import Store
 
-__all__ = ["DESK", "CheckoutService", "unknown_checkout"]
+__all__ = ["SERVICE", "CheckoutService", "unknown_checkout"]
 
 
 class CheckoutService:
@@ -126,5 +126,5 @@ def unknown_checkout() -> ProblemError:
     return ProblemError.make(404, "checkout-not-found", "there is no such checkout")
 
 
-DESK: Final = web.AppKey("service", CheckoutService)
+SERVICE: Final = web.AppKey("service", CheckoutService)
 """Where an application keeps it."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from lightning_host.checkout.api import checkout_json, read_amount
-from lightning_host.checkout.service import DESK
+from lightning_host.checkout.service import SERVICE
+from lightning_host.credentials import Permission
 from lightning_host.flashcards.lnurl import card_lnurl
 from lightning_host.flashcards.table import FlashcardTable
 from lightning_host.host import HOST
@@ -27,6 +28,7 @@ from lightning_host.web.problems import ProblemError
 if TYPE_CHECKING:
     from lightning_host.flashcards.table import Flashcard, TopUp
     from lightning_host.host import Host
+    from lightning_host.stores import Store
 
 __all__ = ["add_card_api"]
 
@@ -47,7 +49,7 @@ def add_card_api(app: web.Application) -> None:
 
 
 async def _make(request: web.Request) -> web.Response:
-    store, host = opened_store(request), request.app[HOST]
+    store, host = await opened_store(request, Permission.MODIFY_STORE), request.app[HOST]
     fields = await read_json(request, host.settings.request_seconds)
     name = fields.text("name", default="", longest=100)
     if not name.isprintable():
@@ -56,28 +58,30 @@ async def _make(request: web.Request) -> web.Response:
 
 
 async def _list(request: web.Request) -> web.Response:
-    store, host = opened_store(request), request.app[HOST]
+    store, host = await opened_store(request, Permission.VIEW_INVOICES), request.app[HOST]
     offset, limit = page_of(request)
     cards = await FlashcardTable(host.database).page(store.id, offset=offset, limit=limit)
     return web.json_response([_card_json(host, card) for card in cards])
 
 
 async def _get(request: web.Request) -> web.Response:
-    return web.json_response(_card_json(request.app[HOST], await _card(request)))
+    store = await opened_store(request, Permission.VIEW_INVOICES)
+    return web.json_response(_card_json(request.app[HOST], await _card(request, store)))
 
 
 async def _history(request: web.Request) -> web.Response:
-    card = await _card(request)
+    card = await _card(request, await opened_store(request, Permission.VIEW_INVOICES))
     offset, limit = page_of(request)
     history = await FlashcardTable(request.app[HOST].database).history(card, offset=offset, limit=limit)
     return web.json_response([_top_up_json(top_up) for top_up in history])
 
 
 async def _top_up(request: web.Request) -> web.Response:
-    card, host, service = await _card(request), request.app[HOST], request.app[DESK]
+    store = await opened_store(request, Permission.CREATE_INVOICES)
+    card, host, service = await _card(request, store), request.app[HOST], request.app[SERVICE]
     amount = read_amount(await read_json(request, host.settings.request_seconds))
     checkout = await service.open(
-        opened_store(request),
+        store,
         amount,
         description=f"Top up flashcard {card.name}".strip(),
         redirect_url=host.url(f"/flashcards/{card.id}"),
@@ -86,8 +90,7 @@ async def _top_up(request: web.Request) -> web.Response:
     return web.json_response(checkout_json(service, checkout))
 
 
-async def _card(request: web.Request) -> Flashcard:
-    store = opened_store(request)
+async def _card(request: web.Request, store: Store) -> Flashcard:
     card = await FlashcardTable(request.app[HOST].database).find(request.match_info["card"])
     if card is None or card.store != store.id:
         raise ProblemError.make(404, "flashcard-not-found", "there is no such flashcard")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
-
 from lightning_host.flashcards.table import PURPOSE, FlashcardTable
 from lightning_host.host import HOST
-from lightning_host.lnurl.pay import PayTarget, lnurl_of, pay_callback, pay_request
+from lightning_host.lnurl.pay import PayTarget, lnurl_of, pay_callback, pay_request, with_preflight
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from lightning_host.flashcards.table import Flashcard
     from lightning_host.host import Host
 
@@ -22,9 +22,8 @@ LNURL_PREFIX: Final = "/flashcard-lnurl/"
 
 def add_card_lnurl(app: web.Application) -> None:
     """Add link and callback."""
-    app.add_routes(
-        [web.get(LNURL_PREFIX + "{address}", _link), web.get(LNURL_PREFIX + "{address}/callback", _callback)]
-    )
+    app.add_routes(with_preflight(LNURL_PREFIX + "{address}", _link))
+    app.add_routes(with_preflight(LNURL_PREFIX + "{address}/callback", _callback))
 
 
 def card_lnurl_path(card: Flashcard) -> str:

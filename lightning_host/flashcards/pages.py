@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from connection_strings import LightMoney
-from lightning_host.checkout.service import DESK
+from lightning_host.checkout.service import SERVICE
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.flashcards.lnurl import card_lnurl
 from lightning_host.flashcards.table import PURPOSE, FlashcardTable
 from lightning_host.host import HOST
+from lightning_host.lnurl.pay import spend_share
 from lightning_host.web.bodies import read_form
 from lightning_host.web.csrf import FORM_FIELD, Csrf
 from lightning_host.web.pages import in_sat, render
@@ -114,11 +115,8 @@ async def _top_up(request: web.Request) -> web.Response:
     await _csrf(host, card).check(request, form)
     least, most = _bounds(host)
     sat = form.whole("amount", least=least, most=most)
-    wait = await host.budgets.spend(f"lnurl {store.id}", host.settings.lnurl_allowance)
-    if wait:
-        words = f"too many invoices were asked for; try again in {wait} seconds"
-        raise ProblemError.make(429, "rate-limited", words, headers={"Retry-After": str(wait)})
-    checkout = await request.app[DESK].open(
+    await spend_share(host, store, PURPOSE, request)
+    checkout = await request.app[SERVICE].open(
         store,
         LightMoney.from_sat(sat),
         description=f"Top up flashcard {card.name}".strip(),

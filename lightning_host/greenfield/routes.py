@@ -22,7 +22,7 @@ from connection_strings import (
     PayResult,
 )
 from connection_strings.payment_hash import read_payment_hash
-from lightning_host.credentials import token_of
+from lightning_host.credentials import Permission
 from lightning_host.greenfield.values import (
     balance_data,
     information_data,
@@ -31,6 +31,7 @@ from lightning_host.greenfield.values import (
     payment_data_from_details,
 )
 from lightning_host.host import HOST
+from lightning_host.web.api_access import opened_store
 from lightning_host.web.bodies import Fields, read_json
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.route_group import RouteGroup
@@ -69,22 +70,17 @@ def _add_routes(app: web.Application) -> None:
         ("POST", "/channels", _not_a_node),
         ("POST", "/address", _not_a_node),
     ):
-        app.router.add_route(method, f"{_BASE}{path}", _authorized(handler))
+        permission = _PERMISSIONS.get(handler, Permission.USE_LIGHTNING_NODE)
+        app.router.add_route(method, f"{_BASE}{path}", _authorized(handler, permission))
 
 
 def _authorized(
-    handler: Callable[[web.Request, Store], Awaitable[web.Response]],
+    handler: Callable[[web.Request, Store], Awaitable[web.Response]], permission: Permission
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Let a request in that shows a key of the store; whoever has none does not learn which stores there are."""
+    """Let a request in that shows a key of the store; without one nobody learns which stores there are."""
 
     async def authorize(request: web.Request) -> web.Response:
-        key = token_of(request.headers.get("Authorization", ""))
-        opened = () if key is None else request.app[HOST].stores.by_key(key)
-        if not opened:
-            raise ProblemError.make(401, "unauthenticated", "authentication is required: `Authorization: token KEY`")
-        store = next((store for store in opened if store.id == request.match_info["store"]), None)
-        if store is None:
-            raise ProblemError.make(403, "missing-permission", "this key does not open this store")
+        store = await opened_store(request, permission)
         if request.match_info["crypto_code"].upper() not in _CRYPTO_CODES:
             raise ProblemError.make(404, "unknown-cryptocode", "this host knows the crypto code BTC only")
         return await handler(request, store)
@@ -192,6 +188,14 @@ async def _not_a_node(request: web.Request, store: Store) -> web.Response:
     raise NotSupported("this host gives no access to the channels, peers and addresses of a node")
 
 
+_PERMISSIONS: Final = {
+    _create_invoice: Permission.CREATE_LIGHTNING_INVOICES,
+    _list_invoices: Permission.VIEW_LIGHTNING_INVOICES,
+    _get_invoice: Permission.VIEW_LIGHTNING_INVOICES,
+}
+"""What a key must be allowed to do, as BTCPay has it; all else takes the right to use the node."""
+
+
 def _tell(request: web.Request, problem: Problem) -> web.Response:
     """Tell a problem as BTCPay does: a list of fields with 422, one code and message with any other status."""
     del request
@@ -199,6 +203,8 @@ def _tell(request: web.Request, problem: Problem) -> web.Response:
         listed = [{"path": _field_name(name), "message": message} for name, message in problem.fields]
         return web.json_response(listed, status=422)
     answer = {"code": problem.code, "message": problem.message}
+    if problem.permission is not None:
+        answer["missingPermission"] = problem.permission
     return web.json_response(answer, status=problem.status, headers=problem.headers)
 
 

@@ -1,6 +1,6 @@
-"""What an LNURL-pay link does (LUD-06, 12, 16, 21), for whichever group hands it out.
+"""What an LNURL-pay link does (LUD-06, 12, 16, 21), for every route group that hands one out.
 
-A group describes what is paid with a `PayTarget`, answers its link with `pay_request` and its callback with
+A route group describes what is paid with a `PayTarget`, answers its link with `pay_request` and its callback with
 `pay_callback`. A paying wallet refuses an invoice whose amount differs by a millisatoshi from the one it asked for: so
 does `pay_callback`, whatever the store's wallet may have made.
 """
@@ -17,12 +17,18 @@ from aiohttp import web
 from connection_strings import AmountMismatch, CreateInvoiceParams, InvalidReply, LightMoney
 from connection_strings.bolt11 import bech32
 from connection_strings.bolt11.reader import read
+from lightning_host.client_address import client_key
+from lightning_host.lnurl.offers import OFFERS
 from lightning_host.web.bodies import Fields
+from lightning_host.web.pages import in_sat
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from connection_strings import LightningInvoice
     from lightning_host.host import Host
+    from lightning_host.lnurl.offers import Offers
     from lightning_host.stores import Store
     from lightning_host.web.problems import Problem
 
@@ -33,14 +39,22 @@ __all__ = [
     "exact_invoice",
     "lightning_address",
     "lnurl_of",
+    "pay_answer",
     "pay_callback",
     "pay_request",
+    "spend_share",
     "tell_lnurl",
+    "with_preflight",
 ]
 
 VERIFY_PATH: Final = "/lnurlp/verify"
 _EXPIRY: Final = timedelta(minutes=10)
 _CORS: Final = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT: Final = {
+    "Access-Control-Allow-Methods": "GET",
+    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Max-Age": "86400",
+}
 _LONGEST_MESSAGE: Final = 144
 _KEPT_STATUSES: Final = frozenset({404, 405, 500})
 """What is told by the HTTP status, too; wallets read the reason of everything else only if the status is 200."""
@@ -61,6 +75,7 @@ class PayTarget:
         thanks: What the payer reads once it is paid (LUD-09).
         least: Least amount; None takes the host's.
         most: Most amount; None takes the host's.
+        verifiable: Whether the payer's wallet may ask for the preimage (LUD-21), which proves a payment.
 
     """
 
@@ -74,6 +89,7 @@ class PayTarget:
     thanks: str = ""
     least: LightMoney | None = None
     most: LightMoney | None = None
+    verifiable: bool = True
 
     @property
     def metadata(self) -> str:
@@ -112,35 +128,67 @@ def pay_request(host: Host, target: PayTarget) -> web.Response:
 async def pay_callback(host: Host, target: PayTarget, request: web.Request) -> web.Response:
     """Answer the callback (LUD-06 step 5): make the invoice that the paying wallet asked for.
 
+    A client that asks again for the same is given the same invoice, as long as it is not paid and lives.
+
     Raises:
         ProblemError: Amount or comment are not right, or too many invoices were asked for.
         LightningError: The store's wallet makes no such invoice.
 
     """
     amount, comment = _read_query(host, target, Fields(request.query))
-    wait = await host.budgets.spend(f"lnurl {target.store.id}", host.settings.lnurl_allowance)
-    if wait:
-        raise ProblemError.make(
-            429,
-            "rate-limited",
-            f"too many invoices were asked for; try again in {wait} seconds",
-            headers={"Retry-After": str(wait)},
-        )
+    offers, client = request.app[OFFERS], client_key(request, host.settings.trusted_proxies)
+    key = (target.store.id, target.purpose, target.subject, client, amount.msat, comment)
+    async with offers.turn(key):
+        invoice = offers.find(key)
+        if invoice is None or await host.settlements.find(target.store.id, invoice.payment_hash) is not None:
+            if offers.is_refused(target.store.id, amount):
+                raise AmountMismatch(amount.msat, [])
+            await spend_share(host, target.store, target.purpose, request)
+            invoice = await _make(host, target, offers, amount, comment)
+            offers.keep(key, invoice)
+    return pay_answer(host, target, invoice.payment_hash, invoice.bolt11)
+
+
+async def _make(host: Host, target: PayTarget, offers: Offers, amount: LightMoney, comment: str) -> LightningInvoice:
+    """Make an invoice over exactly an amount; one that the wallet can't make is remembered."""
     params = CreateInvoiceParams(amount, target.metadata, _EXPIRY, description_hash_only=True)
-    invoice = await exact_invoice(
-        host, target.store, params, purpose=target.purpose, subject=target.subject, comment=comment
-    )
-    verify = host.url(f"{VERIFY_PATH}/{target.store.id}/{invoice.payment_hash}")
+    try:
+        return await exact_invoice(
+            host, target.store, params, purpose=target.purpose, subject=target.subject, comment=comment
+        )
+    except AmountMismatch:
+        offers.refuse(target.store.id, amount)
+        raise
+
+
+def pay_answer(host: Host, target: PayTarget, payment_hash: str, bolt11: str) -> web.Response:
+    """Hand an invoice out (LUD-06 step 6)."""
     thanks = target.thanks or f"Thank you! {target.store.title} has received your payment."
-    return answer(
-        {
-            "pr": invoice.bolt11,
-            "routes": [],
-            "disposable": False,
-            "successAction": {"tag": "message", "message": thanks[:_LONGEST_MESSAGE]},
-            "verify": verify,
-        }
-    )
+    body: dict[str, Any] = {
+        "pr": bolt11,
+        "routes": [],
+        "disposable": False,
+        "successAction": {"tag": "message", "message": _cut(thanks)},
+    }
+    if target.verifiable:
+        body["verify"] = host.url(f"{VERIFY_PATH}/{target.store.id}/{payment_hash}")
+    return answer(body)
+
+
+async def spend_share(host: Host, store: Store, purpose: str, request: web.Request) -> None:
+    """Count an invoice that a stranger asks for: in the client's own share first, then in the store's for this purpose.
+
+    Raises:
+        ProblemError: There were too many (429).
+
+    """
+    settings = host.settings
+    client = client_key(request, settings.trusted_proxies)
+    wait = host.shares.spend(f"{purpose} {store.id} {client}", settings.lnurl_client_allowance)
+    wait = wait or await host.budgets.spend(f"{purpose} {store.id}", settings.lnurl_allowance)
+    if wait:
+        words = f"too many invoices were asked for; try again in {wait} seconds"
+        raise ProblemError.make(429, "rate-limited", words, headers={"Retry-After": str(wait)})
 
 
 async def exact_invoice(
@@ -193,8 +241,26 @@ def tell_lnurl(request: web.Request, problem: Problem) -> web.Response:
     return answer({"status": "ERROR", "reason": reason}, status=status)
 
 
+def with_preflight(path: str, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> list[web.RouteDef]:
+    """Make the routes of an LNURL path: GET, and what a wallet in a browser asks first where it sends own headers."""
+    return [web.get(path, handler), web.options(path, _preflight)]
+
+
+async def _preflight(request: web.Request) -> web.Response:
+    del request
+    return web.Response(status=204, headers={**_CORS, **_PREFLIGHT})
+
+
 def _read_query(host: Host, target: PayTarget, query: Fields) -> tuple[LightMoney, str]:
     least, most = target.bounds(host)
-    amount = LightMoney.from_msat(query.whole("amount", least=least.msat, most=most.msat))
+    amount = query.msat("amount")
+    if not least <= amount <= most:
+        words = f"{in_sat(least)}" if least == most else f"from {in_sat(least)} to {in_sat(most)}"
+        query.refuse("amount", f"must be {words} satoshi (told in millisatoshi)")
     comment = query.text("comment", default="", longest=target.comment_allowed)
     return amount, comment
+
+
+def _cut(message: str) -> str:
+    """Cut a message to what LUD-09 allows, counted as wallets written in JavaScript do: in UTF-16."""
+    return message.encode("utf-16-le")[: 2 * _LONGEST_MESSAGE].decode("utf-16-le", errors="ignore")

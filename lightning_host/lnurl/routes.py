@@ -6,12 +6,11 @@ of the shop encodes (LUD-01); its callback makes an invoice over exactly what th
 
 from __future__ import annotations
 
-from typing import Final
-
-from aiohttp import web
+from typing import TYPE_CHECKING, Final
 
 from connection_strings.payment_hash import read_payment_hash
 from lightning_host.host import HOST
+from lightning_host.lnurl.offers import OFFERS, Offers
 from lightning_host.lnurl.pay import (
     VERIFY_PATH,
     PayTarget,
@@ -21,27 +20,31 @@ from lightning_host.lnurl.pay import (
     pay_callback,
     pay_request,
     tell_lnurl,
+    with_preflight,
 )
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.route_group import RouteGroup
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 __all__ = ["LNURL", "PURPOSE", "WELL_KNOWN", "address_target"]
 
 PURPOSE: Final = "lnurl"
 WELL_KNOWN: Final = "/.well-known/lnurlp"
 _VERIFIABLE: Final = (PURPOSE, "flashcard")
-"""Purposes whose invoices an LNURL handed out: whoever knows the hash may know the preimage (LUD-21)."""
+"""Purposes whose invoices an LNURL handed out: a wallet that knows the hash may know the preimage (LUD-21)."""
 
 
 def _add_routes(app: web.Application) -> None:
-    app.add_routes(
-        [
-            web.get(WELL_KNOWN + "/{name}", _link),
-            web.get("/lnurlp/{name}/callback", _callback),
-            web.get("/lnurlp/{name}/links", _links),
-            web.get(VERIFY_PATH + "/{store}/{payment_hash}", _verify),
-        ]
-    )
+    app[OFFERS] = Offers()
+    for path, handler in (
+        (WELL_KNOWN + "/{name}", _link),
+        ("/lnurlp/{name}/callback", _callback),
+        ("/lnurlp/{name}/links", _links),
+        (VERIFY_PATH + "/{store}/{payment_hash}", _verify),
+    ):
+        app.add_routes(with_preflight(path, handler))
 
 
 def address_target(request: web.Request) -> PayTarget:

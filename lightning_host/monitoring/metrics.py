@@ -1,21 +1,23 @@
 """Prometheus metrics: what was asked of this replica, and what all replicas have recorded.
 
-They tell what a store earns, so they are for the operator: with `METRICS_TOKEN` set they want it as a bearer token, and
-without it they answer only who asks from this very machine and not through a proxy.
+They tell what a store earns, so they are for the operator: with `METRICS_TOKEN` set they want it as a bearer token.
+Without it they answer only what comes from this very machine, calls it by a name of loopback (a page elsewhere could
+reach it by a name of its own, by DNS rebinding), and shows no trace of a proxy or of a foreign page.
 """
 
 from __future__ import annotations
 
 import time
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from lightning_host.client_address import client_key, read_address
 from lightning_host.credentials import matches
 from lightning_host.host import HOST
+from lightning_host.web.origin import is_foreign
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.route_group import RouteGroup, group_of
@@ -86,28 +88,31 @@ def _add_routes(app: web.Application) -> None:
 
 async def _metrics(request: web.Request) -> web.Response:
     host = request.app[HOST]
-    _check(host, request)
+    await _check(host, request)
     recorded = CollectorRegistry()
     recorded.register(_Recorded(host, await host.settlements.count()))
     text = generate_latest(request.app[REQUESTS].registry) + generate_latest(recorded)
     return web.Response(body=text, headers={"Content-Type": _TEXT})
 
 
-def _check(host: Host, request: web.Request) -> None:
+async def _check(host: Host, request: web.Request) -> None:
     token = host.settings.metrics_token
     if token is not None:
         scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not matches(shown.strip(), token):
-            raise ProblemError.make(401, "unauthenticated", "the bearer token is missing or wrong")
-    elif any(name in request.headers for name in _PROXIED) or not _is_this_machine(request.remote):
+            if shown:
+                await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
+            challenge = {"WWW-Authenticate": "Bearer"}
+            raise ProblemError.make(401, "unauthenticated", "the bearer token is missing or wrong", headers=challenge)
+    elif not _from_this_machine(request):
         raise ProblemError.make(403, "missing-permission", "set METRICS_TOKEN to read metrics from elsewhere")
 
 
-def _is_this_machine(address: str | None) -> bool:
-    try:
-        return address is not None and ip_address(address).is_loopback
-    except ValueError:
-        return False
+def _from_this_machine(request: web.Request) -> bool:
+    named, peer = read_address(request.host), read_address(request.remote or "")
+    by_name = request.host.partition(":")[0].lower() == "localhost" or (named is not None and named.is_loopback)
+    proxied = any(name in request.headers for name in _PROXIED)
+    return by_name and peer is not None and peer.is_loopback and not proxied and not is_foreign(request)
 
 
 class _Recorded:

@@ -35,6 +35,7 @@ from connection_strings import (
 )
 from connection_strings.bolt11.reader import read
 from connection_strings.payment_hash import read_payment_hash
+from lightning_host.client_address import client_key
 from lightning_host.credentials import basic_password
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import exact_invoice
@@ -89,20 +90,26 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/payments/outgoingbyhash/{payment_hash}", _outgoing),
         ("GET", "/websocket", _websocket),
     ):
-        app.router.add_route(method, path, _authorized(handler))
+        app.router.add_route(method, path, _authorized(handler, pays=handler is _payinvoice))
 
 
 def _authorized(
-    handler: Callable[[web.Request, Store], Awaitable[web.StreamResponse]],
+    handler: Callable[[web.Request, Store], Awaitable[web.StreamResponse]], *, pays: bool
 ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """Let a request in by its password, which tells the store, too."""
 
     async def authorize(request: web.Request) -> web.StreamResponse:
         password = basic_password(request.headers.get("Authorization", ""))
-        store = None if password is None else request.app[HOST].stores.by_password(password)
-        if store is None:
-            challenge = {"WWW-Authenticate": 'Basic realm="phoenixd"'}
+        host = request.app[HOST]
+        opened = None if password is None else host.stores.by_password(password)
+        challenge = {"WWW-Authenticate": 'Basic realm="phoenixd"'}
+        if opened is None:
+            if password is not None:
+                await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
             raise ProblemError.make(401, "unauthenticated", "the password is missing or wrong", headers=challenge)
+        store, may_pay = opened
+        if pays and not may_pay:  # phoenixd answers its limited password so
+            raise ProblemError.make(401, "unauthenticated", "this password does not allow to pay", headers=challenge)
         return await handler(request, store)
 
     return authorize

@@ -36,6 +36,7 @@ from connection_strings import LightningClientFactory
 from lightning_host.host import HOST, open_host
 from lightning_host.monitoring.metrics import count_requests
 from lightning_host.server.route_groups import ROUTE_GROUPS
+from lightning_host.web.origin import refuse_foreign
 from lightning_host.web.pages import tell_reader
 from lightning_host.web.problems import Problem, problem_of
 from lightning_host.web.route_group import group_of
@@ -88,7 +89,7 @@ def make_app(
     """
     route_groups = tuple(route_groups)
     app = web.Application(client_max_size=settings.max_body_bytes)
-    app.middlewares.extend([count_requests(app, route_groups), _problem_teller(route_groups)])
+    app.middlewares.extend([count_requests(app, route_groups), _problem_teller(route_groups), refuse_foreign])
     app.on_response_prepare.append(_add_security_headers)
     app.on_shutdown.append(_hang_up)
     app.cleanup_ctx.append(_life(settings, factory or LightningClientFactory(), route_groups))

@@ -51,6 +51,7 @@ async def serving(settings: HostSettings, factory: LightningClientFactory | None
         runner = web.AppRunner(
             make_app(settings, factory),
             access_log=None,
+            auto_decompress=False,  # a small body could become a large one: it is refused (web/bodies.py)
             handler_cancellation=True,
             keepalive_timeout=settings.idle_seconds,
             lingering_time=_LINGERING_SECONDS,

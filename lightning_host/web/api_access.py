@@ -1,9 +1,10 @@
-"""Who may use the API of a store: whoever shows one of its keys, as with BTCPay's Greenfield API."""
+"""Who may use the API of a store: callers that show one of its keys, as with BTCPay's Greenfield API."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lightning_host.client_address import client_key
 from lightning_host.credentials import token_of
 from lightning_host.host import HOST
 from lightning_host.web.problems import ProblemError
@@ -11,6 +12,7 @@ from lightning_host.web.problems import ProblemError
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from lightning_host.credentials import Permission
     from lightning_host.stores import Store
 
 __all__ = ["opened_store", "page_of"]
@@ -18,27 +20,31 @@ __all__ = ["opened_store", "page_of"]
 _MOST_AT_ONCE = 100
 
 
-def opened_store(request: web.Request) -> Store:
-    """Return the store of the path, if the request's key opens it.
+async def opened_store(request: web.Request, permission: Permission) -> Store:
+    """Return the store of the path, if the request's key opens it and may do what is asked for.
 
     Raises:
-        ProblemError: There is no key (401), or it opens another store or none (401, 403).
+        ProblemError: There is no key or a wrong one (401), or it opens another store, or may do less (403).
 
     """
-    stores = request.app[HOST].stores
+    host = request.app[HOST]
     key = token_of(request.headers.get("Authorization", ""))
-    opened = () if key is None else stores.by_key(key)
+    opened = () if key is None else host.stores.by_key(key)
     if not opened:
+        if key is not None:
+            await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
         raise ProblemError.make(
             401,
             "unauthenticated",
             "show a key of the store: Authorization: token KEY",
             headers={"WWW-Authenticate": "token"},
         )
-    for store in opened:
+    for store, permissions in opened:
         if store.id == request.match_info["store"]:
+            if permission not in permissions:
+                raise ProblemError.make(403, "missing-permission", "this key may do less", permission=permission)
             return store
-    raise ProblemError.make(403, "missing-permission", "this key opens another store")
+    raise ProblemError.make(403, "missing-permission", "this key opens another store", permission=permission)
 
 
 def page_of(request: web.Request) -> tuple[int, int]:

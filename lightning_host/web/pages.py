@@ -64,8 +64,21 @@ def _templates() -> jinja2.Environment:
     return environment
 
 
+@cache
+def _static_files() -> dict[str, Path]:
+    """Return every file that is served, by name: a request names one of them, and never a path."""
+    return {path.name: path for path in (_HERE / "static").iterdir() if path.is_file()}
+
+
+async def _static(request: web.Request) -> web.FileResponse:
+    path = _static_files().get(request.match_info["name"])
+    if path is None:
+        raise web.HTTPNotFound
+    return web.FileResponse(path)
+
+
 def _add_routes(app: web.Application) -> None:
-    app.router.add_static("/static", _HERE / "static")
+    app.add_routes([web.get("/static/{name}", _static)])
 
 
 PAGES: Final = RouteGroup(name="pages", prefixes=("/static/",), add_routes=_add_routes, tell=tell_plainly)

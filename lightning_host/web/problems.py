@@ -35,6 +35,7 @@ class Problem:
         public: The same for anybody: tells nothing of the wallet behind the store.
         fields: Fields of the request at fault, and why.
         headers: Headers that go with the status.
+        permission: The permission that the caller's key lacks.
 
     """
 
@@ -44,6 +45,7 @@ class Problem:
     public: str
     fields: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] | None = None
+    permission: str | None = None
 
 
 class ProblemError(Exception):
@@ -55,11 +57,28 @@ class ProblemError(Exception):
 
     @classmethod
     def make(
-        cls, status: int, code: str, message: str, *, field: str | None = None, headers: Mapping[str, str] | None = None
+        cls,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        permission: str | None = None,
     ) -> ProblemError:
         """Make a problem whose words anybody may read; `field` names what in the request is at fault."""
         fields = () if field is None else ((field, message),)
-        return cls(Problem(status=status, code=code, message=message, public=message, fields=fields, headers=headers))
+        return cls(
+            Problem(
+                status=status,
+                code=code,
+                message=message,
+                public=message,
+                fields=fields,
+                headers=headers,
+                permission=permission,
+            )
+        )
 
 
 _HTTP_CODES: Final = {

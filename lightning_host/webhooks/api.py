@@ -18,6 +18,7 @@ from aiohttp import web
 from yarl import URL
 
 from connection_strings import Secret
+from lightning_host.credentials import Permission
 from lightning_host.host import HOST
 from lightning_host.web.api_access import opened_store, page_of
 from lightning_host.web.bodies import read_json
@@ -57,7 +58,7 @@ def add_webhook_api(app: web.Application) -> None:
 
 
 async def _register(request: web.Request) -> web.Response:
-    store, rows = opened_store(request), _rows(request)
+    store, rows = await opened_store(request, Permission.MODIFY_WEBHOOKS), _rows(request)
     fields = await _fields(request)
     if len(await rows.of_store(store.id)) >= _MOST:
         raise ProblemError.make(400, "too-many-webhooks", f"a store has {_MOST} webhooks at most")
@@ -68,7 +69,7 @@ async def _register(request: web.Request) -> web.Response:
 
 
 async def _list(request: web.Request) -> web.Response:
-    store = opened_store(request)
+    store = await opened_store(request, Permission.MODIFY_WEBHOOKS)
     return web.json_response([_webhook_json(webhook) for webhook in await _rows(request).of_store(store.id)])
 
 
@@ -119,7 +120,7 @@ async def _redeliver(request: web.Request) -> web.Response:
 
 
 async def _webhook(request: web.Request) -> Webhook:
-    store = opened_store(request)
+    store = await opened_store(request, Permission.MODIFY_WEBHOOKS)
     webhook = await _rows(request).find(request.match_info["webhook"])
     if webhook is None or webhook.store != store.id:
         raise ProblemError.make(404, "webhook-not-found", "there is no such webhook")

@@ -37,7 +37,7 @@ def test_one_variable_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each variable has a twin that names a file; line ends around the value do not count."""
-    for name, value in (("string", STRING), ("key", "key-from-a-file"), ("title", "The Shop")):
+    for name, value in (("string", STRING), ("key", "api-key-from-a-file"), ("title", "The Shop")):
         (tmp_path / name).write_text(f"{value}\n")
     settings = from_environment(
         monkeypatch,
@@ -48,7 +48,7 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     (store,) = settings.all_stores.values()
     assert (store.connection_string, store.api_keys, store.title) == (
         Secret(STRING),
-        (Secret("key-from-a-file"),),
+        (Secret("api-key-from-a-file"),),
         "The Shop",
     )
 
@@ -82,8 +82,8 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
     [
         ({}, "LIGHTNING_HOST_... CONNECTION_STRING is missing"),
         ({"CONNECTION_STRING": " "}, "LIGHTNING_HOST_CONNECTION_STRING is empty"),
-        ({"CONNECTION_STRING": STRING, "API_KEY": "short"}, "LIGHTNING_HOST_API_KEY must be 8 visible characters"),
-        ({"CONNECTION_STRING": STRING, "API_KEY": "with blanks in it"}, "must be 8 visible characters"),
+        ({"CONNECTION_STRING": STRING, "API_KEY": "short"}, "LIGHTNING_HOST_API_KEY must be 16 visible characters"),
+        ({"CONNECTION_STRING": STRING, "API_KEY": "with blanks in it"}, "must be 16 visible characters"),
         ({"CONNECTION_STRING": STRING, "STORE_ID": "../shop"}, "LIGHTNING_HOST_STORE_ID must be 1 to 64"),
         ({"CONNECTION_STRING": STRING, "STORE_ID": "Shop"}, "LIGHTNING_HOST_STORE_ID must be 1 to 64"),
         ({"CONNECTION_STRING": STRING, "PORT": "99999"}, "LIGHTNING_HOST_PORT"),
@@ -108,8 +108,8 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
         (
             {
                 "CONNECTION_STRING": STRING,
-                "PHOENIXD_PASSWORD": "the-same-one",
-                "STORES": '{"a": {"connection_string": "x", "phoenixd_password": "the-same-one"}}',
+                "PHOENIXD_PASSWORD": "the-same-password",
+                "STORES": '{"a": {"connection_string": "x", "phoenixd_password": "the-same-password"}}',
             },
             "PHOENIXD_PASSWORD must differ from store to store",
         ),
@@ -125,7 +125,7 @@ def test_setting_that_makes_no_sense_is_named(
         from_environment(monkeypatch, **variables)
     assert words in str(caught.value)
     assert "very-secret" not in str(caught.value)
-    assert "the-same-one" not in str(caught.value)
+    assert "the-same-password" not in str(caught.value)
 
 
 def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_settings_show_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = from_environment(
         monkeypatch,
         CONNECTION_STRING=STRING,
-        API_KEY="very-secret-key",
+        API_KEY="very-secret-api-key",
         PHOENIXD_PASSWORD="very-secret-password",
         DATABASE_URL="postgresql://user:very-secret@db/host",
     )

@@ -21,7 +21,7 @@ def test_help_lists_each_setting() -> None:
     "line",
     [
         "  PORT (8080)",
-        "  LNURL_ALLOWANCE (5/120)",
+        "  LNURL_ALLOWANCE (8/120)",
         "  WEBHOOK_PRIVATE_ADDRESSES (false)",
         "  DATABASE_URL (sqlite+aiosqlite:///lightning-host.sqlite3)",
         "  API_KEY",

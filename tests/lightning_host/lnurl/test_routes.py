@@ -14,6 +14,7 @@ from connection_strings.bolt11 import bech32
 from lightning_host.allowance import Allowance
 from tests.lightning_host.hosts import eventually
 from tests.lightning_host.needs import need_lnurl
+from tests.support.checkouts import KEY
 from tests.support.driver import operations
 
 if TYPE_CHECKING:
@@ -181,10 +182,10 @@ async def test_page_shows_address_and_code(hosts: HostBench, node: FakeNode) -> 
         ("?amount=-1000", "amount must be a whole number"),
         ("?amount=1000.5", "amount must be a whole number"),
         ("?amount=1e6", "amount must be a whole number"),
-        ("?amount=0", "amount must be from 1000 to 100000000000"),
-        ("?amount=999", "amount must be from 1000 to 100000000000"),
-        ("?amount=100000000001", "amount must be from 1000 to 100000000000"),
-        ("?amount=" + "9" * 29, "amount must be from 1000 to 100000000000"),
+        ("?amount=0", "amount must be from 1 to 100,000,000 satoshi (told in millisatoshi)"),
+        ("?amount=999", "amount must be from 1 to 100,000,000 satoshi (told in millisatoshi)"),
+        ("?amount=100000000001", "amount must be from 1 to 100,000,000 satoshi (told in millisatoshi)"),
+        ("?amount=" + "9" * 29, f"amount must be from 0 to {21_000_000 * 10**11}"),
         ("?amount=" + "9" * 4000, "amount must be a whole number"),
         ("?amount=1000&comment=" + "x" * 201, "comment must not be longer than 200 characters"),
         ("?amount=1000&comment=%00", "comment has a character that no text has"),
@@ -216,7 +217,7 @@ async def test_unknown_address_or_invoice_is_an_lnurl_error(hosts: HostBench, no
     assert (status, answer["status"]) == (404, "ERROR")
 
 
-async def test_invoices_of_other_faces_are_not_verified(hosts: HostBench, node: FakeNode) -> None:
+async def test_invoices_of_other_apis_are_not_verified(hosts: HostBench, node: FakeNode) -> None:
     """LUD-21 tells a preimage only of an invoice that an LNURL handed out."""
     host = await hosts.host(node)
     _, invoice = await host.greenfield("POST", "/invoices", {"amount": "1000"})
@@ -264,10 +265,10 @@ async def test_flood_of_callbacks_leaves_the_shop_its_invoices(bench: Bench, hos
     """Callbacks have a budget of their own: beyond it there is an LNURL error, and the shop still gets invoices."""
     sandbox = await bench.sandbox(rate_limit="20/120")
     host = await hosts.host(sandbox)
-    answers = await asyncio.gather(*(host.get(f"{CALLBACK}?amount=1000000") for _ in range(30)))
-    assert sum("pr" in answer for _, answer in answers) <= 5
+    answers = await asyncio.gather(*(host.get(f"{CALLBACK}?amount=1000000&comment={n}") for n in range(30)))
+    assert sum("pr" in answer for _, answer in answers) <= 3
     refused = [answer["reason"] for _, answer in answers if "pr" not in answer]
-    assert sum(reason.startswith("too many invoices were asked for; try again in ") for reason in refused) == 25
+    assert sum(reason.startswith("too many invoices were asked for; try again in ") for reason in refused) == 27
     for _ in range(3):
         assert (await host.greenfield("POST", "/invoices", {"amount": "1000000"}))[0] == 200
 
@@ -275,8 +276,79 @@ async def test_flood_of_callbacks_leaves_the_shop_its_invoices(bench: Bench, hos
 async def test_budget_is_shared_by_replicas(hosts: HostBench, node: FakeNode) -> None:
     """Two replicas on one database together make no more invoices for callbacks than one alone."""
     allowance = Allowance(times=4, seconds=60)
-    one = await hosts.host(node, lnurl_allowance=allowance)
-    two = await hosts.host(node, lnurl_allowance=allowance)
-    answers = await asyncio.gather(*((one, two)[turn % 2].get(f"{CALLBACK}?amount=1000") for turn in range(12)))
+    one = await hosts.host(node, lnurl_allowance=allowance, lnurl_client_allowance=None)
+    two = await hosts.host(node, lnurl_allowance=allowance, lnurl_client_allowance=None)
+    answers = await asyncio.gather(*((one, two)[n % 2].get(f"{CALLBACK}?amount={1000 + n}") for n in range(12)))
     assert sum("pr" in answer for _, answer in answers) == 4
     assert len(node.created) == 4
+
+
+async def test_one_client_leaves_the_rest_to_others(hosts: HostBench, node: FakeNode, lnurl: Any) -> None:
+    """A client that has used its share up is refused; another one, and the cards of the store, are served."""
+    host = await hosts.host(node, trusted_proxies="127.0.0.1")
+    _, card = await host.request("POST", "/api/v1/stores/shop/flashcards", json={}, headers=KEY)
+
+    async def ask(client: str, path: str, amount: int) -> bool:
+        _, answer = await host.get(f"{path}?amount={amount}", headers={"X-Forwarded-For": client})
+        return "pr" in answer
+
+    assert [await ask("203.0.113.7", CALLBACK, 1000 * n) for n in range(1, 6)] == [True] * 3 + [False] * 2
+    assert [await ask("203.0.113.8", CALLBACK, 1000 * n) for n in range(1, 6)] == [True] * 3 + [False] * 2
+    assert [await ask("2001:db8::1", CALLBACK, 1000 * n) for n in range(1, 4)] == [True] * 2 + [False]
+    top_up = f"/flashcard-lnurl/{str(lnurl.decode(card['lnurl'])).rpartition('/')[2]}/callback"
+    assert await ask("203.0.113.7", top_up, 1000)
+
+
+async def test_same_request_gets_the_same_invoice(hosts: HostBench, node: FakeNode) -> None:
+    """Asking again for the same amount gives the same invoice; another one once it is paid, and to another client."""
+    host = await hosts.host(node, trusted_proxies="127.0.0.1")
+
+    async def ask(client: str, query: str) -> str:
+        _, answer = await host.get(f"{CALLBACK}?{query}", headers={"X-Forwarded-For": client})
+        return str(answer["pr"])
+
+    first = await asyncio.gather(*(ask("203.0.113.7", "amount=5000") for _ in range(9)))
+    assert len(set(first)) == 1
+    assert await ask("203.0.113.8", "amount=5000") != first[0]
+    assert await ask("203.0.113.7", "amount=5000&comment=x") != first[0]
+    paid = next(each for each in node.invoices.values() if each.bolt11 == first[0])
+    await node.pay(paid.id)
+
+    async def settled() -> bool:
+        return bool((await host.get(f"/lnurlp/verify/shop/{paid.id}"))[1]["settled"])
+
+    await eventually(settled)
+    assert await ask("203.0.113.7", "amount=5000") != first[0]
+
+
+async def test_amount_that_can_not_be_made_costs_nothing_twice(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wallet of whole satoshi is asked for a fraction once: after that fractions are refused before it is asked."""
+    host = await hosts.host(node, lnurl_client_allowance=None, lnurl_allowance=None)
+    sign = node.signer.sign
+    whole = lambda **terms: sign(**{**terms, "msat": -(-terms["msat"] // 1000) * 1000})  # noqa: E731 - one expression
+    monkeypatch.setattr(node.signer, "sign", whole)
+    for amount in (1500, 1500, 2700, 3100):
+        _, answer = await host.get(f"{CALLBACK}?amount={amount}")
+        assert "exactly this amount" in answer["reason"]
+    assert len(node.created) == 1
+    assert "pr" in (await host.get(f"{CALLBACK}?amount=2000"))[1]
+
+
+async def test_wallets_in_browsers_may_ask_first(hosts: HostBench, node: FakeNode) -> None:
+    """Every LNURL path answers the question that a browser asks before a request with headers of its own."""
+    host = await hosts.host(node)
+    for path in (LINK, CALLBACK, "/lnurlp/shop/links", f"/lnurlp/verify/shop/{'0' * 64}", "/flashcard-lnurl/x"):
+        async with host.session.options(f"{host.url}{path}", headers={"Origin": "https://wallet.example"}) as response:
+            assert response.status == 204, path
+            assert response.headers["Access-Control-Allow-Origin"] == "*"
+            assert response.headers["Access-Control-Allow-Methods"] == "GET"
+
+
+async def test_thanks_are_cut_as_wallets_count(hosts: HostBench, node: FakeNode) -> None:
+    """The message after payment has at most 144 characters, each beyond the basic plane counting as two (LUD-09)."""
+    host = await hosts.host(node, title="\N{BANANA}" * 100)
+    _, answer = await host.get(f"{CALLBACK}?amount=1000")
+    message = answer["successAction"]["message"]
+    assert len(message.encode("utf-16-le")) // 2 in (143, 144)

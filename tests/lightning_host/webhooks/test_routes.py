@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 WEBHOOKS = "/api/v1/stores/shop/webhooks"
 OTHER = {"connection_string": "type=fake;node=other", "api_keys": ["key-of-the-bakery"]}
 QUICK: dict[str, Any] = {"webhook_private_addresses": True, "webhook_first_pause": 0.05}
+SPECIAL = """
+0.0.0.0 10.1.2.3 100.127.255.255 127.0.0.1 169.254.169.254 172.31.0.1 192.0.0.9 192.0.2.1 192.88.99.1 192.168.0.1
+198.19.0.1 198.51.100.1 203.0.113.1 239.1.1.1 255.255.255.255 :: ::1 ::7f00:1 ::a00:1 64:ff9b:1::1 100::1 2001::1
+2001:2::1 2001:db8::1 3fff::1 5f00::1 4000::1 fec0::1 ff02::1 fd12::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 2002:c0a8:1::
+"""
+"""One address of each range that is no part of the internet, also of those that tables of interpreters lack."""
 
 
 @pytest.fixture
@@ -226,6 +232,9 @@ async def test_urls_that_are_refused(hosts: HostBench, node: FakeNode, url: str)
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
         ("64:ff9b::101:101", True),
+        ("2002:101:101::", True),
+        ("2001:4860::8888", True),
+        *((each, False) for each in SPECIAL.split()),
     ],
 )
 def test_public_addresses(address: str, *, public: bool) -> None:
