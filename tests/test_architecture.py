@@ -45,7 +45,7 @@ LAYERS = {
         "settings",
         "settings_help database",
         "stores",
-        "invoices budgets background",
+        "invoices budgets client_limits background",
         "settlements",
         "host",
         "web",
