@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -26,6 +26,7 @@ __all__ = ["ENV_PREFIX", "HostSettings", "SettingsError", "StoreSettings"]
 
 ENV_PREFIX: Final = "LIGHTNING_HOST_"
 _STORE_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?")
 _KEY: Final = re.compile(r"[\x21-\x7e]{16,}")
 
 
@@ -118,6 +119,13 @@ class HostSettings(BaseSettings):
         lnurl_client_allowance: How many of them one client may have made, so that it leaves the rest to others; None,
             or `off`, for no limit. Behind a proxy that is not in TRUSTED_PROXIES all clients are one.
         checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
+        checkout_codes: Which codes a checkout shows. `bolt11`: an invoice, renewed as long as the page is open.
+            `lnurl`: a code that lasts; the payer's wallet fetches the invoice, and a page left open costs none. `both`:
+            the invoice first, and the lasting code where there is none just now or the payer wants it.
+        checkout_return_seconds: How long after the payment the page goes back to the shop by itself, where the shop
+            gave a `redirectUrl`; 0 leaves that to the payer.
+        frame_ancestors: Which sites may show the checkout inside their own pages: origins such as
+            https://shop.example, separated by blanks; none by default.
         checkout_allowance: How many invoices a store may have had made in all before open checkouts wait with
             renewing theirs: they borrow what the shop itself does not use, and leave it the rest of the server's limit;
             None, or `off`, for no limit.
@@ -162,6 +170,9 @@ class HostSettings(BaseSettings):
     lnurl_allowance: AllowanceOrOff = Allowance(times=8, seconds=120)
     lnurl_client_allowance: AllowanceOrOff = Allowance(times=3, seconds=120)
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
+    checkout_codes: Literal["both", "bolt11", "lnurl"] = "both"
+    checkout_return_seconds: int = Field(default=0, ge=0, le=600)
+    frame_ancestors: str = ""
     checkout_allowance: AllowanceOrOff = Allowance(times=14, seconds=120)
     most_streams: int = Field(default=2_000, ge=1)
     most_streams_per_address: int = Field(default=100, ge=1)
@@ -229,6 +240,14 @@ class HostSettings(BaseSettings):
         if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string or url.fragment:
             raise ValueError("must be an http:// or https:// URL without user, query or fragment")
         return text.rstrip("/")
+
+    @field_validator("frame_ancestors")
+    @classmethod
+    def _check_ancestors(cls, text: str) -> str:
+        for each in text.split():
+            if _ORIGIN.fullmatch(each) is None:
+                raise ValueError("must be origins such as https://shop.example, separated by blanks")
+        return " ".join(text.split())
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import LightningError
@@ -17,6 +18,7 @@ __all__ = ["FiatQuotes"]
 
 _PATIENCE_SECONDS: Final = 2.0
 _KEEP_SECONDS: Final = 60.0
+_LEAST: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class FiatQuotes:
         if known.estimate is None:
             return None
         units = amount.sat * known.estimate.minor_units_per_sat / 100
-        return f"≈ {units:,.2f} {known.estimate.currency}"
+        words = f"≈ {units:,.2f}" if units >= _LEAST else f"< {_LEAST}"
+        return f"{words}\N{NO-BREAK SPACE}{known.estimate.currency}"
 
     async def _ask(self, store: Store) -> BalanceEstimate | None:
         try:

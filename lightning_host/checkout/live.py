@@ -142,6 +142,8 @@ class LiveCheckouts:
 
     def _renew(self) -> None:
         """Begin to renew what is due; who has waited longest comes first."""
+        if self._host.settings.checkout_codes == "lnurl":
+            return
         now, ahead = datetime.now(UTC), Counter[str]()
         wanting = (view.checkout for view in self._views.values() if needs_code(view.checkout, now))
         for checkout in sorted(wanting, key=dies_at):

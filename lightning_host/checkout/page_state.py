@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lightning_host.checkout.table import CheckoutStatus
-from lightning_host.web.pages import in_sat
+from lightning_host.web.pages import in_sat, in_words
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -41,6 +41,10 @@ def page_state(checkout: Checkout) -> dict[str, Any]:
         "received": in_sat(checkout.received),
         "overpaid": in_sat(checkout.overpaid) if checkout.overpaid else None,
         "late": checkout.paid_late,
+        "paidAt": None if checkout.paid_at is None else checkout.paid_at.isoformat(timespec="seconds"),
+        "paidAtWords": None if checkout.paid_at is None else in_words(checkout.paid_at),
+        "expiresAt": checkout.expires_at.isoformat(timespec="seconds"),
+        "expiresAtWords": in_words(checkout.expires_at),
     }
 
 

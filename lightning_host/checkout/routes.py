@@ -1,7 +1,7 @@
 """The checkout: a page that a shop sends its customer to, and an API that opens one.
 
-`checkout_rows.py` remembers, `checkout_renewal.py` makes fresh invoices, `checkout_watch.py` follows what is looked at,
-`checkout_desk.py` puts these together; `checkout_pages.py`, `checkout_api.py` and `checkout_demo.py` show it.
+`table.py` remembers, `renewal.py` makes fresh invoices, `live.py` follows what is looked at, `service.py` puts these
+together; `pages.py`, `lnurl.py`, `api.py` and `demo.py` show it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from lightning_host.checkout.api import add_checkout_api
 from lightning_host.checkout.demo import add_demo
+from lightning_host.checkout.lnurl import LNURL_PREFIX, add_checkout_lnurl
 from lightning_host.checkout.pages import add_checkout_pages
 from lightning_host.checkout.service import SERVICE, CheckoutService
 from lightning_host.checkout.table import CheckoutTable
 from lightning_host.host import HOST
+from lightning_host.lnurl.pay import tell_lnurl
 from lightning_host.web.concurrency_limit import ConcurrencyLimit
 from lightning_host.web.pages import tell_page
 from lightning_host.web.route_group import RouteGroup
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
     from lightning_host.host import Host
 
-__all__ = ["CHECKOUT"]
+__all__ = ["CHECKOUT", "CHECKOUT_LNURL"]
 
 
 def _add_routes(app: web.Application) -> None:
@@ -69,3 +71,8 @@ CHECKOUT: Final = RouteGroup(
     lifespan=_handle_settlements,
 )
 """`/checkout/...`, `/api/v1/stores/{store}/checkouts` and, in front of a sandbox, `/demo`."""
+
+CHECKOUT_LNURL: Final = RouteGroup(
+    name="checkout-lnurl", prefixes=(LNURL_PREFIX,), add_routes=add_checkout_lnurl, tell=tell_lnurl
+)
+"""What a checkout's LNURL leads to."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from connection_strings import LightningError
 from lightning_host.checkout.fiat import FiatQuotes
 from lightning_host.checkout.live import LiveCheckouts
 from lightning_host.checkout.renewal import CheckoutRenewal, is_due
@@ -65,10 +66,11 @@ class CheckoutService:
             if earlier is not None:
                 return _same(earlier, amount)
         seconds = seconds or self._host.settings.checkout_seconds
-        checkout_id = secrets.token_hex(16)
-        invoice = await self._renewal.make(
-            store, checkout_id, amount, description=description, external_id=external_id, seconds=seconds
-        )
+        checkout_id, invoice = secrets.token_hex(16), None
+        if self._host.settings.checkout_codes != "lnurl":
+            invoice = await self._renewal.make(
+                store, checkout_id, amount, description=description, external_id=external_id, seconds=seconds
+            )
         checkout = await self.rows.add(
             checkout_id,
             store.id,
@@ -104,10 +106,22 @@ class CheckoutService:
 
         """
         checkout = await self.find(checkout_id)
-        if is_due(checkout, datetime.now(UTC)):
+        if self._host.settings.checkout_codes != "lnurl" and is_due(checkout, datetime.now(UTC)):
             await self._renewal.renew(checkout, ahead=self.watch.ahead_of(checkout))
             checkout = await self.find(checkout_id)
         return checkout
+
+    async def was_paid(self, store: Store, checkout: Checkout) -> bool:
+        """Ask the wallet about the codes handed out last, and tell whether the checkout is paid (see `renewal.py`).
+
+        Raises:
+            LightningError: The wallet can't tell now.
+
+        """
+        try:
+            return await self._renewal.was_paid(store, checkout)
+        except TimeoutError:
+            raise LightningError("the wallet does not tell whether this has been paid") from None
 
     def link(self, checkout: Checkout) -> str:
         """Return the URL of the page that payers see."""

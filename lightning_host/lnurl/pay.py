@@ -42,6 +42,7 @@ __all__ = [
     "pay_answer",
     "pay_callback",
     "pay_request",
+    "read_query",
     "spend_share",
     "tell_lnurl",
     "with_preflight",
@@ -135,7 +136,7 @@ async def pay_callback(host: Host, target: PayTarget, request: web.Request) -> w
         LightningError: The store's wallet makes no such invoice.
 
     """
-    amount, comment = _read_query(host, target, Fields(request.query))
+    amount, comment = read_query(host, target, request)
     offers, client = request.app[OFFERS], client_key(request, host.settings.trusted_proxies)
     key = (target.store.id, target.purpose, target.subject, client, amount.msat, comment)
     async with offers.turn(key):
@@ -251,8 +252,14 @@ async def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=204, headers={**_CORS, **_PREFLIGHT})
 
 
-def _read_query(host: Host, target: PayTarget, query: Fields) -> tuple[LightMoney, str]:
-    least, most = target.bounds(host)
+def read_query(host: Host, target: PayTarget, request: web.Request) -> tuple[LightMoney, str]:
+    """Read amount and comment of a callback.
+
+    Raises:
+        ProblemError: One is not right (422).
+
+    """
+    query, (least, most) = Fields(request.query), target.bounds(host)
     amount = query.msat("amount")
     if not least <= amount <= most:
         words = f"{in_sat(least)}" if least == most else f"from {in_sat(least)} to {in_sat(most)}"

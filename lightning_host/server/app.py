@@ -37,7 +37,7 @@ from lightning_host.host import HOST, open_host
 from lightning_host.monitoring.metrics import count_requests
 from lightning_host.server.route_groups import ROUTE_GROUPS
 from lightning_host.web.origin import refuse_foreign
-from lightning_host.web.pages import tell_reader
+from lightning_host.web.pages import policy, tell_reader
 from lightning_host.web.problems import Problem, problem_of
 from lightning_host.web.route_group import group_of
 
@@ -54,11 +54,10 @@ __all__ = ["SECURITY_HEADERS", "make_app"]
 _log: Final = logging.getLogger("lightning_host")
 
 SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": policy(),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",

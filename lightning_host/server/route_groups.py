@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lightning_host.checkout.routes import CHECKOUT
+from lightning_host.checkout.routes import CHECKOUT, CHECKOUT_LNURL
 from lightning_host.flashcards.routes import FLASHCARD_LNURL, FLASHCARDS
 from lightning_host.greenfield.routes import GREENFIELD
 from lightning_host.lnurl.pages import ADDRESS_PAGES
@@ -31,6 +31,7 @@ ROUTE_GROUPS: Final[tuple[RouteGroup, ...]] = (
     PAGES,
     FRONT,
     CHECKOUT,
+    CHECKOUT_LNURL,
     FLASHCARDS,
     FLASHCARD_LNURL,
     WEBHOOKS,

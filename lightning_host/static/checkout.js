@@ -1,51 +1,63 @@
-// The checkout page: shows each state that the host tells, counts down, copies the invoice. Without this script the page
-// reloads itself every few seconds instead. Texts are set as text only: nothing from outside becomes markup.
+// The checkout page: shows each state that the host tells, counts down, and never leaves a code standing that can't be
+// paid any more. Without this script the page reloads itself every few seconds instead. Texts are set as text only:
+// nothing from outside becomes markup.
 "use strict";
 
 (() => {
   const HIDDEN_FOR_MS = 60000; // then the page stops asking for fresh invoices until it is looked at again
   const ASK_AGAIN_MS = 5000; // how often to ask when there is no stream
+  const SILENT_AFTER_MS = 40000; // the host gives a sign of life every 15 s
+  const LOST_AFTER_MS = 5000; // a connection that is lost may be back at once
+  const SOON_SECONDS = 8; // a code that comes so soon is not counted down to
 
   const find = (id) => document.getElementById(id);
   const root = find("checkout");
   const path = root.dataset.path;
   const inAll = Number(root.dataset.secondsInAll);
+  const lnurl = root.dataset.lnurl ?? null;
+  let state = null;
   let status = root.dataset.status;
-  let endsAt = performance.now() + Number(root.dataset.secondsLeft) * 1000;
+  let chosen = "bolt11";
+  let shown = ""; // the text of the code that stands on the page
+  let endsAt = 0;
+  let codeEndsAt = Infinity;
+  let nextCodeAt = 0;
+  let heardAt = performance.now();
+  let lostAt = Infinity;
+  let copiedCode = "";
   let stream = null;
   let hiddenTimer = null;
   let askTimer = null;
 
-  function announce(words) {
-    if (find("announcement").textContent !== words) find("announcement").textContent = words;
-  }
+  const secondsUntil = (time) => Math.max(0, Math.ceil((time - performance.now()) / 1000));
+  const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  const setText = (element, text) => {
+    if (element.textContent !== text) element.textContent = text;
+  };
 
-  function showInvoice(state) {
-    const alive = state.bolt11 !== null;
-    find("ways").hidden = !alive;
-    find("renewing").hidden = alive;
-    find("qr").hidden = !alive;
-    if (!alive || find("bolt11").value === state.bolt11) return;
-    find("bolt11").value = state.bolt11;
-    find("open").href = state.uri;
-    find("qr").src = state.qr;
-    resetCopy();
-  }
-
-  function show(state) {
-    status = state.status;
+  function show(told) {
+    const before = status;
+    state = told;
+    status = told.status;
     root.dataset.status = status;
-    const [whole, rest] = state.amount.split(".");
+    const [whole, rest] = told.amount.split(".");
     find("amount").textContent = whole;
     find("amount-rest").textContent = rest === undefined ? "" : `.${rest}`;
-    find("amount").parentElement.classList.toggle("long", state.amount.length > 9);
-    find("received").textContent = state.received;
-    find("overpaid").hidden = state.overpaid === null;
-    find("overpaid-amount").textContent = state.overpaid ?? "";
-    endsAt = performance.now() + state.secondsLeft * 1000;
-    showInvoice(state);
+    find("amount").parentElement.classList.toggle("long", told.amount.length > 9);
+    find("received").textContent = told.received;
+    find("overpaid").hidden = told.overpaid === null;
+    find("overpaid-amount").textContent = told.overpaid ?? "";
+    find("late").hidden = !told.late;
+    if (told.paidAt !== null) setTime(find("paid-at"), told.paidAt);
+    const now = performance.now();
+    endsAt = now + told.secondsLeft * 1000;
+    codeEndsAt = told.codeSecondsLeft === null ? endsAt : now + told.codeSecondsLeft * 1000;
+    nextCodeAt = now + (told.nextCodeSeconds ?? 0) * 1000;
     showStatus();
-    if (status === "Settled") stopListening();
+    tick();
+    if (status !== "Settled") return;
+    stopListening();
+    if (before === "New") goBack();
   }
 
   function showStatus() {
@@ -53,63 +65,97 @@
     find("paid").hidden = status !== "Settled";
     find("expired").hidden = status !== "Expired";
     if (status === "Settled") {
-      announce("Paid. Thank you!");
+      setText(find("announcement"), "Paid. Thank you!");
       document.title = "✓ Paid";
     } else if (status === "Expired") {
-      announce("Time is up. Please do not pay any more.");
+      setText(find("announcement"), "Time is up. Please do not pay any more.");
     }
   }
 
-  // --- the countdown -------------------------------------------------------------------------------------------------
+  function setTime(element, iso) {
+    element.dateTime = iso;
+    setText(element, new Date(iso).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+  }
+
+  // --- the code ------------------------------------------------------------------------------------------------------
 
   function tick() {
     if (status !== "New") return;
-    const left = Math.max(0, Math.ceil((endsAt - performance.now()) / 1000));
-    find("countdown").textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    const left = secondsUntil(endsAt);
+    setText(find("countdown"), clock(left));
     find("progress").value = Math.min(left, inAll);
     if (left === 0) {
       status = "Expired";
       root.dataset.status = status;
       showStatus();
+      return;
     }
+    showCode();
   }
 
-  // --- copying -------------------------------------------------------------------------------------------------------
-
-  const copyButton = find("copy");
-
-  function resetCopy() {
-    copyButton.textContent = "Copy";
-    copyButton.classList.remove("done");
+  function showCode() {
+    const now = performance.now();
+    const silent = now - heardAt > SILENT_AFTER_MS || now - lostAt > LOST_AFTER_MS;
+    const alive = state.bolt11 !== null && now < codeEndsAt;
+    const lasting = lnurl !== null && !silent; // who scans it needs the host
+    const kind = alive && (chosen === "bolt11" || !lasting) ? "bolt11" : lasting ? "lnurl" : null;
+    find("kinds").hidden = lnurl === null || !alive || !lasting;
+    for (const each of ["bolt11", "lnurl"]) find(`kind-${each}`).setAttribute("aria-pressed", String(kind === each));
+    if (kind === "bolt11") put(state.bolt11, state.uri, state.qr);
+    else if (kind === "lnurl") put(lnurl, `lightning:${lnurl}`, `${path}/lnurl.svg`);
+    find("ways").hidden = kind === null;
+    find("code").classList.toggle("dead", kind === null && shown !== "");
+    find("qr").hidden = shown === "";
+    find("renewing").hidden = kind !== null;
+    setText(find("renewing-words"), silent ? "The shop does not answer. Trying again…" : waiting());
+    setText(find("note"), note(kind));
   }
 
-  async function copy() {
-    const field = find("bolt11");
-    let copied = false;
-    try {
-      await navigator.clipboard.writeText(field.value);
-      copied = true;
-    } catch {
-      field.select(); // where the page is not on https a browser has no clipboard for it but the old one
-      copied = document.execCommand("copy");
+  function put(text, uri, qr) {
+    if (shown === text) return;
+    shown = text;
+    find("bolt11").value = text;
+    find("open").href = uri;
+    find("qr").src = qr;
+  }
+
+  function waiting() {
+    const seconds = secondsUntil(nextCodeAt);
+    return seconds > SOON_SECONDS ? `Next code in ${clock(seconds)}` : "Getting a fresh code…";
+  }
+
+  function note(kind) {
+    if (kind === null) return "Please do not pay an older code.";
+    if (kind === "lnurl") {
+      const next = secondsUntil(nextCodeAt);
+      const invoice = state.bolt11 === null && next > SOON_SECONDS ? ` A plain invoice follows in ${clock(next)}.` : "";
+      return `Scan it with a wallet that knows LNURL: it fetches the invoice when you pay.${invoice}`;
     }
-    copyButton.textContent = copied ? "Copied" : "Press Ctrl+C";
-    copyButton.classList.toggle("done", copied);
-    if (copied) announce("Invoice copied");
-    setTimeout(resetCopy, 2500);
+    if (state.codeSecondsLeft === null) return "";
+    const copied = copiedCode === shown ? "Copied. It" : "This code";
+    return `${copied} is good for ${secondsUntil(codeEndsAt)}\u00a0s; then come back for a fresh one.`;
   }
 
   // --- hearing -------------------------------------------------------------------------------------------------------
 
+  function hear(event) {
+    heardAt = performance.now();
+    lostAt = Infinity;
+    if (event !== undefined) show(JSON.parse(event.data));
+  }
+
   function listen() {
     if (stream !== null || status === "Settled") return;
     stream = new EventSource(`${path}/events`);
-    stream.addEventListener("state", (event) => show(JSON.parse(event.data)));
+    stream.addEventListener("state", hear);
+    stream.addEventListener("alive", () => hear());
     stream.addEventListener("error", () => {
+      lostAt = Math.min(lostAt, performance.now());
       // A browser connects again by itself, unless the host said no: then ask now and then.
       if (stream !== null && stream.readyState === EventSource.CLOSED) {
         stream = null;
         askTimer ??= setInterval(ask, ASK_AGAIN_MS);
+        ask();
       }
     });
   }
@@ -117,7 +163,10 @@
   async function ask() {
     try {
       const answer = await fetch(`${path}/state`);
-      if (answer.ok) show(await answer.json());
+      if (!answer.ok) return;
+      const told = await answer.json();
+      hear();
+      show(told);
     } catch {
       // not reachable just now: the next time, perhaps
     }
@@ -130,16 +179,42 @@
     askTimer = null;
   }
 
+  // --- the way back --------------------------------------------------------------------------------------------------
+
+  function goBack() {
+    const back = find("back");
+    let left = Number(root.dataset.returnSeconds);
+    if (back === null || !left) return;
+    find("returning").hidden = false;
+    const step = () => {
+      setText(find("returning"), `Going back to the shop in ${left} s`);
+      if (left === 0) location.assign(back.href);
+      left -= 1;
+    };
+    step();
+    setInterval(step, 1000);
+  }
+
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiddenTimer);
     if (document.hidden) hiddenTimer = setTimeout(stopListening, HIDDEN_FOR_MS);
     else listen();
   });
-
-  copyButton.hidden = false;
-  copyButton.addEventListener("click", copy);
-  find("bolt11").addEventListener("focus", (event) => event.target.select());
+  document.addEventListener("copied", () => {
+    copiedCode = shown;
+    setText(find("announcement"), "Code copied");
+    showCode();
+  });
+  for (const kind of ["bolt11", "lnurl"]) {
+    find(`kind-${kind}`).addEventListener("click", () => {
+      chosen = kind;
+      showCode();
+    });
+  }
+  for (const each of document.querySelectorAll("time.local")) setTime(each, each.dateTime);
+  find("print").hidden = false;
+  find("print").addEventListener("click", () => window.print());
+  show(JSON.parse(root.dataset.state));
   setInterval(tick, 250);
-  tick();
   listen();
 })();

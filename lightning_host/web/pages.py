@@ -17,10 +17,12 @@ from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from connection_strings import LightMoney
     from lightning_host.web.problems import Problem
 
-__all__ = ["PAGES", "in_sat", "render", "tell_page", "tell_reader"]
+__all__ = ["PAGES", "in_sat", "in_words", "policy", "render", "tell_page", "tell_reader"]
 
 _HERE: Final = Path(__file__).parents[1]
 
@@ -49,6 +51,19 @@ def in_sat(amount: LightMoney) -> str:
     """Write an amount in satoshi, thousands apart, with the millisatoshi only where there are some."""
     whole, rest = divmod(amount.msat, 1_000)
     return f"{whole:,}" + (f".{rest:03}" if rest else "")
+
+
+def policy(frame_ancestors: str = "'none'") -> str:
+    """Return the content security policy: nothing but what this host serves, in no frame but those that are named."""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        f"form-action 'self'; base-uri 'none'; frame-ancestors {frame_ancestors}"
+    )
+
+
+def in_words(time: datetime) -> str:
+    """Write a time for people, in UTC: what a page shows until its script writes it in the reader's own way."""
+    return f"{time.day} {time:%b %Y, %H:%M} UTC"
 
 
 @cache

@@ -62,7 +62,7 @@ class EventStream:
                 async with asyncio.timeout(_HEARTBEAT_SECONDS):
                     await change.wait()
             except TimeoutError:
-                await self._write(": still here\n\n")
+                await self._write("event: alive\ndata: {}\n\n")  # a page sees by it that the host is there
             else:
                 return
 

@@ -30,8 +30,11 @@ class PageStream:
     async def state(self) -> dict[str, Any]:
         """Wait for the next state."""
         async with asyncio.timeout(20):
+            event = b""
             async for line in self._response.content:
-                if line.startswith(b"data: "):
+                if line.startswith(b"event: "):
+                    event = line.strip()
+                if line.startswith(b"data: ") and event == b"event: state":
                     told: dict[str, Any] = json.loads(line[6:])
                     return told
         raise AssertionError("the stream ended")

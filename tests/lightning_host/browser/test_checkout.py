@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -71,7 +71,7 @@ async def test_copy_button(hosts: HostBench, node: FakeNode, page: Page) -> None
     await page.click("#copy")
     await page.until("document.querySelector('#copy').innerText === 'Copied'")
     assert await page.evaluate("window.copied") == checkout["BOLT11"]
-    assert await page.text("#announcement") == "Invoice copied"
+    assert await page.text("#announcement") == "Code copied"
     assert_clean(page, host)
 
 
@@ -138,20 +138,87 @@ async def test_time_is_up(hosts: HostBench, node: FakeNode, page: Page) -> None:
     assert_clean(page, host)
 
 
-async def test_no_fresh_invoice_to_be_had(hosts: HostBench, node: FakeNode, page: Page) -> None:
-    """While there is no invoice that can be paid, the page shows no dead code, and says that it waits."""
+async def test_no_fresh_invoice_to_be_had(hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path) -> None:
+    """While there is no code that can be paid, the page shows the old one as dead, and says when the next one comes."""
     sign = node.signer.sign
 
     def sign_short(**terms: Any) -> Any:
         return sign(**{**terms, "expiry": timedelta(seconds=2)})
 
     node.signer.sign = sign_short  # type: ignore[method-assign]  # the node's own, for this test
-    host = await hosts.host(node, checkout_allowance={"times": 1, "seconds": 600})
+    settings = {"checkout_allowance": {"times": 1, "seconds": 600}, "checkout_codes": "bolt11"}
+    host = await hosts.host(node, **settings)
     checkout = await open_checkout(host)
+    await page.look(width=390, height=844, phone=True)
     await page.goto(f"{host.url}/checkout/{checkout['id']}")
     await page.until("document.querySelector('#renewing').getClientRects().length")
-    assert not await page.shown("#qr")
+    await page.until("document.querySelector('#renewing-words').innerText.startsWith('Next code in 9:')")
+    assert await page.evaluate("document.querySelector('#code').classList.contains('dead')")
+    await page.screenshot(tmp_path / "dead.png")
     assert not await page.shown("#ways")
+
+
+async def test_code_that_lasts(hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path) -> None:
+    """A payer may choose the code that lasts; when there is no invoice it stands there by itself, and can be copied."""
+    sign = node.signer.sign
+
+    def sign_short(**terms: Any) -> Any:
+        return sign(**{**terms, "expiry": timedelta(seconds=4)})
+
+    node.signer.sign = sign_short  # type: ignore[method-assign]  # the node's own, for this test
+    host = await hosts.host(node, checkout_allowance={"times": 1, "seconds": 600})
+    checkout = await open_checkout(host)
+    await page.look(width=390, height=844, phone=True)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await page.until("document.querySelector('#note').innerText.includes('is good for')")
+    await page.screenshot(tmp_path / "invoice.png")
+    await page.click("#kind-lnurl")
+    assert (await page.evaluate("document.querySelector('#bolt11').value")).startswith("LNURL1")
+    await page.click("#kind-bolt11")
+    assert await page.evaluate("document.querySelector('#bolt11').value") == checkout["BOLT11"]
+    await page.until("document.querySelector('#bolt11').value.startsWith('LNURL1')")
+    await page.until("document.querySelector('#note').innerText.includes('A plain invoice follows in')")
+    await page.until("document.querySelector('#qr').complete && document.querySelector('#qr').naturalWidth > 0")
+    await page.screenshot(tmp_path / "lasting.png")
+    assert_clean(page, host)
+
+
+async def test_host_that_is_silent(hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path) -> None:
+    """When the host is gone the page lets no code stand that can't be paid any more."""
+    sign = node.signer.sign
+
+    def sign_short(**terms: Any) -> Any:
+        return sign(**{**terms, "expiry": timedelta(seconds=6)})
+
+    node.signer.sign = sign_short  # type: ignore[method-assign]  # the node's own, for this test
+    host = await hosts.host(node, checkout_allowance=None)
+    checkout = await open_checkout(host)
+    await page.look(width=390, height=844, phone=True)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await page.until("document.querySelector('#note').innerText.includes('is good for')")
+    await host.stop()
+    await page.until("document.querySelector('#code').classList.contains('dead')")
+    await page.until("document.querySelector('#renewing-words').innerText.startsWith('The shop')")
+    assert not await page.shown("#ways")
+    assert await page.text("#renewing-words") == "The shop does not answer. Trying again…"
+    await page.screenshot(tmp_path / "silent.png")
+
+
+async def test_paid_page_is_a_receipt_and_leads_back(
+    hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path
+) -> None:
+    """Once paid the page shows order, time and receipt, and goes back to the shop by itself where that is set."""
+    host = await hosts.host(node, checkout_return_seconds=2, title="Café Aurora")
+    back = f"{host.url}/pay/shop"
+    checkout = await open_checkout(host, description="Espresso", externalId="order 17", redirectUrl=back)
+    await page.look(width=390, height=844, phone=True)
+    await page.goto(f"{host.url}/checkout/{checkout['id']}")
+    await node.pay(checkout["paymentHash"])
+    await page.until("document.querySelector('#returning').getClientRects().length")
+    assert "order 17" in await page.text("#paid .receipt")
+    assert str(datetime.now(UTC).year) in await page.text("#paid-at")
+    await page.screenshot(tmp_path / "receipt.png")
+    await page.until("location.pathname === '/pay/shop'")
 
 
 async def test_nothing_from_outside_runs(hosts: HostBench, node: FakeNode, page: Page) -> None:

@@ -313,7 +313,7 @@ async def test_with_the_driver_of_flash(hosts: HostBench, bench: Bench) -> None:
     sandbox = await bench.sandbox(invoice_expiry_seconds=4)
     host = await hosts.host(sandbox)
     checkout = await open_checkout(host)
-    assert (await host.get(f"/checkout/{checkout['id']}/state"))[1]["fiat"].endswith(" USD")
+    assert (await host.get(f"/checkout/{checkout['id']}/state"))[1]["fiat"].endswith("\N{NO-BREAK SPACE}USD")
     async with stream(host, checkout["id"]) as page:
         old = (await page.state())["bolt11"]
         new = (await page.state())["bolt11"]
