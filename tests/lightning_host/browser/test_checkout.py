@@ -146,8 +146,8 @@ async def test_no_fresh_invoice_to_be_had(hosts: HostBench, node: FakeNode, page
         return sign(**{**terms, "expiry": timedelta(seconds=2)})
 
     node.signer.sign = sign_short  # type: ignore[method-assign]  # the node's own, for this test
-    settings = {"checkout_allowance": {"times": 1, "seconds": 600}, "checkout_codes": "bolt11"}
-    host = await hosts.host(node, **settings)
+    few = {"times": 1, "seconds": 600}
+    host = await hosts.host(node, checkout_allowance=few, checkout_codes="bolt11")
     checkout = await open_checkout(host)
     await page.look(width=390, height=844, phone=True)
     await page.goto(f"{host.url}/checkout/{checkout['id']}")
