@@ -109,7 +109,7 @@ async def test_garbage_is_answered(
     hosts: HostBench, node: FakeNode, caplog: pytest.LogCaptureFixture, method: str, path: str
 ) -> None:
     """Whatever a path, query, header or body is, the answer is the client's fault or none; never 5xx."""
-    host = await hosts.host(node, sandbox_control=CONTROL, lnurl_client_allowance=None, lnurl_allowance=None, lnurl_client_allowance=None)
+    host = await hosts.host(node, sandbox_control=CONTROL, lnurl_client_allowance=None, lnurl_allowance=None)
     checkout = await open_checkout(host)
     _, card = await host.request("POST", "/api/v1/stores/shop/flashcards", json={}, headers=KEY)
     chance = random.Random(f"{method} {path}")  # noqa: S311 - the same cases each time, nothing secret

@@ -257,7 +257,8 @@ async def test_names_and_comments_stay_texts(hosts: HostBench, node: FakeNode) -
 
 async def test_payments_side_by_side(hosts: HostBench, node: FakeNode) -> None:
     """Many payments to one card at once, heard by two replicas, add up."""
-    one, two = await hosts.host(node, lnurl_allowance=None, lnurl_client_allowance=None), await hosts.host(node, lnurl_allowance=None)
+    free: dict[str, Any] = {"lnurl_allowance": None, "lnurl_client_allowance": None}
+    one, two = await hosts.host(node, **free), await hosts.host(node, **free)
     card = await make_card(one)
     requests = [await scan(card, 1_000 * (number + 1)) for number in range(20)]
     await asyncio.gather(*(node.pay(payment_hash(each)) for each in requests))

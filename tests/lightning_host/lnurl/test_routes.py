@@ -325,7 +325,7 @@ async def test_amount_that_can_not_be_made_costs_nothing_twice(
     hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wallet of whole satoshi is asked for a fraction once: after that fractions are refused before it is asked."""
-    host = await hosts.host(node, lnurl_client_allowance=None, lnurl_allowance=None, lnurl_client_allowance=None)
+    host = await hosts.host(node, lnurl_client_allowance=None, lnurl_allowance=None)
     sign = node.signer.sign
     whole = lambda **terms: sign(**{**terms, "msat": -(-terms["msat"] // 1000) * 1000})  # noqa: E731 - one expression
     monkeypatch.setattr(node.signer, "sign", whole)
