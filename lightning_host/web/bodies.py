@@ -23,6 +23,7 @@ __all__ = ["Fields", "read_form", "read_json"]
 
 _MOST_DIGITS: Final = 30
 _MOST_FIELDS: Final = 100
+_LONGEST_NUMBER: Final = 1_000
 _DECIMAL: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
@@ -186,7 +187,7 @@ def _parse_decimal(text: str) -> Decimal:
         number = Decimal(text)
     except ArithmeticError:
         raise ValueError("a number out of range") from None
-    if len(text) > 2 * _MOST_DIGITS or abs(number.adjusted()) > _MOST_DIGITS:
+    if len(text) > _LONGEST_NUMBER or abs(number.adjusted()) > _LONGEST_NUMBER:
         raise ValueError("a number out of range")
     return number
 
