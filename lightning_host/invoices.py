@@ -6,13 +6,14 @@ its LNURL request again. A row is written before the BOLT11 is handed out: nobod
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, select
 
-from connection_strings import LightMoney
+from connection_strings import LightMoney, LightningError
 from lightning_host.database import from_ms, metadata, now_ms, to_ms
 
 if TYPE_CHECKING:
@@ -71,10 +72,16 @@ class HostInvoice:
 
 
 class HostInvoices:
-    """Makes invoices for all subjects and finds them again."""
+    """Makes invoices for all subjects and finds them again.
+
+    Attributes:
+        failed: How many invoices the wallets did not make, by store and purpose, in this process.
+
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.failed: Counter[tuple[str, str]] = Counter()
 
     async def create(
         self,
@@ -92,7 +99,11 @@ class HostInvoices:
             LightningError: The wallet makes none.
 
         """
-        invoice = await store.client.create_invoice(params)
+        try:
+            invoice = await store.client.create_invoice(params)
+        except LightningError:
+            self.failed[store.id, purpose] += 1
+            raise
         row = {
             "store": store.id,
             "payment_hash": invoice.payment_hash,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -63,11 +64,15 @@ class CheckoutRenewal:
         host: Whose wallets make them.
         rows: Where the checkouts are.
 
+    Attributes:
+        postponed: How often a renewal had to wait for the budget, by store, in this process.
+
     """
 
     def __init__(self, host: Host, rows: CheckoutTable) -> None:
         self._host = host
         self._rows = rows
+        self.postponed: Counter[str] = Counter()
 
     async def make(
         self,
@@ -111,6 +116,7 @@ class CheckoutRenewal:
             wait = await _wait(self._host.invoices, store, self._host.settings.checkout_allowance, ahead)
             if wait:
                 _log.info("checkout %s waits %.0f s for its next invoice: too many are open", checkout.id, wait)
+                self.postponed[store.id] += 1
                 await self._rows.postpone(checkout, wait)
                 return
             invoice = await self.make(

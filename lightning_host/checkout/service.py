@@ -16,6 +16,8 @@ from lightning_host.checkout.table import CheckoutTable
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from connection_strings import LightMoney
     from lightning_host.checkout.table import Checkout
     from lightning_host.host import Host
@@ -39,6 +41,11 @@ class CheckoutService:
         self.rows = CheckoutTable(host.database)
         self._renewal = CheckoutRenewal(host, self.rows)
         self.watch = LiveCheckouts(host, self.rows, self._renewal)
+
+    @property
+    def postponed(self) -> Mapping[str, int]:
+        """How often a renewal had to wait for the budget, by store, in this process."""
+        return self._renewal.postponed
 
     async def open(
         self,

@@ -107,6 +107,7 @@ def make_engine(url: URL, *, migrating: bool = False) -> AsyncEngine:
         try:
             return create_async_engine(
                 url,
+                hide_parameters=True,
                 pool_pre_ping=True,
                 pool_size=10,
                 max_overflow=10,
@@ -119,7 +120,7 @@ def make_engine(url: URL, *, migrating: bool = False) -> AsyncEngine:
             )
         except ModuleNotFoundError as error:
             raise SettingsError(f"DATABASE_URL needs the package {error.name}: pip install {error.name}") from None
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, hide_parameters=True)  # an error's words may stand in a log
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:

@@ -1,14 +1,23 @@
-"""Whether this replica can do its work: for load balancers, container health checks and people."""
+"""Whether this replica can do its work: three questions, for three who ask.
+
+GET /live    Does the process run? For what restarts it: 200 as long as it answers at all.
+GET /ready   Can this replica serve? For load balancers and the container's check: 503 while it can't read
+             settlements. The wallets don't matter: all replicas have the same, and one store's dead token must not
+             take the other stores down.
+GET /health  Should a person look? 503 when the database or any store is in trouble. Which store, and why, is told
+             to the operator only (access.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.host import HOST
+from lightning_host.monitoring.access import is_operator
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 
@@ -47,11 +56,14 @@ async def _health(request: web.Request) -> web.Response:
         database = "unreachable"
     listening = len(host.stores) - len(host.settlements.deaf)
     healthy = database == "ok" and listening == len(host.stores)
-    answer = {
+    answer: dict[str, Any] = {
         "status": "ok" if healthy else "degraded",
         "database": database,
         "stores": {"total": len(host.stores), "listening": listening},
     }
+    if is_operator(request):
+        deaf = host.settlements.deaf
+        answer["byStore"] = {store.id: deaf.get(store.id, "listening") for store in host.stores}
     return web.json_response(answer, status=200 if healthy else 503)
 
 

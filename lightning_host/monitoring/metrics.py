@@ -1,29 +1,26 @@
 """Prometheus metrics: what was asked of this replica, and what all replicas have recorded.
 
-They tell what a store earns, so they are for the operator: with `METRICS_TOKEN` set they want it as a bearer token.
-Without it they answer only what comes from this very machine, calls it by a name of loopback (a page elsewhere could
-reach it by a name of its own, by DNS rebinding), and shows no trace of a proxy or of a foreign page.
+They tell what a store earns, so they are for the operator (access.py); docs/monitoring.md lists them.
 """
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from lightning_host.client_address import client_key, read_address
-from lightning_host.credentials import matches
+from lightning_host.checkout.service import SERVICE
 from lightning_host.host import HOST
-from lightning_host.web.origin import is_foreign
+from lightning_host.monitoring.access import require_operator
 from lightning_host.web.plain import tell_plainly
-from lightning_host.web.problems import ProblemError
 from lightning_host.web.route_group import RouteGroup, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from aiohttp.typedefs import Handler, Middleware
     from prometheus_client.core import Metric
@@ -32,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Requests", "count_requests"]
 
-_PROXIED: Final = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_RECENT_SECONDS: Final = 120
 _TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -88,39 +85,30 @@ def _add_routes(app: web.Application) -> None:
 
 async def _metrics(request: web.Request) -> web.Response:
     host = request.app[HOST]
-    await _check(host, request)
+    await require_operator(request)
     recorded = CollectorRegistry()
-    recorded.register(_Recorded(host, await host.settlements.count()))
+    since = datetime.now(UTC) - timedelta(seconds=_RECENT_SECONDS)
+    recent = {store.id: len(await host.invoices.made_since(store.id, since)) for store in host.stores}
+    postponed = request.app[SERVICE].postponed
+    recorded.register(_Recorded(host, await host.settlements.count(), recent, postponed))
     text = generate_latest(request.app[REQUESTS].registry) + generate_latest(recorded)
     return web.Response(body=text, headers={"Content-Type": _TEXT})
-
-
-async def _check(host: Host, request: web.Request) -> None:
-    token = host.settings.metrics_token
-    if token is not None:
-        scheme, _, shown = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not matches(shown.strip(), token):
-            if shown:
-                await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
-            challenge = {"WWW-Authenticate": "Bearer"}
-            raise ProblemError.make(401, "unauthenticated", "the bearer token is missing or wrong", headers=challenge)
-    elif not _from_this_machine(request):
-        raise ProblemError.make(403, "missing-permission", "set METRICS_TOKEN to read metrics from elsewhere")
-
-
-def _from_this_machine(request: web.Request) -> bool:
-    named, peer = read_address(request.host), read_address(request.remote or "")
-    by_name = request.host.partition(":")[0].lower() == "localhost" or (named is not None and named.is_loopback)
-    proxied = any(name in request.headers for name in _PROXIED)
-    return by_name and peer is not None and peer.is_loopback and not proxied and not is_foreign(request)
 
 
 class _Recorded:
     """What the database knows, at the moment of asking."""
 
-    def __init__(self, host: Host, totals: dict[tuple[str, str], tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        totals: dict[tuple[str, str], tuple[int, int]],
+        recent: dict[str, int],
+        postponed: Mapping[str, int],
+    ) -> None:
         self._host = host
         self._totals = totals
+        self._recent = recent
+        self._postponed = postponed
 
     def collect(self) -> Iterator[Metric]:
         """Give the metrics."""
@@ -143,7 +131,21 @@ class _Recorded:
             "Pages and sockets that wait for settlements",
             self._host.settlements.subscribers,
         )
-        yield from (count, msat, listening, subscribers)
+        failed = CounterMetricFamily(
+            "lightning_host_invoices_failed", "Invoices that the wallet did not make", labels=["store", "purpose"]
+        )
+        for names, failures in self._host.invoices.failed.items():
+            failed.add_metric(names, failures)
+        recent = GaugeMetricFamily(
+            "lightning_host_invoices_recent", "Invoices made in the last 120 s, by all replicas", labels=["store"]
+        )
+        waiting = CounterMetricFamily(
+            "lightning_host_renewals_postponed", "Codes of checkouts that had to wait for the budget", labels=["store"]
+        )
+        for store in self._host.stores:
+            recent.add_metric([store.id], self._recent[store.id])
+            waiting.add_metric([store.id], self._postponed.get(store.id, 0))
+        yield from (count, msat, listening, subscribers, failed, recent, waiting)
 
 
 METRICS: Final = RouteGroup(name="metrics", prefixes=("/metrics",), add_routes=_add_routes, tell=tell_plainly)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from connection_strings import LightningError
-from lightning_host.database import Database
+from lightning_host.settlements.settlements import Settlements
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
 
+ROOT = Path(__file__).parents[3]
 TOKEN = "token-of-the-operator"
 
 
@@ -36,7 +41,12 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
     host = await hosts.host(node)
     assert await host.get("/health") == (
         200,
-        {"status": "ok", "database": "ok", "stores": {"total": 1, "listening": 1}},
+        {
+            "status": "ok",
+            "database": "ok",
+            "stores": {"total": 1, "listening": 1},
+            "byStore": {"shop": "listening"},
+        },
     )
     node.broken = LightningError("away")
     await node.ring()
@@ -44,21 +54,29 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
     async def degraded() -> bool:
         return await host.get("/health") == (
             503,
-            {"status": "degraded", "database": "ok", "stores": {"total": 1, "listening": 0}},
+            {
+                "status": "degraded",
+                "database": "ok",
+                "stores": {"total": 1, "listening": 0},
+                "byStore": {"shop": "LightningError: away"},
+            },
         )
 
     await eventually(degraded)
     assert await host.get("/live") == (200, {"status": "ok"})
+    assert (await host.get("/ready"))[0] == 200
+    status, told = await host.get("/health", headers={"X-Forwarded-For": "203.0.113.7"})
+    assert (status, "byStore" in told) == (503, False)
 
 
 async def test_health_follows_the_database(hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """A replica without its database says so."""
 
-    async def unreachable(_: Database) -> None:
+    async def unreachable(_: Settlements) -> None:
         raise OSError("the database is away")
 
     host = await hosts.host(node)
-    monkeypatch.setattr(Database, "ping", unreachable)
+    monkeypatch.setattr(Settlements, "prove", unreachable)
     status, answer = await host.get("/health")
     assert (status, answer["database"]) == (503, "unreachable")
 
@@ -100,3 +118,32 @@ async def test_metrics_want_the_token_that_is_set(hosts: HostBench, node: FakeNo
     assert (await host.get("/metrics"))[0] == 401
     assert (await host.get("/metrics", headers={"Authorization": "Bearer wrong"}))[0] == 401
     assert await metrics(host, Authorization=f"Bearer {TOKEN}")
+
+
+async def test_metrics_tell_of_trouble(hosts: HostBench, node: FakeNode) -> None:
+    """Invoices that were not made are counted by store and purpose, beside those of the last two minutes."""
+    host = await hosts.host(node)
+    await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    node.broken = LightningError("away")
+    await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    await host.get("/lnurlp/shop/callback?amount=1000")
+    seen = await metrics(host)
+    assert seen["lightning_host_invoices_failed_total", "greenfield", "shop"] == 1
+    assert seen["lightning_host_invoices_failed_total", "lnurl", "shop"] == 1
+    assert seen["lightning_host_invoices_recent", "shop"] == 1
+    assert seen["lightning_host_renewals_postponed_total", "shop"] == 0
+
+
+async def test_documents_name_the_metrics_that_there_are(hosts: HostBench, node: FakeNode) -> None:
+    """Each metric stands in docs/monitoring.md, which names no other; rules and dashboard use these only."""
+    host = await hosts.host(node)
+    await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    _, text = await host.get("/metrics")
+    there = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ") and "_created" not in line}
+    documented = set(re.findall(r"`(lightning_host_\w+)`", (ROOT / "docs" / "monitoring.md").read_text()))
+    assert documented == there
+    for path in ("alerts.yaml", "dashboard.json"):
+        used = set(re.findall(r"lightning_host_\w+", (ROOT / "docker" / "monitoring" / path).read_text()))
+        assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in used} <= {*there, *documented}, path
+    json.loads((ROOT / "docker" / "monitoring" / "dashboard.json").read_text())
+    yaml.safe_load((ROOT / "docker" / "monitoring" / "alerts.yaml").read_text())
