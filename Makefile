@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host check test lint types tests compose-test format soak bench clean
+.PHONY: help run host check docs test lint types tests compose-test format soak bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 
 compose-test: ## Run sandbox, two replicas and PostgreSQL in containers, and kill some meanwhile
 	docker/compose-test
+
+docs: $(VENV)/ready-to-test ## Build the documentation as a site into build/site
+	$(BIN)/python -m mkdocs build -f .ci/mkdocs.yml
 
 format: $(VENV)/ready-to-test ## Format the code
 	$(BIN)/ruff format .

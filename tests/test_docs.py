@@ -1,0 +1,78 @@
+"""The documents tell the truth: the site builds, links lead somewhere, code runs, commands exist."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from flash_driver.cli.app import app
+
+if TYPE_CHECKING:
+    from tests.support.driver import Bench
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return the blocks of code in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def commands(text: str) -> set[tuple[str, ...]]:
+    """Return what is called of `flash-driver` in the indented blocks: the words before options and values."""
+    lines = re.findall(r"^(?: {4}|\t).*?\bflash-driver ((?:[a-z][a-z-]*\s*)+)", text, re.MULTILINE)
+    return {tuple(line.split()) for line in lines}
+
+
+@pytest.mark.timeout(180)
+def test_the_site_builds(tmp_path: Path) -> None:
+    """The documentation builds without a warning, so no link in it leads nowhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", ".ci/mkdocs.yml"]
+    ended = subprocess.run(
+        [*command, "--site-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=170
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (tmp_path / "reference" / "index.html").exists()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_python_in_the_documents_is_python(path: Path) -> None:
+    """Each block of Python compiles."""
+    for block in blocks(path.read_text(), "python"):
+        compile(block, path.name, "exec")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_the_documents_exist(path: Path) -> None:
+    """Each `flash-driver` command that is shown is one."""
+    root: Any = typer.main.get_command(app)
+    for words in commands(path.read_text()):
+        command = root
+        for word in words:
+            known = getattr(command, "commands", None)
+            if known is None:
+                break
+            assert word in known, f"flash-driver {' '.join(words)}"
+            command = known[word]
+
+
+async def test_the_program_in_the_guide_runs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first program of the guide for Python creates an invoice and hears of its payment."""
+    sandbox = await bench.sandbox()
+    names: dict[str, Any] = {}
+    exec(compile(blocks((ROOT / "docs" / "python.md").read_text(), "python")[0], "python.md", "exec"), names)  # noqa: S102 - running the program is the test
+    program = asyncio.create_task(names["main"](sandbox.connection_string))
+    async with asyncio.timeout(30):
+        while not (invoices := sandbox.ledger_snapshot()["invoices"]):  # noqa: ASYNC110 - the ledger tells nobody
+            await asyncio.sleep(0.01)
+        sandbox.pay(invoices[0]["payment_request"])
+        await program
+    assert invoices[0]["payment_hash"] in capsys.readouterr().out
