@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import sha256
-from math import isnan
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
 from connection_strings.errors import InvalidRequest
@@ -47,6 +46,8 @@ __all__ = [
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
 DEFAULT_SEND_TIMEOUT = timedelta(seconds=30)
+
+_HIGHEST_PERCENT = 1_000_000
 
 
 class LightningInvoiceStatus(Enum):
@@ -199,10 +200,13 @@ class PayInvoiceParams:
         max_fee_percent: Most routing fee to accept, in percent of the amount; None is no limit.
         max_fee_flat: Most routing fee to accept as an amount; None is no limit. Both given: the smaller counts.
         send_timeout: How long to wait for the outcome before answering UNKNOWN.
+        resolve_early: Whether a backend may find out how a lost payment ended by sending the same request again, under
+            the same idempotency key, in the minutes after UNKNOWN was answered. Such a repetition may be the first
+            that is carried out. Only for callers who never pay in another way after UNKNOWN.
 
     Raises:
-        InvalidRequest: A value of another type, an amount of zero or less, a fee that is negative or no number, or a
-            time-out of zero or less.
+        InvalidRequest: A value of another type, an amount of zero or less, a fee that is negative, infinite or no
+            number, or a time-out of zero or less.
 
     """
 
@@ -210,6 +214,7 @@ class PayInvoiceParams:
     max_fee_percent: Decimal | float | None = None
     max_fee_flat: LightMoney | None = None
     send_timeout: timedelta = DEFAULT_SEND_TIMEOUT
+    resolve_early: bool = False
 
     def __post_init__(self) -> None:
         _check_type("amount", self.amount, LightMoney, None)
@@ -218,8 +223,12 @@ class PayInvoiceParams:
         _check_type("send_timeout", self.send_timeout, timedelta)
         if self.amount is not None and self.amount.msat <= 0:
             raise InvalidRequest("amount", "must be more than zero; leave it out to pay the BOLT11's own amount")
-        if self.max_fee_percent is not None and (isnan(self.max_fee_percent) or self.max_fee_percent < 0):
-            raise InvalidRequest("max_fee_percent", "must be a number, and not negative")
+        if not isinstance(self.resolve_early, bool):
+            raise InvalidRequest("resolve_early", f"must be bool, not {type(self.resolve_early).__name__}")
+        if self.max_fee_percent is not None:
+            percent = Decimal(str(self.max_fee_percent))
+            if not percent.is_finite() or not 0 <= percent <= _HIGHEST_PERCENT:
+                raise InvalidRequest("max_fee_percent", f"must be a number from 0 to {_HIGHEST_PERCENT}")
         if self.max_fee_flat is not None and self.max_fee_flat.msat < 0:
             raise InvalidRequest("max_fee_flat", "must not be negative")
         if self.send_timeout <= timedelta(0):
@@ -245,12 +254,14 @@ class PayResponse:
         result: The verdict. Only ERROR and COULD_NOT_FIND_ROUTE mean that the money certainly did not leave.
         details: What is known of the payment, None when it was refused before it had a hash.
         error_detail: The reason in words, for a person.
+        paid_before: Whether an earlier call has paid it, so that this one sent nothing; then the result is OK.
 
     """
 
     result: PayResult
     details: PayDetails | None = None
     error_detail: str | None = None
+    paid_before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +272,11 @@ class LightningPayment:
         amount: What the payee gets, None when not known.
         amount_sent: Amount plus fee, None when the backend does not tell.
         fee: The routing fee, None when the backend does not tell.
+        amount_estimated: Whether `amount` is an estimate: the backend sent another currency on an amountless BOLT11.
+        sent_at: When it was sent; None when certainly nothing was, or the backend does not tell.
+        failure: Why it failed, or why it is not known how it ended, in words for a person.
+        way_out: What will or could tell how it ended, in words for a person; None when that is known.
+        settled_by_hand: The reason that an operator wrote down for deciding how it ended; None if nobody did.
 
     """
 
@@ -273,6 +289,11 @@ class LightningPayment:
     amount: LightMoney | None = None
     amount_sent: LightMoney | None = None
     fee: LightMoney | None = None
+    amount_estimated: bool = False
+    sent_at: datetime | None = None
+    failure: str | None = None
+    way_out: str | None = None
+    settled_by_hand: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

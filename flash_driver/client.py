@@ -217,15 +217,28 @@ class FlashLightningClient:
         if not _is_text(payment_hash):
             return None
         with self._calling() as account:
-            record = await account.payments.find(payment_hash)
-        return None if record is None else record.payment
+            return await account.payments.find(payment_hash)
 
     async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
         """List the payments made through this driver, oldest first."""
         params = params or ListPaymentsParams()
         with self._calling() as account:
-            rows = await account.payments.history(include_pending=params.include_pending, offset=params.offset_index)
-        return [row.payment for row in rows]
+            return await account.payments.history(include_pending=params.include_pending, offset=params.offset_index)
+
+    async def settle_payment(self, payment_hash: str, *, paid: bool, reason: str) -> LightningPayment:
+        """Write down by hand how a payment ended of which nobody else can tell it any more.
+
+        Args:
+            payment_hash: Which payment.
+            paid: Whether the money left, as the Flash app shows it. What is called failed may be paid again.
+            reason: How you know; kept with the payment.
+
+        Raises:
+            InvalidRequest: There is no such payment, it is known how it ended, or it is being sent.
+
+        """
+        with self._calling() as account:
+            return await account.payments.settle_by_hand(payment_hash, paid=paid, reason=reason)
 
     # --- the account ------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from flash_driver.accounts.timing import Timing
     from flash_driver.flash_api.replies import AccountReply, PriceTick
     from flash_driver.journal.store import JournalStore
+    from flash_driver.payments.attempt_store import Unkept
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.settlements.health import Health
@@ -57,6 +58,7 @@ class AccountMemory:
     server_clock: ServerClock = field(default_factory=ServerClock)
     hashes: HashSupport = field(default_factory=HashSupport)
     outage: Outage = field(default_factory=Outage)
+    unkept_payments: dict[str, Unkept] = field(default_factory=dict)
 
     def see_tick(self, tick: PriceTick | None) -> None:
         """Tell every rate the server's price."""
@@ -132,6 +134,7 @@ class Account:
             wallets=self.wallets,
             rates=self.rates,
             journal=self.journal,
+            unkept=memory.unkept_payments,
             persistence=timing.payments,
         )
         by_api_key = settings.token_kind is TokenKind.API_KEY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.attempt import Persistence
 from flash_driver.settlements.timing import WatchTiming
 from flash_driver.transports.websocket.handshake import Limits
 

@@ -15,7 +15,7 @@ from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.outcomes import Evidence, Kind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from graphql import DocumentNode
 
@@ -90,6 +90,10 @@ class Document:
         return Operation(self, variables, repeatable=safe)
 
 
+def _nothing() -> None:
+    """Ask for no word before writing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A document with its variables, ready to be sent.
@@ -98,12 +102,17 @@ class Operation:
         document: What is asked.
         variables: The values asked with.
         repeatable: Whether sending it twice does no more harm than sending it once.
+        fresh_connection: Whether HTTP has to open a connection for it. A connection that was kept may be closed by a
+            gateway in the very moment of writing, and nobody could tell whether the request was read.
+        about_to_write: Called before its first byte may be written; what was never written was never executed.
 
     """
 
     document: Document
     variables: Mapping[str, object]
     repeatable: bool
+    fresh_connection: bool = False
+    about_to_write: Callable[[], None] = _nothing
 
     @property
     def payload(self) -> dict[str, Any]:

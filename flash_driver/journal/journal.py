@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
+    from flash_driver.journal.attempt_rules import Begun, Counted
     from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
@@ -162,17 +163,24 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
-        """Keep an attempt to pay before a byte of it is sent, and return the attempt that counts.
+    async def begin_payment(self, record: PaymentRecord) -> Begun | Counted:
+        """Keep an attempt to pay before a byte of it is sent, unless another attempt of this payment hash counts.
 
-        When that is the very object given (`is`), it was kept, and this caller alone may send it. When it is another,
-        nothing was kept and nothing may be sent anew: an attempt of this payment hash has not definitely failed, or
-        another process has used this attempt number meanwhile, and that is the attempt returned.
+        The row of an attempt that failed before anything was sent is used again.
         """
 
     @abstractmethod
-    async def update_payment(self, record: PaymentRecord) -> None:
-        """Keep what became of an attempt; one that is complete stays complete."""
+    async def update_payment(self, record: PaymentRecord, *, seen: PaymentRecord) -> PaymentRecord | None:
+        """Keep what became of an attempt, if nobody has decided anything about it since (`is_as_seen`).
+
+        Args:
+            record: What is to be kept.
+            seen: The same attempt as the caller knows it.
+
+        Returns:
+            The attempt as it is kept now, whichever call wrote it; None when there is none with this number.
+
+        """
 
     @abstractmethod
     async def find_payment(self, payment_hash: str) -> PaymentRecord | None:

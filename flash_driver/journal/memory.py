@@ -8,8 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
-from flash_driver.journal.attempt_rules import DEFINITE, counting_attempt, telling_attempt
+from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.journal.attempt_rules import (
+    DEFINITE,
+    Begun,
+    counting_attempt,
+    is_as_seen,
+    replaced_attempt,
+    telling_attempt,
+)
 from flash_driver.journal.budget_rules import Bucket, block_end, budget_wait, in_the_way, still_spent
 from flash_driver.journal.journal import PAGE, Journal
 from flash_driver.journal.owner import JournalAccount, JournalOwner
@@ -19,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from flash_driver.journal.attempt_rules import Counted
     from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 
@@ -260,24 +268,29 @@ class MemoryJournal(Journal):
 
     # --- payments ---------------------------------------------------------------------------------------------------
 
-    async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
-        """Keep an attempt to pay, unless one counts already."""
+    async def begin_payment(self, record: PaymentRecord) -> Begun | Counted:
+        """Keep an attempt to pay, unless another one counts."""
         rows = await self._rows()
         with rows.lock:
             attempts = rows.payments.setdefault(record.payment_hash, [])
-            counted = counting_attempt(attempts, record)
-            if counted is record:
+            decision = counting_attempt(attempts, record)
+            if isinstance(decision, Begun):
+                if (replaced := replaced_attempt(attempts)) is not None:
+                    attempts.remove(replaced)
                 attempts.append(record)
-            return counted
+            return decision
 
-    async def update_payment(self, record: PaymentRecord) -> None:
-        """Keep what became of an attempt."""
+    async def update_payment(self, record: PaymentRecord, *, seen: PaymentRecord) -> PaymentRecord | None:
+        """Keep what became of an attempt, if it is as the caller has seen it."""
         rows = await self._rows()
         with rows.lock:
             attempts = rows.payments.get(record.payment_hash, [])
             for place, known in enumerate(attempts):
-                if known.attempt == record.attempt and known.status is not LightningPaymentStatus.COMPLETE:
-                    attempts[place] = record
+                if known.attempt == record.attempt:
+                    if is_as_seen(known, seen):
+                        attempts[place] = record
+                    return attempts[place]
+            return None
 
     async def find_payment(self, payment_hash: str) -> PaymentRecord | None:
         """Return the attempt that tells most."""

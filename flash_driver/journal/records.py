@@ -68,12 +68,18 @@ class PaymentRecord:
     """A payment that was attempted.
 
     Attributes:
-        amount_msat: What the payee gets, in millisatoshi.
+        wallet_id: The wallet that pays; empty as long as the attempt is being prepared.
+        amount_msat: What the payee gets, in millisatoshi; an estimate where `cents` is set.
         attempt: Counted from one; a new one is made only after the one before has definitely failed.
         idempotency_key: What makes the server recognise a repeated request; None where the mutation has none.
         cents: The amount asked with on an amountless BOLT11, in cents; None otherwise.
         fee_msat: The fee, as far as it was told; an estimate of a probe is none.
-        failure: Why it failed, in words.
+        failure: Why it failed, or why it is not known how it ended, in words.
+        begun_by: Names the call that began it; nobody else writes to it as long as that call may be at it.
+        sent_at: When it was about to be sent. None: certainly nothing of it was ever sent.
+        sender_until: Until when the call that began it may be at it.
+        resolve_early: Whether the server may be asked how it ended before its BOLT11 has expired.
+        settled_by_hand: The reason that an operator wrote down for deciding how it ended; None if nobody did.
 
     """
 
@@ -89,6 +95,11 @@ class PaymentRecord:
     fee_msat: int | None = None
     preimage: str | None = None
     failure: str | None = None
+    begun_by: str = ""
+    sent_at: datetime | None = None
+    sender_until: datetime | None = None
+    resolve_early: bool = False
+    settled_by_hand: str | None = None
 
     @property
     def payment(self) -> LightningPayment:
@@ -105,4 +116,8 @@ class PaymentRecord:
             amount=amount,
             amount_sent=None if fee is None else amount + fee,
             fee=fee,
+            amount_estimated=self.cents is not None,
+            sent_at=self.sent_at,
+            failure=self.failure,
+            settled_by_hand=self.settled_by_hand,
         )

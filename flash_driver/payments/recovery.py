@@ -1,28 +1,25 @@
-"""Payments of which it is not known how they ended: asked about when a question can execute nothing any more."""
+"""Payments of which it is not known how they ended: asked about in their time, by whatever process is there."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.lightning import LightningPaymentStatus
-from flash_driver.bolt11.payment_request import decode
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
-from flash_driver.payments.attempt import is_question, judge, operation
-from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.attempt import Persistence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flash_driver.journal.journal import Journal
-    from flash_driver.journal.records import PaymentRecord
+    from flash_driver.payments.attempt import PaymentAttempt
+    from flash_driver.payments.attempt_store import AttemptStore
     from flash_driver.payments.sending import Sending
-    from flash_driver.transports.router import Router
 
-__all__ = ["Resolving"]
+__all__ = ["Recovery"]
 
 _LONGEST_WAIT_FOR_ANSWER: Final = 5.0
 _LONGEST_WAIT_TO_FIND: Final = 3.0
@@ -30,13 +27,12 @@ _LONGEST_WAIT_TO_FIND: Final = 3.0
 _log: Final = get_logger(part="payments")
 
 
-class Resolving:
+class Recovery:
     """Finds out later how payments ended; a task for each that is open.
 
     Args:
-        router: Carries the questions.
-        journal: Keeps the answers.
-        sending: Knows what may still be under way, and how answers are kept.
+        store: Keeps the answers.
+        sending: Asks.
         clock: The wall clock.
         persistence: When to ask.
 
@@ -45,14 +41,12 @@ class Resolving:
     def __init__(
         self,
         *,
-        router: Router,
-        journal: Journal,
+        store: AttemptStore,
         sending: Sending,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         persistence: Persistence | None = None,
     ) -> None:
-        self._router = router
-        self._journal = journal
+        self._store = store
         self._sending = sending
         self._clock = clock
         self._persistence = persistence or Persistence()
@@ -62,41 +56,49 @@ class Resolving:
         self._closed = False
 
     async def take_up(self) -> None:
-        """Go on, once, with what earlier processes left open."""
+        """Go on, once, with what earlier processes left open, and with what an earlier client could not keep."""
         if not self._taken_up:
-            for record in await self._journal.unresolved_payments():
-                self.later(record)
+            self._store.resume()
+            for attempt in await self._store.unresolved():
+                self.later(attempt)
             self._taken_up = True
 
-    def later(self, record: PaymentRecord) -> None:
+    def later(self, attempt: PaymentAttempt) -> None:
         """Ask about a payment in its time, if that is a question at all."""
-        if is_question(record) and record.payment_hash not in self._tasks and not self._closed:
-            asked = self._asked[record.payment_hash] = asyncio.Event()
-            task = asyncio.create_task(self._resolve(record, asked), name="flash-driver payment resolver")
-            self._tasks[record.payment_hash] = task
+        pending = attempt.status is LightningPaymentStatus.PENDING
+        if (attempt.is_question or pending) and attempt.payment_hash not in self._tasks and not self._closed:
+            asked = self._asked[attempt.payment_hash] = asyncio.Event()
+            task = asyncio.create_task(self._resolve(attempt, asked), name="flash-driver payment resolver")
+            self._tasks[attempt.payment_hash] = task
 
-            def end(_: asyncio.Task[None]) -> None:
-                self._tasks.pop(record.payment_hash, None)
+            def end(done: asyncio.Task[None]) -> None:
+                self._tasks.pop(attempt.payment_hash, None)
                 asked.set()
+                if not done.cancelled() and (error := done.exception()) is not None:
+                    why = type(error).__name__
+                    _log.error("asking about a payment broke", payment_hash=attempt.payment_hash, error=why)
 
             task.add_done_callback(end)
 
-    async def latest(self, record: PaymentRecord) -> PaymentRecord | None:
+    async def latest(self, attempt: PaymentAttempt) -> PaymentAttempt:
         """Return what is known of a payment, after a short wait for the answer where the server may be asked by now.
 
         A host that makes a client for each call would close it before its resolver has asked, and never learn.
         """
-        if not self._may_ask(record):
-            return record
-        if record.payment_hash not in self._asked:
+        attempt = await self._sending.without_sender(attempt)
+        moments = attempt.moments_to_ask(self._clock(), self._persistence)
+        if not moments or attempt.may_have_sender(self._clock(), self._persistence.margin):
+            return attempt
+        if attempt.payment_hash not in self._asked:
             # Another process left it open since this one took up what there was.
-            self.later(record)
-        if (asked := self._asked.get(record.payment_hash)) is None or asked.is_set():
-            return record
+            self.later(attempt)
+        asked = self._asked.get(attempt.payment_hash)
+        if moments[0] > self._clock() or asked is None or asked.is_set():
+            return attempt
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST_WAIT_TO_FIND):
                 await asked.wait()
-        return await self._journal.find_payment(record.payment_hash)
+        return await self._store.find(attempt.payment_hash) or attempt
 
     async def aclose(self) -> None:
         """Ask nothing any more; what is open is taken up by the next process or client."""
@@ -107,30 +109,24 @@ class Resolving:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _may_ask(self, record: PaymentRecord) -> bool:
-        """Whether it is late enough to ask how a payment ended."""
-        sending = record.status is LightningPaymentStatus.PENDING and self._sending.may_be_sending(record)
-        if sending or not is_question(record):
-            return False
-        return self._clock() >= decode(record.bolt11).expires_at + timedelta(seconds=self._persistence.later[0])
+    async def _resolve(self, attempt: PaymentAttempt, asked: asyncio.Event) -> None:
+        """Ask how a payment ended at its moments, until that is known or there are no more.
 
-    async def _resolve(self, record: PaymentRecord, asked: asyncio.Event) -> None:
-        """Ask how a payment ended once its BOLT11 has expired, so that the question can't execute it.
-
-        `asked` is set as soon as the first answer is in the journal.
+        `asked` is set as soon as the first answer is kept.
         """
-        expires_at = decode(record.bolt11).expires_at
-        for wait in self._persistence.later:
-            due = expires_at + timedelta(seconds=wait)
-            while (left := (due - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110 - the clock may be set back
+        while attempt.may_have_sender(self._clock(), self._persistence.margin):
+            await asyncio.sleep(self._persistence.look)
+            attempt = await self._store.find(attempt.payment_hash) or attempt
+        attempt = await self._sending.without_sender(attempt)
+        for moment in attempt.moments_to_ask(self._clock(), self._persistence):
+            while (left := (moment - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110 - the clock may be set back
                 await asyncio.sleep(left)
-            known = await self._journal.find_payment(record.payment_hash)
-            forgotten = self._clock() - record.created_at > timedelta(seconds=self._persistence.forgotten)
-            if known is None or forgotten or known.attempt != record.attempt or not is_question(known):
+            known = await self._store.find(attempt.payment_hash)
+            if known is None or known.record.begun_by != attempt.record.begun_by or not known.is_question:
                 return
-            delivery = await self._router.perform(operation(known), Deadline.after(_LONGEST_WAIT_FOR_ANSWER))
-            judged = await self._sending.keep(judge(known, delivery.outcome, delivery.reasons, sent_before=True))
+            if not known.may_be_asked(self._clock(), self._persistence):
+                continue  # the machine slept meanwhile
+            answer = await self._sending.ask_once(known, Deadline.after(_LONGEST_WAIT_FOR_ANSWER))
             asked.set()
-            if not is_question(judged):
-                _log.info("payment resolved", payment_hash=judged.payment_hash, status=judged.status.value)
-                return
+            if not answer.is_open:
+                _log.info("payment resolved", payment_hash=answer.payment_hash, status=answer.status.value)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+import contextlib
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import LightningError
+from connection_strings.errors import BackendUnavailable
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.log import get_logger
-from flash_driver.flash_api.outcomes import Outcome, Unknown
-from flash_driver.payments.attempt import is_question, judge, key_is_unheard_of, open_end, operation, response
-from flash_driver.payments.persistence import Persistence
+from flash_driver.flash_api.outcomes import Unknown
+from flash_driver.payments.attempt import Persistence
 from flash_driver.transports.call_log import CallLog
 
 if TYPE_CHECKING:
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
 
     from connection_strings.lightning import PayResponse
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.outcomes import Evidence
-    from flash_driver.journal.journal import Journal
-    from flash_driver.journal.records import PaymentRecord
+    from flash_driver.flash_api.outcomes import Evidence, Outcome
+    from flash_driver.payments.attempt import PaymentAttempt
+    from flash_driver.payments.attempt_store import AttemptStore
+    from flash_driver.transports.delivery import Delivery
     from flash_driver.transports.router import Router
 
 __all__ = ["Sending"]
@@ -35,7 +35,7 @@ class Sending:
 
     Args:
         router: Carries them.
-        journal: Keeps them.
+        store: Keeps them.
         on_open_end: Told each attempt of which it is not known how it ended.
         clock: The wall clock.
         persistence: How persistently it is asked how one ended.
@@ -46,13 +46,13 @@ class Sending:
         self,
         *,
         router: Router,
-        journal: Journal,
-        on_open_end: Callable[[PaymentRecord], None],
+        store: AttemptStore,
+        on_open_end: Callable[[PaymentAttempt], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         persistence: Persistence | None = None,
     ) -> None:
         self._router = router
-        self._journal = journal
+        self._store = store
         self._on_open_end = on_open_end
         self._clock = clock
         self._persistence = persistence or Persistence()
@@ -65,113 +65,178 @@ class Sending:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def carry_out(self, record: PaymentRecord, deadline: Deadline) -> PayResponse:
-        """Begin an attempt in the journal, then send it; go on with the one that counts if there is one already."""
-        counted = await self._journal.begin_payment(record)
-        if counted is not record:
-            return await self.go_on(counted, deadline)
-        call_log = CallLog(_log.bind(payment_hash=record.payment_hash), "sending payment", "payment settled")
-        return await self._send(record, deadline, call_log, sent_before=False)
+    async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
+        """Send an attempt that the journal knows as about to be sent, and wait for its end until the deadline."""
+        call_log = CallLog(_log.bind(payment_hash=attempt.payment_hash), "sending payment", "payment settled")
+        return await self._send_until_known(attempt, deadline, call_log, sent_before=False)
 
-    async def go_on(self, record: PaymentRecord, deadline: Deadline) -> PayResponse:
-        """Answer for an attempt made before, or by another process: ask how it ended if that is a question at all."""
-        record = await self._wait_for_sender(record, deadline)
-        # One that is still pending has a sender, who alone may send it.
-        if record.status is LightningPaymentStatus.PENDING and self.may_be_sending(record):
-            return response(record)
-        if not is_question(record):
-            return response(replace(record, status=LightningPaymentStatus.UNKNOWN) if open_end(record) else record)
-        call_log = CallLog(_log.bind(payment_hash=record.payment_hash), "asking about payment", "payment settled")
-        return await self._send(record, deadline, call_log, sent_before=True)
+    async def ask(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
+        """Answer for an attempt that was sent before: ask how it ended, if that is a question at all."""
+        now = self._clock()
+        if attempt.may_have_sender(now, self._persistence.margin) or attempt.is_forgotten(now, self._persistence):
+            return attempt.response()
+        call_log = CallLog(_log.bind(payment_hash=attempt.payment_hash), "asking about payment", "payment settled")
+        return await self._send_until_known(attempt, deadline, call_log, sent_before=True)
 
-    async def _wait_for_sender(self, record: PaymentRecord, deadline: Deadline) -> PaymentRecord:
-        """While another process may be sending an attempt, wait for what it makes of it."""
+    async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
+        """Ask how an attempt ended, and return it as it stands then."""
+        delivery = await self._router.perform(
+            attempt.operation(_Writing()), deadline, late=self._take_late(attempt, asyncio.Event())
+        )
+        return await self._store.keep(attempt, attempt.judged(delivery.outcome, delivery.reasons, sent_before=True))
+
+    async def after_sender(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
+        """While another process may be at an attempt, wait for what it makes of it; then end what it left behind."""
         while (
-            record.status is LightningPaymentStatus.PENDING
-            and self.may_be_sending(record)
+            attempt.may_have_sender(self._clock(), self._persistence.margin)
             and deadline.remaining > self._persistence.look
         ):
             await asyncio.sleep(self._persistence.look)
-            record = await self._journal.find_payment(record.payment_hash) or record
-        return record
+            attempt = await self._store.find(attempt.payment_hash) or attempt
+        return await self.without_sender(attempt)
 
-    def may_be_sending(self, record: PaymentRecord) -> bool:
-        """Whether another process may still be at a pending attempt."""
-        return abs(self._clock() - record.created_at) < timedelta(seconds=self._persistence.sender_lives)
-
-    async def _send(
-        self, record: PaymentRecord, deadline: Deadline, call_log: CallLog, *, sent_before: bool
-    ) -> PayResponse:
-        try:
-            record, outcome, via = await self._send_until_known(record, deadline, call_log, sent_before=sent_before)
-        except BaseException as error:
-            why = "it was interrupted while it was being sent"
-            await self.keep(replace(record, status=LightningPaymentStatus.UNKNOWN, failure=why))
-            _log.warning("payment interrupted", payment_hash=record.payment_hash, by=type(error).__name__)
-            raise
-        record = await self.keep(record)
-        if record.status is LightningPaymentStatus.COMPLETE:
-            call_log.done(via)
+    async def without_sender(self, attempt: PaymentAttempt) -> PaymentAttempt:
+        """Return an attempt as failed or unknown if its sender is dead; nobody else ends one that is pending."""
+        pending = attempt.status is LightningPaymentStatus.PENDING
+        if not pending or attempt.may_have_sender(self._clock(), self._persistence.margin):
+            return attempt
+        if attempt.record.sent_at is None:
+            ended = attempt.not_sent("it was not sent: the process that prepared it ended")
         else:
-            _log.warning(
-                "payment not settled", payment_hash=record.payment_hash, status=record.status.value, why=record.failure
-            )
-            self._on_open_end(record)
-        return response(record, outcome)
+            ended = attempt.unknown("the process that sent it ended before the answer came")
+        return await self._store.advance(attempt, ended) or attempt
 
     async def _send_until_known(
-        self, record: PaymentRecord, deadline: Deadline, call_log: CallLog, *, sent_before: bool
-    ) -> tuple[PaymentRecord, Outcome, str]:
-        """Send an attempt, and again under the same key while it is not known how it ended and that is a question."""
-        # The custodian may take all the time that the caller gives: its answer is waited for to the end.
-        delivery = await self._router.perform(operation(record), deadline, call_log, self._take_late(record))
-        if key_is_unheard_of(record, delivery) and not sent_before:
-            record = replace(record, idempotency_key=None)
-            await self._journal.update_payment(record)
-            delivery = await self._router.perform(operation(record), deadline, call_log, self._take_late(record))
-        judged = judge(record, delivery.outcome, delivery.reasons, sent_before=sent_before)
-        for pause in self._persistence.pauses:
-            if not is_question(judged) or deadline.remaining <= pause:
-                break
-            await asyncio.sleep(pause)
-            _log.info("asking again with the same key", payment_hash=record.payment_hash, why=judged.failure)
-            delivery = await self._router.perform(operation(judged), deadline, late=self._take_late(record))
-            judged = judge(judged, delivery.outcome, delivery.reasons, sent_before=True)
-        return judged, delivery.outcome, delivery.transport
+        self, seen: PaymentAttempt, deadline: Deadline, call_log: CallLog, *, sent_before: bool
+    ) -> PayResponse:
+        """Send an attempt, and again under the same key while it is not known how it ended and that is a question.
 
-    async def keep(self, record: PaymentRecord) -> PaymentRecord:
-        """Keep what an attempt has become; what is known for good from elsewhere, such as a late answer, counts more.
+        The custodian may take all the time that the host gives, so each sending is waited for until the deadline. The
+        answer to an earlier one, which may come late on the socket, ends that too.
 
-        A journal that can't keep it changes nothing about what happened: the attempt stays pending there, which no
-        host takes for a failure.
+        Args:
+            seen: The attempt as the journal knows it.
+            deadline: Until when the host waits.
+            call_log: Where to tell about it.
+            sent_before: Whether an earlier sending may have been carried out.
+
         """
+        attempt, asked = seen, 0
+        writing, heard = _Writing(), asyncio.Event()
         try:
-            known = await self._journal.find_payment(record.payment_hash)
-            if known is not None and known.attempt == record.attempt and not open_end(known) and open_end(record):
-                return known
-            await self._journal.update_payment(record)
-        except LightningError as error:
-            _log.error(
-                "the journal could not keep how a payment ended", payment_hash=record.payment_hash, why=str(error)
-            )
-        return record
+            while True:
+                delivery = await self._router.perform(
+                    attempt.operation(writing), deadline, call_log, self._take_late(attempt, heard)
+                )
+                if not sent_before and attempt.key_is_refused(delivery):
+                    writing = _Writing()
+                    seen = attempt = await self._give_key_up(attempt)
+                    continue
+                attempt = attempt.judged(delivery.outcome, delivery.reasons, sent_before=sent_before)
+                sent_before = True
+                pause = self._pause_before(asked, delivery.outcome)
+                if not attempt.is_question or pause is None or deadline.remaining <= pause:
+                    break
+                asked += 1
+                if await _happens(heard, pause):
+                    break  # what was heard is kept, and counts more
+                _log.info("asking again with the same key", payment_hash=seen.payment_hash, why=attempt.record.failure)
+        except BaseException as error:
+            if attempt.status is LightningPaymentStatus.PENDING:
+                # Only a clean interruption proves that nothing was written; whatever else broke proves nothing.
+                unwritten = isinstance(error, asyncio.CancelledError) and not writing.begun
+                why = f"it was interrupted ({type(error).__name__})"
+                attempt = (
+                    attempt.not_sent(f"{why} before it was sent")
+                    if unwritten
+                    else attempt.unknown(f"{why} while it was being sent")
+                )
+            _log.warning("payment interrupted", payment_hash=seen.payment_hash, status=attempt.status.value)
+            self._store.keep_in_background(seen, attempt)
+            raise
+        return await self._ended(seen, attempt, delivery, call_log)
 
-    def _take_late(self, record: PaymentRecord) -> Callable[[Evidence], None]:
-        """Return what keeps an answer that comes after its time: it may be the only one there ever is."""
+    def _pause_before(self, asked: int, outcome: Outcome) -> float | None:
+        """Return how long to wait, in seconds, before it is asked again; None when it was asked often enough.
+
+        One that the server says is in flight there is asked about until the deadline.
+        """
+        pauses = self._persistence.pauses
+        in_flight = isinstance(outcome, Unknown) and outcome.kept
+        return pauses[min(asked, len(pauses) - 1)] if in_flight or asked < len(pauses) else None
+
+    async def _ended(
+        self, seen: PaymentAttempt, attempt: PaymentAttempt, delivery: Delivery, call_log: CallLog
+    ) -> PayResponse:
+        """Keep what an attempt has become, and tell of it."""
+        kept = await self._store.keep(seen, attempt)
+        if kept.status is LightningPaymentStatus.COMPLETE:
+            call_log.done(delivery.transport)
+        else:
+            _log.warning(
+                "payment not settled",
+                payment_hash=kept.payment_hash,
+                status=kept.status.value,
+                why=kept.record.failure,
+            )
+            self._on_open_end(kept)
+        return kept.response(delivery.outcome)
+
+    async def _give_key_up(self, attempt: PaymentAttempt) -> PaymentAttempt:
+        """Go on without the key that the server does not know; that is kept first, so that it never comes back.
+
+        Raises:
+            LightningError: The journal could not keep it; nothing was executed.
+
+        """
+        without = attempt.without_key()
+        kept = await self._store.advance(attempt, without)
+        if kept != without:
+            raise BackendUnavailable("paying", {"journal": "another process has ended this attempt"}, executed=False)
+        return without
+
+    def _take_late(self, attempt: PaymentAttempt, heard: asyncio.Event) -> Callable[[Evidence], None]:
+        """Return what keeps an answer that comes after its time, and then tells: it may be the only one there is."""
 
         def take(evidence: Evidence) -> None:
-            outcome = operation(record).classify(evidence)
+            outcome = attempt.operation(_Writing()).classify(evidence)
             if isinstance(outcome, Unknown) and not outcome.answered:
                 return
-            task = asyncio.create_task(self._keep_late(record, outcome), name="flash-driver late payment answer")
+            task = asyncio.create_task(
+                self._keep_late(attempt, outcome, heard), name="flash-driver late payment answer"
+            )
             self._late.add(task)
             task.add_done_callback(self._late.discard)
 
         return take
 
-    async def _keep_late(self, record: PaymentRecord, outcome: Outcome) -> None:
-        known = await self._journal.find_payment(record.payment_hash)
-        if known is None or known.attempt != record.attempt or not open_end(known):
+    async def _keep_late(self, attempt: PaymentAttempt, outcome: Outcome, heard: asyncio.Event) -> None:
+        known = await self._store.find(attempt.payment_hash)
+        if known is None or known.record.begun_by != attempt.record.begun_by or not known.is_open:
             return
-        judged = await self.keep(judge(known, outcome, {}, sent_before=True))
-        _log.info("late answer to a payment", payment_hash=judged.payment_hash, status=judged.status.value)
+        # What has no key was sent once and is never sent again.
+        sent_before = attempt.record.idempotency_key is not None
+        kept = await self._store.keep(known, known.judged(outcome, {}, sent_before=sent_before))
+        _log.info("late answer to a payment", payment_hash=kept.payment_hash, status=kept.status.value)
+        heard.set()
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for so long; tell whether it has happened."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
+class _Writing:
+    """Notes whether a request may have been written."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def __call__(self) -> None:
+        """Note that its first byte may be written from now on."""
+        self.begun = True

@@ -32,7 +32,7 @@ from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from gql.client import AsyncClientSession
@@ -106,7 +106,7 @@ class GraphQLTransport:
         """Execute an operation through the client's session."""
         if deadline.passed or connected_by.passed:
             return NotWritten("no time was left to write the request")
-        seen = _Seen()
+        seen = _Seen(operation.about_to_write)
         token = _seen.set(seen)
         try:
             async with asyncio.timeout_at(deadline.at):
@@ -183,6 +183,7 @@ class _Seen:
     """What passed below gql while one request was under way: gql keeps no HTTP status (architecture.md).
 
     Attributes:
+        about_to_write: Called before anything of it may be written.
         unwritten: Nothing of the request can have been written yet.
         status: The status of the reply.
         retry_after: When the server wants to be asked again.
@@ -190,6 +191,7 @@ class _Seen:
 
     """
 
+    about_to_write: Callable[[], None]
     unwritten: bool = True
     status: int | None = None
     retry_after: timedelta | None = None
@@ -201,6 +203,7 @@ class _Seen:
             self.unwritten = True
         elif event.endswith("send_request_headers.started"):
             self.unwritten = False
+            self.about_to_write()
 
     def refused(self, errors: Sequence[Mapping[str, Any]] = ()) -> HttpStatus | None:
         """What an HTTP status other than 200 says, whatever became of the body."""

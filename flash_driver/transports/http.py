@@ -26,7 +26,7 @@ from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import SimpleNamespace
 
     from flash_driver.common.deadline import Deadline
@@ -41,11 +41,13 @@ class _Progress:
     """How far a request got.
 
     Attributes:
+        about_to_write: Called when it has a connection.
         connected: It has a connection: from here on it may have been written.
         refused: The status of a reply that is decided without its body.
 
     """
 
+    about_to_write: Callable[[], None]
     connected: bool = False
     refused: HttpStatus | None = None
 
@@ -88,7 +90,7 @@ class HttpTransport:
         """Post an operation once; redirects are not followed and replies have a size limit."""
         if deadline.passed or connected_by.passed:
             return NotWritten("no time was left to write the request")
-        progress = _Progress()
+        progress = _Progress(operation.about_to_write)
         try:
             async with asyncio.timeout_at(deadline.at):
                 return await self._post(operation.written, connected_by, progress)
@@ -207,6 +209,7 @@ def _trace() -> aiohttp.TraceConfig:
 
     async def connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
         context.trace_request_ctx.connected = True
+        context.trace_request_ctx.about_to_write()
 
     config.on_connection_create_end.append(connected)
     config.on_connection_reuseconn.append(connected)

@@ -21,6 +21,7 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
+from connection_strings.lightning import DEFAULT_SEND_TIMEOUT
 from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import Permission
 from lightning_host.greenfield.values import (
@@ -138,15 +139,15 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
     host = request.app[HOST]
     fields = await read_json(request, host.settings.request_seconds)
     bolt11 = fields.text("BOLT11")
-    timeout = {}
+    timeout = DEFAULT_SEND_TIMEOUT
     if "sendTimeout" in fields:
-        seconds = fields.whole("sendTimeout", least=1, most=_LONGEST_SEND_SECONDS)
-        timeout["send_timeout"] = timedelta(seconds=seconds)
+        timeout = timedelta(seconds=fields.whole("sendTimeout", least=1, most=_LONGEST_SEND_SECONDS))
     params = PayInvoiceParams(
         amount=fields.msat("amount") if "amount" in fields else None,
         max_fee_percent=fields.decimal("maxFeePercent", most=1000) if "maxFeePercent" in fields else None,
         max_fee_flat=fields.sat("maxFeeFlat") if "maxFeeFlat" in fields else None,
-        **timeout,
+        send_timeout=timeout,
+        resolve_early=True,  # a caller of this API is told 202 and asks again, it never pays in another way
     )
     response = await host.background.run(store.client.pay(bolt11, params))
     if response.result is PayResult.COULD_NOT_FIND_ROUTE:

@@ -209,7 +209,8 @@ async def _payinvoice(request: web.Request, store: Store) -> web.Response:
     except ValueError:
         fields.refuse("invoice", "is not a BOLT11")
     payment_hash = decoded.payment_hash.hex()
-    params = PayInvoiceParams(amount=fields.sat("amountSat") if "amountSat" in fields else None)
+    # A client that is told "in flight" holds the payment and asks again; it never pays in another way.
+    params = PayInvoiceParams(amount=fields.sat("amountSat") if "amountSat" in fields else None, resolve_early=True)
     asked = params.amount or LightMoney.from_msat(decoded.amount_msat or 0)
     await PhoenixdTable(host.database).add_payout(store, payment_hash, text)
     response = await host.background.run(store.client.pay(text, params))

@@ -13,6 +13,7 @@ import pytest
 
 from connection_strings import LightMoney
 from flash_driver.accounts.pool import Pool
+from flash_driver.journal.attempt_rules import Begun
 from flash_driver.journal.sql.postgresql import connect
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
@@ -129,6 +130,6 @@ async def test_a_process_that_is_cut_off_holds_nobody_up(postgres: PostgresServe
                 await cut_off.transactions.write(hold)
             assert await settle(there, 1) is not None
             mine = a_payment(1)
-            assert await there.begin_payment(mine) is mine
+            assert await there.begin_payment(mine) == Begun(mine)
             proxy.heal()
             assert await here.last_settle_index() == 1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from connection_strings import CreateInvoiceParams, LightMoney, LightningError, ListPaymentsParams
 from flash_driver.accounts.pool import Pool
 from flash_driver.journal.urls import JournalUrl
-from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.attempt import Persistence
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.bank.invoices import NotPayableError
 from flash_driver.settings.process import ProcessSettings
@@ -43,7 +43,7 @@ _GRACE_SECONDS: Final = 1
 _PATIENT: Final = Limits(ping_interval=0.5, ping_timeout=3.0, suspicion_timeout=1.0, close_timeout=0.2)
 _NEVER_GIVES_UP: Final = Limits(ping_interval=LONG_SECONDS, ping_timeout=LONG_SECONDS, close_timeout=0.2)
 _TRUSTS_SENDERS: Final = Persistence(
-    pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=LONG_SECONDS, look=0.05, later=(0.2, 0.5, 1.0)
+    pauses=(0.05, 0.1, 0.2, 0.3), margin=LONG_SECONDS, look=0.05, later=(0.2, 0.5, 1.0)
 )
 """For worlds in which no answer gets lost: a slow machine must not lose one by giving up."""
 _PATIENT_SECONDS: Final = 10.0

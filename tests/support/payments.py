@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import (
@@ -10,6 +11,7 @@ from connection_strings import (
     PayInvoiceParams,
 )
 from flash_driver.flash_api.outcomes import Cause, NotExecuted, Outcome
+from flash_driver.journal.records import PaymentRecord
 from flash_driver.transports.delivery import Delivery
 from tests.support.timing import account_of
 
@@ -28,6 +30,7 @@ __all__ = [
     "Oracle",
     "at",
     "executed",
+    "left_open",
     "requested",
     "status_of",
 ]
@@ -60,7 +63,25 @@ def requested(sandbox: Sandbox) -> list[int]:
 def at(client: FlashLightningClient, moment: datetime) -> None:
     """Let this be the time for the driver's payments."""
     payments = account_of(client).payments
-    payments._sending._clock = payments._resolving._clock = lambda: moment
+    payments._clock = payments._sending._clock = payments._recovery._clock = lambda: moment
+
+
+def left_open(sandbox: Sandbox, signed: Any, *, sender_ends: timedelta, **changes: Any) -> PaymentRecord:
+    """Return the record of an attempt that another process has sent, and whose call ends that much later."""
+    now = datetime.now(UTC)
+    record = PaymentRecord(
+        payment_hash=signed.payment_hash,
+        bolt11=signed.payment_request,
+        wallet_id=sandbox.wallet_id,
+        amount_msat=5000,
+        created_at=now,
+        attempt=1,
+        idempotency_key="of another process",
+        begun_by="another process",
+        sent_at=now,
+        sender_until=now + sender_ends,
+    )
+    return replace(record, **changes)
 
 
 class Oracle:
@@ -71,13 +92,13 @@ class Oracle:
         self._router = account.router
         self._outcomes = list(outcomes)
         self.keys: list[object] = []
-        for part in (account.payments._sending, account.payments._resolving):
-            part._router = self  # type: ignore[assignment]  # it stands in for the router
+        account.payments._sending._router = self  # type: ignore[assignment]  # it stands in for the router
 
     async def perform(self, operation: Any, *arguments: Any, **options: Any) -> Delivery:
         """Answer as foretold."""
         if operation.document.field != PAY:
             return await self._router.perform(operation, *arguments, **options)
+        operation.about_to_write()
         self.keys.append(operation.variables["input"].get("idempotencyKey"))
         outcome = self._outcomes.pop(0)
         if isinstance(outcome, Exception):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.accounts.timing import Timing
-from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.attempt import Persistence
 from flash_driver.settlements.timing import Backoff, Pace, Spacing, WatchTiming
 from flash_driver.transports.websocket.handshake import Limits
 
@@ -46,7 +46,9 @@ SHORT: Final = Timing(
         amount_patience=0.5,
         receipts=Backoff(0.05, 0.2),
     ),
-    payments=Persistence(pauses=(0.05, 0.1, 0.2, 0.3), sender_lives=2.0, look=0.05, later=(0.2, 0.5, 1.0)),
+    payments=Persistence(
+        pauses=(0.05, 0.1, 0.2, 0.3), margin=0.3, look=0.05, early=(0.2, 0.4, 0.8, 5.0), later=(0.2, 0.5, 1.0)
+    ),
 )
 """The pauses of most tests."""
 STEADY: Final = Limits(ping_interval=3600.0, ping_timeout=3600.0)

@@ -28,10 +28,11 @@ from connection_strings import ConnectionString, LightMoney, PayInvoiceParams
 from flash_driver.accounts.pool import Pool
 from flash_driver.accounts.timing import Timing
 from flash_driver.client import FlashLightningClient
+from flash_driver.journal.attempt_rules import Begun
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.transactions import WRITES
-from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.attempt import Persistence
 from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.transports.router import Router
@@ -165,7 +166,7 @@ async def contend(client: FlashLightningClient, _fate: Fate, order: dict[str, An
     for number in random.sample(range(order["count"]), order["count"]):
         settled = await settle(journal, number, paid_at=now)
         mine = a_payment(number, created_at=now)
-        begun = await journal.begin_payment(mine) is mine
+        begun = isinstance(await journal.begin_payment(mine), Begun)
         spent = await journal.spend_invoices(Bucket.OWN, InvoiceBudget(order["budget"], 600), now) is None
         index = None if settled is None else settled.settle_index
         tell("contended", number=number, index=index, begun=begun, spent=spent)
@@ -179,7 +180,7 @@ async def carry_out(order: dict[str, Any]) -> None:
     fate = Fate(order.get("die_at"), order.get("stop_at"))
     lay_mines(fate)
     # A process that starts again an instant after a crash need not wait until the dead sender is surely dead.
-    timing = Timing(payments=Persistence(sender_lives=0.0))
+    timing = Timing(payments=Persistence(margin=-3600.0))
     settings = FlashSettings.from_connection_string(ConnectionString.parse(order["string"]))
     process = ProcessSettings.model_validate({"journal_url": order["journal"], "invoice_budget": "1000/120"})
     async with FlashLightningClient(settings, process, Pool(timing)) as client:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
 
+    from flash_driver.journal.attempt_rules import Begun, Counted
     from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
@@ -168,15 +169,15 @@ class SqlJournal(Journal):
 
     # --- payments ---------------------------------------------------------------------------------------------------
 
-    async def begin_payment(self, record: PaymentRecord) -> PaymentRecord:
-        """Keep an attempt to pay, unless one counts already."""
+    async def begin_payment(self, record: PaymentRecord) -> Begun | Counted:
+        """Keep an attempt to pay, unless another one counts."""
         rows = await self._payments()
         return await self._transactions.write(lambda connection: rows.begin(connection, record))
 
-    async def update_payment(self, record: PaymentRecord) -> None:
-        """Keep what became of an attempt."""
+    async def update_payment(self, record: PaymentRecord, *, seen: PaymentRecord) -> PaymentRecord | None:
+        """Keep what became of an attempt, if it is as the caller has seen it."""
         rows = await self._payments()
-        await self._transactions.write(lambda connection: rows.update(connection, record))
+        return await self._transactions.write(lambda connection: rows.update(connection, record, seen))
 
     async def find_payment(self, payment_hash: str) -> PaymentRecord | None:
         """Return the attempt that tells most."""

@@ -96,6 +96,16 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "ALTER TABLE flash_accounts ADD COLUMN public_blocked_until {moment}",
         "ALTER TABLE flash_spent ADD COLUMN bucket VARCHAR(16) NOT NULL DEFAULT 'own'",
     ),
+    # 4: whether an attempt to pay was ever sent, by whom, and what an operator decided about it.
+    (
+        "ALTER TABLE flash_payments ADD COLUMN begun_by VARCHAR NOT NULL DEFAULT ''",
+        "ALTER TABLE flash_payments ADD COLUMN sent_at {moment}",
+        "ALTER TABLE flash_payments ADD COLUMN sender_until {moment}",
+        "ALTER TABLE flash_payments ADD COLUMN resolve_early BOOLEAN NOT NULL DEFAULT FALSE",
+        "ALTER TABLE flash_payments ADD COLUMN settled_by_hand VARCHAR",
+        # Earlier drivers kept an attempt right before they sent it.
+        "UPDATE flash_payments SET sent_at = created_at",
+    ),
 )
 
 NEWEST: Final = len(STEPS)

@@ -6,14 +6,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import case, func, insert, select, update
 
-from connection_strings.lightning import LightningPaymentStatus
-from flash_driver.journal.attempt_rules import DEFINITE, WEIGHT, counting_attempt, telling_attempt
+from flash_driver.journal.attempt_rules import (
+    DEFINITE,
+    WEIGHT,
+    Begun,
+    counting_attempt,
+    is_as_seen,
+    replaced_attempt,
+    telling_attempt,
+)
 from flash_driver.journal.sql.accounts import lock
 from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from flash_driver.journal.attempt_rules import Counted
     from flash_driver.journal.records import PaymentRecord
 
 __all__ = ["PaymentRows"]
@@ -34,27 +42,35 @@ class PaymentRows:
     def __init__(self, account: int) -> None:
         self._account = account
 
-    def begin(self, connection: Connection, record: PaymentRecord) -> PaymentRecord:
-        """Add an attempt unless one counts already; return the one that counts."""
+    def begin(self, connection: Connection, record: PaymentRecord) -> Begun | Counted:
+        """Add an attempt unless another one counts."""
         lock(connection, self._account)
-        counted = counting_attempt(self.attempts(connection, record.payment_hash), record)
-        if counted is record:
-            connection.execute(insert(payments).values(account=self._account, **values_of(record)))
-        return counted
+        attempts = self.attempts(connection, record.payment_hash)
+        decision = counting_attempt(attempts, record)
+        if isinstance(decision, Begun):
+            if (replaced := replaced_attempt(attempts)) is not None:
+                self._write(connection, replaced, record)
+            else:
+                connection.execute(insert(payments).values(account=self._account, **values_of(record)))
+        return decision
 
-    def update(self, connection: Connection, record: PaymentRecord) -> None:
-        """Write down what became of an attempt, unless it is known to be complete."""
+    def update(self, connection: Connection, record: PaymentRecord, seen: PaymentRecord) -> PaymentRecord | None:
+        """Write down what became of an attempt, if it is as the caller has seen it; return it as it is now."""
         lock(connection, self._account)
-        connection.execute(
-            update(payments)
-            .where(
-                payments.c.account == self._account,
-                payments.c.payment_hash == record.payment_hash,
-                payments.c.attempt == record.attempt,
-                payments.c.status != LightningPaymentStatus.COMPLETE,
-            )
-            .values(values_of(record))
+        attempts = self.attempts(connection, record.payment_hash)
+        known = next((each for each in attempts if each.attempt == record.attempt), None)
+        if known is not None and is_as_seen(known, seen):
+            self._write(connection, known, record)
+            return record
+        return known
+
+    def _write(self, connection: Connection, known: PaymentRecord, record: PaymentRecord) -> None:
+        row = (
+            payments.c.account == self._account,
+            payments.c.payment_hash == known.payment_hash,
+            payments.c.attempt == known.attempt,
         )
+        connection.execute(update(payments).where(*row).values(values_of(record)))
 
     def attempts(self, connection: Connection, payment_hash: str) -> list[PaymentRecord]:
         """Return every attempt for this payment hash, the first one first."""

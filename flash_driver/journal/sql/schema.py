@@ -189,6 +189,11 @@ payments: Final = Table(
     Column("fee_msat", BigInteger),
     Column("preimage", String),
     Column("failure", Words),
+    Column("begun_by", String, nullable=False),
+    Column("sent_at", Moment),
+    Column("sender_until", Moment),
+    Column("resolve_early", Boolean, nullable=False),
+    Column("settled_by_hand", Words),
     UniqueConstraint("account", "payment_hash", "attempt"),
 )
 """One row for each attempt to pay."""

@@ -29,7 +29,7 @@ from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, 
 from flash_driver.transports.websocket.timeouts import Expiry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
@@ -186,10 +186,14 @@ class Connection:
         While it is due, the peer has to show now and then that it lives: a server that is slow is waited for, a socket
         that is dead is dropped.
         """
-        return await self.request(operation.written, deadline, late)
+        return await self.request(operation.written, deadline, late, operation.about_to_write)
 
     async def request(
-        self, payload: Mapping[str, object] | bytes, deadline: Deadline, late: Late | None = None
+        self,
+        payload: Mapping[str, object] | bytes,
+        deadline: Deadline,
+        late: Late | None = None,
+        about_to_write: Callable[[], None] | None = None,
     ) -> Evidence:
         """Do the same for what is spelled out already.
 
@@ -197,6 +201,7 @@ class Connection:
             payload: query, operationName and variables, or the same as JSON.
             deadline: When to stop waiting.
             late: Called with the answer if it comes after the caller stopped waiting.
+            about_to_write: Called right before it is written.
 
         """
         if not self._slots.enter_at_once() and not await self._slots.enter(deadline):
@@ -209,6 +214,8 @@ class Connection:
                 return NotWritten("no time was left to write the request")
             if not self.usable:
                 return NotWritten("the socket closed before the request was written")
+            if about_to_write is not None:
+                about_to_write()
             operation_id, message = self._protocol.subscribe(payload)
             crowded = bool(self._calls)
             call = self._calls[operation_id] = _Call(late)

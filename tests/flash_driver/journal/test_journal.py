@@ -6,11 +6,12 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.journal.attempt_rules import Begun, Counted
 from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
 from tests.support.journals import NOON, a_payment, an_invoice, open_journal, rung, settle
 
@@ -297,104 +298,139 @@ async def test_two_buckets_know_nothing_of_each_other(journal: Journal) -> None:
 # --- payments -----------------------------------------------------------------------------------------------------
 
 
+async def become(journal: Journal, record: PaymentRecord, **changes: Any) -> PaymentRecord:
+    """Change an attempt that is as this record says, and return it as it is then."""
+    changed = replace(record, **changes)
+    assert await journal.update_payment(changed, seen=record) == changed
+    return changed
+
+
 async def test_payment_comes_back_as_it_was(journal: Journal) -> None:
-    """An attempt survives with its key, amounts, fee, and the words of a failure."""
-    made = a_payment(1, cents=Decimal("0.10"), idempotency_key=None)
-    assert await journal.begin_payment(made) is made
+    """An attempt survives with its key, amounts, fee, times, and the words of a failure."""
+    made = a_payment(1, cents=Decimal("0.10"), idempotency_key=None, begun_by="me", resolve_early=True)
+    assert await journal.begin_payment(made) == Begun(made)
     assert await journal.find_payment(made.payment_hash) == made
-    ended = replace(made, status=COMPLETE, fee_msat=12, preimage="cd" * 32, failure="none, really")
-    await journal.update_payment(ended)
+    ended = await become(
+        journal,
+        made,
+        status=COMPLETE,
+        fee_msat=12,
+        preimage="cd" * 32,
+        failure="none, really",
+        sent_at=NOON,
+        sender_until=NOON + timedelta(seconds=30),
+        settled_by_hand="seen in the app",
+    )
     assert await journal.find_payment(made.payment_hash) == ended
 
 
 @pytest.mark.parametrize("status", [PENDING, UNKNOWN, COMPLETE])
-async def test_a_payment_that_may_be_under_way_is_never_begun_anew(
+async def test_a_payment_that_may_be_under_way_is_never_begun_again(
     journal: Journal, status: LightningPaymentStatus
 ) -> None:
-    """Whoever begins while an attempt has not definitely failed gets that attempt, and nothing is kept of his own."""
+    """A caller that begins while an attempt has not definitely failed gets that attempt; nothing of its own is kept."""
     first = a_payment(1)
     await journal.begin_payment(first)
-    await journal.update_payment(replace(first, status=status))
-    counted = await journal.begin_payment(a_payment(1, attempt=2))
-    assert counted == replace(first, status=status)
-    assert await journal.find_payment(first.payment_hash) == counted
+    standing = await become(journal, first, status=status)
+    assert await journal.begin_payment(a_payment(1, attempt=2)) == Counted(standing)
+    assert await journal.find_payment(first.payment_hash) == standing
 
 
 async def test_the_same_attempt_begun_twice_counts_for_one_caller_only(journal: Journal) -> None:
-    """Two callers with equal records: one gets his own object back and may send, the other does not."""
+    """Two callers with equal records: one may send, the other may not."""
     mine, yours = a_payment(1), a_payment(1)
-    assert mine == yours
-    assert await journal.begin_payment(mine) is mine
-    counted = await journal.begin_payment(yours)
-    assert counted is not yours
-    assert counted == mine
+    assert await journal.begin_payment(mine) == Begun(mine)
+    assert await journal.begin_payment(yours) == Counted(mine)
 
 
 async def test_attempts_are_kept_one_by_one(journal: Journal) -> None:
     """After a definite failure a new attempt is kept beside the old one, and the payment is told by the latest."""
-    first, second = a_payment(1), a_payment(1, attempt=2)
+    first, second = a_payment(1, sent_at=NOON), a_payment(1, attempt=2)
     await journal.begin_payment(first)
-    failed = replace(first, status=FAILED, failure="no route")
-    await journal.update_payment(failed)
-    assert await journal.begin_payment(second) is second
+    failed = await become(journal, first, status=FAILED, failure="no route")
+    assert await journal.begin_payment(second) == Begun(second)
+    assert await journal.update_payment(failed, seen=failed) == failed
     assert await journal.find_payment(first.payment_hash) == second
     assert numbers(await journal.list_payments(include_pending=True)) == [1]
 
 
+async def test_attempts_that_were_never_sent_take_one_row(journal: Journal) -> None:
+    """A host that tries every minute what fails before it is sent leaves one row, and its place in the list stays."""
+    await journal.begin_payment(a_payment(1))
+    await become(journal, a_payment(1), status=FAILED)
+    await journal.begin_payment(a_payment(2))
+    for attempt in (2, 3, 4):
+        made = a_payment(1, attempt=attempt)
+        assert await journal.begin_payment(made) == Begun(made)
+        assert await journal.update_payment(a_payment(1), seen=a_payment(1)) is None
+        failed = await become(journal, made, status=FAILED)
+        assert await journal.find_payment(made.payment_hash) == failed
+    assert numbers(await journal.list_payments(include_pending=True)) == [1, 2]
+
+
 async def test_an_attempt_number_is_used_once(journal: Journal) -> None:
-    """Who begins with a number that has failed meanwhile gets that failure and may not send."""
+    """A caller that begins with a number that has failed meanwhile gets that failure and may not send."""
     first = a_payment(1)
     await journal.begin_payment(first)
-    await journal.update_payment(replace(first, status=FAILED))
+    failed = await become(journal, first, status=FAILED)
     late = a_payment(1, created_at=NOON + timedelta(seconds=1))
-    assert await journal.begin_payment(late) == replace(first, status=FAILED)
+    assert await journal.begin_payment(late) == Counted(failed)
 
 
 async def test_an_older_attempt_that_completes_after_all_tells_the_payment(journal: Journal) -> None:
     """A payment is complete once any attempt is, and under way while any may be: what came later does not hide it."""
-    first, second = a_payment(1), a_payment(1, attempt=2)
+    first, second = a_payment(1, sent_at=NOON), a_payment(1, attempt=2, sent_at=NOON)
     await journal.begin_payment(first)
-    await journal.update_payment(replace(first, status=FAILED))
+    failed = await become(journal, first, status=FAILED)
     await journal.begin_payment(second)
-    await journal.update_payment(replace(second, status=FAILED))
-    await journal.update_payment(replace(first, status=UNKNOWN))
-    assert await journal.find_payment(first.payment_hash) == replace(first, status=UNKNOWN)
-    assert await journal.unresolved_payments() == [replace(first, status=UNKNOWN)]
-    third = a_payment(1, attempt=3)
-    assert await journal.begin_payment(third) == replace(first, status=UNKNOWN)
-    await journal.update_payment(replace(first, status=COMPLETE))
-    assert await journal.find_payment(first.payment_hash) == replace(first, status=COMPLETE)
+    await become(journal, second, status=FAILED)
+    unknown = await become(journal, failed, status=UNKNOWN)
+    assert await journal.find_payment(first.payment_hash) == unknown
+    assert await journal.unresolved_payments() == [unknown]
+    assert await journal.begin_payment(a_payment(1, attempt=3)) == Counted(unknown)
+    complete = await become(journal, unknown, status=COMPLETE)
+    assert await journal.find_payment(first.payment_hash) == complete
 
 
-async def test_complete_is_for_good(journal: Journal) -> None:
-    """No later word changes an attempt that is complete; an attempt that was never begun can't be updated."""
+@pytest.mark.parametrize(
+    "decided",
+    [
+        {"status": COMPLETE},
+        {"status": FAILED},
+        {"status": UNKNOWN},
+        {"idempotency_key": None},
+        {"sent_at": NOON},
+    ],
+)
+async def test_nothing_is_written_over_what_was_not_seen(journal: Journal, decided: dict[str, Any]) -> None:
+    """A writer that goes by an older state changes nothing and gets the attempt as it stands."""
     made = a_payment(1)
     await journal.begin_payment(made)
-    done = replace(made, status=COMPLETE)
-    await journal.update_payment(done)
-    await journal.update_payment(replace(made, status=FAILED))
-    await journal.update_payment(a_payment(1, attempt=2))
-    assert await journal.find_payment(made.payment_hash) == done
-    await journal.update_payment(a_payment(2))
-    assert await journal.find_payment(a_payment(2).payment_hash) is None
+    standing = await become(journal, made, **decided)
+    for status in (PENDING, FAILED, UNKNOWN, COMPLETE):
+        assert await journal.update_payment(replace(made, status=status), seen=made) == standing
+    another = replace(made, begun_by="another call")
+    assert await journal.update_payment(replace(standing, status=FAILED), seen=another) == standing
+    assert await journal.find_payment(made.payment_hash) == standing
+    assert await journal.update_payment(a_payment(1, attempt=2), seen=a_payment(1, attempt=2)) is None
+    assert await journal.update_payment(a_payment(2), seen=a_payment(2)) is None
 
 
 async def test_one_of_many_begins(journal: Journal) -> None:
     """Of many who begin the same payment at once exactly one may send."""
     mine = [a_payment(1, created_at=NOON + timedelta(seconds=number)) for number in range(10)]
-    counted = await asyncio.gather(*(journal.begin_payment(record) for record in mine))
-    winners = [record for record, found in zip(mine, counted, strict=True) if found is record]
-    assert len(winners) == 1
-    assert counted == winners * 10
+    decisions = await asyncio.gather(*(journal.begin_payment(record) for record in mine))
+    (winner,) = [decision.record for decision in decisions if isinstance(decision, Begun)]
+    assert [decision.record for decision in decisions] == [winner] * 10
 
 
 async def test_payments_are_listed_in_the_order_first_attempted(journal: Journal) -> None:
     """Each payment is listed once, by its first attempt's age; those without a known end only when asked for."""
     for number, status in ((3, FAILED), (1, COMPLETE), (2, UNKNOWN), (4, PENDING)):
-        await journal.begin_payment(a_payment(number))
-        await journal.update_payment(a_payment(number, status=status))
+        await journal.begin_payment(a_payment(number, sent_at=NOON))
+        await become(journal, a_payment(number, sent_at=NOON), status=status)
     await journal.begin_payment(a_payment(3, attempt=2))
-    await journal.update_payment(a_payment(3, attempt=2, status=FAILED))
+    await become(journal, a_payment(3, attempt=2), status=FAILED)
     assert numbers(await journal.list_payments()) == [3, 1]
     assert numbers(await journal.list_payments(include_pending=True)) == [3, 1, 2, 4]
     assert numbers(await journal.list_payments(include_pending=True, offset=2)) == [2, 4]
@@ -419,7 +455,7 @@ async def test_accounts_never_see_each_others(store: JournalStore, journal: Jour
     assert await other.expire_invoice(an_invoice(1).payment_hash) is None
     assert await spend(other, InvoiceBudget(1, 120), NOON) is None
     assert await other.find_payment(a_payment(3).payment_hash) is None
-    await other.update_payment(a_payment(3, status=COMPLETE))
+    assert await other.update_payment(a_payment(3, status=COMPLETE), seen=a_payment(3)) is None
     await settle(journal, 1)
     assert await other.settled_after(0) == []
     assert await other.last_settle_index() == 0

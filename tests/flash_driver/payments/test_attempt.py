@@ -2,27 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from connection_strings import LightMoney, LightningPaymentStatus, PayInvoiceParams, PayResult
+from connection_strings import LightMoney, LightningPaymentStatus, PayResult
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.journal.records import PaymentRecord
-from flash_driver.payments.attempt import (
-    fee_limit,
-    idempotency_key,
-    is_question,
-    judge,
-    key_is_unheard_of,
-    operation,
-    response,
-)
+from flash_driver.payments.attempt import PaymentAttempt, idempotency_key
 from flash_driver.transports.delivery import Delivery
 
 COMPLETE, FAILED = LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED
 PENDING, UNKNOWN = LightningPaymentStatus.PENDING, LightningPaymentStatus.UNKNOWN
 
-ATTEMPT = PaymentRecord(
+RECORD = PaymentRecord(
     payment_hash="ab" * 32,
     bolt11="lnbcrt1",
     wallet_id="wallet",
@@ -30,7 +24,18 @@ ATTEMPT = PaymentRecord(
     created_at=datetime(2026, 1, 1, tzinfo=UTC),
     attempt=1,
     idempotency_key="key",
+    sent_at=datetime(2026, 1, 1, tzinfo=UTC),
 )
+ATTEMPT = PaymentAttempt(RECORD)
+
+
+def attempt(**changes: Any) -> PaymentAttempt:
+    """Return the attempt with changes."""
+    return PaymentAttempt(replace(RECORD, **changes))
+
+
+def nothing() -> None:
+    """Take no note of the writing."""
 
 
 @pytest.mark.parametrize(
@@ -54,19 +59,20 @@ def test_what_an_answer_proves(
     key_kept: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
     """The table in the module's docstring: the same words mean less after a sending that was lost."""
-    judged = judge(ATTEMPT, outcome, {}, sent_before=False)
-    repeated = judge(ATTEMPT, outcome, {}, sent_before=True)
+    judged = ATTEMPT.judged(outcome, {}, sent_before=False)
+    repeated = ATTEMPT.judged(outcome, {}, sent_before=True)
     assert (judged.status, repeated.status) == (first, again)
-    assert (judged.idempotency_key is not None, repeated.idempotency_key is not None) == (key_kept, key_kept)
-    assert is_question(repeated) == (again is UNKNOWN and key_kept)
+    keys = judged.record.idempotency_key, repeated.record.idempotency_key
+    assert [key is not None for key in keys] == [key_kept, key_kept]
+    assert repeated.is_question == (again is UNKNOWN and key_kept)
 
 
 def test_reasons_are_told() -> None:
     """A payment that was not sent names each transport and why."""
-    judged = judge(ATTEMPT, NotExecuted("no"), {"websocket": "declined", "http": "HTTP 401"}, sent_before=False)
-    assert judged.failure == "it was not sent: websocket: declined; http: HTTP 401"
-    again = judge(ATTEMPT, NotExecuted("refused"), {}, sent_before=True)
-    assert again.failure == "it was lost, and the server can't be asked: refused"
+    judged = ATTEMPT.judged(NotExecuted("no"), {"websocket": "declined", "http": "HTTP 401"}, sent_before=False)
+    assert judged.record.failure == "it was not sent: websocket: declined; http: HTTP 401"
+    again = ATTEMPT.judged(NotExecuted("refused"), {}, sent_before=True)
+    assert again.record.failure == "it was lost, and the server can't be asked: refused"
 
 
 def test_key_is_the_same_in_every_process_and_new_for_each_attempt() -> None:
@@ -78,9 +84,7 @@ def test_key_is_the_same_in_every_process_and_new_for_each_attempt() -> None:
 
 def test_an_amountless_payment_has_no_key() -> None:
     """The mutation for amountless invoices takes cents and no key (flash-server.md 3.7)."""
-    from decimal import Decimal  # noqa: PLC0415 - for this test alone
-
-    sent = operation(replace(ATTEMPT, cents=Decimal("4.9"), idempotency_key=None))
+    sent = attempt(cents=Decimal("4.9"), idempotency_key=None).operation(nothing)
     assert sent.document.field == "lnNoAmountUsdInvoicePaymentSend"
     assert sent.variables["input"] == {
         "walletId": "wallet",
@@ -92,25 +96,9 @@ def test_an_amountless_payment_has_no_key() -> None:
 @pytest.mark.parametrize("key", ["key", None])
 def test_a_payment_is_never_handed_on(key: str | None) -> None:
     """No transport repeats on its own what another may have carried out."""
-    sent = operation(replace(ATTEMPT, idempotency_key=key))
+    sent = attempt(idempotency_key=key).operation(nothing)
     assert not sent.repeatable
     assert ("idempotencyKey" in dict(sent.variables["input"])) == (key is not None)  # type: ignore[call-overload]  # a mapping
-
-
-@pytest.mark.parametrize(
-    ("params", "limit"),
-    [
-        (PayInvoiceParams(), None),
-        (PayInvoiceParams(max_fee_percent=1.0), 500),
-        (PayInvoiceParams(max_fee_flat=LightMoney.from_msat(70)), 70),
-        (PayInvoiceParams(max_fee_percent=1.0, max_fee_flat=LightMoney.from_msat(70)), 70),
-        (PayInvoiceParams(max_fee_percent=0.1, max_fee_flat=LightMoney.from_msat(70)), 50),
-        (PayInvoiceParams(max_fee_percent=0), 0),
-    ],
-)
-def test_fee_limit(params: PayInvoiceParams, limit: int | None) -> None:
-    """The smaller of two limits counts, in whole millisatoshi, rounded down."""
-    assert fee_limit(50_000, params) == limit
 
 
 @pytest.mark.parametrize(
@@ -125,11 +113,11 @@ def test_fee_limit(params: PayInvoiceParams, limit: int | None) -> None:
 )
 def test_response(status: LightningPaymentStatus, outcome: Outcome | None, result: PayResult) -> None:
     """Only a definite failure is an error, and no fee is invented."""
-    answer = response(replace(ATTEMPT, status=status, failure="why"), outcome)
+    answer = attempt(status=status, failure="why").response(outcome)
     assert answer.result is result
     assert answer.details is not None
     assert (answer.details.fee_amount, answer.details.total_amount, answer.error_detail) == (None, None, "why")
-    told = response(replace(ATTEMPT, status=status, fee_msat=7))
+    told = attempt(status=status, fee_msat=7).response()
     assert told.details is not None
     assert told.details.total_amount == LightMoney.from_msat(50_007)
 
@@ -146,5 +134,5 @@ def test_response(status: LightningPaymentStatus, outcome: Outcome | None, resul
 def test_older_server(outcome: Outcome, causes: set[Cause], reason: str, unheard_of: bool) -> None:  # noqa: FBT001 - a column
     """A server that knows no keys refuses the whole request, and only that makes us go without one."""
     delivery = Delivery(outcome, "http", {"http": reason}, frozenset(causes))
-    assert key_is_unheard_of(ATTEMPT, delivery) == unheard_of
-    assert not key_is_unheard_of(replace(ATTEMPT, idempotency_key=None), delivery)
+    assert ATTEMPT.key_is_refused(delivery) == unheard_of
+    assert not attempt(idempotency_key=None).key_is_refused(delivery)

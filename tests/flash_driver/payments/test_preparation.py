@@ -21,7 +21,7 @@ from flash_driver.flash_api.replies import Currency
 from flash_driver.money.rate_book import RateUnknown
 from tests.support.driver import operations
 from tests.support.payments import (
-    PENDING,
+    FAILED,
     QUICK,
     executed,
     requested,
@@ -46,7 +46,7 @@ async def test_a_fee_within_the_limit_is_paid(bench: Bench) -> None:
 
 @pytest.mark.parametrize("msat", [100_000_000, None])
 async def test_a_fee_above_the_limit_is_not_paid(bench: Bench, msat: int | None) -> None:
-    """What would cost more than allowed is an error, and nothing is sent or journalled."""
+    """What would cost more than allowed is an error, and nothing is sent."""
     sandbox = await bench.sandbox(send_fee_percent=5)
     client = await bench.client(sandbox)
     signed = sandbox.foreign_invoice(msat)
@@ -54,7 +54,7 @@ async def test_a_fee_above_the_limit_is_not_paid(bench: Bench, msat: int | None)
     answer = await client.pay(signed.payment_request, PayInvoiceParams(amount=amount, max_fee_percent=1.0))
     assert answer.result is PayResult.ERROR
     assert "exceeds the limit of 1000000 msat" in str(answer.error_detail)
-    assert (executed(sandbox), await status_of(client, signed.payment_hash)) == ([], None)
+    assert (executed(sandbox), await status_of(client, signed.payment_hash)) == ([], FAILED)
 
 
 async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None:
@@ -129,7 +129,7 @@ async def test_amountless_is_not_paid_without_a_price(bench: Bench) -> None:
     signed = sandbox.foreign_invoice()
     with pytest.raises(RateUnknown):
         await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
-    assert (requested(sandbox), await status_of(client, signed.payment_hash)) == ([], None)
+    assert (requested(sandbox), await status_of(client, signed.payment_hash)) == ([], FAILED)
 
 
 async def test_a_fee_is_measured_at_the_price_of_now(bench: Bench) -> None:
@@ -206,18 +206,3 @@ async def test_a_journal_that_fails_stops_the_payment(bench: Bench, monkeypatch:
     with pytest.raises(LightningError, match="the disk is full"):
         await client.pay(sandbox.foreign_invoice(5000).payment_request)
     assert requested(sandbox) == []
-
-
-async def test_a_journal_that_fails_later_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What happened is told although it can't be kept, and the journal does not call it failed."""
-    sandbox = await bench.sandbox()
-    client = await bench.client(sandbox)
-
-    async def full(_: PaymentRecord) -> None:
-        raise LightningError("the disk is full")
-
-    await client.warm_up()
-    monkeypatch.setattr(account_of(client).journal, "update_payment", full)
-    signed = sandbox.foreign_invoice(5000)
-    assert (await client.pay(signed.payment_request)).result is PayResult.OK
-    assert await status_of(client, signed.payment_hash) is PENDING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,7 @@ from connection_strings import (
 )
 from flash_driver.accounts.pool import Pool
 from flash_driver.flash_api.outcomes import Unknown
-from flash_driver.journal.records import PaymentRecord
-from flash_driver.payments.persistence import Persistence
+from flash_driver.payments.attempt import Persistence
 from tests.support.driver import operations
 from tests.support.payments import (
     COMPLETE,
@@ -27,6 +25,7 @@ from tests.support.payments import (
     Oracle,
     at,
     executed,
+    left_open,
     requested,
     status_of,
 )
@@ -121,26 +120,18 @@ async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) 
     client = await bench.client(sandbox, timing=short(payments=Persistence(later=(0.2,))))
     await client.list_payments()
     signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
-    record = PaymentRecord(
-        payment_hash=signed.payment_hash,
-        bolt11=signed.payment_request,
-        wallet_id=sandbox.wallet_id,
-        amount_msat=5000,
-        created_at=datetime.now(UTC),
-        attempt=1,
-        idempotency_key="left-open",
-    )
+    record = left_open(sandbox, signed, sender_ends=timedelta(seconds=30))
     payments = account_of(client).payments
     await account_of(client).journal.begin_payment(record)
     at(client, record.created_at + timedelta(seconds=20))
     assert await status_of(client, signed.payment_hash) is PENDING
-    assert not payments._resolving._tasks
+    assert not payments._recovery._tasks
     at(client, record.created_at + timedelta(hours=1))
     oracle = Oracle(client, Unknown("busy", answered=True, kept=True))
     found = await asyncio.gather(*(status_of(client, signed.payment_hash) for _ in range(5)))
     assert found == [UNKNOWN] * 5
     assert await status_of(client, signed.payment_hash) is UNKNOWN
-    assert oracle.keys == ["left-open"]
+    assert oracle.keys == ["of another process"]
 
 
 async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(bench: Bench) -> None:
@@ -153,7 +144,7 @@ async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(be
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     await until(lambda: bool(requested(sandbox)))
-    await until(lambda: not account_of(client).payments._resolving._tasks)
+    await until(lambda: not account_of(client).payments._recovery._tasks)
     assert (executed(sandbox), await status_of(client, signed.payment_hash)) == ([0], UNKNOWN)
 
 
@@ -163,20 +154,12 @@ async def test_an_old_payment_is_not_asked_about(bench: Bench) -> None:
     client = await bench.client(sandbox, timing=SHORT)
     await client.warm_up()
     signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
-    record = PaymentRecord(
-        payment_hash=signed.payment_hash,
-        bolt11=signed.payment_request,
-        wallet_id=sandbox.wallet_id,
-        amount_msat=5000,
-        created_at=datetime.now(UTC) - timedelta(days=1),
-        attempt=1,
-        idempotency_key="old",
-    )
-    journal = account_of(client).journal
-    await journal.begin_payment(record)
-    await journal.update_payment(replace(record, status=UNKNOWN))
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    record = left_open(sandbox, signed, sender_ends=-timedelta(days=1), created_at=yesterday, sent_at=yesterday)
+    await account_of(client).journal.begin_payment(record)
     assert await status_of(client, signed.payment_hash) is UNKNOWN
-    await until(lambda: not account_of(client).payments._resolving._tasks)
+    assert (await client.pay(signed.payment_request)).result is PayResult.UNKNOWN
+    await until(lambda: not account_of(client).payments._recovery._tasks)
     assert requested(sandbox) == []
 
 

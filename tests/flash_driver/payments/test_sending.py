@@ -15,14 +15,15 @@ from connection_strings import (
 )
 from flash_driver.accounts.pool import Pool
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
-from flash_driver.journal.records import PaymentRecord
 from tests.support.payments import (
     COMPLETE,
     FAILED,
     QUICK,
     UNKNOWN,
     Oracle,
+    at,
     executed,
+    left_open,
     requested,
     status_of,
 )
@@ -67,20 +68,11 @@ async def test_an_attempt_of_a_live_process_is_left_alone(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, timing=SHORT)
     signed = sandbox.foreign_invoice(5000)
-    record = PaymentRecord(
-        payment_hash=signed.payment_hash,
-        bolt11=signed.payment_request,
-        wallet_id=sandbox.wallet_id,
-        amount_msat=5000,
-        created_at=datetime.now(UTC),
-        attempt=1,
-        idempotency_key="of another process",
-    )
     await client.warm_up()
-    await account_of(client).journal.begin_payment(record)
+    await account_of(client).journal.begin_payment(left_open(sandbox, signed, sender_ends=timedelta(seconds=30)))
     answer = await client.pay(signed.payment_request, QUICK)
     assert (answer.result, requested(sandbox)) == (PayResult.UNKNOWN, [])
-    account_of(client).payments._sending._clock = lambda: datetime.now(UTC) + timedelta(seconds=60)
+    at(client, datetime.now(UTC) + timedelta(seconds=60))
     answer = await client.pay(signed.payment_request, QUICK)
     assert (answer.result, executed(sandbox)) == (PayResult.OK, [1])
     assert sandbox.ledger_snapshot()["payments"][0]["idempotency_keys"] == ["of another process"]
