@@ -8,14 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal  # noqa: TC003 - dataclass fields are read at run time
 from enum import Enum
 from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
+from connection_strings.checks import check_offset, check_type
 from connection_strings.errors import InvalidRequest
 from connection_strings.money import LightMoney
 from connection_strings.payment_hash import read_payment_hash
+from connection_strings.payments import (
+    DEFAULT_SEND_TIMEOUT,
+    LightningPayment,
+    LightningPaymentStatus,
+    ListPaymentsParams,
+    PayDetails,
+    PayInvoiceParams,
+    PayResponse,
+    PayResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,9 +56,6 @@ __all__ = [
 ]
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
-DEFAULT_SEND_TIMEOUT = timedelta(seconds=30)
-
-_HIGHEST_PERCENT = 1_000_000
 
 
 class LightningInvoiceStatus(Enum):
@@ -60,24 +68,6 @@ class LightningInvoiceStatus(Enum):
     UNPAID = "unpaid"
     PAID = "paid"
     EXPIRED = "expired"
-
-
-class PayResult(Enum):
-    """How an attempt to pay ended; on UNKNOWN never pay again, ask `get_payment`."""
-
-    OK = "ok"
-    UNKNOWN = "unknown"
-    COULD_NOT_FIND_ROUTE = "could-not-find-route"
-    ERROR = "error"
-
-
-class LightningPaymentStatus(Enum):
-    """Where a payment stands; FAILED is said only when the money certainly did not leave."""
-
-    UNKNOWN = "unknown"
-    PENDING = "pending"
-    COMPLETE = "complete"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +98,10 @@ class CreateInvoiceParams:
     description_hash: str | None = None
 
     def __post_init__(self) -> None:
-        _check_type("amount", self.amount, LightMoney, None)
-        _check_type("description", self.description, str)
-        _check_type("description_hash", self.description_hash, str, None)
-        _check_type("expiry", self.expiry, timedelta)
+        check_type("amount", self.amount, LightMoney, None)
+        check_type("description", self.description, str)
+        check_type("description_hash", self.description_hash, str, None)
+        check_type("expiry", self.expiry, timedelta)
         if self.amount is not None and self.amount.msat < 0:
             raise InvalidRequest("amount", "must not be negative; use zero for an amountless invoice")
         if self.expiry <= timedelta(0):
@@ -177,123 +167,7 @@ class ListInvoicesParams:
     offset_index: int = 0
 
     def __post_init__(self) -> None:
-        _check_offset(self.offset_index)
-
-
-@dataclass(frozen=True, slots=True)
-class ListPaymentsParams:
-    """Which payments to list: also those in flight, and from which zero-based place in order of creation."""
-
-    include_pending: bool = False
-    offset_index: int = 0
-
-    def __post_init__(self) -> None:
-        _check_offset(self.offset_index)
-
-
-@dataclass(frozen=True, slots=True)
-class PayInvoiceParams:
-    """How to pay a BOLT11.
-
-    Attributes:
-        amount: What to send on an amountless BOLT11; must equal the BOLT11's amount where it has one.
-        max_fee_percent: Most routing fee to accept, in percent of the amount; None is no limit.
-        max_fee_flat: Most routing fee to accept as an amount; None is no limit. Both given: the smaller counts.
-        send_timeout: How long to wait for the outcome before answering UNKNOWN.
-        resolve_early: Whether a backend may find out how a lost payment ended by sending the same request again, under
-            the same idempotency key, in the minutes after UNKNOWN was answered. Such a repetition may be the first
-            that is carried out. Only for callers who never pay in another way after UNKNOWN.
-
-    Raises:
-        InvalidRequest: A value of another type, an amount of zero or less, a fee that is negative, infinite or no
-            number, or a time-out of zero or less.
-
-    """
-
-    amount: LightMoney | None = None
-    max_fee_percent: Decimal | float | None = None
-    max_fee_flat: LightMoney | None = None
-    send_timeout: timedelta = DEFAULT_SEND_TIMEOUT
-    resolve_early: bool = False
-
-    def __post_init__(self) -> None:
-        _check_type("amount", self.amount, LightMoney, None)
-        _check_type("max_fee_percent", self.max_fee_percent, Decimal, float, int, None)
-        _check_type("max_fee_flat", self.max_fee_flat, LightMoney, None)
-        _check_type("send_timeout", self.send_timeout, timedelta)
-        if self.amount is not None and self.amount.msat <= 0:
-            raise InvalidRequest("amount", "must be more than zero; leave it out to pay the BOLT11's own amount")
-        if not isinstance(self.resolve_early, bool):
-            raise InvalidRequest("resolve_early", f"must be bool, not {type(self.resolve_early).__name__}")
-        if self.max_fee_percent is not None:
-            percent = Decimal(str(self.max_fee_percent))
-            if not percent.is_finite() or not 0 <= percent <= _HIGHEST_PERCENT:
-                raise InvalidRequest("max_fee_percent", f"must be a number from 0 to {_HIGHEST_PERCENT}")
-        if self.max_fee_flat is not None and self.max_fee_flat.msat < 0:
-            raise InvalidRequest("max_fee_flat", "must not be negative")
-        if self.send_timeout <= timedelta(0):
-            raise InvalidRequest("send_timeout", "must be longer than zero")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayDetails:
-    """What is known of a payment once an attempt ended; a backend that does not tell leaves None."""
-
-    payment_hash: str
-    status: LightningPaymentStatus
-    total_amount: LightMoney | None = None
-    fee_amount: LightMoney | None = None
-    preimage: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayResponse:
-    """How `pay` ended.
-
-    Attributes:
-        result: The verdict. Only ERROR and COULD_NOT_FIND_ROUTE mean that the money certainly did not leave.
-        details: What is known of the payment, None when it was refused before it had a hash.
-        error_detail: The reason in words, for a person.
-        paid_before: Whether an earlier call has paid it, so that this one sent nothing; then the result is OK.
-
-    """
-
-    result: PayResult
-    details: PayDetails | None = None
-    error_detail: str | None = None
-    paid_before: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LightningPayment:
-    """A payment made through this driver.
-
-    Attributes:
-        amount: What the payee gets, None when not known.
-        amount_sent: Amount plus fee, None when the backend does not tell.
-        fee: The routing fee, None when the backend does not tell.
-        amount_estimated: Whether `amount` is an estimate: the backend sent another currency on an amountless BOLT11.
-        sent_at: When it was sent; None when certainly nothing was, or the backend does not tell.
-        failure: Why it failed, or why it is not known how it ended, in words for a person.
-        way_out: What will or could tell how it ended, in words for a person; None when that is known.
-        settled_by_hand: The reason that an operator wrote down for deciding how it ended; None if nobody did.
-
-    """
-
-    id: str
-    payment_hash: str
-    bolt11: str
-    status: LightningPaymentStatus
-    created_at: datetime
-    preimage: str | None = None
-    amount: LightMoney | None = None
-    amount_sent: LightMoney | None = None
-    fee: LightMoney | None = None
-    amount_estimated: bool = False
-    sent_at: datetime | None = None
-    failure: str | None = None
-    way_out: str | None = None
-    settled_by_hand: str | None = None
+        check_offset(self.offset_index)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,19 +368,3 @@ class LightningClient(Protocol):
 
 def _sha256(text: str) -> str:
     return sha256(text.encode(errors="surrogatepass")).hexdigest()
-
-
-def _check_offset(offset_index: int) -> None:
-    _check_type("offset_index", offset_index, int)
-    if offset_index < 0:
-        raise InvalidRequest("offset_index", "must be zero or more")
-
-
-def _check_type(name: str, value: object, *allowed: type | None) -> None:
-    """Refuse a value that is none of these types; a `bool` is no number here."""
-    if value is None and None in allowed:
-        return
-    kinds = tuple(kind for kind in allowed if kind is not None)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise InvalidRequest(name, f"must be {names}, not {type(value).__name__}")

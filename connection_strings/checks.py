@@ -1,0 +1,24 @@
+"""Checks of values that a host hands in, the same for all of them."""
+
+from __future__ import annotations
+
+from connection_strings.errors import InvalidRequest
+
+__all__ = ["check_offset", "check_type"]
+
+
+def check_offset(offset_index: int) -> None:
+    """Refuse a place in a list that is no whole number or below zero."""
+    check_type("offset_index", offset_index, int)
+    if offset_index < 0:
+        raise InvalidRequest("offset_index", "must be zero or more")
+
+
+def check_type(name: str, value: object, *allowed: type | None) -> None:
+    """Refuse a value that is none of these types; a `bool` is no number here."""
+    if value is None and None in allowed:
+        return
+    kinds = tuple(kind for kind in allowed if kind is not None)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise InvalidRequest(name, f"must be {names}, not {type(value).__name__}")
