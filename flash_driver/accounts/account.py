@@ -10,11 +10,11 @@ from weakref import WeakKeyDictionary
 from flash_driver.accounts.calls import Calls
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.replies import Currency
-from flash_driver.invoices.amountless import Receipts
 from flash_driver.invoices.budget import Budget
 from flash_driver.invoices.creation import CREATE_SECONDS, InvoiceCreation
 from flash_driver.invoices.lookup import InvoiceLookup
 from flash_driver.invoices.outage import Outage
+from flash_driver.invoices.receipts import Receipts
 from flash_driver.invoices.request import HashSupport
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.money.rate_book import RateBook

@@ -18,7 +18,7 @@ from connection_strings.payment_hash import read_payment_hash
 from flash_driver.common.masking import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
 
 __all__ = [
     "AccountReply",
@@ -218,7 +218,7 @@ def read_receipt_hash(data: Mapping[str, Any]) -> str | None:
     return read_payment_hash(_optional(data, "transactionDetails", "transactionDetails", "paymentHash"))
 
 
-def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Sequence[str]) -> Received | None:
+def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Collection[str]) -> Received | None:
     """Return what a transaction brought, if it is the one that settled this payment hash.
 
     Matched by the hash alone, never by amount or time; and only in a wallet of this account, because the server's

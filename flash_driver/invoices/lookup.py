@@ -17,11 +17,11 @@ from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, r
 from flash_driver.invoices.server_clock import Instant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.invoices.amountless import Receipts
     from flash_driver.invoices.outage import Outage
+    from flash_driver.invoices.receipts import Receipts
     from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
@@ -192,6 +192,23 @@ class InvoiceLookup:
             record.payment_hash, amount_received_msat=receipt.msat, preimage=receipt.preimage
         )
         return completed or record
+
+    async def complete_many(self, records: Sequence[InvoiceRecord], deadline: Deadline) -> set[str]:
+        """Find out amounts and preimages of paid invoices and keep them; one listing serves all.
+
+        Returns:
+            The payment hashes of those of which all is known now that the wallet tells.
+
+        Raises:
+            LightningError: Nothing can be found out now.
+
+        """
+        found = await self._receipts.find_many(records, deadline)
+        for payment_hash, receipt in found.items():
+            await self._journal.complete_invoice(
+                payment_hash, amount_received_msat=receipt.msat, preimage=receipt.preimage
+            )
+        return set(found)
 
     async def _is_final(self, record: InvoiceRecord, asked: Instant, deadline: Deadline) -> bool:
         """Whether the word EXPIRED, in answer to a question of this moment, may be believed.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable
+from flash_driver.transports.delivery import TemporarilyRefused
 
 if TYPE_CHECKING:
     from connection_strings.errors import LightningError
@@ -64,7 +65,7 @@ class Outage:
             now: The time.
 
         """
-        if not isinstance(error, BackendUnavailable) or took < _SLOW:
+        if not isinstance(error, BackendUnavailable) or isinstance(error, TemporarilyRefused) or took < _SLOW:
             self.answered()
             return
         self._reasons = error.reasons

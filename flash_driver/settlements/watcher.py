@@ -16,6 +16,7 @@ from connection_strings.errors import LightningError
 from flash_driver.common.log import get_logger
 from flash_driver.settlements.health import Health, Listening, ListeningState
 from flash_driver.settlements.polling import Polling
+from flash_driver.settlements.receipt_collector import ReceiptCollector
 from flash_driver.settlements.subscription_feed import SubscriptionFeed
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Watcher:
         self._tasks: list[asyncio.Task[None]] = []
         self._state = ListeningState(account.clock, on_failure)
         self._polling = Polling(account, self._state)
+        self._receipts = ReceiptCollector(account)
         self._feed = SubscriptionFeed(account, self._polling, self._state, self._catch_up)
 
     @property
@@ -68,7 +70,7 @@ class Watcher:
         state, socket = self._state, self._account.socket
         return Health(
             listening=state.listening,
-            reason=state.reason or self._polling.trouble or trouble,
+            reason=state.reason or self._polling.trouble or trouble or self._receipts.trouble,
             since=state.since,
             connected=socket is not None and socket.connected,
             reconnects=0 if socket is None else max(0, socket.times_connected - 1),
@@ -86,7 +88,12 @@ class Watcher:
         self._everything = True
         self._polling.begin()
         self._state.begin()
-        for name, work in (("load", self._load), ("subscribe", self._feed.run), ("poll", self._polling.run)):
+        for name, work in (
+            ("load", self._load),
+            ("subscribe", self._feed.run),
+            ("poll", self._polling.run),
+            ("receipts", self._receipts.run),
+        ):
             task = asyncio.create_task(self._guard(work()), name=f"flash-driver watcher {name}")
             self._tasks.append(task)
 

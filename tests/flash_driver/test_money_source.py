@@ -26,7 +26,7 @@ MONEY = (
     "flash_driver/money/price_history.py",
     "flash_driver/money/rate_model.py",
     "flash_driver/money/rate_book.py",
-    "flash_driver/invoices/amountless.py",
+    "flash_driver/invoices/receipts.py",
     "flash_driver/flash_api/replies.py",
     "flash_driver/payments/recovery.py",
     "flash_driver/payments/sending.py",

@@ -179,6 +179,83 @@ async def test_a_late_payment_revives_an_expired_invoice(journal: Journal) -> No
     assert (paid.status, paid.settle_index) == (PAID, 1)
 
 
+async def test_what_expired_lately_comes_after_the_unpaid(journal: Journal) -> None:
+    """Expired invoices are yielded where that is asked for, from a moment on, page by page."""
+    for number in range(1, 6):
+        await journal.add_invoice(an_invoice(number))
+    for number in (1, 2, 4):
+        await journal.expire_invoice(an_invoice(number).payment_hash)
+    since = an_invoice(1).expires_at
+    assert numbers([row async for row in journal.pending_invoices(expired_since=since, page=1)]) == [3, 5, 2, 4]
+    assert numbers([row async for row in journal.pending_invoices()]) == [3, 5]
+
+
+async def test_paid_is_kept_before_the_amount_is_known(journal: Journal) -> None:
+    """What was not known at the settlement is added later, once; what is known stays as it is."""
+    await journal.add_invoice(an_invoice(1, amount_msat=None))
+    first = await settle(journal, 1, amount_received_msat=None)
+    assert first is not None
+    assert (first.status, first.settle_index, first.amount_received_msat) == (PAID, 1, None)
+    completed = await journal.complete_invoice(first.payment_hash, amount_received_msat=7)
+    assert completed == replace(first, amount_received_msat=7)
+    assert await journal.complete_invoice(first.payment_hash, amount_received_msat=8, preimage="ab") == replace(
+        first, amount_received_msat=7, preimage="ab"
+    )
+    assert await journal.settled_after(0) == [replace(first, amount_received_msat=7, preimage="ab")]
+
+
+async def test_only_paid_invoices_are_completed(journal: Journal) -> None:
+    """An unpaid invoice has received nothing, and one that is not there stays away."""
+    await journal.add_invoice(an_invoice(1))
+    assert await journal.complete_invoice(an_invoice(1).payment_hash, amount_received_msat=7) == an_invoice(1)
+    assert await journal.complete_invoice(an_invoice(2).payment_hash, amount_received_msat=7) is None
+
+
+async def test_incomplete_invoices_are_found(journal: Journal) -> None:
+    """Paid invoices without amount or preimage are listed, the latest first, as far back as is asked for."""
+    for number in range(1, 6):
+        await journal.add_invoice(an_invoice(number))
+    for number, facts in (
+        (1, {}),
+        (2, {}),
+        (3, {"preimage": "ab"}),
+        (4, {"amount_received_msat": None, "preimage": "ab"}),
+    ):
+        await settle(journal, number, **facts)
+    assert numbers(await journal.incomplete_invoices(an_invoice(1).expires_at)) == [4, 2]
+    assert numbers(await journal.incomplete_invoices(NOON)) == [4, 2, 1]
+    assert numbers(await journal.incomplete_invoices(NOON, limit=1)) == [4]
+
+
+async def test_new_invoices_are_found_from_a_place_on(journal: Journal) -> None:
+    """What was made since the last look is returned, unpaid ones only; some may come twice, none is left out."""
+    await journal.add_invoice(an_invoice(1))
+    made, place = await journal.made_after(None)
+    assert made == []
+    for number in (2, 3, 4):
+        await journal.add_invoice(an_invoice(number))
+    await settle(journal, 3)
+    made, place = await journal.made_after(place)
+    assert set(numbers(made)) - {1} == {2, 4}
+    await journal.add_invoice(an_invoice(5))
+    made, _ = await journal.made_after(place)
+    assert {5} <= set(numbers(made)) <= {1, 2, 4, 5}
+
+
+async def test_waiting_ends_when_an_invoice_is_made_or_completed(journal: Journal) -> None:
+    """Who watches is woken by a new invoice, and who tells of settlements by an amount that came later."""
+    await journal.last_settle_index()
+    waiting = asyncio.create_task(rung(journal))
+    await asyncio.sleep(0)
+    await journal.add_invoice(an_invoice(1, amount_msat=None))
+    await waiting
+    await settle(journal, 1, amount_received_msat=None)
+    waiting = asyncio.create_task(rung(journal))
+    await asyncio.sleep(0)
+    await journal.complete_invoice(an_invoice(1).payment_hash, amount_received_msat=7)
+    await waiting
+
+
 async def test_many_settlements_at_once(journal: Journal) -> None:
     """Indexes have neither gap nor duplicate when many settle at once, some of them the same invoice."""
     for number in range(20):

@@ -15,13 +15,15 @@ from connection_strings import (
     LightningInvoice,
 )
 from flash_driver.accounts.pool import Pool
+from flash_driver.journal.errors import JournalError
 from flash_driver.settlements.health import Listening
 from flash_driver.settlements.listeners import parse_cursor
-from tests.support.timing import SHORT, account_of
+from tests.support.timing import SHORT, account_of, short
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
+    from flash_driver.journal.records import InvoiceRecord
     from flash_driver.sandbox import Sandbox
     from flash_driver.settlements.listeners import FlashInvoiceListener
     from tests.support.driver import Bench
@@ -305,3 +307,83 @@ async def test_closing_everything_closes_listeners(client: FlashLightningClient)
     await account_of(client).listeners.aclose()
     assert isinstance((await asyncio.gather(waiting, return_exceptions=True))[0], asyncio.CancelledError)
     assert client.health.listening is Listening.OFF
+
+
+# --- hardy ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_journal_that_can_not_be_read_for_a_while(
+    client: FlashLightningClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads that fail are tried again: listeners wait, health says why, and nothing is lost or told twice."""
+    listeners = [await client.listen() for _ in range(20)]
+    waiting = [asyncio.create_task(hear(listener, 3)) for listener in listeners]
+    journal = account_of(client).journal
+    healthy, failed = journal.settled_after, 0
+
+    async def away(*_: object) -> list[InvoiceRecord]:
+        nonlocal failed
+        failed += 1
+        raise JournalError("the journal", "did not answer within 5 s", "check its disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "settled_after", away)
+        ids = await settle(client, sandbox, 3)
+        await until(lambda: failed >= 3)
+        assert "did not answer within 5 s" in str(client.health.reason)
+    assert journal.settled_after == healthy
+    assert await asyncio.gather(*waiting) == [ids] * 20
+    await until(lambda: client.health.reason is None)
+
+
+async def test_a_journal_that_stays_away_is_told(
+    bench: Bench, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the journal can't be read for longer than its patience, listeners raise; listening again mends it."""
+    client = await bench.client(sandbox, timing=short(journal_patience=0.2))
+    listener = await client.listen()
+    cursor, journal = listener.cursor, account_of(client).journal
+
+    async def away(*_: object) -> list[InvoiceRecord]:
+        raise JournalError("the journal", "is gone", "bring it back")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "settled_after", away)
+        ids = await settle(client, sandbox, 1)
+        with pytest.raises(JournalError, match="is gone"):
+            await hear(listener, 1)
+    assert await hear(await client.listen(after=cursor), 1) == ids
+
+
+async def test_thousands_of_listeners_share_one_reading(
+    client: FlashLightningClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many listen, a settlement is read from the journal a few times, not once for each."""
+    listeners = [await client.listen() for _ in range(2_000)]
+    waiting = [asyncio.create_task(listener.wait_invoice()) for listener in listeners]
+    journal = account_of(client).journal
+    honest, reads = journal.settled_after, 0
+
+    async def counted(after: int, limit: int = 100) -> list[InvoiceRecord]:
+        nonlocal reads
+        reads += 1
+        return await honest(after, limit)
+
+    monkeypatch.setattr(journal, "settled_after", counted)
+    (paid,) = await settle(client, sandbox, 1)
+    async with asyncio.timeout(60):
+        assert {invoice.id for invoice in await asyncio.gather(*waiting)} == {paid}
+    assert reads < 50
+
+
+async def test_a_listener_far_behind_reads_on(
+    client: FlashLightningClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener that did not read for long gets everything once and in order, from the journal and from memory."""
+    monkeypatch.setattr("flash_driver.settlements.tail._KEPT", 3)
+    slow, quick = await client.listen(), await client.listen()
+    ids = await settle(client, sandbox, 12)
+    assert await hear(quick, 12) == ids
+    assert await hear(slow, 12) == ids
+    more = await settle(client, sandbox, 2)
+    assert await hear(slow, 2) == more

@@ -13,6 +13,7 @@ from connection_strings import LightningError, LightningInvoiceStatus
 from flash_driver.accounts.pool import Pool
 from flash_driver.settlements.health import Listening
 from flash_driver.settlements.timing import Spacing
+from tests.support.logs import recorded
 from tests.support.timing import SELDOM, SHORT, STEADY, account_of, short
 from tests.support.waiting import until
 from tests.support.watching import COFFEE, STATUS, asked, hearing, paid, short_grace
@@ -20,6 +21,8 @@ from tests.support.watching import COFFEE, STATUS, asked, hearing, paid, short_g
 if TYPE_CHECKING:
     from connection_strings import LightningInvoice
     from flash_driver.client import FlashLightningClient
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.journal.records import InvoiceRecord
     from tests.support.driver import Bench
 
 
@@ -339,3 +342,28 @@ async def test_what_failed_half_way_is_watched(bench: Bench) -> None:
         await client.create_invoices([COFFEE, *[COFFEE] * 3])
     await until(lambda: client.health.pending == len(sandbox.ledger_snapshot()["invoices"]))
     await listener.aclose()
+
+
+async def test_one_invoice_that_can_not_be_handled_holds_up_no_other(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged row or a bug that one invoice meets is told once and passed over; the others are told."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, timing=SHORT)
+    lookup = account_of(client).lookup
+    refresh = lookup.refresh
+    listener = await client.listen()
+    odd, sound = await client.create_invoices([COFFEE] * 2)
+
+    async def broken(record: InvoiceRecord, deadline: Deadline) -> InvoiceRecord:
+        if record.payment_hash == odd.id:
+            raise ValueError("a row that makes no sense")
+        return await refresh(record, deadline)
+
+    with monkeypatch.context() as patch, recorded() as story:
+        patch.setattr(lookup, "refresh", broken)
+        for invoice in (odd, sound):
+            sandbox.pay(invoice.bolt11)
+        assert await paid(listener) == sound.id
+    assert story.entry("an invoice could not be asked about")["payment_hash"] == odd.id
+    assert await paid(listener) == odd.id

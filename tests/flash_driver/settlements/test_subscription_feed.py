@@ -1,4 +1,4 @@
-"""SubscriptionFeed of settlements over the subscription, and again after each loss."""
+"""Settlements announced on the subscription, which is set up again after each loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pytest
 from connection_strings.errors import CredentialRejected
 from flash_driver.settlements.health import Listening
 from flash_driver.transports.websocket.handshake import Limits
+from flash_driver.transports.websocket.protocol import Next
+from flash_driver.transports.websocket.subscription import Subscription
 from tests.support.driver import operations
+from tests.support.logs import recorded
 from tests.support.proxy import FaultProxy
 from tests.support.timing import SELDOM, SHORT, STEADY, account_of, short
 from tests.support.waiting import until
@@ -260,3 +263,52 @@ async def test_a_token_that_only_polling_refuses(bench: Bench) -> None:
     sandbox.expire_session()
     with pytest.raises(CredentialRejected):
         await paid(listener)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        pytest.param({"__typename": ["LnUpdate"]}, id="a kind that is no text"),
+        pytest.param({"__typename": "LnUpdate", "paymentHash": "\0" * 64, "status": "PAID"}, id="NUL in a hash"),
+        pytest.param({"__typename": "LnUpdate", "paymentHash": "ab" * 32, "status": ["PAID"]}, id="a list of states"),
+        pytest.param({"__typename": {}, "status": {}}, id="objects"),
+        pytest.param([1, 2], id="no object"),
+    ],
+)
+async def test_an_odd_event_ends_nothing(bench: Bench, update: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can't be read is passed over and told once; the subscription stays up and tells of the next payment."""
+    sandbox = await bench.sandbox(price_tick_seconds=0.02)
+    client = await bench.client(sandbox, timing=short(pace=SELDOM, connections=STEADY))
+    odd = {"myUpdates": {"errors": [], "update": update}}
+    honest, given = Subscription.receive, 0
+
+    async def receive(subscription: Subscription) -> Next:
+        nonlocal given
+        event, given = await honest(subscription), given + 1
+        return Next(event.id, odd, ()) if given <= 5 else event
+
+    async with await client.listen() as listener:
+        await hearing(client)
+        monkeypatch.setattr(Subscription, "receive", receive)
+        with recorded() as story:
+            await until(lambda: given >= 6)
+            invoice = await client.create_invoice(COFFEE)
+            sandbox.pay(invoice.bolt11)
+            assert await paid(listener) == invoice.id
+        assert client.health.reconnects == 0
+        assert len([entry for entry in story.entries if entry["log_level"] == "warning"]) <= 2
+
+
+@pytest.mark.parametrize("mutations", ["accept", "decline"])
+async def test_a_socket_that_lives_for_moments(bench: Bench, mutations: str) -> None:
+    """While connections break as soon as they are up, each loss asks about what is unpaid."""
+    sandbox = await bench.sandbox(ws_mutations=mutations)
+    client = await bench.client(sandbox, timing=short(pace=SELDOM))
+    async with await client.listen() as listener:
+        for _ in range(4):
+            await hearing(client)
+            invoice = await client.create_invoice(COFFEE)
+            sandbox.arm("drop_settlement")
+            sandbox.pay(invoice.bolt11)
+            sandbox.arm("reset", when="now")
+            assert await paid(listener) == invoice.id

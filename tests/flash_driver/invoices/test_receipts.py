@@ -16,7 +16,8 @@ from connection_strings.errors import BackendUnavailable, LightningError, RateLi
 from flash_driver.common.deadline import Deadline
 from tests.support.driver import operations
 from tests.support.invoices import lnurl
-from tests.support.timing import SHORT, short
+from tests.support.timing import SHORT, account_of, short
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from flash_driver.client import FlashLightningClient
@@ -141,7 +142,7 @@ async def test_a_receipt_that_can_not_be_read_hides_no_other(bench: Bench) -> No
 
 async def test_what_is_remembered_of_receipts_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest are forgotten, and read again when needed."""
-    monkeypatch.setattr("flash_driver.invoices.amountless._REMEMBERED", 2)
+    monkeypatch.setattr("flash_driver.invoices.receipts._REMEMBERED", 2)
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     for _ in range(4):
@@ -206,4 +207,50 @@ async def test_a_listener_is_told_with_the_amount_that_comes_a_little_later(benc
         told = [await listener.wait_invoice() for _ in range(2)]
     assert [invoice.id for invoice in told] == [tip.id, coffee.id]
     assert None not in [invoice.amount_received for invoice in told]
+    await listener.aclose()
+
+
+async def test_amounts_and_preimages_follow_the_settlements(bench: Bench) -> None:
+    """While somebody listens, every paid invoice gets its preimage, and an amount that was unknown, unasked."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, timing=SHORT)
+    listener = await client.listen()
+    made = [await client.create_invoice(LightMoney.from_sat(100)) for _ in range(5)] + [
+        await client.create_invoice(TIP)
+    ]
+    transactions = sandbox._bank.ledger.transactions
+    for invoice in made[:-1]:
+        sandbox.pay(invoice.bolt11)
+    sandbox.arm("error", operation="me", channel="top", code="INTERNAL_SERVER_ERROR", count=3)
+    sandbox.pay(made[-1].bolt11, msat=1_000_000)
+    assert transactions
+
+    async def complete() -> bool:
+        known = {invoice.id: invoice for invoice in await client.list_invoices()}
+        return all(known[each.id].preimage and known[each.id].amount_received for each in made)
+
+    await until(complete)
+    for invoice in await client.list_invoices():
+        assert hashlib.sha256(bytes.fromhex(invoice.preimage or "")).hexdigest() == invoice.payment_hash
+    await listener.aclose()
+
+
+async def test_without_the_right_scope_paid_is_paid(bench: Bench) -> None:
+    """Where the wallet never tells amounts, PAID is told all the same, and health says what is missing and why."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, transports="http", timing=SHORT)
+    listener = await client.listen()
+    invoice = await client.create_invoice(TIP)
+    why = "API key missing required scope: read:transactions"
+    sandbox.arm("error", operation="me", channel="top", code="INTERNAL_SERVER_ERROR", message=why, count=10_000)
+    sandbox.pay(invoice.bolt11, msat=1_000_000)
+    async with asyncio.timeout(40):
+        told = await listener.wait_invoice()
+    assert (told.id, told.amount_received) == (invoice.id, None)
+    await until(lambda: why in str(account_of(client).listeners.watcher._receipts.trouble))
+    sandbox.clear_faults()
+    await until(lambda: account_of(client).listeners.watcher._receipts.trouble is None)
+    found = await client.get_invoice(invoice.id)
+    assert found is not None
+    assert found.amount_received is not None
     await listener.aclose()
