@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}
         settings = HostSettings.from_environment(**given)
-        for sentence in unknown_variables(os.environ):
+        for sentence in (*unknown_variables(os.environ), *settings.doubts):
             _log.warning("%s", sentence)
         from lightning_host.server.serve import run_host  # noqa: PLC0415 - needs the extra `host`
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -20,7 +21,7 @@ from yarl import URL
 
 from connection_strings import Secret
 from lightning_host.allowance import Allowance, AllowanceOrOff
-from lightning_host.client_address import Network, read_networks
+from lightning_host.client_address import Network, read_address, read_networks
 
 __all__ = ["ENV_PREFIX", "HostSettings", "SettingsError", "StoreSettings"]
 
@@ -90,6 +91,11 @@ class StoreSettings(BaseModel):
     @classmethod
     def _check_addresses(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_store_id(name) for name in names)
+
+    @field_validator("title")
+    @classmethod
+    def _check_title(cls, title: str) -> str:
+        return _whole_text(title)
 
 
 class HostSettings(BaseSettings):
@@ -231,15 +237,26 @@ class HostSettings(BaseSettings):
     def _check_stores(cls, stores: dict[str, StoreSettings]) -> dict[str, StoreSettings]:
         return {_store_id(name): store for name, store in stores.items()}
 
-    @field_validator("public_url", "sandbox_control")
+    @field_validator("sandbox_control")
     @classmethod
-    def _check_url(cls, text: str | None) -> str | None:
+    def _check_control(cls, text: str | None) -> str | None:
+        return str(_plain_url(text)).rstrip("/") if text else text
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, text: str) -> str:
+        """Keep scheme, host and port, as browsers write them: lower case, without the port that goes without saying."""
         if not text:
             return text
-        url = URL(text)
-        if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string or url.fragment:
-            raise ValueError("must be an http:// or https:// URL without user, query or fragment")
-        return text.rstrip("/")
+        url = _plain_url(text)
+        if url.path.strip("/"):
+            raise ValueError("must have no path: pages, codes and Lightning addresses are at the root of a host")
+        return str(url.origin())
+
+    @field_validator("title")
+    @classmethod
+    def _check_title(cls, title: str) -> str:
+        return _whole_text(title)
 
     @field_validator("frame_ancestors")
     @classmethod
@@ -255,6 +272,9 @@ class HostSettings(BaseSettings):
             raise ValueError("CONNECTION_STRING is missing: the wallet to load, such as type=...;server=...;token=...")
         if self.connection_string is not None and self.store_id in self.stores:
             raise ValueError("STORES must not have the id that STORE_ID has")
+        address = read_address(self.bind)
+        if address is not None and address.is_unspecified and not self.public_url:
+            raise ValueError("PUBLIC_URL is missing: with this BIND no link that is handed out would lead here")
         if self.lnurl_min_sat > self.lnurl_max_sat:
             raise ValueError("LNURL_MIN_SAT must not be more than LNURL_MAX_SAT")
         stores = self.all_stores.values()
@@ -286,6 +306,16 @@ class HostSettings(BaseSettings):
             title=self.title,
         )
         return {self.store_id: single, **self.stores}
+
+    @property
+    def doubts(self) -> list[str]:
+        """Sentences on what works less well than an operator may expect, for the log at the start."""
+        url = URL(self.base_url)
+        address = read_address(url.host or "")
+        near = url.host == "localhost" or (address is not None and address.is_loopback)
+        if url.scheme == "https" or near or str(url.host).endswith(".onion"):
+            return []
+        return ["PUBLIC_URL begins with http://: wallets pay Lightning addresses and LNURL over https only (LUD-01)"]
 
     @property
     def base_url(self) -> str:
@@ -322,6 +352,19 @@ class _NamedFiles(PydanticBaseSettingsSource):
 def _words(message: str) -> str:
     """Say what pydantic found as our own checks do."""
     return message.removeprefix("Value error, ").replace("Input should be", "must be", 1)
+
+
+def _plain_url(text: str) -> URL:
+    url = URL(text)
+    if url.scheme not in {"http", "https"} or not url.host or url.user or url.query_string or url.fragment:
+        raise ValueError("must be an http:// or https:// URL without user, query or fragment")
+    return url
+
+
+def _whole_text(text: str) -> str:
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
+        raise ValueError("must be one line of visible characters")
+    return text
 
 
 def _store_id(name: str) -> str:

@@ -8,6 +8,7 @@ outlives them is ended by the first host that waited for it in vain (`Database.b
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import stat
@@ -120,7 +121,9 @@ def make_engine(url: URL, *, migrating: bool = False) -> AsyncEngine:
             )
         except ModuleNotFoundError as error:
             raise SettingsError(f"DATABASE_URL needs the package {error.name}: pip install {error.name}") from None
-    engine = create_async_engine(url, hide_parameters=True)  # an error's words may stand in a log
+    # Values, such as a payer's words, must stand in no log: neither in an error's words nor in what aiosqlite tells.
+    engine = create_async_engine(url, hide_parameters=True)
+    logging.getLogger("aiosqlite").setLevel(logging.INFO)
 
     @event.listens_for(engine.sync_engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:

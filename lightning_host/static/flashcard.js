@@ -22,7 +22,9 @@
     const when = element("p", "faint");
     when.append(time);
     const left = element("div");
-    left.append(element("p", "words", entry.words), when);
+    const words = element("p", "words", entry.words);
+    words.dir = "auto";
+    left.append(words, when);
     const item = element("li");
     item.append(left, element("span", "sum", `+${entry.amount}`));
     return item;

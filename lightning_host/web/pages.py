@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 from aiohttp import web
 
+from lightning_host.host import HOST
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 
@@ -35,8 +36,10 @@ def render(template: str, *, status: int = 200, **values: Any) -> web.Response:
 
 def tell_page(request: web.Request, problem: Problem) -> web.Response:
     """Tell a problem on a page, in words that anybody may read."""
-    del request
-    response = render("problem.html", status=problem.status, problem=problem)
+    host = request.app[HOST]
+    # Where there are many shops, the start page leads nowhere (server/front.py).
+    home = request.path != "/" and (host.settings.sandbox_control is not None or len(host.stores) == 1)
+    response = render("problem.html", status=problem.status, problem=problem, home=home)
     response.headers.update(problem.headers or {})
     return response
 

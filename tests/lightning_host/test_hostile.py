@@ -7,19 +7,26 @@ import json
 import random
 import re
 import zlib
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from sqlalchemy import make_url
+from sqlalchemy import text as sql
 
 from connection_strings import Secret
+from lightning_host.database import Database
+from lightning_host.database.engine import make_engine
 from lightning_host.server.app import make_app
 from lightning_host.settings import HostSettings
 from tests.lightning_host.hosts import API_KEY, PASSWORD
 from tests.support.checkouts import KEY, open_checkout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from lightning_host.client_limits import WrongKeys
     from tests.lightning_host.fake_driver import FakeNode
@@ -83,6 +90,9 @@ BODIES: tuple[tuple[str, bytes], ...] = (
     ("text/plain", b"\x00" * 100),
     ("nonsense", b"{}"),
 )
+
+BREAK = """CREATE TEMPORARY TRIGGER IF NOT EXISTS no BEFORE INSERT ON host_invoices
+BEGIN SELECT RAISE(ABORT, 'broken'); END"""
 
 
 @pytest.fixture(autouse=True)
@@ -287,3 +297,31 @@ async def test_static_files_are_known_by_name(hosts: HostBench, node: FakeNode) 
     host = await hosts.host(node)
     for name in ("x" * 300, "x" * 5000, "%00", "%2e%2e%2fsettings.py", "checkout.js%00"):
         assert (await host.get(f"/static/{name}"))[0] == 404, name[:20]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_errors_of_the_database_quote_no_values(database: str) -> None:
+    """What stands in a statement, such as a payer's words, is not in an error's words, which may stand in a log."""
+    urls = {"sqlite": "sqlite+aiosqlite:///:memory:", "postgresql": "postgresql+asyncpg://nobody@127.0.0.1:9/none"}
+    assert make_engine(make_url(urls[database])).sync_engine.hide_parameters
+
+
+async def test_words_of_payers_stand_in_no_log(
+    hosts: HostBench, node: FakeNode, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comment is in no log line, also when the database fails in a way that nobody foresaw while it is written."""
+    caplog.set_level("DEBUG")
+    host = await hosts.host(node)
+    insert = Database.begin
+
+    @asynccontextmanager
+    async def broken(self: Database) -> AsyncIterator[AsyncConnection]:
+        async with insert(self) as connection:
+            await connection.execute(sql(BREAK))
+            yield connection
+
+    monkeypatch.setattr(Database, "begin", broken)
+    status, _ = await host.get("/lnurlp/shop/callback?amount=1000&comment=very-private-words")
+    assert status >= 500 or status == 200
+    assert "broken" in caplog.text
+    assert "very-private-words" not in caplog.text

@@ -63,9 +63,11 @@ def test_many_stores_come_as_json(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_public_url_begins_every_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is configured counts; a slash at its end makes no difference."""
-    settings = from_environment(monkeypatch, CONNECTION_STRING=STRING, PUBLIC_URL="https://pay.example.com/shop/")
-    assert settings.base_url == "https://pay.example.com/shop"
+    """What is configured counts, written as browsers do: in lower case, without a port that goes without saying."""
+    settings = from_environment(monkeypatch, CONNECTION_STRING=STRING, PUBLIC_URL="https://PAY.example.com:443/")
+    assert settings.base_url == "https://pay.example.com"
+    odd = from_environment(monkeypatch, CONNECTION_STRING=STRING, PUBLIC_URL="http://pay.example.com:8080")
+    assert odd.base_url == "http://pay.example.com:8080"
     local = settings.model_copy(update={"public_url": "", "bind": "::1", "port": 1})
     assert local.base_url == "http://[::1]:1"
 
@@ -89,6 +91,12 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
         ({"CONNECTION_STRING": STRING, "PORT": "99999"}, "LIGHTNING_HOST_PORT"),
         ({"CONNECTION_STRING": STRING, "PUBLIC_URL": "pay.example.com"}, "LIGHTNING_HOST_PUBLIC_URL must be an http"),
         ({"CONNECTION_STRING": STRING, "PUBLIC_URL": "https://u:p@x/"}, "LIGHTNING_HOST_PUBLIC_URL must be an http"),
+        ({"CONNECTION_STRING": STRING, "PUBLIC_URL": "https://a.example/shop"}, "PUBLIC_URL must have no path"),
+        ({"CONNECTION_STRING": STRING, "BIND": "0.0.0.0"}, "PUBLIC_URL is missing"),  # noqa: S104 - nothing is bound
+        ({"CONNECTION_STRING": STRING, "BIND": "::"}, "PUBLIC_URL is missing"),
+        ({"CONNECTION_STRING": STRING, "TITLE": "a\nb"}, "TITLE must be one line of visible characters"),
+        ({"CONNECTION_STRING": STRING, "TITLE": "half \udce9"}, "LIGHTNING_HOST_TITLE must be a valid string"),
+        ({"CONNECTION_STRING": STRING, "FRAME_ANCESTORS": "*; script-src *"}, "FRAME_ANCESTORS must be origins"),
         ({"CONNECTION_STRING": STRING, "SANDBOX_CONTROL": "file:///x"}, "LIGHTNING_HOST_SANDBOX_CONTROL must be"),
         ({"CONNECTION_STRING": STRING, "LNURL_ALLOWANCE": "many"}, "LIGHTNING_HOST_LNURL_ALLOWANCE"),
         ({"CONNECTION_STRING": STRING, "LNURL_MIN_SAT": "9", "LNURL_MAX_SAT": "8"}, "LNURL_MIN_SAT must not be more"),
@@ -149,3 +157,15 @@ def test_allowance_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_allowance_reads_times_per_seconds() -> None:
     """`10/120` is ten times in 120 seconds."""
     assert Allowance.model_validate("10/120") == Allowance(times=10, seconds=120)
+
+
+@pytest.mark.parametrize(
+    ("url", "doubtful"),
+    [("http://pay.example.com", True), ("https://pay.example.com", False), ("http://x.onion", False), ("", False)],
+)
+def test_what_wallets_will_refuse_is_said_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, url: str, *, doubtful: bool
+) -> None:
+    """A public URL over plain http is said to keep wallets from paying, except where it is fit for tests or Tor."""
+    settings = from_environment(monkeypatch, CONNECTION_STRING=STRING, PUBLIC_URL=url)
+    assert bool(settings.doubts) is doubtful
