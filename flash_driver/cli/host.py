@@ -41,7 +41,7 @@ def host(
     port: Annotated[int, typer.Option(help="Of the host; 0 takes a free one.", min=0, max=65535)] = 8080,
     ws_mutations: Annotated[
         Literal["accept", "decline", "close"], typer.Option(help="What becomes of a mutation on the WebSocket.")
-    ] = "accept",
+    ] = "decline",
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready, nothing else.")] = False,
     verbose: Verbose = False,
 ) -> int:

@@ -25,7 +25,7 @@ def sandbox(
     host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
     ws_mutations: Annotated[
         Literal["accept", "decline", "close"], typer.Option(help="What becomes of a mutation on the WebSocket.")
-    ] = "accept",
+    ] = "decline",
     http_bearer: Annotated[
         Literal["accept", "reject"], typer.Option(help="Whether HTTP takes session tokens.")
     ] = "accept",

@@ -80,7 +80,7 @@ def is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class SandboxOptions:
-    """How one sandbox behaves. The defaults imitate Flash as it is, but for a socket that executes mutations.
+    """How one sandbox behaves. The defaults imitate Flash's public server as it is today.
 
     Attributes:
         host: Address to bind to; loopback unless a container needs more.
@@ -140,7 +140,7 @@ class SandboxOptions:
     api_key_scopes: tuple[str, ...] = ("read:user", "write:wallet", "read:transactions")
     api_key_limit: int = DEFAULT_KEY_LIMIT
     network: Network = "regtest"
-    ws_mutations: WsMutations = "accept"
+    ws_mutations: WsMutations = "decline"
     http_bearer: HttpBearer = "accept"
     router: bool = False
     wallets: tuple[Currency, ...] = ("USD",)

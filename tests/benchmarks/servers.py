@@ -82,7 +82,18 @@ def responder(invoices: int, *, cycle: bool = False) -> Iterator[Server]:
 @contextmanager
 def sandbox(*options: str) -> Iterator[Server]:
     """Run `flash-driver sandbox` without its limit on new invoices."""
-    arguments = ["flash_driver.cli", "sandbox", "--port", "0", "--json", "--rate-limit", "off", *options]
+    arguments = [
+        "flash_driver.cli",
+        "sandbox",
+        "--port",
+        "0",
+        "--json",
+        "--rate-limit",
+        "off",
+        "--ws-mutations",
+        "accept",
+        *options,
+    ]
     with Child(*arguments) as process:
         said = process.hear()
         yield Server(

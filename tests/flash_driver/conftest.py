@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
     from flash_driver.sandbox import Sandbox
     from tests.support.driver import Bench
+
+_ACCOUNTS: Final = count()
+"""Token and name decide the account, and a journal in memory outlives a test: each sandbox has another account."""
 
 
 class StartSandbox(Protocol):
@@ -36,7 +40,7 @@ def sandbox(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> StartSandbox:
     """Give a way to start sandboxes."""
 
     async def start(**options: Any) -> Sandbox:
-        made = await bench.sandbox(**{"token": CANARY, **options})
+        made = await bench.sandbox(**{"token": CANARY, "username": f"merchant_{next(_ACCOUNTS)}", **options})
         monkeypatch.setenv("FLASH_CONNECTION_STRING", made.connection_string)
         return made
 

@@ -20,14 +20,21 @@ __all__ = ["Bench", "operations"]
 
 
 class Bench:
-    """Starts what a test needs; all of it ends with the test."""
+    """Starts what a test needs; all of it ends with the test.
 
-    def __init__(self, stack: AsyncExitStack) -> None:
+    Args:
+        stack: Ends what was started.
+        ws_mutations: What becomes of a query or mutation on the socket, unless a test says so itself.
+
+    """
+
+    def __init__(self, stack: AsyncExitStack, ws_mutations: str = "accept") -> None:
         self._stack = stack
+        self._defaults: dict[str, Any] = {"rate_limit": "off", "ws_mutations": ws_mutations}
 
     async def sandbox(self, **options: Any) -> Sandbox:
         """Start a sandbox; the invoice rate limit is off unless asked for."""
-        return await self._stack.enter_async_context(Sandbox(SandboxOptions(**{"rate_limit": "off", **options})))
+        return await self._stack.enter_async_context(Sandbox(SandboxOptions(**{**self._defaults, **options})))
 
     async def client(
         self,

@@ -47,11 +47,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def start_lab() -> AsyncIterator[StartLab]:
-    """Give a way to start sandboxes; they and all their clients are closed after the test."""
+    """Give a way to start sandboxes whose sockets execute everything; all is closed after the test."""
     async with AsyncExitStack() as stack:
 
         async def start(*, clock: Clock | None = None, **options: Any) -> Lab:
-            chosen = SandboxOptions(**options)
+            chosen = SandboxOptions(**{"ws_mutations": "accept", **options})
             sandbox = await stack.enter_async_context(Sandbox(chosen, clock=clock) if clock else Sandbox(chosen))
             session = await stack.enter_async_context(ClientSession())
             return Lab(sandbox, session, stack)

@@ -48,7 +48,7 @@ async def test_every_way_shows_the_credential() -> None:
 
     An API key has no say in public: that way learns the account by the socket.
     """
-    async with Sandbox(SandboxOptions()) as sandbox:
+    async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
         for token in (sandbox.token, sandbox.api_key):
             text = sandbox.connection_string.replace(sandbox.token, token)
             own = FlashSettings.from_connection_string(ConnectionString.parse(text))
