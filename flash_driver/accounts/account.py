@@ -17,6 +17,7 @@ from flash_driver.invoices.outage import Outage
 from flash_driver.invoices.receipts import Receipts
 from flash_driver.invoices.request import HashSupport
 from flash_driver.invoices.server_clock import ServerClock
+from flash_driver.journal.owner import account_scope
 from flash_driver.money.rate_book import RateBook
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import TokenKind
@@ -196,6 +197,5 @@ class Account:
         await self.wallets.choose(Deadline.after(CREATE_SECONDS), at_most_old=at_most_old)
 
     def _see_account(self, account: AccountReply) -> None:
-        # A UUID, so the same under every name of the server, and never that of another server's account.
-        self.journal.owner.belongs_to(account.account_id)
+        self.journal.owner.belongs_to(account_scope(self.settings.server, account.account_id))
         self.memory.see_tick(account.price)

@@ -87,7 +87,7 @@ class InvoiceLookup:
         now, what was said last is returned. While the wallet does not answer, an unpaid one raises at once.
 
         Raises:
-            LightningError: It can't be found out now how it stands.
+            LightningError: It can't be found out now how it stands, or another account made it.
 
         """
         payment_hash = read_payment_hash(invoice_id)
@@ -95,6 +95,7 @@ class InvoiceLookup:
             return None
         record = await self._journal.find_invoice(payment_hash)
         if record is None:
+            await self._journal.insist_unknown("invoice", payment_hash)
             return None
         if record.status is LightningInvoiceStatus.PAID:
             return await self.complete(record, deadline)

@@ -10,7 +10,7 @@ from connection_strings.errors import LightningError
 if TYPE_CHECKING:
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["FileReplaced", "JournalError", "explain"]
+__all__ = ["FileReplaced", "JournalError", "KnownElsewhere", "explain"]
 
 
 class JournalError(LightningError):
@@ -28,6 +28,22 @@ class JournalError(LightningError):
         self.journal = journal
         self.reason = reason
         self.remedy = remedy
+
+
+class KnownElsewhere(JournalError):
+    """The journal knows a payment hash under another account than the one that asks.
+
+    So it must be said neither that it is unknown, nor may it be paid a second time.
+    """
+
+    def __init__(self, kind: str, scope: str) -> None:
+        server = scope.partition(" ")[0] if " " in scope else "a server that an older driver did not write down"
+        super().__init__(
+            "the journal",
+            f"knows this {kind} under another account, of {server}",
+            "use that account's connection string; if only the server's name has changed, "
+            "run flash-driver journal rename-server",
+        )
 
 
 class FileReplaced(OSError):

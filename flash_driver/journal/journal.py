@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.wakeup import Wakeup
 
-__all__ = ["PAGE", "Journal"]
+__all__ = ["PAGE", "HashOf", "Journal"]
+
+HashOf = Literal["invoice", "payment"]
+"""What a payment hash is looked up as."""
 
 PAGE: Final = 500
 """How many rows are read at once where there may be very many."""
@@ -167,6 +170,19 @@ class Journal(ABC):
         """Keep an attempt to pay before a byte of it is sent, unless another attempt of this payment hash counts.
 
         The row of an attempt that failed before anything was sent is used again.
+
+        Raises:
+            KnownElsewhere: An attempt of another account at this payment has not definitely failed.
+
+        """
+
+    @abstractmethod
+    async def insist_unknown(self, kind: HashOf, payment_hash: str) -> None:
+        """Make sure that no other account of this store knows an invoice, or a payment, of this hash.
+
+        Raises:
+            KnownElsewhere: One does.
+
         """
 
     @abstractmethod

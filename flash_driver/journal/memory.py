@@ -6,9 +6,9 @@ import threading
 import uuid
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from connection_strings.lightning import LightningInvoiceStatus
+from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.attempt_rules import (
     DEFINITE,
     Begun,
@@ -18,6 +18,7 @@ from flash_driver.journal.attempt_rules import (
     telling_attempt,
 )
 from flash_driver.journal.budget_rules import Bucket, block_end, budget_wait, in_the_way, still_spent
+from flash_driver.journal.errors import KnownElsewhere
 from flash_driver.journal.journal import PAGE, Journal
 from flash_driver.journal.owner import JournalAccount, JournalOwner
 from flash_driver.journal.wakeup import Wakeup
@@ -28,15 +29,21 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.attempt_rules import Counted
     from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
+    from flash_driver.journal.journal import HashOf
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 
 __all__ = ["MemoryJournal", "MemoryStore"]
 
 
+_BEGINNING: Final = threading.Lock()
+"""Held while a payment is begun: of two accounts that begin the same one, one wins."""
+
+
 class _Rows:
     """What is kept of one account; `lock` is held for the moment that a method takes, so each happens whole."""
 
-    def __init__(self) -> None:
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
         self.id = uuid.uuid4().hex[:12]
         self.wakeup = Wakeup()
         self.lock = threading.Lock()
@@ -83,7 +90,7 @@ class MemoryStore:
                 return None
             number = self._numbers.setdefault(known, len(self._kept))
             if number == len(self._kept):
-                self._kept.append(_Rows())
+                self._kept.append(_Rows(known))
             rows = self._kept[number]
             return JournalAccount(number, rows.id, len(rows.settled), rows.wakeup)
 
@@ -271,14 +278,23 @@ class MemoryJournal(Journal):
     async def begin_payment(self, record: PaymentRecord) -> Begun | Counted:
         """Keep an attempt to pay, unless another one counts."""
         rows = await self._rows()
-        with rows.lock:
+        with _BEGINNING, rows.lock:
             attempts = rows.payments.setdefault(record.payment_hash, [])
             decision = counting_attempt(attempts, record)
             if isinstance(decision, Begun):
+                self._insist_on_one_payer(rows, record.payment_hash)
                 if (replaced := replaced_attempt(attempts)) is not None:
                     attempts.remove(replaced)
                 attempts.append(record)
             return decision
+
+    async def insist_unknown(self, kind: HashOf, payment_hash: str) -> None:
+        """Make sure that no other account knows this payment hash."""
+        mine = await self._rows()
+        for rows in self._kept:
+            known = rows.invoices if kind == "invoice" else rows.payments
+            if rows is not mine and known.get(payment_hash):
+                raise KnownElsewhere(kind, rows.scope)
 
     async def update_payment(self, record: PaymentRecord, *, seen: PaymentRecord) -> PaymentRecord | None:
         """Keep what became of an attempt, if it is as the caller has seen it."""
@@ -309,3 +325,9 @@ class MemoryJournal(Journal):
         rows = await self._rows()
         with rows.lock:
             return [row for row in rows.telling() if include_pending or row.status in DEFINITE][offset:]
+
+    def _insist_on_one_payer(self, mine: _Rows, payment_hash: str) -> None:
+        for rows in self._kept:
+            told = telling_attempt(rows.payments.get(payment_hash, []))
+            if rows is not mine and told is not None and told.status is not LightningPaymentStatus.FAILED:
+                raise KnownElsewhere("payment", rows.scope)

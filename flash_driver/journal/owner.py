@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
@@ -15,9 +16,30 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.wakeup import Wakeup
 
-__all__ = ["JournalAccount", "JournalOwner"]
+__all__ = ["JournalAccount", "JournalOwner", "account_scope"]
 
 _log: Final = get_logger(part="journal")
+
+
+_STANDARD_PORTS: Final = {"https": 443, "http": 80}
+
+
+def account_scope(server: str, account_id: str) -> str:
+    """Return what tells an account from those of every server: its server's name, a blank, and its id there.
+
+    An id alone would let a second server claim the account of a first one. A server is the same under http and https;
+    under another host name, port or path it is another one, until `flash-driver journal rename-server` says otherwise.
+
+    Args:
+        server: The checked URL of the server.
+        account_id: The id that the server gave.
+
+    """
+    parts = urlsplit(server)
+    name = parts.hostname or ""
+    host = f"[{name}]" if ":" in name else name
+    port = "" if parts.port in (None, _STANDARD_PORTS.get(parts.scheme)) else f":{parts.port}"
+    return f"{host}{port}{parts.path} {account_id}"
 
 
 @dataclass(frozen=True, slots=True)

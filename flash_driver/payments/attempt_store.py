@@ -90,6 +90,15 @@ class AttemptStore:
             return PaymentAttempt(unkept.record)
         return None if record is None else PaymentAttempt(self._newer(record))
 
+    async def insist_unknown(self, payment_hash: str) -> None:
+        """Make sure that no other account of this journal has attempted this payment.
+
+        Raises:
+            KnownElsewhere: One has.
+
+        """
+        await self._journal.insist_unknown("payment", payment_hash)
+
     async def unresolved(self) -> list[PaymentAttempt]:
         """Return the payments of which it is not known how they ended, in the order they were first attempted."""
         found = [PaymentAttempt(self._newer(record)) for record in await self._journal.unresolved_payments()]

@@ -148,6 +148,8 @@ class Payments:
                 attempt = PaymentAttempt.begun(under_way.order, attempt, self._clock())
         elif attempt is not None:
             attempt = await self._recovery.latest(attempt)
+        if attempt is None:
+            await self._store.insist_unknown(known_as)
         return None if attempt is None else attempt.payment(self._clock(), self._persistence)
 
     async def history(self, *, include_pending: bool, offset: int) -> list[LightningPayment]:

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, exists, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.log import get_logger
 from flash_driver.journal.budget_rules import Bucket, begin_of_window, block_end, budget_wait
-from flash_driver.journal.sql.schema import accounts, logins, spent
+from flash_driver.journal.errors import KnownElsewhere
+from flash_driver.journal.sql.schema import accounts, invoices, logins, payments, spent
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import Connection, Insert, Row, Table
+    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
 
     from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
+    from flash_driver.journal.journal import HashOf
 
 __all__ = [
     "account_of",
     "block",
     "dialect_insert",
     "insert_new",
+    "insist_on_one_payer",
+    "insist_unknown",
     "last_settle_index",
     "lock",
     "put_back",
@@ -54,7 +60,17 @@ def account_of(connection: Connection, fingerprint: str) -> Row[Any] | None:
 
 
 def remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] | None:
-    """Keep what the server said whose account a credential opens; return the account."""
+    """Keep what the server said whose account a credential opens; return the account.
+
+    An account that a driver before schema version 4 wrote down has no server. It gets the server on which a token opens
+    it that opened it before, since what is kept of a token is a hash of server and token; no other server gets it.
+    """
+    known = account_of(connection, fingerprint)
+    if known is not None and known.scope == scope.rpartition(" ")[2]:
+        is_free = ~exists().where(accounts.c.scope == scope)
+        adopted = update(accounts).where(accounts.c.id == known.id, is_free).values(scope=scope)
+        if connection.execute(adopted).rowcount:
+            return account_of(connection, fingerprint)
     insert_new(connection, accounts, scope=scope, journal_id=uuid.uuid4().hex[:12], last_settle_index=0)
     account = connection.execute(select(accounts.c.id).where(accounts.c.scope == scope)).scalar_one()
     if not insert_new(connection, logins, fingerprint=fingerprint, account=account):
@@ -62,6 +78,41 @@ def remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] |
         if connection.execute(moved.values(account=account)).rowcount:
             _log.warning("the server says that this token is another account's now", fingerprint=fingerprint)
     return account_of(connection, fingerprint)
+
+
+def insist_unknown(connection: Connection, account: int, kind: HashOf, payment_hash: str) -> None:
+    """Make sure that no other account knows an invoice or a payment of this hash.
+
+    Raises:
+        KnownElsewhere: One does.
+
+    """
+    table = invoices if kind == "invoice" else payments
+    elsewhere = (table.c.payment_hash == payment_hash) & (table.c.account != account)
+    _refuse_if_found(connection, kind, table, elsewhere)
+
+
+def insist_on_one_payer(connection: Connection, account: int, payment_hash: str) -> None:
+    """Make sure that no other account has an attempt at this payment that has not definitely failed, until the end.
+
+    Raises:
+        KnownElsewhere: One has.
+
+    """
+    if connection.dialect.name == "postgresql":
+        # Each account locks its own row only; SQLite has one writer.
+        key = int.from_bytes(hashlib.sha256(payment_hash.encode()).digest()[:8], signed=True)
+        connection.execute(select(func.pg_advisory_xact_lock(key)))
+    open_or_done = payments.c.status != LightningPaymentStatus.FAILED
+    elsewhere = (payments.c.payment_hash == payment_hash) & (payments.c.account != account)
+    _refuse_if_found(connection, "payment", payments, elsewhere & open_or_done)
+
+
+def _refuse_if_found(connection: Connection, kind: HashOf, table: Table, where: ColumnElement[bool]) -> None:
+    query = select(accounts.c.scope).join(table, table.c.account == accounts.c.id).where(where).limit(1)
+    scope = connection.execute(query).scalar()
+    if scope is not None:
+        raise KnownElsewhere(kind, scope)
 
 
 def lock(connection: Connection, account: int) -> Row[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flash_driver.journal.journal import PAGE, Journal
-from flash_driver.journal.sql.accounts import block, last_settle_index, put_back, spend
+from flash_driver.journal.sql.accounts import block, insist_unknown, last_settle_index, put_back, spend
 from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.payments import PaymentRows
 from flash_driver.journal.sql.schema import read_invoice
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.attempt_rules import Begun, Counted
     from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
+    from flash_driver.journal.journal import HashOf
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.sql.transactions import Transactions
@@ -173,6 +174,11 @@ class SqlJournal(Journal):
         """Keep an attempt to pay, unless another one counts."""
         rows = await self._payments()
         return await self._transactions.write(lambda connection: rows.begin(connection, record))
+
+    async def insist_unknown(self, kind: HashOf, payment_hash: str) -> None:
+        """Make sure that no other account knows this payment hash."""
+        account = (await self.owner.account()).number
+        await self._transactions.read(lambda connection: insist_unknown(connection, account, kind, payment_hash))
 
     async def update_payment(self, record: PaymentRecord, *, seen: PaymentRecord) -> PaymentRecord | None:
         """Keep what became of an attempt, if it is as the caller has seen it."""

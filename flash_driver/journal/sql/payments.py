@@ -15,7 +15,7 @@ from flash_driver.journal.attempt_rules import (
     replaced_attempt,
     telling_attempt,
 )
-from flash_driver.journal.sql.accounts import lock
+from flash_driver.journal.sql.accounts import insist_on_one_payer, lock
 from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class PaymentRows:
         attempts = self.attempts(connection, record.payment_hash)
         decision = counting_attempt(attempts, record)
         if isinstance(decision, Begun):
+            insist_on_one_payer(connection, self._account, record.payment_hash)
             if (replaced := replaced_attempt(attempts)) is not None:
                 self._write(connection, replaced, record)
             else:

@@ -13,6 +13,8 @@ import pytest
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.attempt_rules import Begun, Counted
 from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
+from flash_driver.journal.errors import KnownElsewhere
+from flash_driver.journal.owner import account_scope
 from tests.support.journals import NOON, a_payment, an_invoice, open_journal, rung, settle
 
 if TYPE_CHECKING:
@@ -521,7 +523,7 @@ async def test_payments_are_listed_in_the_order_first_attempted(journal: Journal
 
 async def test_accounts_never_see_each_others(store: JournalStore, journal: Journal) -> None:
     """Two accounts on one journal share nothing: invoices, settlements, budget, payments and cursors are their own."""
-    other = await open_journal(store, "another fingerprint", "another account")
+    other = await open_journal(store, "another fingerprint", "server another")
     await journal.add_invoice(an_invoice(1))
     await journal.add_orphan(an_invoice(2))
     await journal.begin_payment(a_payment(3))
@@ -545,7 +547,7 @@ async def test_accounts_never_see_each_others(store: JournalStore, journal: Jour
 
 async def test_both_can_know_the_same_invoice(store: JournalStore, journal: Journal) -> None:
     """One account may pay what another one receives, and each settles its own."""
-    other = await open_journal(store, "another fingerprint", "another account")
+    other = await open_journal(store, "another fingerprint", "server another")
     for each in (journal, other):
         await each.add_invoice(an_invoice(1))
     await settle(journal, 1)
@@ -567,7 +569,71 @@ async def test_a_new_login_finds_the_accounts_invoices(store: JournalStore, jour
 
 async def test_a_token_follows_what_the_server_says(store: JournalStore, journal: Journal) -> None:
     """When the server names another account for a known token, that account's journal is opened from then on."""
-    moved = await open_journal(store, "fingerprint", "another account")
+    moved = await open_journal(store, "fingerprint", "server another")
     assert moved.id != journal.id
     now = await open_journal(store, "fingerprint", None)
     assert now.id == moved.id
+
+
+async def test_no_other_account_pays_what_one_is_paying(store: JournalStore, journal: Journal) -> None:
+    """While an attempt of one account is open or complete, another account's is refused; after a failure it is not."""
+    other = await open_journal(store, "another fingerprint", "another.example/graphql account")
+    mine = a_payment(1)
+    await journal.begin_payment(mine)
+    for status in (PENDING, UNKNOWN, COMPLETE):
+        mine, seen = replace(mine, status=status), mine
+        assert await journal.update_payment(mine, seen=seen) == mine
+        with pytest.raises(KnownElsewhere, match="knows this payment under another account"):
+            await other.begin_payment(a_payment(1))
+        assert await other.find_payment(mine.payment_hash) is None
+    failed = a_payment(2)
+    await journal.begin_payment(failed)
+    await journal.update_payment(replace(failed, status=FAILED), seen=failed)
+    assert isinstance(await other.begin_payment(a_payment(2)), Begun)
+    with pytest.raises(KnownElsewhere, match=r"of another\.example/graphql; use that account's"):
+        await journal.begin_payment(a_payment(2, attempt=2))
+
+
+async def test_of_accounts_that_begin_the_same_payment_at_once_one_wins(store: JournalStore) -> None:
+    """Of many accounts that begin the same payment at the same moment one alone may send it."""
+    journals = [await open_journal(store, f"fingerprint {n}", f"server account {n}") for n in range(6)]
+    begun = await asyncio.gather(*(each.begin_payment(a_payment(1)) for each in journals), return_exceptions=True)
+    assert sorted(type(each).__name__ for each in begun) == ["Begun"] + ["KnownElsewhere"] * 5
+
+
+async def test_what_another_account_knows_is_not_unknown(store: JournalStore, journal: Journal) -> None:
+    """An invoice or a payment of another account is told as that, whatever its server; what nobody knows is unknown."""
+    other = await open_journal(store, "another fingerprint", "server another")
+    await journal.add_invoice(an_invoice(1))
+    await journal.begin_payment(a_payment(2))
+    with pytest.raises(KnownElsewhere, match="knows this invoice under another account"):
+        await other.insist_unknown("invoice", an_invoice(1).payment_hash)
+    with pytest.raises(KnownElsewhere, match="knows this payment under another account"):
+        await other.insist_unknown("payment", a_payment(2).payment_hash)
+    await other.insist_unknown("payment", an_invoice(1).payment_hash)
+    await journal.insist_unknown("invoice", an_invoice(1).payment_hash)
+
+
+async def test_a_second_server_never_opens_the_account_of_a_first(store: JournalStore) -> None:
+    """A server that claims the account id of another server's account gets a journal of its own."""
+    one = await open_journal(store, "one", account_scope("https://one.example/graphql", "the-same-id"))
+    await one.add_invoice(an_invoice(1))
+    two = await open_journal(store, "two", account_scope("https://two.example/graphql", "the-same-id"))
+    assert two.id != one.id
+    assert await two.list_invoices() == []
+    assert await settle(two, 1) is None
+
+
+@pytest.mark.parametrize(
+    ("server", "scope"),
+    [
+        ("https://api.flashapp.me/graphql", "api.flashapp.me/graphql id"),
+        ("https://api.flashapp.me:443/graphql", "api.flashapp.me/graphql id"),
+        ("http://api.flashapp.me:80/graphql", "api.flashapp.me/graphql id"),
+        ("https://api.flashapp.me:8443/graphql", "api.flashapp.me:8443/graphql id"),
+        ("http://[::1]:4010/graphql", "[::1]:4010/graphql id"),
+    ],
+)
+def test_what_names_a_server(server: str, scope: str) -> None:
+    """Host, port and path name a server; whether it is reached with TLS makes no difference."""
+    assert account_scope(server, "id") == scope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
-from flash_driver.journal.errors import JournalError
+from flash_driver.journal.errors import JournalError, KnownElsewhere
 from flash_driver.journal.sql.migrations import NEWEST
 from flash_driver.journal.sql.schema import metadata
 from flash_driver.journal.sql.store import SqlStore
@@ -58,6 +58,21 @@ async def test_version_1_is_carried_over(sqlite_url: JournalUrl) -> None:
     again = SqlStore(sqlite_url)
     assert await open_journal(again, "fingerprint", None) is not None
     await again.aclose()
+
+
+async def test_an_account_of_version_2_belongs_to_the_server_of_its_token(sqlite_url: JournalUrl) -> None:
+    """Once no server was written down: the token that opened the account proves which it is, nothing else does."""
+    make_version_1(sqlite_url)
+    async with aclosing(SqlStore(sqlite_url)) as store:
+        old = await open_journal(store, "fingerprint", None)
+        stranger = await open_journal(store, "of another server", "evil.example/graphql account")
+        assert await stranger.list_invoices() == []
+        with pytest.raises(KnownElsewhere, match="of a server that an older driver did not write down"):
+            await stranger.insist_unknown("invoice", an_invoice(2).payment_hash)
+        mine = await open_journal(store, "fingerprint", "good.example/graphql account")
+        assert (mine.id, len(await mine.list_invoices())) == (old.id, 2)
+        new_login = await open_journal(store, "a new token", "good.example/graphql account")
+        assert new_login.id == old.id
 
 
 async def test_a_newer_journal_is_left_alone(durable_url: JournalUrl) -> None:

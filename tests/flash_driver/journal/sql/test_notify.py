@@ -78,8 +78,8 @@ async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
     rings: list[int | None] = []
     async with aclosing(SqlStore(url)) as store:
         one, another = (
-            await open_journal(store, "one", "one account"),
-            await open_journal(store, "another", "another account"),
+            await open_journal(store, "one", "server one"),
+            await open_journal(store, "another", "server another"),
         )
         for journal in (one, another):
             await journal.add_invoice(an_invoice(1))
