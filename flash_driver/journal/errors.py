@@ -10,7 +10,7 @@ from connection_strings.errors import LightningError
 if TYPE_CHECKING:
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["FileReplaced", "JournalError", "KnownElsewhere", "explain"]
+__all__ = ["FileReplaced", "JournalError", "KnownElsewhere", "ServerInUse", "explain"]
 
 
 class JournalError(LightningError):
@@ -43,6 +43,17 @@ class KnownElsewhere(JournalError):
             f"knows this {kind} under another account, of {server}",
             "use that account's connection string; if only the server's name has changed, "
             "run flash-driver journal rename-server",
+        )
+
+
+class ServerInUse(JournalError):
+    """Accounts can't be given to a server under whose name the journal has them already."""
+
+    def __init__(self, server: str) -> None:
+        super().__init__(
+            "the journal",
+            f"has an account under {server} already, made since the name changed",
+            "look at both with flash-driver journal, and keep using the old name if they can't be told apart",
         )
 
 

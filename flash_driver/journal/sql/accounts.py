@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.log import get_logger
 from flash_driver.journal.budget_rules import Bucket, begin_of_window, block_end, budget_wait
-from flash_driver.journal.errors import KnownElsewhere
+from flash_driver.journal.errors import KnownElsewhere, ServerInUse
 from flash_driver.journal.sql.schema import accounts, invoices, logins, payments, spent
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "lock",
     "put_back",
     "remember",
+    "rename_server",
     "spend",
 ]
 
@@ -78,6 +79,39 @@ def remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] |
         if connection.execute(moved.values(account=account)).rowcount:
             _log.warning("the server says that this token is another account's now", fingerprint=fingerprint)
     return account_of(connection, fingerprint)
+
+
+def rename_server(connection: Connection, old: str, new: str) -> int:
+    """Let the accounts of a server be those of its new name; return how many they are.
+
+    Args:
+        connection: The transaction.
+        old: The server's name as the journal shows it, such as `api.example/graphql`; `unknown` for accounts of
+            drivers that wrote none down.
+        new: The name that the server has now.
+
+    An account that was opened under the new name, and for which nothing was kept there, becomes the old one.
+
+    Raises:
+        ServerInUse: One of these accounts has rows under the new name already: two journals do not become one.
+
+    """
+    kept = {row.scope: row.id for row in connection.execute(select(accounts.c.id, accounts.c.scope))}
+    renamed = 0
+    for scope, account in kept.items():
+        server, _, account_id = scope.rpartition(" ")
+        if (server or "unknown") != old:
+            continue
+        if (empty := kept.get(f"{new} {account_id}")) is not None:
+            for table in (invoices, payments):
+                if connection.execute(select(table.c.id).where(table.c.account == empty).limit(1)).first():
+                    raise ServerInUse(new)
+            connection.execute(update(logins).where(logins.c.account == empty).values(account=account))
+            connection.execute(delete(spent).where(spent.c.account == empty))
+            connection.execute(delete(accounts).where(accounts.c.id == empty))
+        connection.execute(update(accounts).where(accounts.c.id == account).values(scope=f"{new} {account_id}"))
+        renamed += 1
+    return renamed
 
 
 def insist_unknown(connection: Connection, account: int, kind: HashOf, payment_hash: str) -> None:

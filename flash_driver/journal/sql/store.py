@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.log import get_logger
 from flash_driver.journal.owner import JournalAccount, JournalOwner
-from flash_driver.journal.sql.accounts import account_of, remember
+from flash_driver.journal.sql.accounts import account_of, remember, rename_server
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.migrations import NEWEST, migrate
 from flash_driver.journal.sql.notify import make_notifier
@@ -73,6 +73,16 @@ class SqlStore:
             return None
         wakeup = self._wakeups.setdefault(row.id, Wakeup(self._notifier.start))
         return JournalAccount(row.id, row.journal_id, row.last_settle_index, wakeup)
+
+    async def rename_server(self, old: str, new: str) -> int:
+        """Let the accounts of a server be those of its new name; return how many they are.
+
+        Raises:
+            JournalError: The database can't be used now, or has such an account under the new name already.
+
+        """
+        await self._prepare()
+        return await self.transactions.write(lambda connection: rename_server(connection, old, new))
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, begin nothing more, then close every connection."""

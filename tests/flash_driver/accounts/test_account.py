@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,7 +20,8 @@ from connection_strings import (
 )
 from flash_driver.accounts.pool import Pool
 from flash_driver.journal.budget_rules import InvoiceBudget
-from flash_driver.journal.errors import JournalError
+from flash_driver.journal.errors import JournalError, KnownElsewhere
+from flash_driver.journal.sql.store import SqlStore
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 
@@ -79,13 +82,14 @@ async def test_a_merchant_who_logs_in_again_finds_his_invoices(bench: Bench, pro
 
 
 async def test_two_accounts_on_one_journal_see_nothing_of_each_other(bench: Bench, process: ProcessSettings) -> None:
-    """Another account finds, lists and hears nothing of this one's, and its cursor is not taken."""
+    """Another account is told nothing of this one's but that they are another's, and its cursor is not taken."""
     pool, sandbox = Pool(), await bench.sandbox()
     mine = await bench.client(sandbox, pool, process)
     yours = await bench.client(with_token(sandbox, sandbox.stranger_token), pool, process)
     invoice = await mine.create_invoice(SAT)
     other = await yours.create_invoice(SAT)
-    assert await yours.get_invoice(invoice.id) is None
+    with pytest.raises(KnownElsewhere):
+        await yours.get_invoice(invoice.id)
     assert (await ids(mine), await ids(yours)) == ([invoice.id], [other.id])
     async with await mine.listen() as hears, await yours.listen() as deaf:
         sandbox.pay(invoice.bolt11)
@@ -106,14 +110,23 @@ async def test_the_same_account_on_another_server_is_another_account(bench: Benc
     assert await ids(await bench.client(test, pool, in_file)) == []
 
 
-async def test_another_name_of_the_server_opens_the_same_journal(bench: Bench, in_file: ProcessSettings) -> None:
-    """An account is found under whatever name its server goes by: an invoice of it is never said not to exist."""
+async def test_a_server_that_was_renamed(bench: Bench, in_file: ProcessSettings) -> None:
+    """Under another name a server is another one; what is known is said to be; renamed, it has its accounts again."""
     sandbox = await bench.sandbox()
-    first = await bench.client(sandbox, Pool(), in_file)
-    invoice = await first.create_invoice(SAT)
-    await first.aclose()
-    renamed = await bench.client(sandbox, Pool(), in_file, server=sandbox.server.replace("127.0.0.1", "localhost"))
-    assert await renamed.get_invoice(invoice.id) == invoice
+    invoice = await (await bench.client(sandbox, Pool(), in_file)).create_invoice(SAT)
+    renamed = sandbox.connection_string.replace("127.0.0.1", "localhost")
+    with pytest.raises(KnownElsewhere, match=r"of 127\.0\.0\.1:\d+/graphql; .* run flash-driver journal rename-server"):
+        await (await bench.client(renamed, Pool(), in_file)).get_invoice(invoice.id)
+    port = urlsplit(sandbox.server).port
+    names = f"127.0.0.1:{port}/graphql", f"localhost:{port}/graphql"
+    async with aclosing(SqlStore(in_file.journal_url)) as store:
+        assert await store.rename_server(*names) == 1
+    again = await bench.client(renamed, Pool(), in_file)
+    assert await ids(again) == [invoice.id]
+    await (await bench.client(sandbox, Pool(), in_file)).create_invoice(SAT)
+    async with aclosing(SqlStore(in_file.journal_url)) as store:
+        with pytest.raises(JournalError, match="has an account under localhost"):
+            await store.rename_server(*names)
 
 
 async def test_each_client_keeps_the_budget_it_is_given(bench: Bench) -> None:
