@@ -102,6 +102,20 @@ async def test_two_accounts_on_one_journal_see_nothing_of_each_other(bench: Benc
             await yours.listen(after=hears.cursor)
 
 
+async def test_what_one_account_pays_no_other_account_pays(bench: Bench, process: ProcessSettings) -> None:
+    """After the string has moved to another account the same BOLT11 is not paid again, nor is its payment unknown."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    mine = await bench.client(sandbox, pool, process)
+    moved = await bench.client(with_token(sandbox, sandbox.stranger_token), pool, process)
+    signed = sandbox.foreign_invoice(5000)
+    assert (await mine.pay(signed.payment_request)).result is PayResult.OK
+    with pytest.raises(KnownElsewhere):
+        await moved.pay(signed.payment_request)
+    with pytest.raises(KnownElsewhere):
+        await moved.get_payment(signed.payment_hash)
+    assert [row["times_executed"] for row in sandbox.ledger_snapshot()["payments"]] == [1]
+
+
 async def test_the_same_account_on_another_server_is_another_account(bench: Bench, in_file: ProcessSettings) -> None:
     """Test and live server never mix, though one journal serves both."""
     pool = Pool()
