@@ -66,11 +66,12 @@ class Budget:
         self._known_free_at: dict[Bucket, datetime] = {}
 
     @asynccontextmanager
-    async def points(self, reserve: int = 0) -> AsyncIterator[Points]:
+    async def points(self, reserve: int = 0, *, spare: bool = False) -> AsyncIterator[Points]:
         """Hold the points of one call; what it does not use in the end is put back.
 
         Args:
             reserve: How many of the account's own points to take beforehand, all or none.
+            spare: Whether to use points only while less than half of them are used.
 
         Raises:
             RateLimited: The budget has not so many left, or never has, or the server blocks the account; nothing was
@@ -80,15 +81,20 @@ class Budget:
         """
         if reserve:
             await self.take(Bucket.OWN, reserve)
-        points = Points(self, reserve)
+        points = Points(self, reserve, spare=spare)
         try:
             yield points
         finally:
             for bucket, count in points.left.items():
                 await self._put_back(bucket, count)
 
-    async def take(self, bucket: Bucket, count: int = 1) -> None:
+    async def take(self, bucket: Bucket, count: int = 1, *, spare: bool = False) -> None:
         """Take points out of a bucket's budget, all or none.
+
+        Args:
+            bucket: Which.
+            count: How many.
+            spare: Whether to leave half of the budget for others.
 
         Raises:
             RateLimited: As for `points`.
@@ -104,7 +110,10 @@ class Budget:
                 f"{self._limit.invoices} in {self._limit.seconds} s (FLASH_INVOICE_BUDGET)",
                 retry_after=timedelta(seconds=self._limit.seconds),
             )
-        wait = await self._journal.spend_invoices(bucket, self._counted, now, count)
+        counted = self._counted
+        if counted is not None and spare:
+            counted = InvoiceBudget(max(1, counted.invoices // 2), counted.seconds)
+        wait = await self._journal.spend_invoices(bucket, counted, now, count)
         if wait is not None:
             raise RateLimited(_words(bucket, wait), retry_after=wait.until - now)
         self._known_free_at[bucket] = now
@@ -152,8 +161,9 @@ class Points:
 
     """
 
-    def __init__(self, budget: Budget, reserved: int) -> None:
+    def __init__(self, budget: Budget, reserved: int, *, spare: bool = False) -> None:
         self._budget = budget
+        self._spare = spare
         self.left = Counter({Bucket.OWN: reserved})
 
     async def admit(self, document: Document) -> None:
@@ -170,7 +180,7 @@ class Points:
         if self.left[bucket] > 0:
             self.left[bucket] -= 1
         else:
-            await self._budget.take(bucket)
+            await self._budget.take(bucket, spare=self._spare)
 
     def give_back(self, document: Document) -> None:
         """Take note that the request admitted last was certainly not executed: it cost nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,7 @@ from connection_strings.errors import (
     AmountMismatch,
     BackendUnavailable,
     InvalidRequest,
+    LightningError,
     NotSupported,
     RequestRefused,
 )
@@ -22,7 +24,7 @@ from flash_driver.invoices.request import InvoiceOrder, InvoiceRequest, WalletMo
 from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import RateUnknown
 from flash_driver.settings.account import DescriptionHashPolicy
-from flash_driver.transports.call_log import CallLog
+from flash_driver.transports.call_log import SILENT, CallLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +51,11 @@ _SERVER_SECONDS: Final = 4.2
 """How much of that the server may use; the rest is for the journal, which is written last."""
 _FRESH: Final = timedelta(minutes=1)
 """How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
+_ANOTHER_SECONDS: Final = 2.0
+"""How many seconds of that have to be left where a better amount is asked for, though one that will do is there."""
 _MSAT_PER_SAT: Final = 1000
+_SEEDS: Final = 16
+"""How many invoices in the journal a new process learns the rate from."""
 
 _log: Final = get_logger()
 
@@ -185,19 +191,51 @@ class InvoiceCreation:
         return await self._issue_in_cents(order, wallet, search)
 
     async def _issue_in_cents(self, order: InvoiceOrder, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
-        """Ask in cents until the custodian's answer is the amount wanted."""
-        rates = self._rates(wallet.currency)
-        if not rates.known:
-            await self._ask_price(rates, order.deadline)
-        while True:
-            quote = search.next_quote(rates)
-            checked = await self._invoice_request.request(order, wallet, quote.cents)
-            msat = checked.request.amount_msat or 0
-            rates.learn(quote, msat)
-            await self._insist_on_hash(order.params, checked)
-            if search.settle(quote, msat):
-                return checked
+        """Ask in cents until the custodian's answer is the amount wanted.
+
+        Once there is an invoice that will do, nothing that happens to a better one can spoil it: the better one is
+        asked for only while there is time, and while less than half of the budget is used: more sales go first.
+        """
+        rates = await self._learned_rates(wallet.currency, order.deadline)
+        checked, over = await self._ask_in_cents(order, wallet, search, rates)
+        while search.best_msat is None:
             await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=search.asked_msat)
+            checked, over = await self._ask_in_cents(order, wallet, search, rates)
+        if over or order.deadline.remaining < _ANOTHER_SECONDS:
+            return checked
+        try:
+            async with self._budget.points(spare=True) as spare:
+                quiet = replace(order, points=spare, call_log=SILENT)
+                other, _ = await self._ask_in_cents(quiet, wallet, search, rates)
+        except (LightningError, WalletMoved) as error:
+            _log.info("an amount in whole satoshi can't be had now", why=str(error))
+            return checked
+        if other.request.amount_msat == search.best_msat:
+            checked, other = other, checked
+        await self._keep_orphan(order.params, other, "another fits better", asked_msat=search.asked_msat)
+        return checked
+
+    async def _ask_in_cents(
+        self, order: InvoiceOrder, wallet: ChosenWallet, search: AmountSearch, rates: RateBook
+    ) -> tuple[CheckedInvoice, bool]:
+        """Have one invoice made, learn from it, and say whether the search is over."""
+        quote = search.next_quote(rates)
+        checked = await self._invoice_request.request(order, wallet, quote.cents)
+        msat = checked.request.amount_msat or 0
+        rates.learn(quote, msat)
+        await self._insist_on_hash(order.params, checked)
+        return checked, search.settle(quote, msat)
+
+    async def _learned_rates(self, currency: Currency, deadline: Deadline) -> RateBook:
+        """Return the rate, once the last invoices in the journal, else the server's price, have told it."""
+        rates = self._rates(currency)
+        if rates.wants_seed:
+            latest = await self._journal.latest_priced(currency, _SEEDS)
+            shown = [(each.created_at, each.cents, each.amount_msat) for each in reversed(latest)]
+            rates.seed((at, cents, msat) for at, cents, msat in shown if cents is not None and msat is not None)
+        if not rates.known:
+            await self._ask_price(rates, deadline)
+        return rates
 
     async def _issue_in_sats(self, order: InvoiceOrder, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:
         """Ask a BTC wallet, which counts in whole satoshi, once."""

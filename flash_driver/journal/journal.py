@@ -64,6 +64,13 @@ class Journal(ABC):
         """Return the orphans in the order they were made."""
 
     @abstractmethod
+    async def latest_priced(self, currency: str, count: int) -> list[InvoiceRecord]:
+        """Return the last invoices of this currency that show a rate, newest first.
+
+        Those are all with cents and an amount, orphans too.
+        """
+
+    @abstractmethod
     async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
 

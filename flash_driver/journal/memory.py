@@ -135,6 +135,14 @@ class MemoryJournal(Journal):
         with rows.lock:
             return list(rows.orphans.values())
 
+    async def latest_priced(self, currency: str, count: int) -> list[InvoiceRecord]:
+        """Return the last invoices of this currency that show a rate, newest first."""
+        rows = await self._rows()
+        with rows.lock:
+            every = [*rows.invoices.values(), *rows.orphans.values()]
+        priced = [each for each in every if each.currency == currency and None not in (each.cents, each.amount_msat)]
+        return sorted(priced, key=lambda each: each.created_at, reverse=True)[:count]
+
     async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
         rows = await self._rows()

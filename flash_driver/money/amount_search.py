@@ -16,12 +16,16 @@ __all__ = ["MOST_REQUESTS", "AmountSearch"]
 
 MOST_REQUESTS: Final = 3
 
+_MSAT_PER_SAT: Final = 1000
 _MAX_CENTS: Final = Decimal(10) ** 13
 """What the server's scalars take at the most (flash-server.md 4)."""
 
 
 class AmountSearch:
     """The requests for one invoice.
+
+    Whole satoshi are preferred where they were asked for, since some wallets can't pay fractions: an invoice that
+    would do but for its fraction is kept as the best so far, and one more is asked for.
 
     Args:
         asked_msat: The amount wanted, in millisatoshi.
@@ -46,7 +50,7 @@ class AmountSearch:
         """
         if len(self._tries) == MOST_REQUESTS or self._between_neighbours:
             raise AmountMismatch(self.asked_msat, [msat for _, msat in self._tries])
-        quote = self._not_again(rates.quote(self.asked_msat, most=self._most))
+        quote = self._not_again(self._inside(rates.quote(self.asked_msat, most=self._most)))
         if quote.cents <= 0:
             raise InvalidRequest("amount", "is less than the smallest fraction of a cent that Flash can charge")
         if quote.cents > _MAX_CENTS:
@@ -54,9 +58,21 @@ class AmountSearch:
         return quote
 
     def settle(self, quote: Quote, msat: int) -> bool:
-        """Take in the amount of the invoice that a quote led to, and say whether it will do."""
+        """Take in the amount of the invoice that a quote led to; say whether the search is over and `best_msat` it."""
+        before = self.best_msat
         self._tries.append((quote, msat))
-        return self.acceptable(msat)
+        best = self.best_msat
+        return best is not None and (before is not None or self._is_as_whole(best))
+
+    @property
+    def best_msat(self) -> int | None:
+        """The amount to be handed out of those that were had: whole satoshi before fractions, less before more."""
+        will_do = [msat for _, msat in self._tries if self.acceptable(msat)]
+        return min(will_do, key=lambda msat: (not self._is_as_whole(msat), msat), default=None)
+
+    def _is_as_whole(self, msat: int) -> bool:
+        """Whether an amount is in whole satoshi, if that is how it was asked for."""
+        return self.asked_msat % _MSAT_PER_SAT != 0 or msat % _MSAT_PER_SAT == 0
 
     def acceptable(self, msat: int) -> bool:
         """Whether an invoice over this amount will do."""
@@ -69,6 +85,15 @@ class AmountSearch:
         above = [quote for quote, msat in self._tries if msat > self.asked_msat]
         with exactly():
             return any(0 < more.cents - less.cents <= more.unit for less in below for more in above)
+
+    def _inside(self, quote: Quote) -> Quote:
+        """Move a request to the middle between one that led to too little and one that led to too much, if need be."""
+        less = max((tried.cents for tried, msat in self._tries if msat < self.asked_msat), default=None)
+        more = min((tried.cents for tried, msat in self._tries if msat > self.asked_msat), default=None)
+        if less is None or more is None or less >= more or less < quote.cents < more:
+            return quote
+        with exactly():
+            return replace(quote, cents=((less + more) / 2).quantize(quote.unit))
 
     def _not_again(self, quote: Quote) -> Quote:
         """Move a request that was made already by the smallest unit in the direction that it missed."""

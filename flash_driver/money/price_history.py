@@ -1,4 +1,4 @@
-"""A price over time, known at some moments: what it was in between, and what it may be by now.
+"""A price over time, known at some moments, and how far it may have gone by now.
 
 Moments are whole microseconds, so that no float comes near the money.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import pairwise
 from typing import Final
 
 __all__ = ["MINUTE", "SECOND", "PriceHistory", "moment_of", "plausible_change"]
@@ -18,10 +17,6 @@ MINUTE: Final = 60 * SECOND
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _KEPT: Final = 32
-_SHORTEST_SLOPE: Final = 5 * SECOND
-"""Two points nearer to each other tell more of their own rounding than of where the price goes."""
-_FARTHEST: Final = 3
-"""How many times the length of the slope's base a price is carried on."""
 
 _CHANGE_AT_ONCE: Final = Decimal("0.03")
 _CHANGE_PER_MINUTE: Final = Decimal("0.02")
@@ -64,25 +59,3 @@ class PriceHistory:
             if moment <= at:
                 return price
         return self._points[0][1]
-
-    def trended(self, at: int) -> Decimal:
-        """The price at a moment, if it goes in straight lines from point to point, and on from the last."""
-        last_at, last = self._points[-1]
-        if at >= last_at:
-            return last + self._slope() * min(at - last_at, self._reach())
-        for (from_at, start), (to_at, end) in pairwise(self._points):
-            if from_at <= at < to_at:
-                return start + (end - start) * (at - from_at) / (to_at - from_at)
-        return self._points[0][1]
-
-    def _base(self) -> tuple[int, Decimal]:
-        """The point from which the last slope is drawn: the nearest that is far enough."""
-        last_at = self._points[-1][0]
-        return next((point for point in reversed(self._points) if last_at - point[0] >= _SHORTEST_SLOPE), self.latest)
-
-    def _slope(self) -> Decimal:
-        (from_at, start), (to_at, end) = self._base(), self.latest
-        return (end - start) / (to_at - from_at) if to_at > from_at else Decimal(0)
-
-    def _reach(self) -> int:
-        return _FARTHEST * (self.latest[0] - self._base()[0])

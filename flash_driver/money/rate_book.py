@@ -1,8 +1,8 @@
 """Satoshi to cents and back: what the server's custodian charges, learned from the invoices it makes.
 
 Flash is asked in US cents and its custodian decides the amount at a rate of its own (flash-server.md 6), which it never
-tells. Twelve theories of it (`rate_theory.py`: three of its rounding, times four of its motion) run side by side, each
-judged by how well it foretold the invoices so far; the best one quotes. Before the first invoice the server's price
+tells. Six theories of it (`rate_model`: three of its rounding, times two of its motion) run side by side, each judged
+by how well it foretold the invoices so far; the best one quotes. Before the first invoice the server's price
 has to do.
 """
 
@@ -21,7 +21,7 @@ from flash_driver.money.price_history import MINUTE, PriceHistory, moment_of, pl
 from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Rounding, Sighting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from flash_driver.flash_api.replies import PriceTick
 
@@ -37,6 +37,7 @@ _MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
 _FARTHEST_FROM_PRICE: Final = Decimal("0.2")
 _PRICE_GOOD_FOR: Final = 60 * MINUTE
 _AGES_AFTER: Final = 10 * MINUTE
+_SEED_GOOD_FOR: Final = 60 * MINUTE
 _SAME_MOMENT: Final = 50_000
 _LONGEST_TRIP: Final = 5_000_000
 _FARTHEST_AHEAD: Final = timedelta(minutes=5)
@@ -91,7 +92,7 @@ class RateBook:
         self._suspect: Sighting | None = None
         self._learned_at: datetime | None = None
         self._taught: Sighting | None = None
-        self._half_trip = 0
+        self._seeded = False
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
@@ -102,8 +103,13 @@ class RateBook:
 
     @property
     def learned(self) -> bool:
-        """Whether invoices have taught the custodian's rate, rather than only the price being known."""
-        return self._learned_at is not None
+        """Whether invoices of this process have taught the custodian's rate, rather than only a price or a seed."""
+        return self._taught is not None
+
+    @property
+    def wants_seed(self) -> bool:
+        """Whether it is worth while to `seed` it: no invoice has taught it, and it was not seeded yet."""
+        return self._taught is None and not self._seeded
 
     @property
     def cents_per_sat(self) -> tuple[Decimal, datetime]:
@@ -205,6 +211,29 @@ class RateBook:
         # By our own clock: the server's has whole seconds only, and may go differently.
         self._price.add(moment_of(now), tick.cents_per_sat)
 
+    def seed(self, invoices: Iterable[tuple[datetime, Decimal, int]]) -> None:
+        """Take in what invoices of the last hour have shown before this process began.
+
+        Args:
+            invoices: When each was made, the cents that were asked for, and its amount in millisatoshi; oldest first.
+
+        """
+        with self._lock:
+            if not self.wants_seed:
+                return
+            self._seeded = True
+            for made_at, cents, msat in invoices:
+                at = moment_of(made_at)
+                if msat <= 0 or cents <= 0 or not -MINUTE <= self._now() - at <= _SEED_GOOD_FOR:
+                    continue
+                if msat % _COARSE_STEP_MSAT:
+                    self._step_msat = _FINEST_STEP_MSAT
+                with exactly():
+                    sighting = Sighting(at, cents, msat, self._step_msat)
+                    if self._credible(sighting):
+                        self._teach(sighting)
+                        self._learned_at = made_at
+
     def learn(self, quote: Quote, msat: int) -> None:
         """Take in the amount, in millisatoshi, of the invoice that a quote led to; an absurd one changes nothing."""
         if msat <= 0 or quote.cents <= 0:
@@ -215,7 +244,6 @@ class RateBook:
     def _learn(self, quote: Quote, msat: int) -> None:
         now = self._now()
         trip = min(_LONGEST_TRIP, max(0, now - quote.at))
-        self._half_trip += (trip // 2 - self._half_trip) // (4 if self._half_trip else 1)
         if msat % _COARSE_STEP_MSAT:
             self._step_msat = _FINEST_STEP_MSAT
         with exactly():
@@ -255,7 +283,7 @@ class RateBook:
         with self._lock, exactly():
             now = self._now()
             theory = self._best(now)
-            forecast = None if theory is None else theory.forecast(now + self._half_trip)
+            forecast = None if theory is None else theory.forecast(now)
             if theory is None or forecast is None:
                 exact = msat * self.cents_per_sat[0] / _MSAT_PER_SAT
             else:

@@ -6,9 +6,10 @@ nor rounding. Each BOLT11 proves something of the rate under a given guess at th
 `m + step`. Large invoices prove many digits, small ones few; a guess keeps what all of them together prove, as an
 interval, and starts anew when an invoice contradicts it.
 
-How the custodian rounds never changes and shows only in invoices that were foretold to a step; how its rate moves
-changes with the market and shows in all. So each rounding has a school of theories about the motion: the theories of
-a school are judged by the last few invoices, the schools by many more, and by those near misses only.
+How the custodian rounds never changes and shows only in invoices that were foretold to a step; whether its rate
+follows the price changes with the market and shows in all. So each rounding has a school of two theories about the
+motion: the theories of a school are judged by the last few invoices, the schools by many more, and by those near misses
+only. Theories of trends were tried and earned nothing on a market that a custodian can have (docs/money.md).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.money.price_history import PriceHistory, plausible_change
+from flash_driver.money.price_history import plausible_change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from flash_driver.money.price_history import PriceHistory
 
 __all__ = ["Interval", "Motion", "RateModel", "RateTheory", "Rounding", "Sighting"]
 
@@ -45,13 +46,6 @@ class Motion(Enum):
 
     WITH_PRICE = "as the server's price does, from tick to tick"
     STILL = "not at all"
-    WITH_PRICE_TREND = "as the server's price does, and between ticks as it did before"
-    OWN_TREND = "as it moved before"
-
-    @property
-    def follows_price(self) -> bool:
-        """Whether the server's price has a part in it."""
-        return self in (Motion.WITH_PRICE, Motion.WITH_PRICE_TREND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +132,6 @@ class RateTheory:
         self.cost = Decimal(0)
         self.unrest = Decimal(0)
         self._price = price
-        self._own = PriceHistory()
         self._rate: Interval | None = None
         self._at = 0
 
@@ -155,8 +148,6 @@ class RateTheory:
         forecast = self.forecast(sighting.at)
         missed = None if forecast is None else self._judge(forecast, sighting)
         both = None if forecast is None else forecast.common(rate)
-        if both is None:
-            self._own.add(sighting.at, rate.middle)
         self._rate, self._at = both or rate, sighting.at
         return missed
 
@@ -173,17 +164,13 @@ class RateTheory:
 
     def _moved(self, at: int) -> Decimal:
         """By which factor the rate changed since the last invoice."""
-        match self.motion:
-            case Motion.OWN_TREND:
-                factor = _ratio(self._own.trended, at, self._at)
-            case Motion.WITH_PRICE if self._price:
-                factor = _ratio(self._price.held, at, self._at)
-            case Motion.WITH_PRICE_TREND if self._price:
-                factor = _ratio(self._price.trended, at, self._at)
-            case _:
-                return Decimal(1)
+        if self.motion is Motion.STILL or not self._price:
+            return Decimal(1)
+        before, now = self._price.held(self._at), self._price.held(at)
+        if before == now or before <= 0:
+            return Decimal(1)
         most = plausible_change(at - self._at)
-        return min(1 + most, max(1 - most, factor))
+        return min(1 + most, max(1 - most, now / before))
 
 
 class RateModel:
@@ -198,12 +185,12 @@ class RateModel:
     def __init__(self, rounding: Rounding, price: PriceHistory) -> None:
         self.rounding = rounding
         self.cost = Decimal(0)
-        self.theories = tuple(RateTheory(rounding, motion, price) for motion in Motion)
+        self.theories = RateTheory(rounding, Motion.WITH_PRICE, price), RateTheory(rounding, Motion.STILL, price)
 
     def best(self, *, following_price: bool = False) -> RateTheory:
-        """The theory that cost least of late, the simpler one of two that cost the same."""
-        candidates = (theory for theory in self.theories if theory.motion.follows_price or not following_price)
-        return min(candidates, key=lambda theory: theory.cost)
+        """The theory that cost least of late; of two that cost the same the one that follows the price."""
+        with_price, still = self.theories
+        return with_price if following_price or with_price.cost <= still.cost else still
 
     def see(self, sighting: Sighting) -> Decimal | None:
         """Take in an invoice; return by how many steps the best theory missed it, None if it foretold nothing."""
@@ -214,8 +201,3 @@ class RateModel:
     def judge(self, missed: Decimal) -> None:
         """Take in that the school's best theory missed an invoice by so many steps."""
         self.cost += ((1 if missed else 0) - self.cost) / _MEMORY_OF_ROUNDING
-
-
-def _ratio(price_at: Callable[[int], Decimal], now: int, then: int) -> Decimal:
-    before = price_at(then)
-    return price_at(now) / before if before > 0 else Decimal(1)

@@ -51,6 +51,7 @@ class Scenario:
             changes with each tick of the price service only.
         drift: Percent a minute (for WALK and JUMP: the standard deviation).
         spread_drift: Percent a minute that the spread itself wanders.
+        feed_noise: Percent by which each tick of the price service is off by chance: the custodian has another feed.
         tolerance: None for an exact amount; else how many percent more will do.
         gap_seconds: Mean time between two invoices.
         ticks: Whether the price service is heard, every 30 s.
@@ -65,13 +66,14 @@ class Scenario:
     drift: Decimal = Decimal(0)
     spread: Decimal = Decimal("0.004")
     spread_drift: Decimal = Decimal(0)
+    feed_noise: Decimal = Decimal(0)
     tolerance: Decimal | None = None
     gap_seconds: int = 10
     ticks: bool = True
     largest_sat: int = 100_000_000
 
     def __str__(self) -> str:
-        moved = self.drift or self.spread_drift
+        moved = self.drift or self.spread_drift or self.feed_noise
         return f"{self.currency:4} {self.unit:4} {self.rounding:9} {self.movement.value:5} {moved:>4} %/min"
 
 
@@ -158,9 +160,10 @@ class _Market:
         if not self._scenario.ticks and self.book.known:
             return
         quote = self.custodian.quote()
-        self.book.see_tick(
-            PriceTick(Decimal(quote.sat_base).scaleb(-quote.sat_offset), datetime.fromtimestamp(quote.timestamp, UTC))
-        )
+        price = Decimal(quote.sat_base).scaleb(-quote.sat_offset)
+        if self._scenario.feed_noise:
+            price *= 1 + self._normal() * self._scenario.feed_noise / 100
+        self.book.see_tick(PriceTick(price, datetime.fromtimestamp(quote.timestamp, UTC)))
 
     def _shift(self, length: int) -> None:
         part = (Decimal(length) / (60 * _SEC)).sqrt()
@@ -202,6 +205,8 @@ def _ask(scenario: Scenario, market: _Market, book: RateBook, msat: int, tally: 
         try:
             quote = search.next_quote(book)
         except AmountMismatch:
+            if search.best_msat is not None:
+                return place - 1, False
             return MOST_REQUESTS, not _possible(scenario, market, msat)
         market.move_to(market.now + _TRIP // 2)
         tally.requests += 1

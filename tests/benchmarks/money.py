@@ -49,14 +49,13 @@ def _scenarios() -> dict[str, list[Scenario]]:
         "other spreads": [
             Scenario(unit=unit, spread=Decimal(spread)) for unit in units for spread in ("-0.02", "0", "0.05")
         ],
-        "the rate goes straight and turns now and then": [
-            Scenario(unit=unit, movement=line, drift=drift) for drift in drifts for unit in units
+        "the price that is told is another feed's, off by 0.02 %": [
+            Scenario(unit=unit, movement=movement, drift=drift, feed_noise=Decimal("0.02"))
+            for movement, drift in ((Movement.STILL, Decimal(0)), (jump, drifts[1]))
+            for unit in units
         ],
-        "the same, nobody listens to the price": [
-            Scenario(unit=unit, movement=line, drift=drift, ticks=False) for drift in drifts for unit in units
-        ],
-        "the same, an invoice every two minutes": [
-            Scenario(unit=unit, movement=line, drift=drift, gap_seconds=120) for drift in drifts for unit in units
+        "the rate goes straight, without a pause, which no feed does": [
+            Scenario(unit=unit, movement=line, drift=drift) for drift in drifts[:2] for unit in units
         ],
         "the rate goes by chance": [
             Scenario(unit=unit, movement=walk, drift=drift) for drift in drifts for unit in units
@@ -69,7 +68,7 @@ def _scenarios() -> dict[str, list[Scenario]]:
         ],
         "one percent more will do, less will not": [
             Scenario(unit=unit, movement=movement, drift=drift, tolerance=_ONE)
-            for movement in (line, walk)
+            for movement in (jump, walk)
             for drift in drifts
             for unit in units
         ],

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 MONEY = (
     "connection_strings/money.py",
     "flash_driver/money/amount_search.py",
-    "flash_driver/bolt11/reader.py",
+    "connection_strings/bolt11/reader.py",
     "flash_driver/common/decimals.py",
     "flash_driver/invoices/creation.py",
     "flash_driver/journal/journal.py",
@@ -34,14 +34,14 @@ MONEY = (
 )
 DIVIDES_DECIMALS = {
     "amount_search.AmountSearch.__init__",
-    "price_history.PriceHistory._slope",
-    "price_history.PriceHistory.trended",
+    "amount_search.AmountSearch._inside",
+    "preparation.Preparation._insist_on_fee_limit",
     "price_history.plausible_change",
     "rate_model.Interval.middle",
     "rate_model.RateModel.judge",
     "rate_model.Sighting._proof",
     "rate_model.RateTheory._judge",
-    "rate_model._ratio",
+    "rate_model.RateTheory._moved",
     "rate_book.RateBook._caution",
     "rate_book.RateBook._credible",
     "rate_book.RateBook._follows",

@@ -44,7 +44,7 @@ def since(sandbox: Sandbox, before: dict[str, dict[str, int]]) -> dict[str, dict
 
 async def test_cold_invoice_is_a_connection_a_question_and_the_invoice(bench: Bench) -> None:
     """The first invoice costs handshake, acknowledgement, one question with everything in it, and itself."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.create_invoice(SAT)
     combined = {"__typename", "globals", "me", "realtimePrice"}
@@ -55,7 +55,7 @@ async def test_cold_invoice_is_a_connection_a_question_and_the_invoice(bench: Be
 
 async def test_warm_invoice_is_one_message(bench: Bench) -> None:
     """Once the rate is known an invoice costs one question, whoever asks for it."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.create_invoice(SAT)
     before = asked(sandbox)
@@ -67,7 +67,7 @@ async def test_warm_invoice_is_one_message(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", ["decline", "close"])
 async def test_second_invoice_on_a_server_that_declines_is_one_request(bench: Bench, kind: str) -> None:
     """What the first one found out is remembered: the second goes straight to what works."""
-    sandbox = await bench.sandbox(ws_mutations=kind)
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations=kind)
     client = await bench.client(sandbox)
     await client.create_invoice(SAT)
     before, opened = asked(sandbox), sandbox.ledger_snapshot()["connections"]["opened"]
@@ -78,7 +78,7 @@ async def test_second_invoice_on_a_server_that_declines_is_one_request(bench: Be
 
 async def test_looking_up_a_settled_invoice_asks_nobody(bench: Bench) -> None:
     """PAID is final, so the journal answers."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     invoice = await client.create_invoice(SAT)
     sandbox.pay(invoice.bolt11)
@@ -92,7 +92,7 @@ async def test_looking_up_a_settled_invoice_asks_nobody(bench: Bench) -> None:
 
 async def test_listening_with_many_pending_invoices_asks_nothing_while_it_hears(bench: Bench) -> None:
     """On a healthy socket a pending invoice costs no question, and a settlement one."""
-    sandbox = await bench.sandbox(invoice_expiry_seconds=600)
+    sandbox = await bench.sandbox(invoice_unit="sat", invoice_expiry_seconds=600)
     client = await bench.client(sandbox)
     async with await client.listen() as listener:
         await until(lambda: client.health.listening is Listening.HEARING)
@@ -109,7 +109,7 @@ async def test_listening_with_many_pending_invoices_asks_nothing_while_it_hears(
 
 async def test_a_hundred_invoices_are_sent_before_the_first_is_answered(bench: Bench) -> None:
     """Where the rate is known none waits for another: all are under way at once, on one socket."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.create_invoice(SAT)
     sandbox.arm("delay", operation=CREATE, seconds=1, count=100)
@@ -123,7 +123,7 @@ async def test_a_hundred_invoices_are_sent_before_the_first_is_answered(bench: B
 
 async def test_only_the_first_of_many_goes_ahead_where_the_rate_is_not_known(bench: Bench) -> None:
     """One invoice teaches the rate, and the others are exact at the first attempt."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     made = await client.create_invoices([CreateInvoiceParams(SAT)] * 20)
     assert len({invoice.id for invoice in made}) == 20
@@ -132,7 +132,7 @@ async def test_only_the_first_of_many_goes_ahead_where_the_rate_is_not_known(ben
 
 async def test_a_budget_too_small_for_all_makes_none(bench: Bench) -> None:
     """Invoices that the budget has no room for are refused before the server is asked for any."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     process = ProcessSettings(invoice_budget=InvoiceBudget(10, 120))
     client = await bench.client(sandbox, process=process)
     await client.create_invoices([CreateInvoiceParams(SAT)] * 6)
@@ -145,7 +145,7 @@ async def test_a_budget_too_small_for_all_makes_none(bench: Bench) -> None:
 
 async def test_an_account_that_can_not_be_looked_up_costs_no_budget(bench: Bench, tmp_path: Path) -> None:
     """Invoices that the server was never asked for are not counted: the next attempt finds room for all."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     process = ProcessSettings.model_validate(
         {"journal_url": f"sqlite+aiosqlite:///{tmp_path / 'journal.db'}", "invoice_budget": "10/120"}
     )

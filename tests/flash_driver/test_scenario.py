@@ -58,7 +58,7 @@ def is_for_coffee(invoice: LightningInvoice) -> bool:
 
 async def test_connects_with_the_ory_token_and_creates_over_the_socket(bench: Bench) -> None:
     """Without a connection yet, the driver connects, sends the mutation as a subscribe message, and has an invoice."""
-    sandbox = await bench.sandbox(ws_mutations="accept", http_bearer="reject")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="accept", http_bearer="reject")
     client = await bench.client(sandbox)
     with recorded() as story:
         invoice = await client.create_invoice(COFFEE)
@@ -72,7 +72,7 @@ async def test_connects_with_the_ory_token_and_creates_over_the_socket(bench: Be
 
 async def test_second_invoice_uses_the_open_connection(bench: Bench) -> None:
     """A warm invoice is one message on the socket that is already there."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.create_invoice(COFFEE)
     with recorded() as story:
@@ -85,7 +85,7 @@ async def test_second_invoice_uses_the_open_connection(bench: Bench) -> None:
 
 async def test_replies_are_told_apart_from_events_on_the_same_socket(bench: Bench) -> None:
     """While price ticks and settlements arrive on the socket, each of many invoices gets its own reply."""
-    sandbox = await bench.sandbox(price_tick_seconds=0.005)
+    sandbox = await bench.sandbox(invoice_unit="sat", price_tick_seconds=0.005)
     client = await bench.client(sandbox)
     async with await client.listen() as listener:
         invoices = await client.create_invoices(
@@ -104,7 +104,7 @@ async def test_replies_are_told_apart_from_events_on_the_same_socket(bench: Benc
 
 async def test_main_job_from_string_to_settled(bench: Bench) -> None:
     """One line of configuration becomes a client, an invoice, and the news that it was paid."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     async with LightningClientFactory().create(sandbox.connection_string) as client:
         async with await client.listen() as listener:
             invoice = await client.create_invoice(LightMoney.from_sat(1000), "coffee", timedelta(minutes=15))
@@ -122,7 +122,7 @@ async def test_main_job_from_string_to_settled(bench: Bench) -> None:
 
 async def test_socket_refused(bench: Bench) -> None:
     """When nothing listens on the socket's port, the invoice comes over HTTP."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox, websocket="ws://127.0.0.1:9/graphql")
     with recorded() as story:
         assert is_for_coffee(await client.create_invoice(COFFEE))
@@ -134,7 +134,7 @@ async def test_socket_refused(bench: Bench) -> None:
 
 async def test_handshake_refused(bench: Bench) -> None:
     """When the server answers the handshake with an HTTP status, the invoice comes over HTTP."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     sandbox.arm("refuse_handshake", status=503, count=5)
     client = await bench.client(sandbox)
     assert is_for_coffee(await client.create_invoice(COFFEE))
@@ -144,7 +144,7 @@ async def test_handshake_refused(bench: Bench) -> None:
 @pytest.mark.parametrize("when", ["before_execute", "after_execute"])
 async def test_socket_dropped_in_the_middle_of_the_request(bench: Bench, when: str) -> None:
     """When the socket goes while the answer is due, the invoice comes over HTTP; an orphan at worst is left behind."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.validate()
     sandbox.arm("reset", operation=CREATE, when=when, transport="websocket")
@@ -157,7 +157,7 @@ async def test_socket_dropped_in_the_middle_of_the_request(bench: Bench, when: s
 
 async def test_mutation_declined_by_the_server(bench: Bench) -> None:
     """A server that takes subscriptions only gets the mutation over HTTP, and still tells of the payment by socket."""
-    sandbox = await bench.sandbox(ws_mutations="decline")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="decline")
     client = await bench.client(sandbox)
     async with await client.listen() as listener:
         invoice = await client.create_invoice(COFFEE)
@@ -169,7 +169,7 @@ async def test_mutation_declined_by_the_server(bench: Bench) -> None:
 
 async def test_server_that_closes_the_socket_on_a_mutation(bench: Bench) -> None:
     """An older server is recognised by a harmless question, before a subscription could be closed with the socket."""
-    sandbox = await bench.sandbox(ws_mutations="close")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="close")
     client = await bench.client(sandbox)
     async with await client.listen() as listener:
         invoice = await client.create_invoice(COFFEE)
@@ -181,7 +181,7 @@ async def test_server_that_closes_the_socket_on_a_mutation(bench: Bench) -> None
 
 async def test_http_refuses_the_ory_token_on_the_plain_route(bench: Bench) -> None:
     """A 401 on the plain POST is not the end: the full GraphQL client is tried behind it."""
-    sandbox = await bench.sandbox(ws_mutations="decline")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="decline")
     client = await bench.client(sandbox)
     await client.validate()
     sandbox.arm("http_status", status=401, operation=CREATE, count=1)
@@ -193,7 +193,7 @@ async def test_http_refuses_the_ory_token_on_the_plain_route(bench: Bench) -> No
 
 async def test_http_refuses_the_ory_token_on_both_routes(bench: Bench) -> None:
     """With a socket that declines and HTTP that answers 401 the account comes by socket, the invoice in public."""
-    sandbox = await bench.sandbox(ws_mutations="decline", http_bearer="reject")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="decline", http_bearer="reject")
     client = await bench.client(sandbox)
     with recorded() as story:
         assert is_for_coffee(await client.create_invoice(COFFEE))
@@ -209,7 +209,7 @@ async def test_http_refuses_the_ory_token_on_both_routes(bench: Bench) -> None:
 
 async def test_four_ways_that_do_not_do(bench: Bench) -> None:
     """Without the public way such a server makes no invoice, and the error names each way with its reason."""
-    sandbox = await bench.sandbox(ws_mutations="decline", http_bearer="reject")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="decline", http_bearer="reject")
     client = await bench.client(sandbox, transports="websocket,http,graphql")
     with pytest.raises(BackendUnavailable) as caught:
         await client.create_invoice(COFFEE)
@@ -223,7 +223,7 @@ async def test_four_ways_that_do_not_do(bench: Bench) -> None:
 
 async def test_everything_down(bench: Bench) -> None:
     """When nothing answers at all, one error names each transport and its reason."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await sandbox.aclose()
     with pytest.raises(BackendUnavailable) as caught:
@@ -238,7 +238,7 @@ async def test_everything_down(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", ["decline", "close"])
 async def test_second_invoice_on_a_declining_server_costs_one_request(bench: Bench, kind: str) -> None:
     """What the server can't do is remembered: the second invoice goes straight to HTTP."""
-    sandbox = await bench.sandbox(ws_mutations=kind)
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations=kind)
     client = await bench.client(sandbox)
     await client.create_invoice(COFFEE)
     before = sandbox.ledger_snapshot()["connections"]
@@ -252,7 +252,7 @@ async def test_second_invoice_on_a_declining_server_costs_one_request(bench: Ben
 
 async def test_a_stray_refusal_heals_where_http_refuses_the_token(bench: Bench) -> None:
     """One word of the server's on a bad day does not stop a shop whose token opens sockets alone."""
-    sandbox = await bench.sandbox(http_bearer="reject")
+    sandbox = await bench.sandbox(invoice_unit="sat", http_bearer="reject")
     client = await bench.client(sandbox)
     await client.create_invoice(COFFEE)
     sandbox.arm("decline", operation=CREATE)
@@ -265,7 +265,7 @@ async def test_a_stray_refusal_heals_where_http_refuses_the_token(bench: Bench) 
 
 async def test_memory_is_shared_by_clients_of_the_same_account(bench: Bench) -> None:
     """A host that makes a new client for every call pays the detour once."""
-    sandbox = await bench.sandbox(ws_mutations="decline")
+    sandbox = await bench.sandbox(invoice_unit="sat", ws_mutations="decline")
     first = await bench.client(sandbox)
     await first.create_invoice(COFFEE)
     await first.aclose()

@@ -61,6 +61,13 @@ class InvoiceRows:
         query = select(*INVOICE_COLUMNS).where(mine).order_by(invoices.c.id)
         return [read_invoice(row) for row in connection.execute(query)]
 
+    def latest_priced(self, connection: Connection, currency: str, count: int) -> list[InvoiceRecord]:
+        """Return the last invoices of this currency that show a rate, newest first."""
+        priced = (invoices.c.currency == currency) & invoices.c.cents.is_not(None) & invoices.c.amount_msat.is_not(None)
+        mine = invoices.c.account == self._account
+        query = select(*INVOICE_COLUMNS).where(mine, priced).order_by(invoices.c.id.desc()).limit(count)
+        return [read_invoice(row) for row in connection.execute(query)]
+
     def find(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
         row = connection.execute(select(*INVOICE_COLUMNS).where(self._is(payment_hash))).one_or_none()

@@ -61,6 +61,11 @@ class SqlJournal(Journal):
         """Return the orphans in the order they were made."""
         return await self._transactions.read((await self._invoices()).orphans)
 
+    async def latest_priced(self, currency: str, count: int) -> list[InvoiceRecord]:
+        """Return the last invoices of this currency that show a rate, newest first."""
+        rows = await self._invoices()
+        return await self._transactions.read(lambda connection: rows.latest_priced(connection, currency, count))
+
     async def find_invoice(self, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
         rows = await self._invoices()

@@ -19,12 +19,16 @@ from connection_strings.errors import (
     InvalidRequest,
     LightningError,
 )
+from flash_driver.journal.budget_rules import InvoiceBudget
 from flash_driver.money.rate_book import RateUnknown
+from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import BEHALF, USD, created, lnurl, of_sat, orphans
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from flash_driver.common.deadline import Deadline
     from flash_driver.wallets import ChosenWallet
     from tests.support.driver import Bench
@@ -50,18 +54,58 @@ async def test_lnurl_amount_is_exact(bench: Bench, unit: str, rounding: str, spr
     assert created(sandbox) <= len(amounts) + 2
 
 
-async def test_first_invoice_within_tolerance_is_enough(bench: Bench) -> None:
-    """Other hosts take up to one percent more, so that the first invoice needs one request; the second is exact."""
+async def test_first_invoice_is_in_whole_satoshi(bench: Bench) -> None:
+    """The first invoice of all is asked for once more when it would do but for a fraction of a satoshi."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     first = await client.create_invoice(of_sat(1000))
     second = await client.create_invoice(of_sat(1000))
-    assert first.amount is not None
-    assert LightMoney.from_sat(1000) <= first.amount <= LightMoney.from_sat(1010)
-    assert first.amount.msat == decode(first.bolt11).amount_msat
-    assert second.amount == LightMoney.from_sat(1000)
+    assert (first.amount, second.amount) == (LightMoney.from_sat(1000), LightMoney.from_sat(1000))
+    assert decode(first.bolt11).amount_msat == 1_000_000
+    assert operations(sandbox, USD) == {"websocket": 3}
+    assert [orphan.amount_msat for orphan in await orphans(client)] == [1_004_016]
+
+
+async def test_whole_satoshi_within_tolerance_are_enough(bench: Bench) -> None:
+    """A custodian that deals in whole satoshi is asked once, and what it makes of it will do."""
+    sandbox = await bench.sandbox(invoice_unit="sat")
+    client = await bench.client(sandbox)
+    assert (await client.create_invoice(of_sat(1000))).amount == LightMoney.from_sat(1004)
+    assert (await client.create_invoice(of_sat(1000))).amount == LightMoney.from_sat(1000)
     assert operations(sandbox, USD) == {"websocket": 2}
+
+
+@pytest.mark.parametrize("trouble", ["error", "reset", "budget"])
+async def test_a_better_amount_that_can_not_be_had_spoils_nothing(bench: Bench, trouble: str) -> None:
+    """Whatever becomes of the one request more, the invoice that will do is handed out, and no other is."""
+    sandbox = await bench.sandbox()
+    budget = InvoiceBudget(2, 120) if trouble == "budget" else None
+    client = await bench.client(sandbox, process=ProcessSettings(invoice_budget=budget), transports="websocket")
+    await client.warm_up()
+    if trouble == "error":
+        sandbox.arm("delay", operation=USD, seconds=0)
+        sandbox.arm("error", operation=USD, code="IBEX_ERROR", count=9)
+    elif trouble == "reset":
+        sandbox.arm("delay", operation=USD, when="after_execute", seconds=0)
+        sandbox.arm("reset", operation=USD, when="after_execute")
+    invoice = await client.create_invoice(of_sat(1000))
+    assert invoice.amount == LightMoney.from_msat(1_004_016)
+    assert [each.id for each in await client.list_invoices()] == [invoice.id]
     assert await orphans(client) == []
+
+
+async def test_a_second_process_begins_where_the_first_one_was(bench: Bench, tmp_path: Path) -> None:
+    """The journal tells a new process the rate: on a still market its first invoice is exact, with one request."""
+    process = ProcessSettings.model_validate({"journal_url": f"sqlite+aiosqlite:///{tmp_path}/journal.db"})
+    sandbox = await bench.sandbox()
+    async with await bench.client(sandbox, process=process) as before:
+        await before.create_invoice(of_sat(1000))
+        await before.create_invoice(of_sat(200_000))
+    again = await bench.client(sandbox, process=process)
+    asked = created(sandbox)
+    assert (await again.create_invoice(of_sat(2_100))).amount == LightMoney.from_sat(2_100)
+    assert (await again.create_invoice(lnurl(123_456_789))).amount == LightMoney.from_msat(123_456_789)
+    assert created(sandbox) - asked == 2
 
 
 async def test_never_less_than_asked(bench: Bench) -> None:

@@ -34,34 +34,6 @@ def test_held_price_steps() -> None:
     assert [steps.held(second * SECOND) for second in (5, 10, 19, 20, 30, 99)] == [100, 100, 100, 110, 90, 90]
 
 
-def test_trended_price_goes_straight() -> None:
-    """Between points a trended price goes straight, and on from the last one as it came."""
-    line = path((10, 100), (20, 110), (30, 130))
-    assert [line.trended(second * SECOND) for second in (5, 10, 15, 20, 25, 30, 40)] == [
-        100,
-        100,
-        105,
-        110,
-        120,
-        130,
-        150,
-    ]
-
-
-def test_trend_ends() -> None:
-    """A price is carried on for three times as long as it was seen to go that way, no longer."""
-    line = path((10, 100), (20, 110))
-    assert line.trended(50 * SECOND) == 140
-    assert line.trended(10_000 * SECOND) == 140
-
-
-def test_near_points_make_no_trend() -> None:
-    """Two points within five seconds tell no trend; with an older one they do."""
-    assert path((10, 100), (14, 180)).trended(20 * SECOND) == 180
-    assert path((4, 100), (10, 160), (14, 200)).trended(24 * SECOND) == 300
-    assert path((10, 100)).trended(20 * SECOND) == 100
-
-
 def test_clock_that_goes_back() -> None:
     """A point at or before the last moment takes that one's place; time never goes back."""
     odd = path((10, 100), (20, 110), (15, 120))

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flash_driver.flash_api.replies import PriceTick
+from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import Quote, RateBook, RateUnknown
 from tests.support.logs import recorded
 
@@ -134,6 +135,7 @@ def test_learns_how_the_custodian_rounds(mode: str) -> None:
 
 
 @settings(deadline=None, max_examples=60)
+@example([28_196_025_544, 1001, 55_307_911_178], ROUND_HALF_EVEN, Decimal("0.001"))
 @given(
     st.lists(st.integers(1_000, BTC), min_size=3, max_size=10),
     st.sampled_from([ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING]),
@@ -146,7 +148,13 @@ def test_whatever_was_had_is_had_again(amounts: list[int], mode: str, per_sat: D
     for msat in amounts:
         shop.ask(msat)
     for msat in amounts:
-        assert msat in [shop.ask(msat, after=0) for _ in range(3)]
+        search = AmountSearch(msat, None)
+        while True:
+            quote = search.next_quote(shop.book)
+            got = shop.makes(quote.cents)
+            shop.book.learn(quote, got)
+            if search.settle(quote, got):
+                break
 
 
 def test_follows_the_price() -> None:
@@ -171,26 +179,6 @@ def test_old_lessons_give_way_to_the_price() -> None:
     shop.tick(PRICE * Decimal("1.05"), after=600)
     moved = shop.book.quote(10_000_000).cents
     assert moved / still - 1 > Decimal("0.03")
-
-
-def test_takes_the_journey_into_account() -> None:
-    """A rate that runs is caught where it will be when the request arrives, not where it is when it leaves."""
-    shop = Shop()
-    shop.tick()
-
-    def custodian(moment: datetime) -> Decimal:
-        return PRICE * SPREAD * (1 + Decimal((moment - START) // timedelta(milliseconds=1)) / 10**6)
-
-    misses = []
-    for _ in range(12):
-        shop.now += timedelta(seconds=7)
-        quote = shop.book.quote(BTC)
-        shop.per_sat = custodian(shop.now + timedelta(seconds=1))
-        got = shop.makes(quote.cents)
-        shop.now += timedelta(seconds=2)
-        shop.book.learn(quote, got)
-        misses.append(abs(got - BTC))
-    assert max(misses[6:]) < BTC // 10**6  # the rate moves a thousand times that on its way
 
 
 # --- amounts that must not come to less ------------------------------------------------------------------------------
@@ -452,3 +440,40 @@ def test_threads_take_turns() -> None:
     assert quoted.wait(30)
     for thread in (learner, other):
         thread.join()
+
+
+# --- what the journal knows -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("minutes", "exact"), [(1, True), (59, True), (61, False), (-5, False)])
+def test_a_seed_serves_for_an_hour(minutes: int, *, exact: bool) -> None:
+    """What invoices of before have shown is quoted, unless they are older than an hour or dated in the future."""
+    shop = Shop()
+    shop.tick()
+    cents = Decimal("97531.86")
+    shop.book.seed([(START - timedelta(minutes=minutes), cents, shop.makes(cents))])
+    assert not shop.book.learned
+    assert not shop.book.wants_seed
+    quote = shop.book.quote(1_000_000)
+    assert quote.learned == exact
+    assert (shop.makes(quote.cents) == 1_000_000) == exact
+
+
+def test_a_seed_far_from_the_price_is_not_believed() -> None:
+    """An invoice that would short-change the merchant teaches nothing, wherever it comes from."""
+    shop = Shop()
+    shop.tick()
+    shop.book.seed([(START, Decimal(10_000), 50_000_000)])
+    assert not shop.book.quote(1_000_000).learned
+
+
+def test_what_this_process_has_learned_needs_no_seed() -> None:
+    """An invoice of now says more than any of before."""
+    shop = Shop()
+    shop.tick()
+    shop.ask(10_000_000)
+    assert shop.book.learned
+    assert not shop.book.wants_seed
+    before = shop.book.quote(1_000_000)
+    shop.book.seed([(START, Decimal(1_000), 10_000_000)])
+    assert shop.book.quote(1_000_000) == before

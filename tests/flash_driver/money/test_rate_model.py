@@ -66,7 +66,7 @@ def test_intervals() -> None:
 
 
 def test_proofs_add_up() -> None:
-    """Invoices that agree narrow the rate down; one that contradicts starts anew."""
+    """Invoices that agree narrow the rate down; one that contradicts begins again."""
     theory = RateTheory(Rounding.NEAREST, Motion.STILL, PriceHistory())
     assert theory.forecast(0) is None
     assert theory.see(sighting("1000")) is None
@@ -105,11 +105,10 @@ def test_cost_is_forgiven_in_time() -> None:
     [
         (Motion.STILL, "1"),
         (Motion.WITH_PRICE, "1.01"),
-        (Motion.WITH_PRICE_TREND, "1.005"),
     ],
 )
 def test_motions_follow_the_price(motion: Motion, factor: str) -> None:
-    """Between an invoice and now the rate moves as the price does: not at all, by steps, or along its line."""
+    """Between an invoice and now the rate moves as the price does: not at all, or by steps."""
     price = PriceHistory()
     price.add(0, Decimal(100))
     price.add(10 * SECOND, Decimal(101))
@@ -119,16 +118,6 @@ def test_motions_follow_the_price(motion: Motion, factor: str) -> None:
     assert before is not None
     assert after is not None
     assert abs(after.middle / before.middle / Decimal(factor) - 1) < Decimal("0.0001")
-
-
-def test_own_trend_needs_no_price() -> None:
-    """Two invoices at different rates tell where a third one's rate will be."""
-    theory = RateTheory(Rounding.NEAREST, Motion.OWN_TREND, PriceHistory())
-    theory.see(sighting("100000", at=0))
-    theory.see(sighting("100000", RATE * Decimal("1.001"), at=10 * SECOND))
-    forecast = theory.forecast(20 * SECOND)
-    assert forecast is not None
-    assert abs(forecast.middle / RATE - Decimal("1.002")) < Decimal("0.000001")
 
 
 def test_no_motion_is_absurd() -> None:
@@ -164,7 +153,7 @@ def test_school_believes_its_best_theory() -> None:
         price.add(second * SECOND, Decimal(100 + second))
         school.see(sighting("100000", at=second * SECOND))
     assert school.best().motion is Motion.STILL
-    assert school.best(following_price=True).motion.follows_price
+    assert school.best(following_price=True).motion is Motion.WITH_PRICE
 
 
 def test_school_is_judged_by_hits() -> None:

@@ -211,7 +211,7 @@ async def test_without_a_socket_it_polls(bench: Bench, transports: str) -> None:
 
 async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
     """A payment that is announced before the answer with the invoice has come is heard of all the same."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox, timing=short(pace=SELDOM, connections=STEADY))
     listener = await client.listen()
     await hearing(client)
@@ -332,7 +332,7 @@ async def test_what_another_process_settled_is_let_go(bench: Bench) -> None:
 
 async def test_what_failed_half_way_is_watched(bench: Bench) -> None:
     """Of many invoices one fails: those that were made are watched all the same."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox, timing=SHORT)
     listener = await client.listen()
     await hearing(client)

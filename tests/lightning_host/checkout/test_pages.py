@@ -131,7 +131,7 @@ async def test_pay_button_pays(hosts: HostBench, bench: Bench) -> None:
 
 async def test_pay_button_refuses_forged_forms(hosts: HostBench, bench: Bench) -> None:
     """Without the page's own token and cookie, or from another site, nothing is paid."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     host = await hosts.host(sandbox, sandbox_control=sandbox.control)
     one, two = await open_checkout(host), await open_checkout(host)
     url = f"{host.url}/checkout/{one['id']}"
