@@ -1,13 +1,14 @@
-"""`flash-driver pay` and `flash-driver payment get`: money that leaves, once."""
+"""`flash-driver pay` and `flash-driver payment ...`: money that leaves, once."""
 
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated
 
 import typer
 
 from connection_strings.errors import LightningError
-from connection_strings.lightning import LightningClient, PayInvoiceParams, PayResponse, PayResult
+from connection_strings.lightning import LightningClient, LightningPayment, PayInvoiceParams, PayResponse, PayResult
 from connection_strings.money import LightMoney
 from flash_driver.bolt11.payment_request import PaymentRequest, decode
 from flash_driver.cli.amounts import parse_amount, parse_decimal, parse_duration, shown_amount
@@ -17,14 +18,15 @@ from flash_driver.cli.options import AsJson, Connection, File, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import payment_json, response_json, shown_time
+from flash_driver.client import FlashLightningClient
 
-__all__ = ["app", "get", "pay"]
+__all__ = ["app", "get", "pay", "settle"]
 
 _DO_NOT_PAY_AGAIN = (
     "it may have been paid: do not pay again; `flash-driver payment get` and the Flash app tell how it ended"
 )
 
-app = typer.Typer(no_args_is_help=True, help="Look payments up.")
+app = typer.Typer(no_args_is_help=True, help="Look payments up, and settle by hand what stays unknown.")
 
 
 def pay(
@@ -92,11 +94,53 @@ def get(
             output.document(payment_json(payment))
         else:
             output.text(f"{payment.status.value}  {shown_amount(payment.amount)}")
-            output.text(f"begun      {shown_time(payment.created_at)}")
-            output.text(f"hash       {payment.payment_hash}")
+            for name, value in _facts(payment):
+                output.text(f"{name:<11}{value}")
         return Exit.OK
 
     return run_with_client(output, connection, file, work)
+
+
+@app.command()
+def settle(
+    payment_hash: Annotated[str, typer.Argument(metavar="HASH", help="The payment hash of the invoice paid.")],
+    *,
+    paid: Annotated[bool, typer.Option("--paid/--failed", help="Whether the money left, as the Flash app shows it.")],
+    reason: Annotated[str, typer.Option(metavar="WORDS", help="How you know; kept with the payment.")],
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+    connection: Connection = None,
+    file: File = None,
+) -> int:
+    """Write down how a payment ended that stays unknown. What is called failed may be paid again."""
+    output = Output(as_json=as_json, verbose=verbose)
+
+    async def work(client: LightningClient) -> Exit:
+        if not isinstance(client, FlashLightningClient):
+            raise BadUsage("only payments out of a Flash account can be settled by hand")
+        payment = await client.settle_payment(payment_hash, paid=paid, reason=reason)
+        if as_json:
+            output.document(payment_json(payment))
+        else:
+            output.text(f"{payment.status.value}  {shown_amount(payment.amount)}  (settled by hand)")
+        return Exit.OK
+
+    return run_with_client(output, connection, file, work)
+
+
+def _facts(payment: LightningPayment) -> Iterator[tuple[str, str]]:
+    """Yield what is known of a payment besides its status, and what would tell the rest."""
+    yield "begun", shown_time(payment.created_at)
+    yield "sent", "no" if payment.sent_at is None else shown_time(payment.sent_at)
+    yield "hash", payment.payment_hash
+    if payment.amount_estimated:
+        yield "amount", "an estimate: cents were sent, and Flash's custodian decides what they buy"
+    if payment.failure is not None:
+        yield "why", payment.failure
+    if payment.way_out is not None:
+        yield "way out", payment.way_out
+    if payment.settled_by_hand is not None:
+        yield "by hand", payment.settled_by_hand
 
 
 def _sat(number: Decimal) -> LightMoney:
@@ -130,7 +174,7 @@ def _show(output: Output, request: PaymentRequest, response: PayResponse) -> Exi
         output.document(response_json(response))
         return Exit.OK
     details = response.details
-    output.text("paid", style="green")
+    output.text("paid before: nothing was sent now" if response.paid_before else "paid", style="green")
     if details is not None and details.total_amount is not None:
         output.text(f"total      {shown_amount(details.total_amount)}")
     if details is not None and details.fee_amount is not None:

@@ -39,6 +39,11 @@ def payment_json(payment: LightningPayment) -> dict[str, Any]:
         "fee_msat": _msat(payment.fee),
         "created_at": time_json(payment.created_at),
         "preimage": payment.preimage,
+        "amount_estimated": payment.amount_estimated,
+        "sent_at": time_json(payment.sent_at),
+        "failure": payment.failure,
+        "way_out": payment.way_out,
+        "settled_by_hand": payment.settled_by_hand,
     }
 
 
@@ -52,6 +57,7 @@ def response_json(response: PayResponse) -> dict[str, Any]:
         "total_msat": None if details is None else _msat(details.total_amount),
         "fee_msat": None if details is None else _msat(details.fee_amount),
         "preimage": None if details is None else details.preimage,
+        "paid_before": response.paid_before,
     }
 
 

@@ -16,6 +16,8 @@ from flash_driver.journal.attempt_rules import Begun
 from flash_driver.payments.attempt import PaymentAttempt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import PaymentRecord
 
@@ -81,14 +83,15 @@ class AttemptStore:
             LightningError: The journal can't be used now, and nothing is known without it.
 
         """
-        unkept = self._unkept.get(payment_hash)
+        before = dict(self._unkept)
+        unkept = before.get(payment_hash)
         try:
             record = await self._journal.find_payment(payment_hash)
         except LightningError:
             if unkept is None or unkept.record.sent_at is None:
                 raise
             return PaymentAttempt(unkept.record)
-        return None if record is None else PaymentAttempt(self._newer(record))
+        return None if record is None else PaymentAttempt(self._newer(record, before))
 
     async def insist_unknown(self, payment_hash: str) -> None:
         """Make sure that no other account of this journal has attempted this payment.
@@ -101,13 +104,15 @@ class AttemptStore:
 
     async def unresolved(self) -> list[PaymentAttempt]:
         """Return the payments of which it is not known how they ended, in the order they were first attempted."""
-        found = [PaymentAttempt(self._newer(record)) for record in await self._journal.unresolved_payments()]
+        before = dict(self._unkept)
+        found = [PaymentAttempt(self._newer(record, before)) for record in await self._journal.unresolved_payments()]
         return [attempt for attempt in found if attempt.is_open]
 
     async def history(self, *, include_pending: bool, offset: int) -> list[PaymentAttempt]:
         """Return each payment once, in the order they were first attempted."""
+        before = dict(self._unkept)
         rows = await self._journal.list_payments(include_pending=include_pending, offset=offset)
-        return [PaymentAttempt(self._newer(record)) for record in rows]
+        return [PaymentAttempt(self._newer(record, before)) for record in rows]
 
     async def advance(self, before: PaymentAttempt, after: PaymentAttempt) -> PaymentAttempt | None:
         """Keep a step that comes before the sending; returns the attempt as it stands, None when it is gone.
@@ -156,9 +161,15 @@ class AttemptStore:
             task.cancel()
         await asyncio.gather(*writing, return_exceptions=True)
 
-    def _newer(self, record: PaymentRecord) -> PaymentRecord:
-        """Return what memory knows of the same attempt, where the journal does not know how it ended."""
-        unkept = self._unkept.get(record.payment_hash)
+    def _newer(self, record: PaymentRecord, before: Mapping[str, Unkept]) -> PaymentRecord:
+        """Return what memory knows of the same attempt, where the journal does not know how it ended.
+
+        Args:
+            record: What the journal said.
+            before: What was not kept when the journal was asked; it may have been written while it answered.
+
+        """
+        unkept = self._unkept.get(record.payment_hash) or before.get(record.payment_hash)
         same = unkept is not None and unkept.record.begun_by == record.begun_by
         return unkept.record if unkept is not None and same and PaymentAttempt(record).is_open else record
 

@@ -106,7 +106,7 @@ class GraphQLTransport:
         """Execute an operation through the client's session."""
         if deadline.passed or connected_by.passed:
             return NotWritten("no time was left to write the request")
-        seen = _Seen(operation.about_to_write)
+        seen = _Seen(operation.about_to_write, fresh=operation.fresh_connection)
         token = _seen.set(seen)
         try:
             async with asyncio.timeout_at(deadline.at):
@@ -184,6 +184,7 @@ class _Seen:
 
     Attributes:
         about_to_write: Called before anything of it may be written.
+        fresh: Whether a kept connection won't do.
         unwritten: Nothing of the request can have been written yet.
         status: The status of the reply.
         retry_after: When the server wants to be asked again.
@@ -192,6 +193,7 @@ class _Seen:
     """
 
     about_to_write: Callable[[], None]
+    fresh: bool = False
     unwritten: bool = True
     status: int | None = None
     retry_after: timedelta | None = None
@@ -247,7 +249,11 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def _watched_transport(tls: ssl.SSLContext | None) -> Any:
     """Return an httpx transport that notes each status and stops reading a reply that grows too large."""
-    below = _httpx.AsyncHTTPTransport(verify=tls if tls is not None else True, retries=0, trust_env=False)
+    verify = tls if tls is not None else True
+    below = _httpx.AsyncHTTPTransport(verify=verify, retries=0, trust_env=False)
+    unkept = _httpx.AsyncHTTPTransport(
+        verify=verify, retries=0, trust_env=False, limits=_httpx.Limits(max_keepalive_connections=0)
+    )
 
     class LimitedStream(_httpx.AsyncByteStream):  # type: ignore[misc]  # the base class is httpx's or httpx2's
         def __init__(self, stream: Any) -> None:
@@ -270,7 +276,7 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
             seen = _seen.get()
             seen.unwritten = False  # unless httpcore says that it still connects
             request.extensions = {**request.extensions, "trace": seen.trace}
-            response = await below.handle_async_request(request)
+            response = await (unkept if seen.fresh else below).handle_async_request(request)
             seen.status = response.status_code
             seen.retry_after = read_retry_after(response.headers)
             if response.headers.get("content-encoding", "identity") != "identity":
@@ -287,5 +293,6 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
 
         async def aclose(self) -> None:
             await below.aclose()
+            await unkept.aclose()
 
     return WatchedTransport()

@@ -93,7 +93,11 @@ class HttpTransport:
         progress = _Progress(operation.about_to_write)
         try:
             async with asyncio.timeout_at(deadline.at):
-                return await self._post(operation.written, connected_by, progress)
+                if not operation.fresh_connection:
+                    session = self._session = self._session or self._open()
+                    return await self._post(session, operation.written, connected_by, progress)
+                async with self._open() as session:
+                    return await self._post(session, operation.written, connected_by, progress)
         except TimeoutError:
             return progress.refused or (
                 TimedOut() if progress.connected else NotConnected("not connected in time", Cause.SLOW)
@@ -111,8 +115,9 @@ class HttpTransport:
         if session is not None:
             await session.close()
 
-    async def _post(self, body: bytes, connected_by: Deadline, progress: _Progress) -> Evidence:
-        session = self._session = self._session or self._open()
+    async def _post(
+        self, session: aiohttp.ClientSession, body: bytes, connected_by: Deadline, progress: _Progress
+    ) -> Evidence:
         async with session.post(
             self._url,
             data=body,

@@ -201,3 +201,21 @@ async def test_refusal_without_words(cli: Commands, sandbox: StartSandbox, monke
     ended = await cli("pay", foreign(server), "--yes")
     assert ended.err == "error: nothing was paid: could-not-find-route\n"
     assert "hash" in (await cli("pay", foreign(server), "--yes")).out
+
+
+async def test_what_stays_unknown_is_settled_by_hand(cli: Commands, sandbox: StartSandbox) -> None:
+    """`payment get` says why an end is unknown and what would tell it; `payment settle` keeps an operator's word."""
+    server = await sandbox()
+    server.arm("payment", outcome="ERROR", executed=True)
+    signed = server.foreign_invoice(50_000)
+    bolt11, payment_hash = signed.payment_request, signed.payment_hash
+    assert (await cli("pay", bolt11, "--yes")).status == 3
+    shown = await cli("payment", "get", payment_hash)
+    assert "\nwhy        An unexpected error occurred" in shown.out
+    assert "flash-driver payment settle" in shown.out
+    assert (await cli("payment", "settle", payment_hash, "--paid")).status == 2
+    settled = await cli("payment", "settle", payment_hash, "--paid", "--reason", "seen in the app")
+    assert (settled.status, settled.out) == (0, "complete  50 sat  (settled by hand)\n")
+    again = await cli("pay", bolt11, "--yes", "--json")
+    assert (again.json["result"], again.json["paid_before"], executed(server)) == ("ok", True, [1])
+    assert "\nby hand    seen in the app" in (await cli("payment", "get", payment_hash)).out
