@@ -13,6 +13,7 @@ from lightning_host.budgets import Budgets
 from lightning_host.client_limits import ClientShares, WrongKeys
 from lightning_host.database import Database
 from lightning_host.invoices import HostInvoices
+from lightning_host.settlements.lookups import InvoiceLookups
 from lightning_host.settlements.settlements import Settlements
 from lightning_host.stores import Stores
 
@@ -35,6 +36,7 @@ class Host:
         database: What is remembered.
         invoices: Makes invoices and knows what they were made for.
         settlements: Hears of settled invoices.
+        lookups: Asks wallets about single invoices.
         budgets: Limits how often something is done, across replicas.
         shares: Limits how often one client does something, in this replica.
         wrong_keys: Slows clients down that show wrong keys.
@@ -47,6 +49,7 @@ class Host:
     database: Database
     invoices: HostInvoices
     settlements: Settlements
+    lookups: InvoiceLookups
     budgets: Budgets
     shares: ClientShares
     wrong_keys: WrongKeys
@@ -85,6 +88,7 @@ async def open_host(settings: HostSettings, factory: LightningClientFactory) -> 
             database=database,
             invoices=HostInvoices(database),
             settlements=settlements,
+            lookups=InvoiceLookups(settlements),
             budgets=Budgets(database),
             shares=ClientShares(),
             wrong_keys=WrongKeys(),

@@ -9,6 +9,8 @@ from sqlalchemy import BigInteger, Column, String, Table, Text, select
 from lightning_host.database import Database, metadata, now_ms
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
     from lightning_host.stores import Store
 
 __all__ = ["PhoenixdTable"]
@@ -35,30 +37,41 @@ class PhoenixdTable:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add_payout(self, store: Store, payment_hash: str, bolt11: str) -> None:
-        """Remember that a payment was asked for, before it is sent."""
-        row = {"store": store.id, "payment_hash": payment_hash, "bolt11": bolt11, "created_at": now_ms()}
+    async def add_payout(self, store: Store, payment_hash: str, bolt11: str) -> int:
+        """Remember that a payment was asked for, before it is sent; gives when that was, in ms."""
+        asked_at = now_ms()
+        row = {"store": store.id, "payment_hash": payment_hash, "bolt11": bolt11, "created_at": asked_at}
         async with self._database.begin() as connection:
-            await self._database.insert_if_new(connection, _payouts, row)
+            if not await self._database.insert_if_new(connection, _payouts, row):
+                await connection.execute(_payouts.update().where(*_is(store, payment_hash)).values(row))
+        return asked_at
+
+    async def forget_payout(self, store: Store, payment_hash: str, asked_at: int) -> None:
+        """Forget a payment that certainly was not sent, unless it was asked for again since."""
+        same = (*_is(store, payment_hash), _payouts.c.created_at == asked_at)
+        async with self._database.begin() as connection:
+            await connection.execute(_payouts.delete().where(*same))
 
     async def find_payout(self, store: Store, payment_hash: str) -> tuple[str, int] | None:
-        """Return BOLT11 and time (ms) of a payment that was asked for."""
-        query = select(_payouts.c.bolt11, _payouts.c.created_at).where(
-            _payouts.c.store == store.id, _payouts.c.payment_hash == payment_hash
-        )
+        """Return BOLT11 and time (ms) of a payment that was asked for and may be under way."""
+        query = select(_payouts.c.bolt11, _payouts.c.created_at).where(*_is(store, payment_hash))
         async with self._database.begin() as connection:
             row = (await connection.execute(query)).one_or_none()
         return None if row is None else (row[0], row[1])
 
     async def told(self, store: Store) -> int | None:
-        """Return the number of the last settlement that a client was told of, None when there never was a client."""
+        """Return the number of the last settlement that a client has, None when there never was a client."""
         async with self._database.begin() as connection:
             found = await connection.execute(select(_told.c.number).where(_told.c.store == store.id))
             return found.scalar_one_or_none()
 
     async def keep_told(self, store: Store, number: int) -> None:
-        """Remember that a client was told of this settlement and those before."""
+        """Remember that a client has this settlement and those before."""
         raised = _told.update().where(_told.c.store == store.id, _told.c.number < number).values(number=number)
         async with self._database.begin() as connection:
             if (await connection.execute(raised)).rowcount == 0:
                 await self._database.insert_if_new(connection, _told, {"store": store.id, "number": number})
+
+
+def _is(store: Store, payment_hash: str) -> tuple[ColumnElement[bool], ...]:
+    return _payouts.c.store == store.id, _payouts.c.payment_hash == payment_hash

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "channel_less_info",
+    "cut_description",
     "incoming_data",
     "not_known_yet",
     "outgoing_data",
@@ -29,6 +30,20 @@ __all__ = [
 ]
 
 _MSAT: Final = 1_000
+_LONGEST_BYTES: Final = 639
+"""What a BOLT11 has room for: 1023 characters of five bits."""
+
+_ELLIPSIS: Final = "…"
+
+
+def cut_description(text: str) -> str:
+    """Cut a description to what a BOLT11 has room for, at the end of a word; custodians may cut it shorter."""
+    if len(text.encode()) <= _LONGEST_BYTES:
+        return text
+    room = _LONGEST_BYTES - len(_ELLIPSIS.encode())
+    kept = text.encode()[:room].decode(errors="ignore")
+    words = kept.rpartition(" ")[0]
+    return (words if len(words) > len(kept) // 2 else kept).rstrip() + _ELLIPSIS
 
 
 def channel_less_info(info: LightningNodeInformation, balance: LightningNodeBalance | None) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Subscription:
         self._changed.set()
 
     @property
+    def more(self) -> bool:
+        """Whether further ones are at hand."""
+        return bool(self._waiting)
+
+    @property
     def behind(self) -> bool:
         """Whether the next ones are read from the ledger."""
         return self._behind

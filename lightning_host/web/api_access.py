@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lightning_host.client_address import client_key
-from lightning_host.credentials import token_of
+from lightning_host.credentials import basic_password, token_of
 from lightning_host.host import HOST
 from lightning_host.web.problems import ProblemError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lightning_host.credentials import Permission
     from lightning_host.stores import Store
 
-__all__ = ["opened_store", "page_of"]
+__all__ = ["opened_store", "page_of", "store_of_password"]
 
 _MOST_AT_ONCE = 100
 
@@ -45,6 +45,27 @@ async def opened_store(request: web.Request, permission: Permission) -> Store:
                 raise ProblemError.make(403, "missing-permission", "this key may do less", permission=permission)
             return store
     raise ProblemError.make(403, "missing-permission", "this key opens another store", permission=permission)
+
+
+async def store_of_password(request: web.Request, *, pays: bool) -> Store:
+    """Return the store that the request's password opens (phoenixd's API: any user name, the store's password).
+
+    Raises:
+        ProblemError: There is no password, it opens no store, or may do less (401, as phoenixd answers).
+
+    """
+    host = request.app[HOST]
+    password = basic_password(request.headers.get("Authorization", ""))
+    opened = None if password is None else host.stores.by_password(password)
+    challenge = {"WWW-Authenticate": 'Basic realm="phoenixd"'}
+    if opened is None:
+        if password is not None:
+            await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
+        raise ProblemError.make(401, "unauthenticated", "the password is missing or wrong", headers=challenge)
+    store, may_pay = opened
+    if pays and not may_pay:
+        raise ProblemError.make(401, "unauthenticated", "this password does not allow to pay", headers=challenge)
+    return store
 
 
 def page_of(request: web.Request) -> tuple[int, int]:

@@ -64,6 +64,7 @@ class FakeNode:
         self.invoices: dict[str, LightningInvoice] = {}
         self.preimages: dict[str, str] = {}
         self.settled: list[str] = []
+        self.asked: list[str] = []
         self.payments: dict[str, LightningPayment] = {}
         self.created: list[CreateInvoiceParams] = []
         self.paid_with: list[PayInvoiceParams] = []
@@ -192,6 +193,7 @@ class FakeClient:
 
     async def get_invoice(self, invoice_id: str) -> LightningInvoice | None:
         """Look an invoice up."""
+        self.node.asked.append(invoice_id)
         self._check()
         if self.node.forgetful is not None:
             raise self.node.forgetful

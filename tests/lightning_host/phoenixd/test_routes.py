@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import aiohttp
 import pytest
 from bolt11 import decode
+from sqlalchemy import text
 
-from connection_strings import BackendUnavailable, LightMoney, LightningError, PayResult, RequestRefused
+from connection_strings import (
+    BackendUnavailable,
+    InvalidRequest,
+    LightMoney,
+    LightningError,
+    PayResponse,
+    PayResult,
+    RequestRefused,
+)
+from lightning_host.database import Database
+from lightning_host.database.engine import make_engine, read_url
+from tests.lightning_host.fake_driver import FakeClient
 from tests.lightning_host.hosts import PASSWORD, eventually
 
 if TYPE_CHECKING:
@@ -37,10 +49,10 @@ async def make(host: RunningHost, **form: Any) -> str:
     return str(answer["paymentHash"])
 
 
-def events(host: RunningHost) -> Any:
+def events(host: RunningHost, **options: Any) -> Any:
     """Open the socket that tells of payments."""
     auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
-    return host.session.ws_connect(f"{host.url}/websocket", headers=auth)
+    return host.session.ws_connect(f"{host.url}/websocket", headers=auth, **options)
 
 
 async def next_hash(socket: aiohttp.ClientWebSocketResponse) -> str:
@@ -145,13 +157,92 @@ async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
     assert one["paymentHash"] == made[2]
 
 
-async def test_invoice_is_never_lost_while_the_wallet_is_away(hosts: HostBench, node: FakeNode) -> None:
-    """BTCPay forgets an invoice on any error status: while the wallet can't be asked it is just not paid yet."""
+def as_btcpay(host: RunningHost, path: str) -> Any:
+    """Ask as BTCPay does, which sends no User-Agent."""
+    auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
+    return host.session.get(f"{host.url}{path}", headers=auth, skip_auto_headers=["User-Agent"])
+
+
+async def test_invoice_is_not_paid_yet_while_the_wallet_is_away(hosts: HostBench, node: FakeNode) -> None:
+    """While the BOLT11 lives, an invoice whose wallet can't be asked is just not paid yet."""
     host = await hosts.host(node)
     payment_hash = await make(host)
     node.broken = AWAY
     status, answer = await host.phoenixd("GET", f"/payments/incoming/{payment_hash}")
     assert (status, answer["isPaid"], answer["isExpired"]) == (200, False, False)
+
+
+async def test_what_is_not_known_is_never_told_as_no(hosts: HostBench, node: FakeNode) -> None:
+    """A BOLT11 that is over while its wallet is away: BTCPay gets no answer, all others 503; then the truth."""
+    host = await hosts.host(node)
+    path = f"/payments/incoming/{await make(host, expirySeconds='1')}"
+    await node.pay(path.rpartition("/")[2], heard=False)
+    node.broken = AWAY
+
+    async def over() -> bool:
+        return (await host.phoenixd("GET", path))[0] == 503
+
+    await eventually(over)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        await as_btcpay(host, path)
+    node.broken = None
+
+    async def paid() -> bool:
+        return bool((await host.phoenixd("GET", path))[1].get("isPaid"))
+
+    await eventually(paid)  # some seconds later: the wallet has just failed
+    async with as_btcpay(host, path) as answer:
+        assert (await answer.json())["isPaid"] is True
+
+
+async def test_database_counts_as_the_wallet_does(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database is away, BTCPay gets no answer about an invoice or a payment, all others 503."""
+    host = await hosts.host(node)
+    payment_hash = await make(host)
+
+    def away(_: Database) -> Never:
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(Database, "begin", away)
+    for path in (f"/payments/incoming/{payment_hash}", f"/payments/outgoingbyhash/{payment_hash}"):
+        assert (await host.phoenixd("GET", path))[0] == 503
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await as_btcpay(host, path)
+    invoice, _ = foreign(node)
+    assert (await host.phoenixd("POST", "/payinvoice", {"invoice": invoice}))[0] == 503
+    assert node.paid_with == []
+
+
+async def test_wallet_that_has_just_failed_is_not_asked_again(hosts: HostBench, node: FakeNode) -> None:
+    """BTCPay asks about all its invoices one after the other: after one failure the next answer comes at once."""
+    host = await hosts.host(node)
+    hashes = [await make(host) for _ in range(3)]
+    node.asked.clear()
+    node.broken = AWAY
+    for payment_hash in hashes:
+        assert (await host.phoenixd("GET", f"/payments/incoming/{payment_hash}"))[0] == 200
+    assert node.asked == hashes[:1]
+
+
+async def test_long_description_is_cut_at_a_word(hosts: HostBench, node: FakeNode) -> None:
+    """BTCPay's templates and LNURL comments may be long: the sale is not refused, the text ends with an ellipsis."""
+    host = await hosts.host(node)
+    short, long = "x" * 200, "größer " * 200
+    await make(host, description=short)
+    await make(host, description=long)
+    kept = [params.description for params in node.created]
+    assert kept[0] == short
+    assert kept[1].endswith("größer…")
+    assert 600 < len(kept[1].encode()) <= 639
+
+
+async def test_expiry_of_nothing_is_a_second(hosts: HostBench, node: FakeNode) -> None:
+    """BTCPay asks for 0 seconds when its own invoice is about to expire."""
+    host = await hosts.host(node)
+    await make(host, expirySeconds="0")
+    assert node.created[0].expiry == timedelta(seconds=1)
 
 
 # --- events ---------------------------------------------------------------------------------------------------------
@@ -172,12 +263,13 @@ async def test_socket_tells_of_each_payment(hosts: HostBench, node: FakeNode) ->
 
 
 async def test_socket_tells_what_came_while_nobody_was_connected(hosts: HostBench, node: FakeNode) -> None:
-    """After a gap, also one that the host itself was down in, the client hears what it missed and nothing twice."""
+    """After a gap, also one that the host itself was down in, the client hears what it missed, and nothing that it confirmed."""
     host = await hosts.host(node)
     first, second, third = [await make(host) for _ in range(3)]
-    async with events(host) as socket:
+    async with events(host, autoping=False) as socket:
         await node.pay(first)
         assert await next_hash(socket) == first
+        await socket.pong((await socket.receive()).data)
     await node.pay(second)
     await host.stop()
     again = await hosts.host(node)
@@ -185,6 +277,41 @@ async def test_socket_tells_what_came_while_nobody_was_connected(hosts: HostBenc
         assert await next_hash(socket) == second
         await node.pay(third)
         assert await next_hash(socket) == third
+
+
+async def test_settlement_of_a_dead_connection_is_told_again(hosts: HostBench, node: FakeNode) -> None:
+    """What a client did not confirm counts as told to nobody: the next connection hears it."""
+    host = await hosts.host(node)
+    first = await make(host)
+    async with events(host, autoping=False) as mute:
+        await node.pay(first)
+        assert await next_hash(mute) == first
+    async with events(host) as socket:
+        assert await next_hash(socket) == first
+
+
+async def test_settlements_for_other_purposes_hide_none(hosts: HostBench, node: FakeNode) -> None:
+    """However many Lightning-address payments and sales came meanwhile, each invoice of this API is told."""
+    host = await hosts.host(node)
+    async with events(host):
+        pass
+    made = [await make(host) for _ in range(3)]
+    database = Database(make_engine(read_url(host.settings.database_url.reveal())))
+    async with database.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO host_settlements (store, payment_hash, number, purpose, subject, amount_msat, paid_at,"
+                " recorded_at) VALUES ('shop', :hash, :number, :purpose, '', 1000, 0, 0)"
+            ),
+            [{"hash": f"{n:064x}", "number": n, "purpose": "lnurl" if n % 2 else "phoenixd"} for n in range(1, 1_201)],
+        )
+        await connection.execute(text("INSERT OR REPLACE INTO host_counters VALUES ('settlements', 1200)"))
+    await database.aclose()
+    for payment_hash in made:
+        await node.pay(payment_hash)
+    async with events(host) as socket:
+        heard = [await next_hash(socket) for _ in range(603)]
+    assert heard == [*(f"{n:064x}" for n in range(2, 1_201, 2)), *made]
 
 
 async def test_first_client_hears_from_now_on(hosts: HostBench, node: FakeNode) -> None:
@@ -233,6 +360,7 @@ async def test_payment_goes_out(hosts: HostBench, node: FakeNode) -> None:
             "paymentId": payment_hash,
             "paymentHash": payment_hash,
             "paymentPreimage": None,
+            "reason": "this invoice has already been paid",
         },
     )
     for path in ("outgoingbyhash", "outgoing"):
@@ -255,7 +383,7 @@ async def test_payer_chooses_the_amount_of_an_amountless_invoice(hosts: HostBenc
     ("result", "reason", "status"),
     [
         (PayResult.COULD_NOT_FIND_ROUTE, "payment could not be sent through existing channels", 404),
-        (PayResult.ERROR, "no luck", 404),
+        (PayResult.ERROR, "payment could not be sent through existing channels", 404),
         (PayResult.UNKNOWN, "it is not known yet", 200),
     ],
 )
@@ -274,12 +402,74 @@ async def test_only_a_certain_failure_is_gone(
     assert status == 404 or record["isPaid"] is False
 
 
+async def test_too_little_balance_is_told_in_words_that_btcpay_knows(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BTCPay knows six reasons for "not sent"; the wallet's own words stand beside them."""
+    host = await hosts.host(node)
+
+    async def pay(*_: object) -> PayResponse:
+        return PayResponse(result=PayResult.ERROR, error_detail="Insufficient balance")
+
+    monkeypatch.setattr(FakeClient, "pay", pay)
+    _, answer = await host.phoenixd("POST", "/payinvoice", {"invoice": foreign(node)[0]})
+    assert (answer["reason"], answer["message"]) == (
+        "not enough funds in wallet to afford payment",
+        "Insufficient balance",
+    )
+
+
+async def test_what_failed_before_it_was_sent_is_told_as_failed(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fee limit, an expired BOLT11, a wallet that can't pay it: not sent, and gone, instead of in progress."""
+    host = await hosts.host(node)
+
+    async def refuse(*_: object) -> PayResponse:
+        raise InvalidRequest("bolt11", "has expired")
+
+    monkeypatch.setattr(FakeClient, "pay", refuse)
+    invoice, payment_hash = foreign(node)
+    status, answer = await host.phoenixd("POST", "/payinvoice", {"invoice": invoice})
+    assert (status, answer["reason"].startswith("payment could not be sent")) == (200, True)
+    assert "has expired" in answer["message"]
+    assert (await host.phoenixd("GET", f"/payments/outgoingbyhash/{payment_hash}"))[0] == 404
+
+
+async def test_payment_is_in_flight_from_the_request_on(hosts: HostBench, node: FakeNode) -> None:
+    """While a payment is prepared, and the wallet's books know nothing of it, it is not paid yet, never failed."""
+    host = await hosts.host(node)
+    invoice, payment_hash = foreign(node)
+    node.before_paying = going, go = asyncio.Event(), asyncio.Event()
+    paying = asyncio.create_task(host.phoenixd("POST", "/payinvoice", {"invoice": invoice}))
+    await going.wait()
+    status, record = await host.phoenixd("GET", f"/payments/outgoingbyhash/{payment_hash}")
+    assert (status, record["isPaid"]) == (200, False)
+    go.set()
+    assert (await paying)[1]["paymentHash"] == payment_hash
+
+
+async def test_failed_payments_are_not_listed(hosts: HostBench, node: FakeNode) -> None:
+    """What went out is listed, with `all` also what may have; a failed one would be unknown to BTCPay."""
+    host = await hosts.host(node)
+    sent = {}
+    for result in (PayResult.OK, PayResult.ERROR, PayResult.UNKNOWN):
+        node.pay_result = result
+        invoice, sent[result] = foreign(node)
+        await host.phoenixd("POST", "/payinvoice", {"invoice": invoice})
+    _, done = await host.phoenixd("GET", "/payments/outgoing")
+    assert [each["paymentHash"] for each in done] == [sent[PayResult.OK]]
+    _, every = await host.phoenixd("GET", "/payments/outgoing?all=true")
+    assert [each["paymentHash"] for each in every] == [sent[PayResult.OK], sent[PayResult.UNKNOWN]]
+
+
 async def test_payment_is_never_lost_while_the_wallet_is_away(hosts: HostBench, node: FakeNode) -> None:
     """BTCPay cancels a payout on any error status: one that was asked for is just not paid yet."""
     host = await hosts.host(node)
     invoice, payment_hash = foreign(node)
     node.broken = AWAY
-    assert (await host.phoenixd("POST", "/payinvoice", {"invoice": invoice}))[0] == 503
+    status, answer = await host.phoenixd("POST", "/payinvoice", {"invoice": invoice})
+    assert (status, answer["reason"].startswith("it is not known yet")) == (200, True)
     got, record = await host.phoenixd("GET", f"/payments/outgoingbyhash/{payment_hash}")
     assert (got, record["isPaid"], record["invoice"]) == (200, False, invoice)
     assert (await host.phoenixd("GET", f"/payments/outgoingbyhash/{'0' * 64}"))[0] == 503
@@ -337,8 +527,8 @@ async def test_each_password_opens_its_own_store(hosts: HostBench, node: FakeNod
         ("/createinvoice", {"amountSat": "lots"}, "amountSat must be a whole number"),
         ("/createinvoice", {"amountSat": "-1"}, "amountSat must be a whole number"),
         ("/createinvoice", {"amountSat": "9" * 20}, "amountSat must be from 0 to 2100000000000000"),
-        ("/createinvoice", {"expirySeconds": "0"}, "expirySeconds must be from 1 to 31536000"),
-        ("/createinvoice", {"description": "x" * 129}, "description must not be longer than 128 characters"),
+        ("/createinvoice", {"expirySeconds": "9" * 9}, "expirySeconds must be from 0 to 31536000"),
+        ("/createinvoice", {"description": "x" * 8193}, "description must not be longer than 8192 characters"),
         ("/createinvoice", {"descriptionHash": "xyz"}, "descriptionHash must be 64 hexadecimal digits"),
         ("/payinvoice", {}, "invoice is missing"),
         ("/payinvoice", {"invoice": "lnbc1nonsense"}, "invoice is not a BOLT11"),

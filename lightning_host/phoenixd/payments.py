@@ -1,0 +1,133 @@
+"""Outgoing payments: `/payinvoice` and `/payments/outgoing`.
+
+A payment is in flight from the moment of the request. Only what certainly was not sent is told as failed: by a reason
+that clients know (clients.py), and by 404 afterwards, upon which LNbits gives the money back.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+
+from connection_strings import (
+    BackendUnavailable,
+    LightMoney,
+    LightningError,
+    LightningPaymentStatus,
+    ListPaymentsParams,
+    PayInvoiceParams,
+    PayResponse,
+    PayResult,
+)
+from connection_strings.bolt11.reader import read
+from connection_strings.payment_hash import read_payment_hash
+from lightning_host.database import now_ms
+from lightning_host.host import HOST
+from lightning_host.phoenixd.clients import ALREADY_PAID, NO_ROUTE, NOT_ENOUGH_FUNDS
+from lightning_host.phoenixd.table import PhoenixdTable
+from lightning_host.phoenixd.values import not_known_yet, outgoing_data, paid_data
+from lightning_host.web.bodies import Fields, read_form
+from lightning_host.web.problems import ProblemError
+
+if TYPE_CHECKING:
+    from lightning_host.stores import Store
+
+__all__ = ["find", "list_outgoing", "pay"]
+
+_PAGE: Final = 500
+_FUNDS: Final = re.compile(r"balance|funds", re.IGNORECASE)
+_UNKNOWN: Final = "it is not known yet what became of the payment; ask for it by its payment hash"
+_PREPARING: Final = timedelta(minutes=2)
+"""How long after a request its payment may still be on its way to the wallet's own books."""
+
+
+async def pay(request: web.Request, store: Store) -> web.Response:
+    """Pay a BOLT11; every outcome is told with status 200."""
+    host = request.app[HOST]
+    fields = await read_form(request, host.settings.request_seconds)
+    text = fields.text("invoice")
+    try:
+        decoded = read(text)
+    except ValueError:
+        fields.refuse("invoice", "is not a BOLT11")
+    # A client that is told "in flight" holds the payment and asks again; it never pays in another way.
+    params = PayInvoiceParams(amount=fields.sat("amountSat") if "amountSat" in fields else None, resolve_early=True)
+    asked = params.amount or LightMoney.from_msat(decoded.amount_msat or 0)
+    payouts = PhoenixdTable(host.database)
+    answer = await host.background.run(_pay(store, payouts, (text, decoded.payment_hash.hex()), params, asked))
+    return web.json_response(answer)
+
+
+async def _pay(
+    store: Store, payouts: PhoenixdTable, invoice: tuple[str, str], params: PayInvoiceParams, asked: LightMoney
+) -> dict[str, Any]:
+    text, payment_hash = invoice
+    asked_at = await payouts.add_payout(store, payment_hash, text)
+    try:
+        response = await store.client.pay(text, params)
+    except LightningError as error:
+        response = await _after(error, store, payment_hash)
+    if response.result is PayResult.OK and response.details is not None:
+        data = paid_data(response.details, asked)
+        return data if data["paymentPreimage"] else {**data, "reason": ALREADY_PAID}
+    words, reason = response.error_detail or _UNKNOWN, _UNKNOWN
+    if response.result in (PayResult.ERROR, PayResult.COULD_NOT_FIND_ROUTE):
+        await payouts.forget_payout(store, payment_hash, asked_at)
+        reason = NOT_ENOUGH_FUNDS if _FUNDS.search(words) else NO_ROUTE
+    return {"paymentId": payment_hash, "paymentHash": payment_hash, "reason": reason, "message": words}
+
+
+async def _after(error: LightningError, store: Store, payment_hash: str) -> PayResponse:
+    """Find out what is known once `pay` raised: this call sent nothing, but an earlier one may be under way."""
+    words, not_known = str(error), PayResponse(result=PayResult.UNKNOWN, error_detail=str(error))
+    if isinstance(error, BackendUnavailable) and error.executed is not False:
+        return not_known
+    try:
+        payment = await store.client.get_payment(payment_hash)
+    except LightningError:
+        return not_known
+    if payment is None or payment.status is LightningPaymentStatus.FAILED:
+        return PayResponse(result=PayResult.ERROR, error_detail=words)
+    return not_known
+
+
+async def find(request: web.Request, store: Store) -> web.Response:
+    """Tell how a payment stands; 404 for what certainly was never sent or failed for good."""
+    payment_hash = read_payment_hash(request.match_info["payment_hash"])
+    if payment_hash is None:
+        raise _none()
+    payouts = PhoenixdTable(request.app[HOST].database)
+    try:
+        payment = await store.client.get_payment(payment_hash)
+    except LightningError:
+        asked_for = await payouts.find_payout(store, payment_hash)
+        if asked_for is None:
+            raise
+        return web.json_response(not_known_yet(payment_hash, *asked_for))
+    if payment is None or payment.status is LightningPaymentStatus.FAILED:
+        asked_for = await payouts.find_payout(store, payment_hash)
+        if asked_for is not None and now_ms() - asked_for[1] < _PREPARING // timedelta(milliseconds=1):
+            return web.json_response(not_known_yet(payment_hash, *asked_for))
+        raise _none()
+    return web.json_response(outgoing_data(payment))
+
+
+def _none() -> ProblemError:
+    return ProblemError.make(404, "not-found", "there is no payment with this payment hash, or it failed for good")
+
+
+async def list_outgoing(request: web.Request, store: Store) -> web.Response:
+    """List payments, oldest first: those that went out, and with `all` those that may have; never failed ones."""
+    query = Fields(request.query)
+    everything, offset = query.flag("all"), query.whole("offset", default=0)
+    limit = query.whole("limit", default=20, least=1, most=_PAGE)
+    listed = [
+        payment
+        for payment in await store.client.list_payments(ListPaymentsParams(include_pending=everything))
+        if payment.status is LightningPaymentStatus.COMPLETE
+        or (everything and payment.status is not LightningPaymentStatus.FAILED)
+    ]
+    return web.json_response([outgoing_data(payment) for payment in listed[offset : offset + limit]])
