@@ -33,13 +33,15 @@ __all__ = ["SCHEMA_VERSION", "Database", "from_ms", "metadata", "now_ms", "to_ms
 
 _log: Final = logging.getLogger("lightning_host")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """The version of all tables together; goes up with each change, together with a step in `_STEPS`."""
 
 metadata: Final = MetaData()
 """Every table of the host."""
 
-_STEPS: Final[Mapping[int, tuple[str, ...]]] = {}
+_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
+    2: ("ALTER TABLE host_webhooks ADD COLUMN automatic_redelivery BOOLEAN NOT NULL DEFAULT TRUE",),
+}
 """For each version the statements that lead to it from the one before."""
 
 _schema: Final = Table("host_schema", metadata, Column("version", Integer, nullable=False))

@@ -20,8 +20,13 @@ __all__ = ["opened_store", "page_of", "store_of_password"]
 _MOST_AT_ONCE = 100
 
 
-async def opened_store(request: web.Request, permission: Permission) -> Store:
-    """Return the store of the path, if the request's key opens it and may do what is asked for.
+async def opened_store(request: web.Request, permission: Permission, *, store_id: str | None = None) -> Store:
+    """Return the store, if the request's key opens it and may do what is asked for.
+
+    Args:
+        request: What shows the key.
+        permission: What is asked for.
+        store_id: Which store; by default the one that the path names.
 
     Raises:
         ProblemError: There is no key or a wrong one (401), or it opens another store, or may do less (403).
@@ -40,7 +45,7 @@ async def opened_store(request: web.Request, permission: Permission) -> Store:
             headers={"WWW-Authenticate": "token"},
         )
     for store, permissions in opened:
-        if store.id == request.match_info["store"]:
+        if store.id == (store_id or request.match_info["store"]):
             if permission not in permissions:
                 raise ProblemError.make(403, "missing-permission", "this key may do less", permission=permission)
             return store

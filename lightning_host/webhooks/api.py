@@ -7,6 +7,9 @@ GET     /{id}/deliveries?skip=&take=                             lists what was 
 GET     /{id}/deliveries/{delivery}                              tells how a delivery stands
 GET     /{id}/deliveries/{delivery}/request                      shows what is sent
 POST    /{id}/deliveries/{delivery}/redeliver                    sends it once more; answers the new delivery's id
+
+BTCPay's official client reads and changes one webhook, and everything below it, at `/api/v1/webhooks/{id}`: the same is
+served there.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from lightning_host.web.api_access import opened_store, page_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 from lightning_host.webhooks.network import is_public
-from lightning_host.webhooks.records import EVENTS
+from lightning_host.webhooks.records import EVENTS, DeliveryStatus
 from lightning_host.webhooks.table import WebhookTable
 
 if TYPE_CHECKING:
@@ -39,22 +42,22 @@ _SECRET_BYTES: Final = 24
 
 def add_webhook_api(app: web.Application) -> None:
     """Add the routes of the API."""
-    base = "/api/v1/stores/{store}/webhooks"
-    one = f"{base}/{{webhook}}"
-    delivery = f"{one}/deliveries/{{delivery}}"
-    app.add_routes(
-        [
-            web.post(base, _register),
-            web.get(base, _list),
-            web.get(one, _get),
-            web.put(one, _change),
-            web.delete(one, _remove),
-            web.get(f"{one}/deliveries", _deliveries),
-            web.get(delivery, _delivery),
-            web.get(f"{delivery}/request", _request),
-            web.post(f"{delivery}/redeliver", _redeliver),
-        ]
-    )
+    of_store = "/api/v1/stores/{store}/webhooks"
+    app.add_routes([web.post(of_store, _register), web.get(of_store, _list)])
+    for base in (of_store, "/api/v1/webhooks"):
+        one = f"{base}/{{webhook}}"
+        delivery = f"{one}/deliveries/{{delivery}}"
+        app.add_routes(
+            [
+                web.get(one, _get),
+                web.put(one, _change),
+                web.delete(one, _remove),
+                web.get(f"{one}/deliveries", _deliveries),
+                web.get(delivery, _delivery),
+                web.get(f"{delivery}/request", _request),
+                web.post(f"{delivery}/redeliver", _redeliver),
+            ]
+        )
 
 
 async def _register(request: web.Request) -> web.Response:
@@ -64,7 +67,9 @@ async def _register(request: web.Request) -> web.Response:
         raise ProblemError.make(400, "too-many-webhooks", f"a store has {_MOST} webhooks at most")
     secret = _read_secret(fields) or Secret(secrets.token_urlsafe(_SECRET_BYTES))
     url, enabled = _read_url(request, fields), fields.flag("enabled", default=True)
-    webhook = await rows.add(store.id, url, secret, _read_events(fields), enabled=enabled)
+    again = fields.flag("automaticRedelivery", default=True)
+    events = _read_events(fields)
+    webhook = await rows.add(store.id, url, secret, events, enabled=enabled, automatic_redelivery=again)
     return web.json_response({**_webhook_json(webhook), "secret": webhook.secret.reveal()})
 
 
@@ -80,7 +85,10 @@ async def _get(request: web.Request) -> web.Response:
 async def _change(request: web.Request) -> web.Response:
     webhook, rows = await _webhook(request), _rows(request)
     fields = await _fields(request)
-    values: dict[str, Any] = {"enabled": fields.flag("enabled", default=webhook.enabled)}
+    values: dict[str, Any] = {
+        "enabled": fields.flag("enabled", default=webhook.enabled),
+        "automatic_redelivery": fields.flag("automaticRedelivery", default=webhook.automatic_redelivery),
+    }
     if "url" in fields:
         values["url"] = _read_url(request, fields)
     if "authorizedEvents" in fields:
@@ -120,9 +128,10 @@ async def _redeliver(request: web.Request) -> web.Response:
 
 
 async def _webhook(request: web.Request) -> Webhook:
-    store = await opened_store(request, Permission.MODIFY_WEBHOOKS)
     webhook = await _rows(request).find(request.match_info["webhook"])
-    if webhook is None or webhook.store != store.id:
+    named = request.match_info.get("store") or (webhook and webhook.store)
+    store = await opened_store(request, Permission.MODIFY_WEBHOOKS, store_id=named) if named else None
+    if webhook is None or store is None or webhook.store != store.id:
         raise ProblemError.make(404, "webhook-not-found", "there is no such webhook")
     return webhook
 
@@ -166,8 +175,8 @@ def _read_secret(fields: Fields) -> Secret | None:
     if "secret" not in fields:
         return None
     text = fields.text("secret", longest=200)
-    if len(text) < 8 or not text.isprintable():
-        fields.refuse("secret", "must be 8 visible characters or more")
+    if not text or not text.isprintable():
+        fields.refuse("secret", "must be visible characters")
     return Secret(text)
 
 
@@ -175,10 +184,11 @@ def _read_events(fields: Fields) -> tuple[str, ...]:
     """Read BTCPay's `authorizedEvents`; empty for everything."""
     if "authorizedEvents" not in fields:
         return ()
-    asked = fields.mapping("authorizedEvents")
+    # BTCPay reads names without regard to case at every depth; its official client writes them with capitals.
+    asked = {name.lower(): value for name, value in fields.mapping("authorizedEvents").items()}
     if asked.get("everything") is True:
         return ()
-    specific = asked.get("specificEvents")
+    specific = asked.get("specificevents")
     if not isinstance(specific, list) or not specific or not all(event in EVENTS for event in specific):
         fields.refuse("authorizedEvents", f"must be everything, or specificEvents of {', '.join(EVENTS)}")
     return tuple(dict.fromkeys(specific))
@@ -188,7 +198,7 @@ def _webhook_json(webhook: Webhook) -> dict[str, Any]:
     return {
         "id": webhook.id,
         "enabled": webhook.enabled,
-        "automaticRedelivery": True,
+        "automaticRedelivery": webhook.automatic_redelivery,
         "url": webhook.url,
         "authorizedEvents": {"everything": not webhook.events, "specificEvents": list(webhook.events)},
     }
@@ -197,10 +207,19 @@ def _webhook_json(webhook: Webhook) -> dict[str, Any]:
 def _delivery_json(delivery: Delivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
-        "status": delivery.status.value,
+        "status": _btcpay_status(delivery),
+        "state": delivery.status.value,
         "attempts": delivery.attempts,
         "httpCode": delivery.http_status,
         "errorMessage": delivery.problem,
         "timestamp": int(delivery.created_at.timestamp()),
+        "deliveryTime": int((delivery.delivered_at or delivery.created_at).timestamp()),
         "deliveredAt": None if delivery.delivered_at is None else int(delivery.delivered_at.timestamp()),
     }
+
+
+def _btcpay_status(delivery: Delivery) -> str:
+    """Return one of the three words that BTCPay's client knows; `state` tells ours."""
+    if delivery.status is DeliveryStatus.DELIVERED:
+        return "HttpSuccess"
+    return "Failed" if delivery.http_status is None else "HttpError"

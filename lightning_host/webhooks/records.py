@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, true
 
 from connection_strings import Secret
 from lightning_host.database import from_ms, metadata
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
 
 __all__ = ["EVENTS", "Delivery", "DeliveryStatus", "Webhook", "deliveries", "read_delivery", "read_webhook", "webhooks"]
 
-EVENTS: Final = ("InvoiceSettled", "InvoicePaymentSettled")
-"""What is told: that something was paid; that a checkout which was paid already was paid once more."""
+EVENTS: Final = (
+    *("InvoiceSettled", "InvoicePaymentSettled", "InvoiceCreated", "InvoiceReceivedPayment", "InvoiceProcessing"),
+    *("InvoiceExpired", "InvoiceExpiredPaidPartial", "InvoicePaidAfterExpiration", "InvoiceInvalid"),
+    *("PayoutCreated", "PayoutApproved", "PayoutUpdated"),
+    *("PaymentRequestCreated", "PaymentRequestUpdated", "PaymentRequestArchived", "PaymentRequestStatusChanged"),
+    *("PaymentRequestCompleted", "SubscriberCreated", "SubscriberCredited", "SubscriberCharged"),
+    *("SubscriberActivated", "SubscriberPhaseChanged", "SubscriberDisabled", "SubscriberNeedUpgrade"),
+    *("PaymentReminder", "PlanStarted"),
+)
+"""What can be asked for: BTCPay's names. The first two are told: that something was paid, and that a checkout which was
+paid already was paid once more.
+"""
 
 webhooks: Final = Table(
     "host_webhooks",
@@ -29,6 +39,7 @@ webhooks: Final = Table(
     Column("secret", Text, nullable=False),
     Column("events", Text, nullable=False),
     Column("enabled", Boolean, nullable=False),
+    Column("automatic_redelivery", Boolean, nullable=False, server_default=true()),
     Column("created_at", BigInteger, nullable=False),
 )
 deliveries: Final = Table(
@@ -64,6 +75,7 @@ class Webhook:
     Attributes:
         secret: What deliveries are signed with.
         events: What is told; empty for everything.
+        automatic_redelivery: Whether a failed attempt is followed by others.
 
     """
 
@@ -73,6 +85,7 @@ class Webhook:
     secret: Secret
     events: tuple[str, ...]
     enabled: bool
+    automatic_redelivery: bool
     created_at: datetime
 
 

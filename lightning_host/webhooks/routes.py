@@ -1,7 +1,7 @@
 """Webhooks: other servers are told of each settlement, signed as BTCPay signs.
 
-`webhooks_rows.py` queues and remembers, in the tables of `webhooks_tables.py`; `webhooks_sender.py` sends,
-`webhooks_network.py` keeps it out of the private network, `webhooks_api.py` registers and replays.
+`table.py` queues and remembers what `records.py` describes; `sender.py` sends, `network.py` keeps it out of the private
+network, `api.py` registers and replays.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _add_routes(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
-    # After the handlers of the route_groups before: what is told of a checkout is what they have made of it.
+    # After the handlers of the route groups before: what is told of a checkout is what they have made of it.
     host.settlements.on_settled(WebhookTable(host.database).settle)
     yield
 

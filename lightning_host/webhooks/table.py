@@ -21,6 +21,8 @@ from lightning_host.webhooks.records import deliveries as _deliveries
 from lightning_host.webhooks.records import webhooks as _webhooks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from connection_strings import Secret
@@ -40,7 +42,16 @@ class WebhookTable:
 
     # --- webhooks ---------------------------------------------------------------------------------------------------
 
-    async def add(self, store_id: str, url: str, secret: Secret, events: tuple[str, ...], *, enabled: bool) -> Webhook:
+    async def add(
+        self,
+        store_id: str,
+        url: str,
+        secret: Secret,
+        events: tuple[str, ...],
+        *,
+        enabled: bool,
+        automatic_redelivery: bool = True,
+    ) -> Webhook:
         """Remember a webhook."""
         row = {
             "id": secrets.token_hex(16),
@@ -49,6 +60,7 @@ class WebhookTable:
             "secret": secret.reveal(),
             "events": " ".join(events),
             "enabled": enabled,
+            "automatic_redelivery": automatic_redelivery,
             "created_at": now_ms(),
         }
         async with self._database.begin() as connection:
@@ -57,7 +69,7 @@ class WebhookTable:
             return read_webhook(found.one())
 
     async def change(self, webhook: Webhook, **values: Any) -> None:
-        """Change url, secret, events or enabled."""
+        """Change url, secret, events, enabled or automatic_redelivery."""
         if "secret" in values:
             values["secret"] = values["secret"].reveal()
         if "events" in values:
@@ -116,21 +128,33 @@ class WebhookTable:
         async with self._database.begin() as connection:
             return [read_delivery(row) for row in await connection.execute(query)]
 
-    async def claim(self, seconds: float, *, limit: int) -> list[Delivery]:
-        """Take deliveries that are due, for so long: no other replica sends them meanwhile."""
-        now = now_ms()
+    async def claim(self, seconds: float, *, limit: int, places: Mapping[str, int], most_of_one: int) -> list[Delivery]:
+        """Take deliveries that are due, for so many seconds: no other replica sends them meanwhile.
+
+        Args:
+            seconds: How long.
+            limit: How many at most.
+            places: How many of a webhook at most, for webhooks that have some under way.
+            most_of_one: How many of any other webhook.
+
+        """
+        now, left = now_ms(), dict(places)
         due = (_deliveries.c.status == DeliveryStatus.PENDING, _deliveries.c.due_at <= now)
-        claimed = []
+        full = [webhook for webhook, count in places.items() if count <= 0]
+        query = select(_deliveries).where(*due, _deliveries.c.webhook.not_in(full)).order_by(_deliveries.c.due_at)
         async with self._database.begin() as connection:
-            query = select(_deliveries).where(*due).order_by(_deliveries.c.due_at).limit(limit)
-            waiting = [read_delivery(row) for row in await connection.execute(query)]
+            waiting = [read_delivery(row) for row in await connection.execute(query.limit(limit))]
+        chosen: dict[str, Delivery] = {}
         for delivery in waiting:
-            take = update(_deliveries).where(_deliveries.c.id == delivery.id, *due)
-            async with self._database.begin() as connection:
-                taken = await connection.execute(take.values(due_at=now + int(seconds * 1_000)))
-            if taken.rowcount == 1:
-                claimed.append(delivery)
-        return claimed
+            left[delivery.webhook] = left.get(delivery.webhook, most_of_one) - 1
+            if left[delivery.webhook] >= 0:
+                chosen[delivery.id] = delivery
+        if not chosen:
+            return []
+        take = update(_deliveries).where(_deliveries.c.id.in_(chosen), *due).values(due_at=now + int(seconds * 1_000))
+        async with self._database.begin() as connection:
+            taken = (await connection.execute(take.returning(_deliveries.c.id))).scalars().all()
+        return [chosen[each] for each in chosen if each in taken]
 
     async def finish(
         self, delivery: Delivery, *, http_status: int | None, problem: str | None, pause: float | None
@@ -197,6 +221,8 @@ class WebhookTable:
             "purpose": settlement.purpose,
             "subject": settlement.subject,
             "externalId": settlement.external_id,
+            "metadata": {} if settlement.external_id is None else {"orderId": settlement.external_id},
+            "manuallyMarked": False,
             "number": settlement.number,
             "overPaid": False,
         }

@@ -36,7 +36,7 @@ async def test_database_of_a_newer_host_is_left_alone(hosts: HostBench) -> None:
     async with database.begin() as connection:
         await connection.execute(text("UPDATE host_schema SET version = 99"))
     await database.aclose()
-    with pytest.raises(SchemaError, match="has schema 99, this host knows 1; upgrade the host"):
+    with pytest.raises(SchemaError, match="has schema 99, this host knows 2; upgrade the host"):
         await Database.open(hosts.secret())
 
 

@@ -31,12 +31,14 @@ class Receiver:
 
     Attributes:
         answers: The statuses of the next answers; then 200. Zero hangs up.
+        never: While given and not set, nothing is answered.
 
     """
 
     url: str = ""
     received: list[Received] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    never: asyncio.Event | None = None
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     @classmethod
@@ -67,6 +69,8 @@ class Receiver:
         async with self.changed:
             self.received.append(taken)
             self.changed.notify_all()
+        if self.never is not None:
+            await self.never.wait()
         status = self.answers.pop(0) if self.answers else 200
         if status == 0:
             assert request.transport is not None

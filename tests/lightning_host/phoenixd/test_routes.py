@@ -263,7 +263,7 @@ async def test_socket_tells_of_each_payment(hosts: HostBench, node: FakeNode) ->
 
 
 async def test_socket_tells_what_came_while_nobody_was_connected(hosts: HostBench, node: FakeNode) -> None:
-    """After a gap, also one that the host itself was down in, the client hears what it missed, and nothing that it confirmed."""
+    """After a gap, also of the host itself, the client hears what it missed, and nothing that it confirmed."""
     host = await hosts.host(node)
     first, second, third = [await make(host) for _ in range(3)]
     async with events(host, autoping=False) as socket:

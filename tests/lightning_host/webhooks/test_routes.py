@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from datetime import timedelta
@@ -56,7 +57,7 @@ async def until_status(host: RunningHost, webhook: dict[str, Any], status: str) 
     """Wait until the one delivery has this status."""
 
     async def has() -> bool:
-        return [each["status"] for each in await deliveries(host, webhook)] == [status]
+        return [each["state"] for each in await deliveries(host, webhook)] == [status]
 
     await eventually(has)
     return (await deliveries(host, webhook))[0]
@@ -163,8 +164,50 @@ async def test_what_was_told_can_be_told_again(hosts: HostBench, node: FakeNode,
     again = (await receiver.until(2))[1]
     assert again.body["deliveryId"] == new_id != first.body["deliveryId"]
     assert (again.body["originalDeliveryId"], again.body["isRedelivery"]) == (first.body["deliveryId"], True)
-    assert (await host.get(path, headers=KEY))[1]["status"] == "Delivered"
+    assert (await host.get(path, headers=KEY))[1]["state"] == "Delivered"
     assert (await host.get(f"{WEBHOOKS}/{webhook['id']}/deliveries/none", headers=KEY))[0] == 404
+
+
+async def test_receivers_do_not_wait_for_each_other(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
+    """One that never answers holds up its own deliveries only, however many there are."""
+    host = await hosts.host(node, **QUICK)
+    async with Receiver.start() as mute:
+        mute.never = asyncio.Event()
+        silent = [await register(host, mute.url) for _ in range(3)]
+        await register(host, receiver.url)
+        for _ in range(30):
+            await node.pay((await open_checkout(host))["paymentHash"])
+        await receiver.until(30)
+        assert len(mute.received) <= 2 * len(silent)
+        mute.never.set()
+
+
+async def test_no_automatic_redelivery_means_one_attempt(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
+    """`automaticRedelivery: false` gives up after the first failure; the words are those that BTCPay's client reads."""
+    receiver.answers = [500]
+    host = await hosts.host(node, **QUICK)
+    webhook = await register(host, receiver.url, automaticRedelivery=False)
+    await node.pay((await open_checkout(host))["paymentHash"])
+    last = await until_status(host, webhook, "GaveUp")
+    assert (last["status"], last["httpCode"], last["attempts"]) == ("HttpError", 500, 1)
+    assert last["deliveryTime"] > 0
+
+
+async def test_official_client_manages_webhooks(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
+    """It writes names with capitals at every depth, and reads, changes and deletes at an address without the store."""
+    host = await hosts.host(node, **QUICK, stores={"bakery": OTHER})
+    body = {"Url": receiver.url, "Secret": "x", "AuthorizedEvents": {"Everything": True, "SpecificEvents": []}}
+    status, made = await host.request("POST", WEBHOOKS, json=body, headers=KEY)
+    assert (status, made["authorizedEvents"]["everything"], made["secret"]) == (200, True, "x")
+    path = f"/api/v1/webhooks/{made['id']}"
+    assert (await host.get(path, headers=KEY))[1]["id"] == made["id"]
+    specific = {"AuthorizedEvents": {"Everything": False, "SpecificEvents": ["InvoiceSettled", "PayoutCreated"]}}
+    assert (await host.request("PUT", path, json=specific, headers=KEY))[0] == 200
+    assert (await host.get(f"{path}/deliveries", headers=KEY)) == (200, [])
+    strange = {"Authorization": "token key-of-the-bakery"}
+    assert (await host.get(path, headers=strange))[0] == 403
+    assert (await host.get(path))[0] == 401
+    assert (await host.request("DELETE", path, headers=KEY))[0] == 200
 
 
 async def test_dead_receiver_is_given_up(hosts: HostBench, node: FakeNode) -> None:
@@ -276,7 +319,7 @@ async def test_only_what_was_asked_for_is_told(hosts: HostBench, node: FakeNode,
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"secret": "short"}, "secret"),
+        ({"secret": ""}, "secret"),
         ({"secret": 5}, "secret"),
         ({"enabled": "maybe"}, "enabled"),
         ({"authorizedEvents": []}, "authorizedEvents"),
