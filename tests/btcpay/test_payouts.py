@@ -1,0 +1,55 @@
+"""BTCPay pays out through the host: each outcome is told as what it is, and nothing is paid twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.btcpay.shop import open_shop
+from tests.lightning_host.programs import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.btcpay.kit import BtcPay
+    from tests.btcpay.shop import Payout, Shop
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def shop(btcpay: BtcPay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Give a shop that pays out by itself, and whose books are compared at the end."""
+    with open_shop(btcpay, tmp_path_factory.mktemp("shop"), "--rate-limit", "off") as opened:
+        opened.automate_payouts()
+        yield opened
+        opened.assert_ledgers_agree()
+
+
+def wait_for(shop: Shop, payout: Payout, *states: str) -> str:
+    """Wait until BTCPay calls a payout one of these."""
+    wait_until(lambda: shop.payout_state(payout) in states, f"the payout is {' or '.join(states)}")
+    return shop.payout_state(payout)
+
+
+def test_payout_succeeds(shop: Shop) -> None:
+    """Flash tells no preimage, and the payout is completed all the same."""
+    payout = shop.pay_out(*shop.foreign())
+    wait_for(shop, payout, "Completed")
+
+
+@pytest.mark.parametrize("outcome", ["FAILURE", "INSUFFICIENT_BALANCE"])
+def test_payout_that_failed_is_tried_again(shop: Shop, outcome: str) -> None:
+    """A payment that certainly was not sent waits for the next round, instead of hanging in progress."""
+    shop.fault("payment", outcome=outcome)
+    payout = shop.pay_out(*shop.foreign())
+    wait_until(lambda: any(each["payment_hash"] == payout.payment_hash for each in shop.ledger()["payments"]), "tried")
+    assert wait_for(shop, payout, "AwaitingPayment", "Completed") in ("AwaitingPayment", "Completed")
+
+
+def test_plugins_hear_that_a_payment_went_out(shop: Shop) -> None:
+    """BTCPay's own API for paying an invoice answers 200 and a completed payment."""
+    bolt11, _ = shop.foreign()
+    status, answer = shop.btcpay.ask("POST", f"/stores/{shop.store}/lightning/BTC/invoices/pay", {"BOLT11": bolt11})
+    assert (status, answer["status"]) == (200, "Complete")
