@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host check docs test lint types tests compose-test format soak bench clean
+.PHONY: help run host check docs test lint types tests btcpay btcpay-demo compose-test format soak bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,8 +33,15 @@ types: $(VENV)/ready-to-test ## Check types, strictly
 
 tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report=
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report= --ignore tests/btcpay
 	$(BIN)/coverage report
+
+btcpay: $(VENV)/ready-to-test ## Sell and pay out with a real BTCPay Server, where its kit is (BTCPAY_KIT)
+	$(BIN)/python -m pytest tests/btcpay
+
+btcpay-demo: ## Start BTCPay, host and sandbox in containers, with a store that is ready to sell
+	docker compose -f docker/btcpay.yaml up --build --detach sandbox host postgres btcpay
+	docker compose -f docker/btcpay.yaml run --rm setup
 
 compose-test: ## Run sandbox, two replicas and PostgreSQL in containers, and kill some meanwhile
 	docker/compose-test

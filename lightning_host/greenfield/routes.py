@@ -6,8 +6,10 @@ Paths, fields, statuses and error codes are those of BTCPay's own OpenAPI files.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -15,6 +17,8 @@ from aiohttp import web
 from connection_strings import (
     CreateInvoiceParams,
     LightningError,
+    LightningInvoice,
+    LightningInvoiceStatus,
     ListInvoicesParams,
     ListPaymentsParams,
     NotSupported,
@@ -24,6 +28,7 @@ from connection_strings import (
 from connection_strings.lightning import DEFAULT_SEND_TIMEOUT
 from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import Permission
+from lightning_host.greenfield.server_api import add_server_api
 from lightning_host.greenfield.values import (
     balance_data,
     information_data,
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from connection_strings import PayDetails
+    from lightning_host.host import Host
     from lightning_host.stores import Store
     from lightning_host.web.problems import Problem
 
@@ -52,6 +58,9 @@ _DEFAULT_EXPIRY_SECONDS: Final = 15 * 60
 _LONGEST_SECONDS: Final = 365 * 24 * 3600
 _LONGEST_SEND_SECONDS: Final = 600
 _LONGEST_DESCRIPTION: Final = 8192
+_FUNDS: Final = re.compile(r"balance|funds", re.IGNORECASE)
+_YOUNG: Final = timedelta(minutes=10)
+_MOST_ASKED: Final = 20
 _FIELD_NAMES: Final = {"bolt11": "BOLT11"}
 """Parameters of the contract that this API writes differently, besides `snake_case` becoming `camelCase`."""
 
@@ -70,9 +79,11 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/channels", _not_a_node),
         ("POST", "/channels", _not_a_node),
         ("POST", "/address", _not_a_node),
+        ("GET", "/histogram", _no_histogram),
     ):
         permission = _PERMISSIONS.get(handler, Permission.USE_LIGHTNING_NODE)
         app.router.add_route(method, f"{_BASE}{path}", _authorized(handler, permission))
+    add_server_api(app)
 
 
 def _authorized(
@@ -131,7 +142,18 @@ async def _list_invoices(request: web.Request, store: Store) -> web.Response:
     params = ListInvoicesParams(
         pending_only=query.flag("pendingOnly"), offset_index=query.whole("offsetIndex", default=0)
     )
-    return web.json_response([invoice_data(invoice) for invoice in await store.client.list_invoices(params)])
+    listed = await store.client.list_invoices(params)
+    return web.json_response([invoice_data(invoice) for invoice in await _up_to_date(request.app[HOST], store, listed)])
+
+
+async def _up_to_date(host: Host, store: Store, listed: list[LightningInvoice]) -> list[LightningInvoice]:
+    """Ask about those that may just have been paid, as the question about one does; about a few of them only."""
+    since = datetime.now(UTC) - _YOUNG
+    open_ones = [each for each in listed if each.status is LightningInvoiceStatus.UNPAID and each.expires_at > since]
+    asked = open_ones[-_MOST_ASKED:]
+    found = await asyncio.gather(*(host.lookups.look_up(store, each.id) for each in asked), return_exceptions=True)
+    newest = {each.id: each for each in found if isinstance(each, LightningInvoice)}
+    return [newest.get(each.id, each) for each in listed]
 
 
 async def _pay(request: web.Request, store: Store) -> web.Response:
@@ -154,7 +176,9 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
         words = response.error_detail or "no route to the payee"
         raise ProblemError.make(400, "could-not-find-route", words)
     if response.result is PayResult.ERROR:
-        raise ProblemError.make(400, "generic-error", response.error_detail or "the payment failed")
+        words = response.error_detail or "the payment failed"
+        code = "could-not-find-route" if _FUNDS.search(words) else "generic-error"  # BTCPay has no code of its own
+        raise ProblemError.make(400, code, words)
     data = await _what_became_of(store, bolt11, response.details)
     return web.json_response(data, status=200 if response.result is PayResult.OK else 202)
 
@@ -189,6 +213,11 @@ async def _not_a_node(request: web.Request, store: Store) -> web.Response:
     raise NotSupported("this host gives no access to the channels, peers and addresses of a node")
 
 
+async def _no_histogram(request: web.Request, store: Store) -> web.Response:
+    del request, store
+    raise ProblemError.make(404, "histogram-not-found", "this host keeps no histogram of balances")
+
+
 _PERMISSIONS: Final = {
     _create_invoice: Permission.CREATE_LIGHTNING_INVOICES,
     _list_invoices: Permission.VIEW_LIGHTNING_INVOICES,
@@ -214,5 +243,5 @@ def _field_name(name: str) -> str:
     return _FIELD_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
 
 
-GREENFIELD: Final = RouteGroup(name="greenfield", prefixes=("/api/v1/stores/",), add_routes=_add_routes, tell=_tell)
-"""`/api/v1/stores/{store}/lightning/BTC/...`."""
+GREENFIELD: Final = RouteGroup(name="greenfield", prefixes=("/api/v1/",), add_routes=_add_routes, tell=_tell)
+"""`/api/v1/stores/{store}/lightning/BTC/...`, and what clients ask of the server itself."""

@@ -81,7 +81,7 @@ def invoice_data(invoice: LightningInvoice) -> dict[str, Any]:
         "BOLT11": invoice.bolt11,
         "paidAt": _seconds(invoice.paid_at),
         "expiresAt": _seconds(invoice.expires_at),
-        "amount": _msat(invoice.amount),
+        "amount": _msat(invoice.amount) or "0",
         "amountReceived": _msat(invoice.amount_received),
         "paymentHash": invoice.payment_hash,
         "preimage": invoice.preimage,
@@ -98,7 +98,7 @@ def payment_data(payment: LightningPayment) -> dict[str, Any]:
         "paymentHash": payment.payment_hash,
         "preimage": payment.preimage,
         "createdAt": _seconds(payment.created_at),
-        "totalAmount": _msat(payment.amount_sent or payment.amount),
+        "totalAmount": _msat(payment.amount_sent),
         "feeAmount": _msat(payment.fee),
     }
 

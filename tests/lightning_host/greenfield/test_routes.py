@@ -18,10 +18,12 @@ from connection_strings import (
     LightMoney,
     LightningError,
     NotSupported,
+    PayResponse,
     PayResult,
     RateLimited,
     RequestRefused,
 )
+from tests.lightning_host.fake_driver import FakeClient
 from tests.lightning_host.hosts import API_KEY
 from tests.lightning_host.needs import missing, need_program
 
@@ -156,7 +158,7 @@ async def test_no_amount_makes_an_amountless_invoice(hosts: HostBench, node: Fak
     """As with BTCPay, no amount or zero lets the payer choose; what was received is told."""
     host = await hosts.host(node)
     status, invoice = await host.greenfield("POST", "/invoices", body)
-    assert (status, invoice["amount"]) == (200, None)
+    assert (status, invoice["amount"]) == (200, "0")
     await node.pay(invoice["id"], LightMoney.from_sat(7))
     _, paid = await host.greenfield("GET", f"/invoices/{invoice['id'].upper()}")
     assert (paid["amountReceived"], paid["preimage"]) == ("7000", node.preimages[invoice["id"]])
@@ -180,7 +182,7 @@ async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
     ("result", "status", "answer"),
     [
         (PayResult.OK, 200, {"status": "Complete", "totalAmount": "501500", "feeAmount": "1500"}),
-        (PayResult.UNKNOWN, 202, {"status": "Unknown", "totalAmount": "500000", "feeAmount": None}),
+        (PayResult.UNKNOWN, 202, {"status": "Unknown", "totalAmount": None, "feeAmount": None}),
         (PayResult.COULD_NOT_FIND_ROUTE, 400, {"code": "could-not-find-route", "message": "no luck"}),
         (PayResult.ERROR, 400, {"code": "generic-error", "message": "no luck"}),
     ],
@@ -399,5 +401,41 @@ async def test_unknown_payment_path_and_method(hosts: HostBench, node: FakeNode)
     """A payment never made, a path and a method that do not exist: each is told in the same shape."""
     host = await hosts.host(node)
     assert (await host.greenfield("GET", f"/payments/{'0' * 64}"))[1]["code"] == "payment-not-found"
-    assert (await host.greenfield("GET", "/histogram"))[1]["code"] == "not-found"
+    assert (await host.greenfield("GET", "/histogram"))[1]["code"] == "histogram-not-found"
     assert (await host.greenfield("DELETE", "/invoices"))[1]["code"] == "method-not-allowed"
+
+
+async def test_client_asks_what_its_key_may_do(hosts: HostBench, node: FakeNode) -> None:
+    """Official clients check server and key at their start; the key itself is not told."""
+    host = await hosts.host(node)
+    headers = {"Authorization": f"token {API_KEY}"}
+    assert await host.get("/api/v1/health") == (200, {"synchronized": True})
+    _, key = await host.get("/api/v1/api-keys/current", headers=headers)
+    assert "btcpay.store.canuselightningnode:shop" in key["permissions"]
+    assert API_KEY not in str(key)
+    assert (await host.get("/api/v1/server/info", headers=headers))[1]["supportedPaymentMethods"] == ["BTC-LN"]
+    assert (await host.get("/api/v1/api-keys/current"))[1]["code"] == "unauthenticated"
+
+
+async def test_list_knows_what_was_just_paid(hosts: HostBench, node: FakeNode) -> None:
+    """The list of invoices asks about young ones as the question about one does."""
+    host = await hosts.host(node)
+    _, made = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    await node.pay(made["id"], heard=False)
+    _, (listed,) = await host.greenfield("GET", "/invoices")
+    assert (listed["id"], listed["status"]) == (made["id"], "Paid")
+    assert made["id"] in node.asked
+
+
+async def test_too_little_balance_is_no_route(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BTCPay has no code of its own for too little balance: it is could-not-find-route."""
+    host = await hosts.host(node)
+
+    async def pay(*_: object) -> PayResponse:
+        return PayResponse(result=PayResult.ERROR, error_detail="Insufficient balance")
+
+    monkeypatch.setattr(FakeClient, "pay", pay)
+    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": "lnbcrt1"})
+    assert (status, answer["code"]) == (400, "could-not-find-route")
