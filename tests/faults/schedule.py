@@ -36,8 +36,10 @@ class Schedule:
         sandbox: Options of the server.
         send_seconds: How long the host waits for the outcome of a payment.
         answers_get_lost: Whether an answer may fail to arrive; where not, nobody stops waiting for one either.
-        transports: Those of each client; clients that differ have sockets and watchers of their own on one journal,
-            as different processes do.
+        transports: Those of each client; clients that differ have sockets and watchers of their own on one journal.
+            `key` is an API key without the scope that tells amounts, which polls.
+        elsewhere: Whether another process shares the journal, makes invoices and never listens.
+        all_events_lost: Whether no event of a settlement ever comes, while every socket is well.
 
     """
 
@@ -46,6 +48,8 @@ class Schedule:
     send_seconds: float
     answers_get_lost: bool
     transports: tuple[str, ...]
+    elsewhere: bool
+    all_events_lost: bool
     steps: tuple[Step, ...]
 
 
@@ -56,15 +60,18 @@ _KINDS_OF_SERVER: Final = (
     {"ws_mutations": "close", "http_bearer": "accept"},
 )
 _EVERYTHING: Final = "websocket,http,graphql"
-_WAYS: Final = (_EVERYTHING, _EVERYTHING, _EVERYTHING, "websocket,http", "http,graphql", "graphql,websocket")
+_WAYS: Final = (_EVERYTHING, _EVERYTHING, _EVERYTHING, "websocket,http", "http,graphql", "graphql,websocket", "key")
 _DEEDS: Final = (
     *["create"] * 7,
     *["settle"] * 7,
     *["pay"] * 5,
     "create_cancelled",
     "create_many",
+    *["create_elsewhere"] * 3,
+    *["create_amountless"] * 2,
     "settle_all",
     "settle_late",
+    *["settle_expired"] * 3,
     "pay_twice",
     "pay_cancelled",
     "pay_with_fee_limit",
@@ -127,7 +134,8 @@ def draw(seed: int) -> Schedule:
     send_seconds = dice.choice((1.0, 1.0, 3.0)) if answers_get_lost else LONG_SECONDS
     if not answers_get_lost:
         sandbox["ping_seconds"] = LONG_SECONDS
-    return Schedule(seed, sandbox, send_seconds, answers_get_lost, ways, tuple(steps))
+    elsewhere, all_events_lost = dice.random() < 0.15, dice.random() < 0.15
+    return Schedule(seed, sandbox, send_seconds, answers_get_lost, ways, elsewhere, all_events_lost, steps=tuple(steps))
 
 
 def _ways(dice: random.Random, sandbox: dict[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flash_driver.journal.sql.journal import SqlJournal
+from flash_driver.journal.memory import MemoryJournal
 from tests.faults import world
 from tests.faults.patience import while_it_moves
 from tests.faults.schedule import draw
@@ -52,12 +52,12 @@ async def test_nothing_is_lost_doubled_or_invented(settle_on: SettleOn, seeds: i
 
 async def test_a_driver_that_loses_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge who waits for facts still gives up on what never comes, and names the seed."""
-    honest = SqlJournal.settled_after
+    honest = MemoryJournal.settled_after
 
-    async def forgetful(journal: SqlJournal, after: int, limit: int = 100) -> list[InvoiceRecord]:
+    async def forgetful(journal: MemoryJournal, after: int, limit: int = 100) -> list[InvoiceRecord]:
         return [record for record in await honest(journal, after, limit) if record.settle_index != 1]
 
-    monkeypatch.setattr(SqlJournal, "settled_after", forgetful)
+    monkeypatch.setattr(MemoryJournal, "settled_after", forgetful)
     monkeypatch.setattr(world, "while_it_moves", partial(while_it_moves, still_beats=20))
     verdict = await play(draw(1))
     assert verdict.failings == {"lost": len(draw(1).transports)}
