@@ -59,9 +59,9 @@ async def test_a_driver_that_loses_is_caught(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(MemoryJournal, "settled_after", forgetful)
     monkeypatch.setattr(world, "while_it_moves", partial(while_it_moves, still_beats=20))
-    verdict = await play(draw(1))
-    assert verdict.failings == {"lost": len(draw(1).transports)}
-    assert verdict.bad_seeds == [1]
+    verdict = await play(draw(3))
+    assert verdict.failings == {"lost": len(draw(3).transports)}
+    assert verdict.bad_seeds == [3]
 
 
 def test_a_seed_always_draws_the_same_schedule() -> None:
@@ -90,7 +90,7 @@ def test_what_was_left_out_is_no_fault() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_one_seed_replays_from_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m tests.faults.soak --seed N` shows the steps and the verdict of one schedule."""
-    assert main(["--seed", "1"]) == 0
+    assert main(["--seed", "3"]) == 0
     shown = capsys.readouterr().out
     assert "Step(" in shown
     assert "double payments                            0" in shown

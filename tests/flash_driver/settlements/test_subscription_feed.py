@@ -312,3 +312,38 @@ async def test_a_socket_that_lives_for_moments(bench: Bench, mutations: str) -> 
             sandbox.pay(invoice.bolt11)
             sandbox.arm("reset", when="now")
             assert await paid(listener) == invoice.id
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param({"ws_mutations": "accept"}, id="accepts"),
+        pytest.param({"ws_mutations": "decline"}, id="declines"),
+        pytest.param({"ws_mutations": "close"}, id="closes"),
+        pytest.param({"ws_mutations": "decline", "http_bearer": "reject"}, id="takes the token on the socket only"),
+    ],
+)
+async def test_after_the_session_ended_payments_are_still_told(bench: Bench, kind: dict[str, str]) -> None:
+    """A dead token is told on every kind of server; invoices already made are asked about in public, and told."""
+    sandbox = await bench.sandbox(**kind)
+    client = await bench.client(sandbox, timing=short(connections=STEADY))
+    listener = await client.listen()
+    await hearing(client)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.expire_session()
+    sandbox.arm("reset", when="now")
+    with pytest.raises(CredentialRejected):
+        await paid(listener)
+    assert client.health.listening is Listening.FAILED
+    sandbox.pay(invoice.bolt11)
+
+    async def told() -> bool:
+        nonlocal listener
+        try:
+            async with asyncio.timeout(5):
+                return (await listener.wait_invoice()).id == invoice.id
+        except CredentialRejected:
+            listener = await client.listen(after=listener.cursor)
+            return False
+
+    await until(told)
