@@ -28,6 +28,10 @@ PATH: Final = (
     "something else than Flash's GraphQL answers there: check host and path of server= (Flash's path is /graphql), and "
     "websocket= if it is set"
 )
+_FIREWALL: Final = (
+    "Flash refuses a token with 401; a 403 comes from a firewall or content network on the way: try from another "
+    "network, and tell whoever runs the server"
+)
 _WAIT: Final = "the server has trouble of its own: try again in a few minutes, then tell whoever runs it"
 
 CLOSE_ADVICE: Final = {
@@ -47,7 +51,9 @@ CLOSE_ADVICE: Final = {
 
 def handshake_advice(status: int) -> str:
     """Say what to do about an HTTP status that answers the handshake."""
-    if status in (401, 403):
+    if status == 403:
+        return _FIREWALL
+    if status == 401:
         return f"the server refuses the token before it opens the socket: {LOG_IN_AGAIN}"
     if status == 429:
         return "too many connections: wait five minutes"
@@ -59,20 +65,23 @@ def handshake_advice(status: int) -> str:
 def route_advice(kind: TokenKind, evidence: Evidence, outcome: Outcome) -> str:
     """Say what to do about a question over HTTP that did not go through."""
     match evidence:
-        case HttpStatus(status=401 | 403) | Answer() if _refuses_credential(outcome):
+        case HttpStatus(status=401) | Answer() if _refuses_credential(outcome):
             if kind is TokenKind.SESSION:
                 return (
                     f"HTTP takes no session token here, or no longer this one; if the row `token` fails, {LOG_IN_AGAIN}"
                 )
-            return "the token is refused: make a new one in the Flash app, with the scopes read:user and write:wallet"
+            return (
+                "the token is refused: make a new one in the Flash app, with the scopes read:user, write:wallet and "
+                "read:transactions"
+            )
         case HttpStatus(status=429):
             return "too many requests: wait five minutes; another program may be using the same account"
         case HttpStatus(status=status) if 300 <= status < 400:
             return (
                 "the server sends elsewhere, which is not followed with a token: write the final address into server="
             )
-        case HttpStatus(status=status) if status >= 500:
-            return _WAIT
+        case HttpStatus(status=status) if status == 403 or status >= 500:
+            return _FIREWALL if status == 403 else _WAIT
         case HttpStatus() | Garbage():
             return PATH
         case TimedOut() | NotConnected(cause=Cause.SLOW):

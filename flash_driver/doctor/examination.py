@@ -19,6 +19,8 @@ from flash_driver.transports.call_log import shown
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.network import make_tls_context
+from flash_driver.transports.public import PublicTransport
+from flash_driver.transports.session import Session
 from flash_driver.transports.transport_set import CAPABILITIES, CAPABILITY_HEADER
 from flash_driver.transports.websocket.handshake import Endpoint
 from flash_driver.transports.websocket.transport import WebSocketTransport
@@ -33,9 +35,10 @@ __all__ = ["examine"]
 
 _API_KEY: Final = (
     "The token opens the socket, which takes no mutations, and HTTP does not take the token: make an API key (fk_...) "
-    "in the Flash app and use it as the token; HTTP takes that."
+    "in the Flash app, with the scopes read:user, write:wallet and read:transactions, and use it as the token; HTTP "
+    "takes that."
 )
-_ROUTES: Final = {"http": "HTTP route", "graphql": "GraphQL client route"}
+_ROUTES: Final = {"http": "HTTP route", "graphql": "GraphQL client route", "public": "public API"}
 _AFTER_THE_STRING: Final = (
     "DNS",
     "TCP",
@@ -81,9 +84,16 @@ class _Patient:
         init = {**bearer, CAPABILITY_HEADER: CAPABILITIES}
         socket_tls = self._tls if settings.websocket.startswith("wss:") else None
         self._endpoint = Endpoint(settings.websocket, self._headers, init, socket_tls)
+        self._account_socket = WebSocketTransport(self._endpoint)
 
     async def examine(self) -> None:
         """Carry out all checks behind the connection string."""
+        try:
+            await self._examine()
+        finally:
+            await self._account_socket.aclose()
+
+    async def _examine(self) -> None:
         server, websocket = Place.of(self._settings.server), Place.of(self._settings.websocket)
         reached = {place: await reach(self._examination, place) for place in dict.fromkeys((server, websocket))}
         socket = await self._socket(reachable=reached[websocket])
@@ -100,7 +110,8 @@ class _Patient:
         self._examination.creates = works if has_wallet and remembers else []
         hears = ["subscription"] if socket.hears else []
         self._examination.hears = hears + (["asking"] if works else [])
-        if socket.authenticated and not works:
+        refused = all(routes[name].authenticated is False for name in ("http", "graphql"))
+        if socket.authenticated and not works and refused:
             self._examination.way_out = _API_KEY
 
     async def _socket(self, *, reachable: bool) -> SocketFindings:
@@ -120,6 +131,8 @@ class _Patient:
     async def _route(self, name: str, *, reachable: bool) -> RouteFindings:
         if name not in self._settings.transports:
             self._examination.skip(_ROUTES[name], "transports= leaves it out")
+        elif name == "public" and self._settings.token_kind is TokenKind.API_KEY:
+            self._examination.skip(_ROUTES[name], "an API key opens no WebSocket to learn the account by")
         elif not reachable:
             self._examination.skip(_ROUTES[name], "the server is not reached")
         else:
@@ -130,12 +143,18 @@ class _Patient:
         if name == "websocket":
             return WebSocketTransport(self._endpoint)
         tls = self._tls if self._settings.server.startswith("https:") else None
+        if name == "public":
+            shown = {key: value for key, value in self._headers.items() if key not in ("Authorization", "X-API-KEY")}
+            below = HttpTransport(self._settings.server, shown, tls)
+            return PublicTransport(below, Session(self._account_socket))
         make = HttpTransport if name == "http" else GraphQLTransport
         return make(self._settings.server, self._headers, tls)
 
     async def _token(self, socket: SocketFindings, routes: Mapping[str, RouteFindings]) -> None:
         """Put together who takes the token: one way that does is proof, an ack is none (flash-server.md 1.3)."""
-        verdicts = {"websocket": socket.authenticated} | {name: route.authenticated for name, route in routes.items()}
+        # The public way has no opinion of its own: it learns the account by the socket.
+        asked = {name: route.authenticated for name, route in routes.items() if name != "public"}
+        verdicts = {"websocket": socket.authenticated} | asked
         takes = [shown(name) for name, verdict in verdicts.items() if verdict]
         refuses = [shown(name) for name, verdict in verdicts.items() if verdict is False]
         kind = self._settings.token_kind
@@ -151,7 +170,10 @@ class _Patient:
                 raise Trouble(f"{kind.value}, refused by {', '.join(refuses)}", LOG_IN_AGAIN)
             row.found = f"{kind.value}, taken by {', '.join(takes)}"
             if kind is TokenKind.API_KEY:
-                row.advice = "whether it may create invoices shows with the first one: it needs the scope write:wallet"
+                row.advice = (
+                    "whether it may create invoices shows with the first one: it needs the scopes read:user, "
+                    "write:wallet and, for amountless invoices, read:transactions"
+                )
 
 
 def _read(text: str) -> FlashSettings:

@@ -14,7 +14,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.doctor.advice import in_words, route_advice
 from flash_driver.doctor.findings import NotApplicable, Trouble
 from flash_driver.flash_api.documents import ME, PRICE
-from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Refused
 from flash_driver.flash_api.replies import read_account, read_price
 from flash_driver.transports.base import perform
 from flash_driver.wallets import choose_wallet
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["RouteFindings", "check_clock", "check_price", "check_wallet", "examine_route"]
 
 _SLOW: Final = "the server is too slow to be of use now: try again in a few minutes"
+_IN_PUBLIC: Final = (
+    "works for receiving a fixed amount; the account comes by socket",
+    "for amountless invoices and paying, should no way above take the token: make an API key in the Flash app",
+)
 _MOST_SECONDS_APART: Final = 10.0
 
 
@@ -54,6 +58,10 @@ async def examine_route(
             case Completed(data):
                 findings.account, findings.authenticated = data, True
                 row.found = "works, with the token"
+                if transport.anonymous:
+                    row.found, row.advice = _IN_PUBLIC
+            case Refused():
+                findings.authenticated = True  # refused in words of its own, so the token was looked at and taken
             case NotExecuted(cause=Cause.CREDENTIAL):
                 findings.authenticated = False
         if not isinstance(outcome, Completed):

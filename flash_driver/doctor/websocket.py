@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ from flash_driver.doctor.advice import CLOSE_ADVICE, PATH, handshake_advice, in_
 from flash_driver.doctor.findings import Trouble
 from flash_driver.flash_api.documents import ME, MY_UPDATES, PROBE
 from flash_driver.flash_api.error_words import describe
-from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted
+from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, TimedOut
 from flash_driver.transports.websocket.connection import Connection
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
@@ -138,7 +139,8 @@ async def _probe(connection: Connection, seconds: float, findings: SocketFinding
 
 
 _ADVICE_DECLINED: Final = (
-    "nothing to do as long as HTTP takes the token, see below: the driver creates invoices there, and remembers"
+    "nothing to do as long as HTTP takes the token or the row `public API` works, see below: the driver creates "
+    "invoices there, and remembers"
 )
 
 
@@ -160,10 +162,21 @@ async def _reopen(endpoint: Endpoint, seconds: float) -> Connection:
 
 
 async def _hear(connection: Connection, deadline: Deadline, findings: SocketFindings) -> str:
-    """Wait for the price that the server sends to each new subscriber (flash-server.md 3.6)."""
+    """Wait for the price that the server sends to most new subscribers (flash-server.md 3.6).
+
+    It refuses at once, so silence is no refusal: where the display currency has no price, nothing is said at first. But
+    a server that answers nothing at all is mute.
+    """
     try:
         subscription = await connection.subscribe(MY_UPDATES().payload, deadline)
-        event = await subscription.receive()
+        try:
+            async with asyncio.timeout(deadline.remaining * 0.6):
+                event = await subscription.receive()
+        except TimeoutError:
+            if isinstance(await connection.execute(PROBE(), deadline), TimedOut):
+                raise
+            findings.hears = True
+            return "subscribed, nothing said yet"
     except (ConnectionFailed, SubscriptionEnded) as error:
         raise Trouble(str(error), _DEAF) from None
     if event.data is not None:

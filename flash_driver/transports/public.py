@@ -109,8 +109,8 @@ class PublicTransport:
         amount = terms.get("amount")
         if not isinstance(amount, int | Decimal) or amount <= 0:
             return NotConnected("an invoice in public needs an amount above zero", Cause.INVALID)
-        fresh = asyncio.get_running_loop().time() - self._told_at <= _FRESH_SECONDS
-        if self._session.dead or not fresh or wallet_id.lower() not in self._wallet_ids:
+        young = asyncio.get_running_loop().time() - self._told_at <= _FRESH_SECONDS
+        if not (young and self._session.holds_since(self._told_at) and wallet_id.lower() in self._wallet_ids):
             evidence = await self._ask_account(deadline)
             if not isinstance(ME().classify(evidence), Completed):
                 return evidence

@@ -67,6 +67,11 @@ class SessionTiming:
 class Sockets(Protocol):
     """Where a session asks: the shared socket, and fresh ones."""
 
+    @property
+    def opened_at(self) -> float | None:
+        """When the shared connection was opened; None while there is none."""
+        ...
+
     async def connection(self, deadline: Deadline) -> Connection:
         """Return the shared connection; raises `NotReady`."""
         ...
@@ -187,6 +192,11 @@ class Session:
             self._suspecting = asyncio.create_task(work, name="flash-driver session check")
 
     # --- the account ------------------------------------------------------------------------------------------------
+
+    def holds_since(self, moment: float) -> bool:
+        """Whether what the socket said at this moment still holds: it is up since, and nothing has been heard since."""
+        opened_at = None if self._sockets is None else self._sockets.opened_at
+        return opened_at is not None and opened_at <= moment and self._distrusted_at < moment and not self.dead
 
     async def account(self, deadline: Deadline) -> Evidence:
         """Have the socket say whose account this is, once for all who ask at the same time (flash-server.md 11).

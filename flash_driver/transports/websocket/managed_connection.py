@@ -65,6 +65,11 @@ class ManagedConnection:
         return self._connection is not None and self._connection.usable
 
     @property
+    def opened_at(self) -> float | None:
+        """When the present connection was opened, on the event loop's clock; None while there is none."""
+        return self._connection.opened_at if self._connection is not None and self._connection.usable else None
+
+    @property
     def subscribed(self) -> bool:
         """Whether subscriptions live on the present connection."""
         return self.connected and self._connection is not None and self._connection.subscribed

@@ -71,6 +71,11 @@ class WebSocketTransport(GqlAdapter):
         return self._managed[0].connected
 
     @property
+    def opened_at(self) -> float | None:
+        """When the shared connection was opened, on the event loop's clock; None while there is none."""
+        return self._managed[0].opened_at
+
+    @property
     def subscribed(self) -> bool:
         """Whether subscriptions live on the present connection."""
         return self._managed[0].subscribed

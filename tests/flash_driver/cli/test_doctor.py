@@ -18,14 +18,14 @@ async def test_table_on_a_good_server(cli: Commands, sandbox: StartSandbox) -> N
     assert (ended.status, ended.err) == (0, "")
     assert max(map(len, ended.out.splitlines())) <= 80
     assert "\x1b" not in ended.out
-    assert "Invoices can be created: over WebSocket, then HTTP, then GraphQL client." in ended.words
+    assert "Invoices can be created: over WebSocket, then HTTP, then GraphQL client, then public API." in ended.words
     assert "Settlements are heard of: by subscription, else by asking." in ended.words
 
 
 async def test_table_on_a_server_of_no_use(cli: Commands, sandbox: StartSandbox) -> None:
     """Failures stand with their advice, the status is 1, and the way out is told."""
-    await sandbox(ws_mutations="decline", http_bearer="reject")
-    ended = await cli("doctor")
+    server = await sandbox(ws_mutations="decline", http_bearer="reject")
+    ended = await cli("doctor", f"{server.connection_string};transports=websocket,http,graphql")
     assert ended.status == 1
     assert "> nothing to do as long as HTTP takes the token" in ended.words
     assert "Invoices can't be created." in ended.words
@@ -47,7 +47,7 @@ async def test_json(cli: Commands, sandbox: StartSandbox) -> None:
     ended = await cli("doctor", "--json", "--verbose")
     assert ended.status == 0
     assert ended.json["ok"] is True
-    assert ended.json["create_invoices"] == ["http", "graphql"]
+    assert ended.json["create_invoices"] == ["http", "graphql", "public"]
     assert ended.json["hear_settlements"] == ["subscription", "asking"]
     rows = {row["check"]: row for row in ended.json["checks"]}
     assert rows["socket mutations"]["result"] == "fail"

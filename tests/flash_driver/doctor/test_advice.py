@@ -54,7 +54,7 @@ def test_each_trouble_of_a_route_has_its_advice(kind: TokenKind, evidence: Evide
     ("status", "advice"),
     [
         (401, "refuses the token"),
-        (403, "refuses the token"),
+        (403, "a 403 comes from a firewall"),
         (429, "wait five minutes"),
         (301, "final address into websocket="),
         (404, "check host and path"),

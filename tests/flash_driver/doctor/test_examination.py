@@ -23,7 +23,7 @@ async def test_server_that_executes_everything(sandbox: StartSandbox) -> None:
     server = await sandbox()
     seen = await examined(server.connection_string)
     assert (seen.failed, seen.skipped) == ([], LOOPBACK)
-    assert seen.examination.creates == ["websocket", "http", "graphql"]
+    assert seen.examination.creates == ["websocket", "http", "graphql", "public"]
     assert seen.examination.hears == ["subscription", "asking"]
     assert seen["token"].found == "ory session token, taken by WebSocket, HTTP, GraphQL client"
     assert seen["wallet"].found == f"{server.wallet_id[:8]}..., USD, network regtest"
@@ -48,7 +48,7 @@ async def test_server_that_takes_subscriptions_only(sandbox: StartSandbox, kind:
     assert seen.failed == ["socket mutations"]
     assert words in seen["socket mutations"].found
     assert "nothing to do as long as HTTP takes the token" in seen["socket mutations"].advice
-    assert seen.examination.creates == ["http", "graphql"]
+    assert seen.examination.creates == ["http", "graphql", "public"]
     assert seen.examination.hears == ["subscription", "asking"]
 
 
@@ -60,15 +60,27 @@ async def test_http_that_takes_no_session_token(sandbox: StartSandbox) -> None:
     assert seen["HTTP route"].found == "HTTP 401"
     assert "HTTP takes no session token here" in seen["HTTP route"].advice
     assert seen["token"].found == "ory session token, taken by WebSocket"
-    assert seen.examination.creates == ["websocket"]
+    assert seen.examination.creates == ["websocket", "public"]
     assert seen.examination.usable
 
 
 @pytest.mark.parametrize("kind", ["decline", "close"])
-async def test_no_way_to_create(sandbox: StartSandbox, kind: str) -> None:
-    """Where the socket declines and HTTP refuses the token, the way out is an API key."""
+async def test_only_in_public(sandbox: StartSandbox, kind: str) -> None:
+    """Where the socket declines and HTTP refuses the token, fixed amounts are received in public."""
     server = await sandbox(ws_mutations=kind, http_bearer="reject")
     seen = await examined(server.connection_string)
+    assert seen.examination.usable
+    assert (seen.examination.creates, seen.examination.hears) == (["public"], ["subscription", "asking"])
+    assert seen.failed == ["socket mutations", "HTTP route", "GraphQL client route"]
+    assert "receiving a fixed amount" in seen["public API"].found
+    assert "make an API key" in seen["public API"].advice
+    assert {"token", "wallet", "price"} & set(seen.skipped) == set()
+
+
+async def test_no_way_to_create(sandbox: StartSandbox) -> None:
+    """Where even the public way is left out, the way out is an API key."""
+    server = await sandbox(ws_mutations="decline", http_bearer="reject")
+    seen = await examined(f"{server.connection_string};transports=websocket,http,graphql")
     assert not seen.examination.usable
     assert (seen.examination.creates, seen.examination.hears) == ([], ["subscription"])
     assert "make an API key" in seen.examination.way_out
@@ -76,12 +88,21 @@ async def test_no_way_to_create(sandbox: StartSandbox, kind: str) -> None:
     assert {"wallet", "price"} <= set(seen.skipped)
 
 
+async def test_a_currency_without_a_price(sandbox: StartSandbox) -> None:
+    """A subscription on which nothing is said at first is no failure; the server answers otherwise."""
+    server = await sandbox(display_currency="XCD")
+    seen = await examined(server.connection_string, 2.0)
+    assert seen.failed in ([], ["public API"])
+    assert seen["subscription"].found == "subscribed, nothing said yet"
+    assert "subscription" in seen.examination.hears
+
+
 async def test_api_key(sandbox: StartSandbox) -> None:
     """An API key opens no socket: invoices over HTTP, payments by asking, and a word about its scopes."""
     server = await sandbox(ws_mutations="decline", http_bearer="reject")
     seen = await examined(server.connection_string.replace(CANARY, server.api_key))
     assert seen.failed == []
-    assert seen.skipped == [*LOOPBACK, *SOCKET_ROWS]
+    assert seen.skipped == [*LOOPBACK, *SOCKET_ROWS, "public API"]
     assert seen["WebSocket"].found == "an API key opens no WebSocket"
     assert "write:wallet" in seen["token"].advice
     assert (seen.examination.creates, seen.examination.hears) == (["http", "graphql"], ["asking"])
@@ -115,9 +136,9 @@ async def test_wrong_path(sandbox: StartSandbox) -> None:
     """A path that leads nowhere is 404 on every way: check the path."""
     server = await sandbox()
     seen = await examined(server.connection_string.replace("/graphql;", "/nowhere;"))
-    assert seen.failed == ["WebSocket", "HTTP route", "GraphQL client route"]
+    assert seen.failed == ["WebSocket", "HTTP route", "GraphQL client route", "public API"]
     assert "HTTP 404" in seen["WebSocket"].found
-    for name in seen.failed:
+    for name in seen.failed[:3]:
         assert "check host and path" in seen[name].advice
     assert {"subscription", "token", "wallet", "price"} <= set(seen.skipped)
     assert not seen.examination.usable
@@ -144,7 +165,7 @@ async def test_no_acknowledgement(sandbox: StartSandbox) -> None:
     assert seen.failed == ["connection_ack"]
     assert seen["connection_ack"].found == "no answer within 0.7 s"
     assert "invoices go over HTTP" in seen["connection_ack"].advice
-    assert seen.examination.creates == ["http", "graphql"]
+    assert seen.examination.creates == ["http", "graphql", "public"]
     assert seen.examination.hears == ["asking"]
 
 
@@ -180,7 +201,7 @@ async def test_faults_of_a_route(sandbox: StartSandbox, fault: dict[str, object]
     assert seen.failed == ["HTTP route"]
     assert found in seen["HTTP route"].found
     assert advice in seen["HTTP route"].advice
-    assert seen.examination.creates == ["websocket", "graphql"]
+    assert seen.examination.creates == ["websocket", "graphql", "public"]
 
 
 async def test_probe_that_goes_wrong(sandbox: StartSandbox) -> None:
@@ -190,7 +211,7 @@ async def test_probe_that_goes_wrong(sandbox: StartSandbox) -> None:
     seen = await examined(server.connection_string)
     assert seen.failed == ["socket mutations"]
     assert seen["socket mutations"].found == "odd"
-    assert seen.examination.creates == ["http", "graphql"]
+    assert seen.examination.creates == ["http", "graphql", "public"]
 
 
 @pytest.mark.parametrize("kind", ["silent", "close", "error"])
@@ -235,7 +256,7 @@ async def test_ways_that_are_left_out(sandbox: StartSandbox) -> None:
     """What `transports` leaves out is not examined, and is not counted."""
     server = await sandbox()
     seen = await examined(server.connection_string + ";transports=graphql")
-    assert seen.skipped == [*LOOPBACK, *SOCKET_ROWS, "HTTP route"]
+    assert seen.skipped == [*LOOPBACK, *SOCKET_ROWS, "HTTP route", "public API"]
     assert seen.examination.creates == ["graphql"]
 
 
@@ -255,7 +276,7 @@ async def test_string_that_is_not_right(text: str, found: str) -> None:
     assert seen.failed == ["string"]
     assert found in seen["string"].found
     assert CANARY not in seen["string"].found
-    assert len(seen.skipped) == 15
+    assert len(seen.skipped) == 16
     assert not seen.examination.usable
 
 

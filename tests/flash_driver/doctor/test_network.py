@@ -47,7 +47,7 @@ async def test_good_certificate(sandbox: StartSandbox, monkeypatch: pytest.Monke
     assert seen.failed == []
     assert seen["TLS"].passed
     assert "certificate good for" in seen["TLS"].found
-    assert seen.examination.creates == ["websocket", "http", "graphql"]
+    assert seen.examination.creates == ["websocket", "http", "graphql", "public"]
 
 
 async def test_certificate_that_nobody_trusts(sandbox: StartSandbox) -> None:

@@ -1,0 +1,168 @@
+"""The mission on every kind of server: the socket executes, declines or closes; HTTP takes the token or refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from itertools import product
+from typing import TYPE_CHECKING
+
+import pytest
+
+from connection_strings import (
+    BackendUnavailable,
+    CreateInvoiceParams,
+    CredentialRejected,
+    LightMoney,
+    LightningInvoiceStatus,
+    NotSupported,
+    PayResult,
+)
+from tests.support.driver import operations
+from tests.support.logs import recorded
+from tests.support.timing import SHORT
+
+if TYPE_CHECKING:
+    from flash_driver.sandbox import Sandbox
+    from tests.support.driver import Bench
+
+OWN, IN_PUBLIC = "lnUsdInvoiceCreate", "lnUsdInvoiceCreateOnBehalfOfRecipient"
+COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
+TIP = CreateInvoiceParams(LightMoney.from_sat(0), "tip")
+KINDS = list(product(["accept", "decline", "close"], ["accept", "reject"]))
+kinds = pytest.mark.parametrize(("mutations", "bearer"), KINDS, ids=["-".join(kind) for kind in KINDS])
+
+
+def way(mutations: str, bearer: str) -> tuple[str, str]:
+    """Return over which way such a server makes invoices, as the log names it, and by which mutation."""
+    if mutations == "accept":
+        return "WebSocket", OWN
+    return ("HTTP", OWN) if bearer == "accept" else ("public API", IN_PUBLIC)
+
+
+async def kind(bench: Bench, mutations: str, bearer: str, **options: object) -> Sandbox:
+    """Start a server of a kind."""
+    return await bench.sandbox(ws_mutations=mutations, http_bearer=bearer, **options)
+
+
+@kinds
+async def test_from_string_to_settled(bench: Bench, mutations: str, bearer: str) -> None:
+    """An invoice is made by the way that works there, paid, heard of and looked up; the balance is known."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox)
+    shown, mutation = way(mutations, bearer)
+    async with await client.listen() as listener:
+        with recorded() as story:
+            invoice = await client.create_invoice(COFFEE)
+        assert story.steps[-1] == f"invoice created via {shown}"
+        sandbox.pay(invoice.bolt11)
+        async with asyncio.timeout(20):
+            paid = await listener.wait_invoice()
+    assert (paid.id, paid.status) == (invoice.id, LightningInvoiceStatus.PAID)
+    assert await client.get_invoice(invoice.id) == paid
+    balance = await client.get_balance()
+    assert balance.estimate is not None
+    assert balance.estimate.minor_units > 1_000_000
+    assert sum(operations(sandbox, mutation).values()) == 1
+    assert {*operations(sandbox, OWN), *operations(sandbox, IN_PUBLIC)} == {"websocket" if shown[0] == "W" else "http"}
+
+
+@kinds
+async def test_second_invoice_goes_straight_to_what_works(bench: Bench, mutations: str, bearer: str) -> None:
+    """What the server can't do is remembered: the second invoice is one request, and no other way is attempted."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox)
+    await client.create_invoice(COFFEE)
+    shown, mutation = way(mutations, bearer)
+    before = sandbox.ledger_snapshot()["connections"]
+    with recorded() as story:
+        await client.create_invoice(COFFEE)
+    after = sandbox.ledger_snapshot()["connections"]
+    assert after["http_requests"] - before["http_requests"] == (0 if shown == "WebSocket" else 1)
+    assert after["opened"] == before["opened"]
+    assert sum(operations(sandbox, mutation).values()) == 2
+    assert story.steps == [
+        f"attempting {shown}",
+        f"creating invoice via {shown}",
+        f"invoice created via {shown}",
+    ]
+
+
+@kinds
+async def test_replies_are_told_apart_from_events(bench: Bench, mutations: str, bearer: str) -> None:
+    """While prices and settlements arrive, each of many invoices gets its own reply, and each payment is told once."""
+    sandbox = await kind(bench, mutations, bearer, price_tick_seconds=0.01)
+    client = await bench.client(sandbox)
+    async with await client.listen() as listener:
+        invoices = await client.create_invoices([COFFEE] * 10)
+        assert len({invoice.id for invoice in invoices}) == 10
+        for invoice in invoices[:3]:
+            sandbox.pay(invoice.bolt11)
+        async with asyncio.timeout(20):
+            paid = [await listener.wait_invoice() for _ in range(3)]
+    assert {invoice.id for invoice in paid} == {invoice.id for invoice in invoices[:3]}
+
+
+@kinds
+async def test_what_needs_the_token(bench: Bench, mutations: str, bearer: str) -> None:
+    """Amountless invoices and payments work where a way takes the token; else the merchant is told what to do."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox)
+    bolt11 = sandbox.foreign_invoice(50_000).payment_request
+    if way(mutations, bearer)[1] == OWN:
+        assert (await client.create_invoice(TIP)).amount is None
+        assert (await client.pay(bolt11)).result is PayResult.OK
+        return
+    with pytest.raises(NotSupported, match="make an API key"):
+        await client.create_invoice(TIP)
+    with pytest.raises(NotSupported, match="make an API key"):
+        await client.pay(bolt11)
+    assert await client.list_payments() == []
+    assert sandbox.ledger_snapshot()["payments"] == []
+
+
+@kinds
+async def test_a_dead_session_is_told(bench: Bench, mutations: str, bearer: str) -> None:
+    """A session that ended is CredentialRejected with advice; what was made before is asked about in public."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox, timing=SHORT)
+    invoice = await client.create_invoice(COFFEE)
+    sandbox.expire_session()
+    sandbox.arm("reset", when="now")
+    with suppress(BackendUnavailable, CredentialRejected):  # the request that meets the reset may have been carried out
+        await client.get_info()
+    with pytest.raises(CredentialRejected, match="log in to Flash again") as caught:
+        await client.create_invoice(COFFEE)
+    assert sandbox.token not in str(caught.value)
+    sandbox.pay(invoice.bolt11)
+    paid = await client.get_invoice(invoice.id)
+    assert paid is not None
+    assert paid.status is LightningInvoiceStatus.PAID
+    sandbox.expire_session(expired=False)
+    assert (await client.create_invoice(COFFEE)).status is LightningInvoiceStatus.UNPAID
+
+
+@kinds
+async def test_a_listener_hears_of_a_dead_session(bench: Bench, mutations: str, bearer: str) -> None:
+    """When the socket is lost and the session over, whoever waits for payments is told within fifteen seconds."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox, timing=SHORT)
+    await client.warm_up()
+    async with await client.listen() as listener:
+        sandbox.expire_session()
+        sandbox.arm("reset", when="now")
+        async with asyncio.timeout(15):
+            with pytest.raises(CredentialRejected):
+                await listener.wait_invoice()
+
+
+@kinds
+async def test_nothing_answers(bench: Bench, mutations: str, bearer: str) -> None:
+    """When the server is gone, one error names each way."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox)
+    await client.create_invoice(COFFEE)
+    await sandbox.aclose()
+    with pytest.raises(BackendUnavailable) as caught:
+        await client.create_invoice(COFFEE)
+    assert set(caught.value.reasons) == {"websocket", "http", "graphql", "public"}
