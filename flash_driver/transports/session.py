@@ -149,8 +149,8 @@ class Session:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _judge(self, sockets: Sockets, deadline: Deadline) -> bool:
-        now = _now()
-        if max(self._judged_at, self._proved_at) > now - self._timing.recheck:
+        lately = _now() - self._timing.recheck
+        if self._judged_at > lately or (self._proved_at > lately and self._anonymous_since is None):
             return self.dead
         while True:
             outcome = ME_UPDATES().classify(await self._ask_fresh(sockets, ME_UPDATES, deadline))
