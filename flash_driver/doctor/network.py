@@ -23,6 +23,11 @@ _ENDS_SOON_DAYS: Final = 14
 _NO_ANSWER: Final = (
     "a firewall drops the packets, or the server is down: try from another network, and ask whoever runs the firewall"
 )
+_DEAD_ADDRESS: Final = (
+    "the driver goes on to the next address by itself, a little later; tell whoever runs the server or its DNS entries"
+)
+_SHARE: Final = 0.8
+"""Of a check's time, for each address."""
 _UNKNOWN_SIGNER: Final = (
     "the certificate is signed by nobody that this machine trusts: check server=, or install the operator's authority"
 )
@@ -77,8 +82,7 @@ async def reach(examination: Examination, place: Place) -> bool:
         examination.skip("TLS", "the name is not known", target)
         return False
     async with examination.check("TCP", target, if_late=_NO_ANSWER) as tcp:
-        await _connect(place)
-        tcp.found = "connected"
+        tcp.found, tcp.advice = await _connect(place, examination.seconds * _SHARE)
     if not tcp.passed:
         examination.skip("TLS", "no TCP connection", target)
         return False
@@ -106,9 +110,43 @@ async def _look_up(place: Place) -> str:
     return ", ".join(addresses[:2]) + (f" and {len(addresses) - 2} more" if len(addresses) > 2 else "")
 
 
-async def _connect(place: Place) -> None:
+async def _connect(place: Place, seconds: float) -> tuple[str, str]:
+    """Try each address of a place; one that answers will do, and one that does not is named."""
+    addresses = await _addresses(place)
+    failures = await asyncio.gather(*(_failure(address, place.port, seconds) for address in addresses))
+    dead = {address: failure for address, failure in zip(addresses, failures, strict=True) if failure is not None}
+    if len(dead) < len(addresses):
+        named = "; ".join(f"{address}: {failure.found}" for address, failure in dead.items())
+        return (f"connected, but not by every address ({named})", _DEAD_ADDRESS) if dead else ("connected", "")
+    first = next(iter(dead.values()))
+    if len(dead) == 1:
+        raise first
+    named = "; ".join(f"{address}: {failure.found}" for address, failure in dead.items())
+    raise Trouble(f"no address answers ({named})", first.advice)
+
+
+async def _addresses(place: Place) -> list[str]:
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(place.host))]
+    found = await asyncio.get_running_loop().getaddrinfo(place.host, place.port, type=1)
+    return list(dict.fromkeys(str(row[4][0]) for row in found))
+
+
+async def _failure(address: str, port: int, seconds: float) -> Trouble | None:
+    """Return why an address does not answer; None if it does."""
     try:
-        _, writer = await asyncio.open_connection(place.host, place.port)
+        async with asyncio.timeout(seconds):
+            await _knock(address, port)
+    except TimeoutError:
+        return Trouble("no answer", _NO_ANSWER)
+    except Trouble as trouble:
+        return trouble
+    return None
+
+
+async def _knock(address: str, port: int) -> None:
+    try:
+        _, writer = await asyncio.open_connection(address, port)
     except ConnectionRefusedError:
         advice = "nothing listens on this port: check host and port in server=, and whether the server runs"
         raise Trouble("the connection was refused", advice) from None

@@ -24,7 +24,7 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
     Args:
         text: What the merchant wrote.
         schemes: The schemes that make sense here, lower case.
-        allow_insecure: Whether a connection without TLS is wanted; a `.onion` host needs none.
+        allow_insecure: Whether a connection without TLS is wanted, or a `.onion` name from the machine's own resolver.
 
     Raises:
         ValueError: With the reason, in words that do not repeat the URL.
@@ -40,7 +40,13 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
     if not parts.hostname:
         raise ValueError("must be a URL that names a host, such as https://api.flashapp.me/graphql")
     _refuse_extras(parts)
-    if parts.scheme in _PLAIN_SCHEMES and not allow_insecure and not parts.hostname.endswith(".onion"):
+    if parts.hostname.rstrip(".").endswith(".onion") and not allow_insecure:
+        # Put to ordinary DNS such a name tells others what is looked for (RFC 7686 2), and the driver has no proxy.
+        raise ValueError(
+            "is a .onion address, for which this driver has no proxy; route the whole machine over Tor and add "
+            "allowinsecure=true"
+        )
+    if parts.scheme in _PLAIN_SCHEMES and not allow_insecure:
         raise ValueError(
             "is not encrypted; use https (wss), or add allowinsecure=true for a server on your own machine"
         )

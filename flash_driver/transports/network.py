@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
 from typing import Final
 
-__all__ = ["MAX_REPLY_BYTES", "make_tls_context", "why_not_connected"]
+import aiohappyeyeballs
+
+__all__ = ["MAX_REPLY_BYTES", "connect_to_any", "make_tls_context", "why_not_connected"]
+
+_NEXT_ADDRESS_SECONDS: Final = 0.25
+"""How long an address is waited for before the next one is tried beside it (RFC 8305 8)."""
 
 MAX_REPLY_BYTES: Final = 4 * 2**20
 """A reply larger than this is not read: no answer of Flash comes near it."""
@@ -16,6 +22,20 @@ MAX_REPLY_BYTES: Final = 4 * 2**20
 def make_tls_context() -> ssl.SSLContext:
     """Return the TLS settings of every transport: certificate and host name are always verified."""
     return ssl.create_default_context()
+
+
+async def connect_to_any(host: str, port: int) -> socket.socket:
+    """Connect to the address of a host that answers first, as HTTP does; a dead one in front holds nothing up.
+
+    Raises:
+        OSError: The name is not known, or no address answers.
+
+    """
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await aiohappyeyeballs.start_connection(
+        addresses, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=loop
+    )
 
 
 def why_not_connected(error: BaseException) -> str:

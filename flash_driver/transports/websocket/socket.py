@@ -21,6 +21,7 @@ from websockets.uri import parse_uri
 
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.outcomes import Closed, Evidence, Garbage
+from flash_driver.transports.network import connect_to_any
 from flash_driver.transports.websocket.handshake import why_no_handshake
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 
@@ -103,13 +104,17 @@ class Socket(asyncio.Protocol):
         uri = self._core.uri
         try:
             async with asyncio.timeout_at(deadline.at):
-                # Addresses one after the other: asyncio's race for the first loses a socket when it is cancelled.
-                await self._loop.create_connection(
-                    lambda: self,
-                    uri.host,
-                    uri.port,
-                    ssl=(self._endpoint.tls or True) if uri.secure else None,
-                )
+                raw = await connect_to_any(uri.host, uri.port)
+                try:
+                    await self._loop.create_connection(
+                        lambda: self,
+                        sock=raw,
+                        ssl=(self._endpoint.tls or True) if uri.secure else None,
+                        server_hostname=uri.host if uri.secure else None,
+                    )
+                except BaseException:
+                    raw.close()
+                    raise
                 await self._answered
         except BaseException as error:
             self.abort()

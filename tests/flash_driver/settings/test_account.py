@@ -118,9 +118,9 @@ def test_refusal_names_the_key_and_never_its_value(keys: str, key: str, words: s
     assert CANARY not in repr(caught.value) + str(caught.value.__context__) + str(caught.value.__cause__)
 
 
-def test_onion_and_allowinsecure_need_no_tls() -> None:
-    """A hidden service is encrypted by itself; a server on one's own machine is allowed on purpose."""
-    assert settings("token=t;server=http://abc.onion/graphql").websocket == "ws://abc.onion/graphql"
+def test_allowinsecure_is_on_purpose() -> None:
+    """A hidden service that the machine's own resolver knows, and a server on one's own machine."""
+    assert settings("token=t;server=http://abc.onion/graphql;allowinsecure=true").websocket == "ws://abc.onion/graphql"
     assert settings("token=t;server=http://localhost:4010/graphql;allowinsecure=true").websocket.startswith(
         "ws://localhost"
     )

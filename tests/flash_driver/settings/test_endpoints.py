@@ -20,7 +20,6 @@ HTTP = frozenset({"https", "http"})
         ("https://[::1]:4010/graphql", "https://[::1]:4010/graphql"),
         ("https://192.0.2.1/graphql", "https://192.0.2.1/graphql"),
         ("https://b\u00fccher.example/graphql", "https://b\u00fccher.example/graphql"),
-        ("http://xyz.onion/graphql", "http://xyz.onion/graphql"),
     ],
 )
 def test_url_in_canonical_form(text: str, canonical: str) -> None:
@@ -46,7 +45,9 @@ def test_url_in_canonical_form(text: str, canonical: str) -> None:
         ("https://api.flash\tapp.me/", "can be connected to"),
         ("https://api.flashapp.me/\x00", "can be connected to"),
         ("https://a..b/", "can be connected to"),
-        ("https://.onion/", "can be connected to"),
+        ("https://.onion/", "no proxy"),
+        ("http://xyz.onion/graphql", "no proxy"),
+        ("https://xyz.ONION./graphql", "no proxy"),
         (f"https://{'a' * 64}.example/", "can be connected to"),
         ("https://%61pi.flashapp.me/", "can be connected to"),
         ("https://a,b/", "can be connected to"),
