@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import (
     AmountMismatch,
     BackendUnavailable,
+    InvalidReply,
     InvalidRequest,
     LightningError,
     NotSupported,
@@ -173,7 +174,9 @@ class InvoiceCreation:
         if not _commits(params, checked):
             _log.warning("the invoice carries no description hash", payment_hash=checked.request.payment_hash)
         record = checked.record(params.description)
-        await self._journal.add_invoice(record)
+        if not await self._journal.add_invoice(record):
+            _log.error("the server made an invoice that was handed out before", payment_hash=record.payment_hash)
+            raise InvalidReply("the server made an invoice that was handed out before: one payment is one order's")
         self._server_clock.heard_from_custodian(checked.request.created_at)
         call_log.done(checked.transport, payment_hash=record.payment_hash)
         return record

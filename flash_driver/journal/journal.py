@@ -49,8 +49,13 @@ class Journal(ABC):
         return self.owner.known.wakeup
 
     @abstractmethod
-    async def add_invoice(self, record: InvoiceRecord) -> None:
-        """Keep a new invoice, before anybody sees it."""
+    async def add_invoice(self, record: InvoiceRecord) -> bool:
+        """Keep a new invoice, before anybody sees it; an orphan becomes the host's.
+
+        Returns:
+            Whether it was kept: False when the host has an invoice with this payment hash already, which stays.
+
+        """
 
     @abstractmethod
     async def add_orphan(self, record: InvoiceRecord) -> None:

@@ -113,14 +113,17 @@ class MemoryJournal(Journal):
 
     # --- invoices ---------------------------------------------------------------------------------------------------
 
-    async def add_invoice(self, record: InvoiceRecord) -> None:
-        """Keep a new invoice."""
+    async def add_invoice(self, record: InvoiceRecord) -> bool:
+        """Keep a new invoice, unless the host has it already."""
         rows = await self._rows()
         with rows.lock:
+            if record.payment_hash in rows.invoices:
+                return False
             rows.orphans.pop(record.payment_hash, None)
-            if rows.invoices.setdefault(record.payment_hash, record) is record:
-                rows.made.append(record.payment_hash)
+            rows.invoices[record.payment_hash] = record
+            rows.made.append(record.payment_hash)
         rows.wakeup.wake()
+        return True
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the host will not get."""

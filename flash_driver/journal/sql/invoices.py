@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, select, tuple_, update
+from sqlalchemy import case, func, select, tuple_, update
 
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.sql.accounts import dialect_insert, insert_new, lock
@@ -172,5 +172,7 @@ class InvoiceRows:
 
 @cache
 def _add_invoice(dialect: str) -> Insert:
+    """Return what adds an invoice or takes an orphan over; one that the host has breaks a constraint (NOT NULL)."""
     key = (invoices.c.account, invoices.c.payment_hash)
-    return dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_={"orphan": False})
+    taken_over = case((invoices.c.orphan, False), else_=None)
+    return dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_={"orphan": taken_over})

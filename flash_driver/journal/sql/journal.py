@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.exc import IntegrityError
+
+from flash_driver.journal.errors import JournalError
 from flash_driver.journal.journal import PAGE, Journal
 from flash_driver.journal.sql.accounts import block, insist_unknown, last_settle_index, put_back, spend
 from flash_driver.journal.sql.invoices import InvoiceRows
@@ -45,12 +48,18 @@ class SqlJournal(Journal):
 
     # --- invoices ---------------------------------------------------------------------------------------------------
 
-    async def add_invoice(self, record: InvoiceRecord) -> None:
-        """Keep a new invoice; one that was an orphan becomes the host's."""
+    async def add_invoice(self, record: InvoiceRecord) -> bool:
+        """Keep a new invoice, unless the host has it already; one that was an orphan becomes the host's."""
         account = await self.owner.account()
         rows = InvoiceRows(account.number)
-        await self._transactions.write(rows.insertion(record, self._transactions.dialect))
+        try:
+            await self._transactions.write(rows.insertion(record, self._transactions.dialect))
+        except JournalError as error:
+            if isinstance(error.__cause__, IntegrityError):
+                return False
+            raise
         account.wakeup.wake()
+        return True
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
         """Keep an invoice that the host will not get."""

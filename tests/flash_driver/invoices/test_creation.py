@@ -7,6 +7,8 @@ from decimal import ROUND_UP, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
 from bolt11 import decode
 
 from connection_strings import (
@@ -16,6 +18,7 @@ from connection_strings import (
 from connection_strings.errors import (
     AmountMismatch,
     BackendUnavailable,
+    InvalidReply,
     InvalidRequest,
     LightningError,
 )
@@ -340,3 +343,35 @@ async def test_tolerance_of_a_call_is_a_percentage(bench: Bench, tolerance: Deci
     with pytest.raises(InvalidRequest, match="amount_tolerance"):
         await client.create_invoice(of_sat(1000), amount_tolerance=tolerance)
     assert sandbox.ledger_snapshot()["invoices"] == []
+
+
+async def test_an_invoice_is_handed_out_once(bench: Bench) -> None:
+    """A cache that repeats an answer, paid or not, can't sell one payment to two orders: it is refused, and logged."""
+    sandbox = await bench.sandbox()
+    kept: list[bytes] = []
+
+    async def cache(request: web.Request) -> web.Response:
+        body = await request.read()
+        if b"lnUsdInvoiceCreate" in body and kept:
+            return web.Response(body=kept[0], content_type="application/json")
+        url, credential = sandbox.server, request.headers["Authorization"]
+        headers = {"Content-Type": "application/json", "Authorization": credential}
+        async with ClientSession() as session, session.post(url, data=body, headers=headers) as answer:
+            told = await answer.read()
+        if b"lnUsdInvoiceCreate" in body:
+            kept.append(told)
+        return web.Response(body=told, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/graphql", cache)
+    async with TestServer(app) as server:
+        client = await bench.client(sandbox, server=str(server.make_url("/graphql")), transports="http")
+        invoice = await client.create_invoice(LightMoney.from_sat(1000))
+        for paid in (False, True):
+            if paid:
+                sandbox.pay(invoice.bolt11)
+            with recorded() as events, pytest.raises(InvalidReply, match="handed out before"):
+                await client.create_invoice(LightMoney.from_sat(1000))
+            assert events.entry("the server made an invoice that was handed out before")
+        assert [row.id for row in await client.list_invoices()] == [invoice.id]
+        await client.aclose()

@@ -88,10 +88,14 @@ async def test_unknown_invoice_is_none(journal: Journal) -> None:
 
 async def test_adding_twice_keeps_the_first(journal: Journal) -> None:
     """An invoice that is there already stays as it is, a settlement included."""
-    await journal.add_invoice(an_invoice(1))
+    assert await journal.add_invoice(an_invoice(1))
     paid = await settle(journal, 1)
-    await journal.add_invoice(an_invoice(1, description="tea"))
-    assert await journal.list_invoices() == [paid]
+    again = (an_invoice(number, description="tea") for number in (1, 2, 1, 2))
+    added = await asyncio.gather(*map(journal.add_invoice, again))
+    assert (added[0::2], sorted(added[1::2])) == ([False, False], [False, True])
+    assert await journal.list_invoices() == [paid, an_invoice(2, description="tea")]
+    await journal.add_orphan(an_invoice(3))
+    assert [await journal.add_invoice(an_invoice(3)) for _ in range(2)] == [True, False]
 
 
 async def test_invoices_are_listed_in_the_order_made(journal: Journal) -> None:
