@@ -1,72 +1,9 @@
 """The control endpoint: JSON over HTTP under `/control`, on the sandbox's own port.
 
-It needs no token, so while the sandbox is bound to loopback it answers loopback peers only. Whatever is wrong with a
+It needs no token, so while the sandbox is bound to loopback it answers loopback peers only. What is wrong with a
 request is told in one sentence, `{"error": "..."}`, with status 400 (bad request), 404 (unknown) or 409 (not now).
 
-    POST /control/pay              {"payment_request", "msat"?, "force"?}
-        Pays an invoice of the sandbox from outside; answers {"preimage", "payment_hash"}. `msat` is for invoices
-        without an amount (default 100000). 404 for a foreign invoice, 409 if it is paid or expired; `force` pays an
-        expired one.
-    POST /control/foreign_invoice  {"msat"?, "description"?, "expiry_seconds"?}
-        Mints a regtest BOLT11 of some other node, for payments out of the sandbox; answers {"payment_request",
-        "payment_hash", "preimage"}. Without `msat` its payer chooses the amount.
-    POST /control/resolve_payment  {"payment_hash", "status": "SUCCESS" | "FAILURE"}
-        Decides what became of the payments of this hash that are PENDING; answers {"resolved": n}.
-    GET  /control/ledger
-        {"invoices": [...], "payments": [...], "wallets": [...], "operations": {field: {"websocket": n, "http": n}},
-        "executed": {the same}, "connections": {"open", "opened", "acknowledged", "refused_handshakes",
-        "http_requests", "http_unauthorized"}, "limits": {"own" | "public": {"used": n, "blocked": bool}},
-        "faults_armed": n}. `operations` counts what reached the server,
-        whatever became of it; `executed` what was carried out. A payment's `times_executed` above 1 is a double
-        payment. Amounts named `cents` are satoshis in a BTC wallet.
-    POST /control/price            {"usd_per_btc"?, "spread"?, "drift_percent_per_minute"?}
-        Moves the price and tells whoever listens. Numbers may be texts, to be exact.
-    POST /control/announce         {"payment_hash", "status"?: PENDING, PAID (default) or EXPIRED, "wallet_id"?}
-        Payments an LnUpdate to the account, true or not; the ledger is not touched.
-    POST /control/custodian        {"seconds"}
-        Sets how long the custodian takes for an invoice, a payment or a fee probe.
-    POST /control/cutover          {"state": "PRE" | "IN_PROGRESS" | "COMPLETE" | "ROLLED_BACK",
-                                    "migration"?: "NOT_BEGUN" (default) | "MOVING" | "COMPLETE" | "FAILED"}
-        Moves on the change from USD to USDT wallets; `migration` is this account's own state while IN_PROGRESS.
-    POST /control/account          {"active"}
-        Closes the account to new invoices, or opens it again.
-    POST /control/purge            {"payment_hash"}
-        Lets the custodian delete an invoice: a paid one is EXPIRED from then on. 404 if it is unknown.
-    POST /control/log_in
-        Opens a further session of the account; answers {"token"}. The earlier ones stay.
-    POST /control/expire_session   {"expired"?: true}
-        Ends the session of the token: HTTP answers 401, new sockets are anonymous, open ones live on until a socket
-        opens with the same header. false undoes it.
-    POST /control/reset
-        Forgets invoices, payments, counts and faults; wallets are refilled, the price starts anew, credentials stay.
-    POST /control/fault            {"kind", ...}
-        Arms a fault; see below. DELETE /control/fault, or the kind `clear`, disarms all. Answers {"faults_armed": n}.
-
-Faults. Each takes `count`, how often it strikes (default 1). Those that strike an operation also take `operation`, the
-root field to wait for (default: any mutation; `*`: any operation), `when` and, where both are possible, `transport`
-(`websocket` or `http`; default: either). One fault strikes per moment and operation, the one armed first; subscriptions
-know only `before_execute`. `now` strikes all open sockets at once.
-
-    kind              when (first is the default)         more
-    close             before_execute after_execute now    code (default 1011; over HTTP the connection just ends)
-    reset             before_execute after_execute now    (a TCP RST)
-    silent            before_execute after_execute now    (TCP stays up, nothing is answered any more, not even pings)
-    delay             before_execute after_execute        seconds (a delayed mutation is executed even if its client
-                                                          has hung up by then)
-    garbage           after_execute before_execute now    (a frame that is no JSON; over HTTP a page of HTML)
-    truncate          after_execute before_execute        (the first half of the reply)
-    http_status       before_execute after_execute        status, retry_after?    (HTTP only)
-    decline           before_execute                      ("Only subscription operations are supported"; WebSocket only)
-    error             before_execute                      code?, message?, channel: payload (default) or top
-    refuse_handshake                                      status (default 503)
-    no_ack                                                (the next connection_init stays without an answer)
-    drop_first_event                                      (the next subscription does not get its first events)
-    drop_settlement                                       (the next settlement is entered, but no event tells of it)
-    wrong_invoice                                         what: network, amount, payment_hash or description_hash
-    wrong_price                                           base: what realtimePrice says a satoshi costs, times 10^12
-    payment                                               outcome: SUCCESS, FAILURE, PENDING, INSUFFICIENT_BALANCE, or
-                                                          ERROR (no code; `executed`: whether the money left);
-                                                          seconds: how long it takes
+Its commands and the faults that it arms are described in docs/sandbox.md; a test holds the two together.
 """
 
 from __future__ import annotations

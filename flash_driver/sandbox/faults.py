@@ -1,6 +1,6 @@
 """Faults that are armed from outside and strike when their moment comes.
 
-`KINDS` says which faults exist and what each takes; `control.py` documents them for people.
+`KINDS` says which faults exist and what each takes; docs/sandbox.md describes them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 if TYPE_CHECKING:
     from flash_driver.sandbox.bank.traffic import Transport
 
-__all__ = ["BadFaultError", "Fault", "Faults", "Moment", "OpenSocket", "parse_fault"]
+__all__ = ["KINDS", "BadFaultError", "Fault", "Faults", "Moment", "OpenSocket", "parse_fault"]
 
 Moment: TypeAlias = Literal["now", "before_execute", "after_execute"]
 

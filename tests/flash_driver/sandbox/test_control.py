@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from aiohttp.test_utils import make_mocked_request
 
+from flash_driver.cli.app import app
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.control import control_routes
+from flash_driver.sandbox.faults import KINDS
+from flash_driver.sandbox.simulation import Simulation
 from tests.flash_driver.sandbox.clients import ME
 
 if TYPE_CHECKING:
@@ -187,3 +192,15 @@ async def test_only_local_peers_control_a_local_sandbox() -> None:
     handler: Any = route.handler
     response = await handler(request)
     assert response.status == 403
+
+
+def test_the_document_names_all_of_it() -> None:
+    """Each command, fault and option of the command line stands in docs/sandbox.md."""
+    text = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    commands: Any = typer.main.get_command(app)
+    options = [option for each in commands.commands["sandbox"].params for option in each.opts if option != "-v"]
+    routes = [f"`{each.method} {each.path}`" for each in control_routes(Simulation())]
+    kinds = [f"| `{kind}` |" for kind in KINDS]
+    expected = [*routes, *kinds, *(option for option in options if option not in {"--verbose", "--json", "--help"})]
+    unnamed = {"--port", "--host", "--public-host", "--router", "--max-complexity"}
+    assert [name for name in expected if name not in text and name not in unnamed] == []
