@@ -120,7 +120,7 @@ class SandboxOptions:
         repeated_send: Whether the custodian refuses to pay a BOLT11 twice, or the worst case: pays again.
         rate_limit: Invoice creations per seconds and account, as `20/120`, or `off`.
         max_complexity: How much one document may ask for, where each Lightning mutation counts 120.
-        price_tick_seconds: How often `myUpdates` hears of the price.
+        price_tick_seconds: How often `myUpdates` tells the price.
         init_timeout_seconds: How long a socket may take to send `connection_init`.
         ping_seconds: How often a socket is pinged; a peer that misses a whole round is dropped.
         lock_wait_seconds: How long a send waits for another with the same idempotency key.

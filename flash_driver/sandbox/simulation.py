@@ -133,7 +133,7 @@ class Simulation:
         return len(self._sends.resolve(payment_hash, arrived=arrived))
 
     def ledger_snapshot(self) -> dict[str, Any]:
-        """Lay open what really happened, as `GET /control/ledger` does."""
+        """Tell what really happened, as `GET /control/ledger` does."""
         return {
             **self._bank.ledger.snapshot(self._bank.clock()),
             **self._bank.traffic.snapshot(),

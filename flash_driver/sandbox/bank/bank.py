@@ -93,7 +93,7 @@ class Bank:
 
 
 def open_bank(options: SandboxOptions, clock: Clock) -> Bank:
-    """Open the books with the owner's wallets and a stranger's."""
+    """Make a bank with the owner's wallets and a stranger's."""
     ledger = Ledger()
     return Bank(
         options=options,

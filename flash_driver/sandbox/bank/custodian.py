@@ -106,20 +106,20 @@ class Custodian:
         return cents.quantize(_RESOLUTION.get(currency, Decimal("0.000001")), ROUND_HALF_EVEN)
 
     def msat_for(self, cents: Decimal) -> int:
-        """What the payer must send so that so many cents arrive."""
+        """What the payer must send so that an amount arrives."""
         exact = cents / 100 / self.bid * _MSAT_PER_BTC
         return int((exact / self._step).quantize(Decimal(1), self._rounding) * self._step)
 
     def cents_for(self, msat: int) -> Decimal:
-        """What so many millisatoshis bring when they come in, in fractional cents."""
+        """What an amount in msat brings when it comes in, in fractional cents."""
         return _fractional_cents(msat, self.bid)
 
     def msat_bought(self, cents: Decimal) -> int:
-        """What so many cents send out."""
+        """What an amount in cents sends out."""
         return int(cents / 100 / self.ask * _MSAT_PER_BTC)
 
     def cost_of(self, msat: int) -> Decimal:
-        """What it costs to send so many millisatoshis, in fractional cents."""
+        """What it costs to send an amount in msat, in fractional cents."""
         return _fractional_cents(msat, self.ask)
 
     def knows(self, currency: str) -> bool:

@@ -127,7 +127,7 @@ class Invoices:
         raise custodian_error()
 
     def settle(self, invoice: Invoice, *, msat: int, late: bool = False) -> None:
-        """Let an invoice be paid, and tell whoever listens.
+        """Let an invoice be paid, and tell those who subscribed.
 
         Raises:
             NotPayableError: It is paid already, or expired and `late` isn't allowed.

@@ -1,7 +1,7 @@
 """What really happened: accounts, wallets, invoices, payments and transactions.
 
-The ledger does no I/O, knows no rates and no protocol, and trusts nobody's account of events: a fault may keep a reply
-or an event from a client, but never an entry from here. Tests of a driver judge it by this.
+The ledger does no I/O, knows no rates and no protocol, and depends on no report of events: a fault may keep a reply or
+an event from a client, but never an entry from here. Tests of a driver compare it with this.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Invoice:
         return "EXPIRED" if self.signed.expires_at <= now else "PENDING"
 
     def snapshot(self, now: datetime) -> dict[str, Any]:
-        """Say what is known of it, for judges."""
+        """Tell what is known of it."""
         return {
             "payment_hash": self.signed.payment_hash,
             "payment_request": self.signed.payment_request,
@@ -142,7 +142,7 @@ class Payment:
     settled_at: datetime | None = None
 
     def snapshot(self) -> dict[str, Any]:
-        """Say what is known of it, for judges."""
+        """Tell what is known of it."""
         return {
             "payment_hash": self.payment_hash,
             "payment_request": self.payment_request,
@@ -173,7 +173,7 @@ class Transaction:
 
 
 class Ledger:
-    """The books of one sandbox."""
+    """All that happened to the money of one sandbox."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
@@ -257,7 +257,7 @@ class Ledger:
         return [each for wallet in wallets for each in newest_first if each.wallet is wallet]
 
     def snapshot(self, now: datetime) -> dict[str, Any]:
-        """Lay the books open."""
+        """Tell all of it."""
         return {
             "invoices": [invoice.snapshot(now) for invoice in self.invoices.values()],
             "payments": [payment.snapshot() for payment in self.payments.values()],

@@ -1,4 +1,4 @@
-"""Payments out of a wallet, with Flash's idempotency keys and the custodian's moods (flash-server.md 3.7 and 3.8)."""
+"""Payments out of a wallet, with idempotency keys and what the custodian may answer (flash-server.md 3.7 and 3.8)."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Payments:
 
     @asynccontextmanager
     async def _locked(self, scope: tuple[str, str]) -> AsyncIterator[None]:
-        """Hold the key, or give up after Flash's patience."""
+        """Hold the key, or give up after as long as Flash waits."""
         lock = self._locks.setdefault(scope, asyncio.Lock())
         try:
             await asyncio.wait_for(lock.acquire(), self._bank.options.lock_wait_seconds)

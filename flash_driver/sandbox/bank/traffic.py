@@ -37,14 +37,14 @@ class Traffic:
         self.executed.update((field, transport) for field in fields)
 
     def forget(self) -> None:
-        """Start counting anew; sockets that are open stay counted."""
+        """Start at zero again; sockets that are open stay counted."""
         open_now = self.connections["open"]
         for counter in (self.reached, self.executed, self.connections):
             counter.clear()
         self.connections["open"] = open_now
 
     def snapshot(self) -> dict[str, Any]:
-        """Say what was counted, for judges."""
+        """Tell what was counted."""
         names = ("open", "opened", "acknowledged", "refused_handshakes", "http_requests", "http_unauthorized")
         return {
             "operations": _by_field(self.reached),

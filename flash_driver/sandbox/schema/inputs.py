@@ -105,7 +105,7 @@ class LnInvoicePaymentInput:
 
 @strawberry.input
 class LnNoAmountUsdInvoicePaymentInput:
-    """A payment of so many cents to an invoice without an amount."""
+    """A payment of an amount in cents to an invoice without an amount."""
 
     wallet_id: WalletId
     payment_request: LnPaymentRequest
@@ -115,7 +115,7 @@ class LnNoAmountUsdInvoicePaymentInput:
 
 @strawberry.input
 class LnNoAmountInvoicePaymentInput:
-    """A payment of so many satoshis to an invoice without an amount."""
+    """A payment of an amount in satoshis to an invoice without an amount."""
 
     wallet_id: WalletId
     payment_request: LnPaymentRequest

@@ -53,7 +53,7 @@ class ReceivingMutations:
     @strawberry.mutation
     @telling(_no_invoice, "write:wallet")
     async def ln_usd_invoice_create(self, info: Info, input: LnUsdInvoiceCreateInput) -> LnInvoicePayload:
-        """Create an invoice worth so many cents."""
+        """Create an invoice worth an amount in cents."""
         context = info.context
         wallet = in_dollars(context.routed(context.own_wallet(input.wallet_id)))
         order = InvoiceOrder(wallet, input.amount, input.memo, minutes=input.expires_in)
@@ -64,7 +64,7 @@ class ReceivingMutations:
     async def ln_usd_invoice_create_on_behalf_of_recipient(
         self, info: Info, input: LnUsdInvoiceCreateOnBehalfOfRecipientInput
     ) -> LnInvoicePayload:
-        """Create an invoice worth so many cents for anybody; needs no credentials."""
+        """Create an invoice worth an amount in cents for any account; needs no credential."""
         context = info.context
         wallet = in_dollars(context.routed(recipient(context, input.recipient_wallet_id)))
         order = InvoiceOrder(wallet, input.amount, input.memo, input.description_hash, input.expires_in)
@@ -104,7 +104,7 @@ class ReceivingMutations:
     async def ln_invoice_create_on_behalf_of_recipient(
         self, info: Info, input: LnInvoiceCreateOnBehalfOfRecipientInput
     ) -> LnInvoicePayload:
-        """Create an invoice in satoshis for anybody, which Flash itself no longer does."""
+        """Create an invoice in satoshis for any account, which Flash itself no longer does."""
         context = info.context
         if not context.bank.options.btc_wallet:
             not_implemented()

@@ -58,7 +58,7 @@ class PayingMutations:
     async def ln_no_amount_usd_invoice_payment_send(
         self, info: Info, input: LnNoAmountUsdInvoicePaymentInput
     ) -> PaymentSendPayload:
-        """Pay so many cents to an invoice that says no amount; there is no idempotency key."""
+        """Pay an amount in cents to an invoice that says no amount; there is no idempotency key."""
         wallet = in_dollars(info.context.routed(info.context.own_wallet(input.wallet_id)))
         return await _send(info.context, SendOrder(wallet, input.payment_request, input.amount))
 

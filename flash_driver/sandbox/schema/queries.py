@@ -115,7 +115,7 @@ class Query:
 
     @strawberry.field
     def transaction_details(self, info: Info, input: TransactionDetailsInput) -> TransactionDetailsPayload:
-        """Tell all about a transaction, whoever it belongs to."""
+        """Tell all about a transaction, to any user."""
         info.context.authenticated()
         info.context.authorise("read:transactions")
         movement = info.context.bank.ledger.transactions.get(input.transaction_id)

@@ -31,7 +31,7 @@ class FlashSchema(strawberry.Schema):
     """A schema that keeps errors between itself and the client who caused them."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """Log nothing: refusals are the sandbox's daily work."""
+        """Log nothing: a refusal is an answer, not trouble."""
 
 
 def flash_schema(max_complexity: int = MAX_COMPLEXITY) -> FlashSchema:

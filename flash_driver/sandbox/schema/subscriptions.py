@@ -54,7 +54,7 @@ class Subscription:
 
     @strawberry.subscription
     async def my_updates(self, info: Info) -> AsyncGenerator[MyUpdatesPayload, None]:
-        """Hear of everything that happens to the account, and of the price, often."""
+        """Tell everything that happens to the account, and the price, often."""
         account = info.context.account
         if account is None:
             raise GraphQLError("Not Authenticated for subscription", extensions={"code": "NOT_AUTHENTICATED"})
@@ -64,14 +64,14 @@ class Subscription:
     async def ln_invoice_payment_status(
         self, info: Info, input: LnInvoicePaymentStatusInput
     ) -> AsyncGenerator[LnInvoicePaymentStatusPayload, None]:
-        """Hear of one invoice: its state now, PAID when it is paid, and EXPIRED whatever happened before."""
+        """Tell of one invoice: its state now, PAID when it is paid, and EXPIRED at its end even after that."""
         if complaint := malformed(input.payment_request):
             raise thrown(InvalidInput(complaint.message))
         return _invoice_status(info, input.payment_request)
 
     @strawberry.subscription
     async def realtime_price(self, info: Info, input: RealtimePriceInput) -> AsyncGenerator[RealtimePricePayload, None]:
-        """Hear of the price in a currency."""
+        """Tell the price in a currency."""
         if complaint := malformed(input.currency):
             raise thrown(InvalidInput(complaint.message))
         return _prices(info, input)
@@ -89,7 +89,7 @@ async def _my_updates(info: Info, account: Account) -> AsyncGenerator[MyUpdatesP
 
 
 def _updates(event: Settled | PriceQuote) -> list[UserUpdate]:
-    """Turn an event into what a client hears: the price in dollars comes in its old form too."""
+    """Turn an event into what a client is told: the price in dollars comes in its old form too."""
     if isinstance(event, Settled):
         return [
             LnUpdate(

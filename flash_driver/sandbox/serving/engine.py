@@ -136,7 +136,7 @@ class Engine:
         )
 
     async def execute(self, operation: Operation, context: Context, fault: Fault | None = None) -> ExecutionResult:
-        """Carry out a query or mutation to its end, even if whoever asked has gone."""
+        """Carry out a query or mutation to its end, even if the client has gone."""
         work = self.bank.tasks.start(self._execute(operation, context, fault), "operation")
         return await asyncio.shield(work)
 
@@ -144,7 +144,7 @@ class Engine:
         self, operation: Operation, context: Context, fault: Fault | None = None
     ) -> AsyncGenerator[ExecutionResult, None]:
         """Start a subscription."""
-        if error := await _suffer(operation, fault):
+        if error := await _delay_or_fail(operation, fault):
             yield PreExecutionError(data=None, errors=[error])
             return
         stream = await self.schema.subscribe(
@@ -164,7 +164,7 @@ class Engine:
             await stream.aclose()
 
     async def _execute(self, operation: Operation, context: Context, fault: Fault | None) -> ExecutionResult:
-        if error := await _suffer(operation, fault):
+        if error := await _delay_or_fail(operation, fault):
             if fault is None or fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
                 return ExecutionResult(data=None, errors=[error])
             context.refusal = Refused(fault.details["message"], fault.details["code"])
@@ -181,8 +181,8 @@ class Engine:
         return result
 
 
-async def _suffer(operation: Operation, fault: Fault | None) -> GraphQLError | None:
-    """Let a fault strike inside the server: wait, or make the error that the operation ends in."""
+async def _delay_or_fail(operation: Operation, fault: Fault | None) -> GraphQLError | None:
+    """Let a fault strike inside the server: wait, or make the error that ends the operation."""
     if fault is None or not fault.inside:
         return None
     if fault.kind == "delay":

@@ -185,12 +185,12 @@ class Connection:
     async def _operate(self, operation_id: str, payload: Mapping[str, Any]) -> None:
         """Answer one `subscribe` message, and forget it."""
         try:
-            await self._judge(operation_id, payload)
+            await self._route(operation_id, payload)
         finally:
             if self._operations.get(operation_id) is asyncio.current_task():
                 del self._operations[operation_id]
 
-    async def _judge(self, operation_id: str, payload: Mapping[str, Any]) -> None:
+    async def _route(self, operation_id: str, payload: Mapping[str, Any]) -> None:
         """Decide what becomes of an operation: first the hook that declines, then validation, then execution."""
         try:
             operation = Operation.read(payload)

@@ -31,7 +31,7 @@ def payment(ledger: Ledger, wallet: Wallet, clock: Clock) -> Payment:
     return ledger.payment(wallet, "ab" * 32, "lnbcrt1", clock())
 
 
-def _minted(clock: Clock) -> SignedInvoice:
+def _signed(clock: Clock) -> SignedInvoice:
     return InvoiceSigner().sign(msat=1000, description="", now=clock(), expiry=timedelta(seconds=60))
 
 
@@ -46,7 +46,7 @@ def test_an_account_knows_its_own_wallets_only(ledger: Ledger, wallet: Wallet) -
 
 def test_an_invoice_is_pending_until_it_expires(ledger: Ledger, wallet: Wallet, clock: Clock) -> None:
     """At the moment of its expiry an unpaid invoice has expired."""
-    invoice = ledger.add_invoice(wallet, _minted(clock), Decimal(5), "")
+    invoice = ledger.add_invoice(wallet, _signed(clock), Decimal(5), "")
     assert invoice.status(clock()) == "PENDING"
     clock.advance(seconds=60)
     assert invoice.status(clock()) == "EXPIRED"
@@ -54,7 +54,7 @@ def test_an_invoice_is_pending_until_it_expires(ledger: Ledger, wallet: Wallet, 
 
 def test_paid_is_for_ever(ledger: Ledger, wallet: Wallet, clock: Clock) -> None:
     """A paid invoice doesn't expire, its wallet is credited once, and it can't be paid again."""
-    invoice = ledger.add_invoice(wallet, _minted(clock), Decimal(5), "")
+    invoice = ledger.add_invoice(wallet, _signed(clock), Decimal(5), "")
     ledger.settle(invoice, msat=1000, credit=Decimal(5), now=clock())
     clock.advance(days=1)
     assert invoice.status(clock()) == "PAID"
@@ -100,14 +100,14 @@ def test_movements_are_listed_wallet_by_wallet_newest_first(ledger: Ledger, wall
     """Two wallets are not merged by time."""
     other = ledger.open_wallet(ledger.accounts[wallet.account_id], "USDT", Decimal(0))
     for each, credit in ((wallet, 1), (other, 2), (wallet, 3)):
-        invoice = ledger.add_invoice(each, _minted(clock), None, "")
+        invoice = ledger.add_invoice(each, _signed(clock), None, "")
         ledger.settle(invoice, msat=1000, credit=Decimal(credit), now=clock())
     assert [each.amount for each in ledger.transactions_of([wallet, other])] == [3, 1, 2]
 
 
 def test_the_snapshot_says_everything(ledger: Ledger, wallet: Wallet, payment: Payment, clock: Clock) -> None:
     """A judge finds every fact, amounts as exact texts and times with their zone."""
-    signed = _minted(clock)
+    signed = _signed(clock)
     invoice = ledger.add_invoice(wallet, signed, Decimal("5.5"), "memo")
     payment.idempotency_keys.append("key")
     snapshot = ledger.snapshot(clock())
