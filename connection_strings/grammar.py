@@ -4,13 +4,14 @@ The syntax is BTCPay Server's: ``type=flash;server=https://host/graphql;token=..
 first ``=`` splits a pair, blanks around keys and values don't count, keys are case-insensitive, values keep their case.
 There is no quoting: a value may hold ``=`` but never ``;``. Older forms are read too, as the pairs they stand for::
 
-    /path or unix://path                     type=clightning;server=unix://path
+    /path, unix:/path or unix://path         type=clightning;server=unix://path
     tcp://host:port                          type=clightning;server=tcp://host:port
     lndhub://login:password@https://host/    type=lndhub;login=...;password=...;server=https://host/
 
 Where this grammar is stricter than BTCPay's, it is to keep secrets out of error messages (a key and a type look like a
 name, so that they can be shown) and to catch what a copy from a web page brings along (line breaks, invisible
-characters). Where it is more lenient: a part of blanks only is skipped, because a trailing ``; `` harms nobody.
+characters). Where it is more lenient: the key `type` and its value may have any case, and a part of blanks only is
+skipped, because a trailing ``; `` harms nobody.
 
 At this level any value may be a secret. What is shown of a string is its keys, its type, and its server's address.
 """
@@ -21,6 +22,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Never, Self, final, overload
 
+from connection_strings.blanks import BLANKS
 from connection_strings.errors import ConnectionStringError
 from connection_strings.secret import Secret
 
@@ -70,7 +72,7 @@ class ConnectionString:
 
     def __init__(self, type: str, values: Mapping[str, str]) -> None:  # noqa: A002 - the key's own name in the text
         pairs = [("type", type), *values.items()]
-        self._fill(_Pair(key.strip(), value.strip()) for key, value in pairs)
+        self._fill(_Pair(key.strip(BLANKS), value.strip(BLANKS)) for key, value in pairs)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -203,15 +205,15 @@ def _shown(key: str, value: str) -> str:
 
 def _read(text: str) -> Iterator[_Pair]:
     _check_length(text)
-    start, body = _blanks(text), text.strip()
+    start, body = _blanks(text), text.strip(BLANKS)
     if not body:
         raise ConnectionStringError("the connection string is empty; write type=...;key=value")
     if body.startswith("/"):
         return _read_unix(body, start)
+    if body.lower().startswith("unix:/"):
+        return _read_unix(body[len("unix:") :], start + len("unix:"))
     scheme, separator, address = body.partition("://")
     match scheme.lower() + separator:
-        case "unix://":
-            return _read_unix(address, start + len("unix://"))
         case "tcp://":
             return _read_tcp(address, start + len("tcp://"))
         case "lndhub://":
@@ -226,8 +228,8 @@ def _read_pairs(text: str) -> Iterator[_Pair]:
         key, equals, value = part.partition("=")
         if equals:
             value_start = start + len(key) + len("=")
-            yield _Pair(key.strip(), value.strip(), start + _blanks(key), value_start + _blanks(value))
-        elif part.strip():
+            yield _Pair(key.strip(BLANKS), value.strip(BLANKS), start + _blanks(key), value_start + _blanks(value))
+        elif part.strip(BLANKS):
             reason = "a pair is written key=value, and here the '=' is missing"
             raise ConnectionStringError(reason, position=start + _blanks(part))
         start += len(part) + len(";")
@@ -258,7 +260,7 @@ def _clightning(scheme: str, address: str, address_at: int) -> Iterator[_Pair]:
 
 def _read_lndhub(body: str, start: int) -> Iterator[_Pair]:
     parts = _LNDHUB.fullmatch(body)
-    if parts is None or not parts["login"].strip() or not parts["password"].strip():
+    if parts is None or not parts["login"].strip(BLANKS) or not parts["password"].strip(BLANKS):
         reason = "this legacy form is written lndhub://login:password@https://host/"
         raise ConnectionStringError(reason, position=start)
     if "@" in parts["host"]:
@@ -266,12 +268,12 @@ def _read_lndhub(body: str, start: int) -> Iterator[_Pair]:
     yield _Pair("type", "lndhub", start, start)
     for key in ("login", "password", "server"):
         at = start + parts.start(key) + _blanks(parts[key])
-        yield _Pair(key, parts[key].strip(), at, at)
+        yield _Pair(key, parts[key].strip(BLANKS), at, at)
 
 
 def _blanks(text: str) -> int:
     """Count the blanks that a text begins with."""
-    return len(text) - len(text.lstrip())
+    return len(text) - len(text.lstrip(BLANKS))
 
 
 # Checking: may these pairs stand together in one connection string?

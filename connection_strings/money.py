@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 from typing import ClassVar, Final, Self, final
 
+from connection_strings.blanks import BLANKS
+
 __all__ = ["MSAT_PER_BTC", "MSAT_PER_SAT", "LightMoney"]
 
 MSAT_PER_SAT: Final = 1_000
@@ -15,7 +17,7 @@ _MAX_MSAT: Final = 21_000_000 * MSAT_PER_BTC
 _BEYOND: Final = "an amount can't exceed 21 million bitcoin"
 _FRACTION: Final = "an amount has no fraction below one millisatoshi"
 _UNITS: Final = {"msat": 1, "sat": MSAT_PER_SAT, "btc": MSAT_PER_BTC}
-_AMOUNT: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)")
+_AMOUNT: Final = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?)[ \t]*([A-Za-z]*)")
 _EXACT: Final = Context(prec=40, traps=[Inexact])
 """More digits than any amount has, whatever the host's own decimal context says."""
 
@@ -76,14 +78,19 @@ class LightMoney:
     def parse(cls, text: str) -> Self:
         """Read `1000 sat`, `10001 msat` or `0.001 BTC`; a bare whole number is millisatoshi.
 
+        Those who come from BTCPay Server, beware: there a bare number is bitcoin, and `1.0` is how it prints one. A
+        bare number with a decimal point is therefore refused.
+
         Raises:
             ValueError: The text is not a number with one of these units, or not whole millisatoshi.
 
         """
-        amount = _AMOUNT.fullmatch(text.strip())
+        amount = _AMOUNT.fullmatch(text.strip(BLANKS))
         if amount is None:
             raise ValueError("an amount is a plain decimal number with a unit, such as `1000 sat`")
         number, unit = amount.groups()
+        if not unit and "." in number:
+            raise ValueError("an amount with a decimal point needs a unit: BTC, sat or msat")
         factor = _UNITS.get(unit.lower() or "msat")
         if factor is None:
             raise ValueError("the unit of an amount is msat, sat or BTC")

@@ -14,21 +14,25 @@ LONGEST_MEMO: Final = 50
 Fifty of them are never more than 200 bytes of UTF-8, well below the 639 that Flash itself takes.
 """
 
+_ELLIPSIS: Final = "\u2026"
 _ZERO_WIDTH_JOINER: Final = "\u200d"
 _ZERO_WIDTH_NON_JOINER: Final = "\u200c"
 
 
 def cut_memo(memo: str, longest: int = LONGEST_MEMO) -> str:
-    """Cut a memo where no character that a reader sees as one is torn apart (emoji, combining marks, flags).
+    """Cut a memo that is too long behind a word, and end it with an ellipsis, which counts as one of the characters.
 
-    Follows the rules for grapheme clusters of Unicode's annex 29, but for conjuncts of Indic scripts.
+    Where a word is longer than half of the room it is cut where no character that a reader sees as one is torn apart
+    (emoji, combining marks, flags). Follows the rules for grapheme clusters of Unicode's annex 29, but for conjuncts of
+    Indic scripts.
     """
     if len(memo) <= longest:
         return memo
-    end = longest
+    end = longest - len(_ELLIPSIS)
     while end > 0 and _joined(memo, end):
         end -= 1
-    return memo[:end].rstrip()
+    behind_a_word = next((at for at in range(end, end // 2, -1) if memo[at].isspace()), end)
+    return memo[:behind_a_word].rstrip() + _ELLIPSIS
 
 
 def readable_text(description: str) -> str:

@@ -27,6 +27,7 @@ from flash_driver.settings.process import words_of
 
 __all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "TokenKind"]
 
+_BEARER: Final = "bearer "
 ALIASES: Final = {"api": "server", "api-token": "token"}
 """Other names of keys, as Flash's own plugin documents them."""
 
@@ -90,6 +91,8 @@ def _token(value: object) -> object:
     text = value.reveal() if isinstance(value, Secret) else value
     if not isinstance(text, str) or not text:
         raise ValueError("is empty; copy the token from Flash, it starts with ory_st_ (session) or fk_ (API key)")
+    if text[: len(_BEARER)].lower() == _BEARER:
+        raise ValueError("begins with the word Bearer, which belongs to an HTTP header; leave it out")
     if _TOKEN.fullmatch(text) is None:
         raise ValueError("is no token: it has a blank, a quotation mark or the like, or is cut; copy it again, whole")
     return hide(Secret(text))

@@ -15,6 +15,7 @@ __all__ = ["DEFAULT_SERVER", "check_url", "derive_websocket_url", "is_loopback",
 DEFAULT_SERVER: Final = "https://api.flashapp.me/graphql"
 _DEFAULT_PATH: Final = "/graphql"
 _HOST: Final = re.compile(r"[\w.:-]+")
+_NETLOC: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:]+)(:[0-9]*)?")
 _PLAIN_SCHEMES: Final = frozenset({"http", "ws"})
 
 
@@ -50,7 +51,10 @@ def check_url(text: str, schemes: Collection[str], *, allow_insecure: bool) -> s
         raise ValueError(
             "is not encrypted; use https (wss), or add allowinsecure=true for a server on your own machine"
         )
-    if port == 0 or not text.isprintable() or " " in text or not _resolvable(parts.hostname):
+    # Python's parser drops what stands behind the bracket of an IPv6 address.
+    if port == 0 or not text.isprintable() or " " in text or not _NETLOC.fullmatch(parts.netloc):
+        raise ValueError("is not a URL that can be connected to")
+    if not _resolvable(parts.hostname):
         raise ValueError("is not a URL that can be connected to")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{_path(parts)}"

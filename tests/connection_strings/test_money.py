@@ -164,13 +164,25 @@ class TestText:
         with pytest.raises(ValueError, match=r"^an amount is a plain decimal number with a unit, such as `1000 sat`$"):
             LightMoney.parse(text)
 
+    @pytest.mark.parametrize("text", ["1.0", "0.5", "-1.0", " 0.00001 ", "1000.000"])
+    def test_a_decimal_point_needs_a_unit(self, text: str) -> None:
+        """BTCPay Server prints a bitcoin as `1.0`; nobody may read a millisatoshi of it."""
+        with pytest.raises(ValueError, match=r"^an amount with a decimal point needs a unit: BTC, sat or msat$"):
+            LightMoney.parse(text)
+
+    @pytest.mark.parametrize("text", ["\x1c1 sat", "1 sat\x1f", "1\x1esat"])
+    def test_separators_are_no_blanks(self, text: str) -> None:
+        """What Python strips and .NET does not is no blank here."""
+        with pytest.raises(ValueError, match="plain decimal number"):
+            LightMoney.parse(text)
+
     @pytest.mark.parametrize("text", ["1 USD", "1 sats", "1 bit", "1 cents"])
     def test_no_unit(self, text: str) -> None:
         """Another unit is refused, with those that are known."""
         with pytest.raises(ValueError, match=r"^the unit of an amount is msat, sat or BTC$"):
             LightMoney.parse(text)
 
-    @pytest.mark.parametrize("text", ["0.5", "0.5 msat", "0.0001 sat", "0.000000000001 BTC"])
+    @pytest.mark.parametrize("text", ["0.5 msat", "0.0001 sat", "0.000000000001 BTC"])
     def test_no_fraction_of_a_millisatoshi(self, text: str) -> None:
         """What can't be paid can't be parsed."""
         with pytest.raises(ValueError, match="fraction"):

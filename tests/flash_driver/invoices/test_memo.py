@@ -40,37 +40,42 @@ def test_short_memo_stays() -> None:
 
 
 def test_long_memo_is_cut() -> None:
-    """A longer memo keeps its beginning, without a blank at the cut."""
-    assert cut_memo("x" * 51) == "x" * 50
-    assert cut_memo("x" * 49 + " and more") == "x" * 49
+    """A longer memo keeps its beginning up to a word's end, and an ellipsis says that there was more."""
+    assert cut_memo("x" * 51) == "x" * 49 + "\u2026"
+    assert cut_memo("x" * 49 + " and more") == "x" * 49 + "\u2026"
+    assert cut_memo("two large coffees with oat milk and a cake to take away") == (
+        "two large coffees with oat milk and a cake to\u2026"
+    )
+    assert cut_memo("tip " + "x" * 60) == "tip " + "x" * 45 + "\u2026"
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS.values(), ids=CLUSTERS)
 def test_no_character_is_torn(cluster: str) -> None:
     """Wherever the limit falls within what a reader sees as one character, the whole of it is left out."""
-    for before in range(LONGEST_MEMO - len(cluster) + 1, LONGEST_MEMO):
-        assert cut_memo("x" * before + cluster + "and so on") == "x" * before
-    fits = "x" * (LONGEST_MEMO - len(cluster))
-    assert cut_memo(fits + cluster + "and so on") == (fits + cluster).rstrip()
+    room = LONGEST_MEMO - 1
+    for before in range(room - len(cluster) + 1, room):
+        assert cut_memo("x" * before + cluster + "and so on") == "x" * before + "\u2026"
+    fits = "x" * (room - len(cluster))
+    assert cut_memo(fits + cluster + "and so on") == (fits + cluster).rstrip() + "\u2026"
 
 
 def test_flags_are_told_apart() -> None:
     """In a row of flags the cut falls between two of them, not between two letters of different ones."""
-    assert cut_memo(JAMAICA * 30) == JAMAICA * 25
-    assert cut_memo("x" + JAMAICA * 30) == "x" + JAMAICA * 24
+    assert cut_memo(JAMAICA * 30) == JAMAICA * 24 + "\u2026"
+    assert cut_memo("x" + JAMAICA * 30) == "x" + JAMAICA * 24 + "\u2026"
 
 
 def test_endless_cluster_is_left_out() -> None:
-    """A base with more marks than the limit leaves nothing that could stand alone."""
-    assert cut_memo("e" + "\u0301" * 60) == ""
+    """A base with more marks than the limit leaves nothing but the ellipsis."""
+    assert cut_memo("e" + "\u0301" * 60) == "\u2026"
 
 
 @settings(deadline=None)
 @given(st.text(max_size=80))
 def test_cut_is_a_beginning(memo: str) -> None:
-    """Whatever the text, the result is a beginning of it, fifty characters and 639 bytes at most."""
+    """Whatever the text, the result is it or a beginning of it, fifty characters and 639 bytes at most."""
     cut = cut_memo(memo)
-    assert memo.startswith(cut)
+    assert cut == memo or memo.startswith(cut.removesuffix("\u2026"))
     assert len(cut) <= LONGEST_MEMO
     assert len(cut.encode("utf-8", "surrogatepass")) <= 639
 
