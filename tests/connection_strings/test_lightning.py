@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import pickle
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -245,3 +247,15 @@ def test_protocols_can_be_asked_at_run_time() -> None:
     """An object without the methods is neither a client nor a listener."""
     assert not isinstance(object(), LightningClient)
     assert not isinstance(object(), LightningInvoiceListener)
+
+
+async def test_the_contract_can_be_read_and_imitated() -> None:
+    """`create_invoice` has words and a signature of its own, so that an IDE shows them and a stand-in can be made."""
+    signature = inspect.signature(LightningClient.create_invoice)
+    assert list(signature.parameters) == ["self", "amount", "description", "expiry"]
+    assert (LightningClient.create_invoice.__doc__ or "").startswith("Create an invoice.")
+    client = create_autospec(LightningClient, instance=True)
+    await client.create_invoice(LightMoney.from_sat(1), "coffee")
+    client.create_invoice.assert_awaited_once_with(LightMoney.from_sat(1), "coffee")
+    with pytest.raises(TypeError):
+        await client.create_invoice(memo="no such argument")
