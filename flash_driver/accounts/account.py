@@ -140,6 +140,7 @@ class Account:
         )
         by_api_key = settings.token_kind is TokenKind.API_KEY
         watching = timing.watching
+        costs_the_key = by_api_key and "public" not in settings.transports
         self.listeners = Listeners(
             WatchedAccount(
                 socket=self.socket,
@@ -148,7 +149,7 @@ class Account:
                 journal=self.journal,
                 identify=self._identify,
                 on_tick=memory.see_tick,
-                spacing=watching.api_key_spacing if by_api_key else watching.spacing,
+                spacing=watching.api_key_spacing if costs_the_key else watching.spacing,
                 trust_events=process.settle_on == "event",
                 timing=watching,
             )

@@ -76,7 +76,7 @@ class WatchTiming:
     Attributes:
         pace: How often an invoice is asked about.
         spacing: Between two questions.
-        api_key_spacing: The same with an API key: below its 120 requests a minute (flash-server.md 1.4).
+        api_key_spacing: The same where questions cost an API key: below its 120 a minute (flash-server.md 1.4).
         connect: How long socket and subscription may take.
         ask: How long an answer may take.
         reconnect: Before connecting again; at random up to that.

@@ -367,3 +367,15 @@ async def test_one_invoice_that_can_not_be_handled_holds_up_no_other(
         assert await paid(listener) == sound.id
     assert story.entry("an invoice could not be asked about")["payment_hash"] == odd.id
     assert await paid(listener) == odd.id
+
+
+async def test_an_api_key_is_spared(bench: Bench) -> None:
+    """Questions of an account with an API key go in public and cost it nothing, so its own limit slows none."""
+    sandbox = await bench.sandbox()
+    text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
+    client = await bench.client(text, timing=short(api_key_spacing=Spacing(usual=3600.0, least=3600.0)))
+    listener = await client.listen()
+    invoices = await client.create_invoices([COFFEE] * 4)
+    for invoice in invoices:
+        sandbox.pay(invoice.bolt11)
+    assert {await paid(listener) for _ in invoices} == {invoice.id for invoice in invoices}
