@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
+from flash_driver.common.log import get_logger
+from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import ACCOUNT, ME
 from flash_driver.flash_api.outcomes import Refused
 from flash_driver.flash_api.replies import AccountReply, Currency, Wallet, read_account
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["ChosenWallet", "WalletDirectory", "choose_wallet"]
 
 _REMEMBERED: Final = timedelta(minutes=10)
+_CASH: Final = {Currency.USD.value, Currency.USDT.value}
+"""Flash moves accounts from the one to the other: they are one cash wallet (flash-server.md 14)."""
+
+_log: Final = get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class WalletDirectory:
         self._chosen: ChosenWallet | None = None
         self._looked_up_at = clock()
         self._looking_up = asyncio.Lock()
+        self._tell_once = LogOnce(_log)
 
     async def choose(
         self, deadline: Deadline, call_log: CallLog = SILENT, *, at_most_old: timedelta | None = None
@@ -85,6 +92,7 @@ class WalletDirectory:
             if self._chosen is None or not timedelta(0) <= age <= oldest:
                 account = await self._look_up(deadline, call_log)
                 self._chosen = choose_wallet(account, self._settings)
+                self._warn_of_move(self._chosen)
                 self._looked_up_at = self._clock()
             return self._chosen
         finally:
@@ -96,6 +104,15 @@ class WalletDirectory:
             self._chosen = None
         fresh = await self.choose(deadline)
         return None if fresh.id == wallet.id else fresh
+
+    def _warn_of_move(self, chosen: ChosenWallet) -> None:
+        """Say once for each wallet that the connection string names one that the account no longer has."""
+        wallet_id, currency = self._settings.wallet_id, self._settings.currency
+        if (currency or chosen.currency) != chosen.currency or (wallet_id or chosen.id).lower() != chosen.id.lower():
+            self._tell_once(
+                "Flash has moved the account's cash wallet; change wallet-id= or currency= in the connection string",
+                now=chosen.currency.value,
+            )
 
     async def _look_up(self, deadline: Deadline, call_log: CallLog) -> AccountReply:
         delivery = await self._router.perform(ACCOUNT(), deadline, call_log)
@@ -119,19 +136,11 @@ def choose_wallet(account: AccountReply, settings: FlashSettings) -> ChosenWalle
         wallet for wallet in account.wallets if not wallet.is_external and wallet.currency in Currency.__members__
     ]
     held = ", ".join(dict.fromkeys(wallet.currency for wallet in usable)) or "nothing that this driver knows"
+    wallet: Wallet | None
     if settings.wallet_id is not None:
-        wallet = _with_id(account.wallets, settings.wallet_id)
-        if wallet is None:
-            raise ConnectionStringError("the key 'wallet-id' names no wallet of this account", key="wallet-id")
-        if wallet not in usable:
-            raise ConnectionStringError("the key 'wallet-id' names an external wallet", key="wallet-id")
-        if settings.currency is not None and wallet.currency != settings.currency:
-            raise ConnectionStringError(
-                f"the key 'currency' asks for {settings.currency}, the wallet of 'wallet-id' holds {wallet.currency}",
-                key="currency",
-            )
+        wallet = _pinned(account, usable, settings)
     elif settings.currency is not None:
-        wallet = next((wallet for wallet in usable if wallet.currency == settings.currency), None)
+        wallet = _holding(usable, settings.currency) or _other_cash_wallet(usable, settings.currency)
         if wallet is None:
             raise ConnectionStringError(
                 f"the key 'currency' asks for {settings.currency}, but the account's wallets hold: {held}",
@@ -147,6 +156,34 @@ def choose_wallet(account: AccountReply, settings: FlashSettings) -> ChosenWalle
         network=account.network,
         account_wallet_ids=tuple(wallet.id for wallet in account.wallets),
     )
+
+
+def _pinned(account: AccountReply, usable: list[Wallet], settings: FlashSettings) -> Wallet:
+    """Return the wallet that is named by its id, or the one that it was moved to: USD and USDT are one cash wallet."""
+    wallet = _with_id(account.wallets, settings.wallet_id or "")
+    if wallet is None and _holding(usable, Currency.USD) is None and settings.currency is not Currency.BTC:
+        moved = _holding(usable, Currency.USDT)
+        if moved is not None:
+            return moved
+    if wallet is None:
+        raise ConnectionStringError("the key 'wallet-id' names no wallet of this account", key="wallet-id")
+    if wallet not in usable:
+        raise ConnectionStringError("the key 'wallet-id' names an external wallet", key="wallet-id")
+    if settings.currency is not None and wallet.currency != settings.currency:
+        raise ConnectionStringError(
+            f"the key 'currency' asks for {settings.currency}, the wallet of 'wallet-id' holds {wallet.currency}",
+            key="currency",
+        )
+    return wallet
+
+
+def _holding(usable: list[Wallet], currency: str) -> Wallet | None:
+    return next((wallet for wallet in usable if wallet.currency == currency), None)
+
+
+def _other_cash_wallet(usable: list[Wallet], currency: str) -> Wallet | None:
+    """Return the account's cash wallet in its other currency (flash-server.md 14)."""
+    return next((wallet for wallet in usable if {wallet.currency, currency} == _CASH), None)
 
 
 def _with_id(wallets: tuple[Wallet, ...] | list[Wallet], wallet_id: str) -> Wallet | None:

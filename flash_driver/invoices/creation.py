@@ -48,9 +48,9 @@ __all__ = ["CREATE_SECONDS", "InvoiceCreation"]
 CREATE_SECONDS: Final = 4.9
 """A host gives up after 5 s (flash-server.md 7.4): wallet, fallbacks and corrections together stay below."""
 
-_SERVER_SECONDS: Final = 4.2
+_SERVER_SECONDS: Final = 4.6
 """How much of that the server may use; the rest is for the journal, which is written last."""
-_FRESH: Final = timedelta(minutes=1)
+_FRESH: Final = timedelta(0)
 """How old the wallet of an amountless invoice may be: after a move the server routes no such invoice to the new one."""
 _ANOTHER_SECONDS: Final = 2.0
 """How many seconds of that have to be left where a better amount is asked for, though one that will do is there."""

@@ -15,7 +15,7 @@ from flash_driver.transports.delivery import MAKE_AN_API_KEY, NO_OPINION, Delive
 from flash_driver.transports.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from flash_driver.common.deadline import Deadline
@@ -185,7 +185,7 @@ class Router:
 
         """
         request = _Request(operation, deadline, call_log, late, admission)
-        candidates = list(self._candidates(request))
+        candidates = self._candidates(request)
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
             connected_by = deadline.share(_SHARE_OF_TIME) if following else deadline
@@ -230,32 +230,33 @@ class Router:
             return False
         return self.session.dead or request.only_refusals
 
-    def _candidates(self, request: _Request) -> Iterator[Transport]:
-        """Yield the transports worth trying; then, as a last resort, those whose trouble may have passed.
+    def _candidates(self, request: _Request) -> list[Transport]:
+        """Return the transports worth trying; as a last resort those whose trouble may have passed.
 
-        What anybody may ask is never sent with a credential that is refused, where there is an anonymous way. For
-        anything else an anonymous way comes after one that is said to execute nothing, if that has become doubtful: the
-        word may have been a stray one, or the server has been upgraded since.
+        What anybody may ask is never sent with a credential that is refused, where there is an anonymous way. Anything
+        else goes over an anonymous way only when no other does it, not even one that is said to execute nothing, if
+        that has become doubtful: the word may have been a stray one, or the server has been upgraded since.
         """
         public = request.operation.document.public
-        in_public = public and any(each.anonymous for each in self._transports)
-        second_chance: list[Transport] = []
-        doubtful = [each for each in self._transports if self._is_doubtful(each)]
+        ready: list[Transport] = []
+        waiting: list[Transport] = []
+        refused: list[Transport] = []
+        anonymous: list[Transport] = []
         for transport in (self._in_public if public else None) or self._transports:
-            if transport.anonymous and not public:
-                yield from doubtful
-                doubtful = []
             inability = self._capabilities.unable(transport.name)
-            if inability is None:
-                yield transport
-                continue
-            request.passed_over(transport.name, inability)
-            request.call_log.skipping(transport.name, inability.reason)
-            refused = inability.cause is Cause.CREDENTIAL
-            if not inability.hopeless and not (in_public and refused):
-                second_chance.append(transport)
-        yield from second_chance
-        yield from doubtful
+            if transport.anonymous and inability is None:
+                (ready if public else anonymous).append(transport)
+            elif inability is None:
+                ready.append(transport)
+            else:
+                request.passed_over(transport.name, inability)
+                request.call_log.skipping(transport.name, inability.reason)
+                if not inability.hopeless:
+                    (refused if inability.cause is Cause.CREDENTIAL else waiting).append(transport)
+        if public and any(each.anonymous for each in self._transports):
+            return ready + waiting
+        doubtful = [each for each in self._transports if self._is_doubtful(each)]
+        return ready + waiting + doubtful + anonymous + refused
 
     def _is_doubtful(self, transport: Transport) -> bool:
         return transport.prober is not None and self._capabilities.doubtful(transport.name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from connection_strings import LightMoney
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RateLimited, RequestRefused
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.replies import AccountReply, Wallet
@@ -123,12 +125,36 @@ async def test_default_wallet_through_the_move(bench: Bench, cutover: str, curre
     assert wallet.id == sandbox.wallet_ids[currency]
 
 
-async def test_wallet_named_before_the_move_is_missed_after_it(bench: Bench) -> None:
-    """After the move a connection string that names the old wallet is told that the account has it no more."""
-    sandbox = await bench.sandbox(wallets=("USD", "USDT"), cutover="COMPLETE")
-    client = await bench.client(sandbox, wallet_id=sandbox.wallet_ids["USD"])
-    with pytest.raises(ConnectionStringError, match="names no wallet"):
+@pytest.mark.parametrize("named", ["wallet_id", "currency", "both"])
+async def test_what_the_string_names_follows_the_move(bench: Bench, named: str) -> None:
+    """USD and USDT are one cash wallet: a string that names the old one goes on working, with a warning."""
+    sandbox = await bench.sandbox(wallets=("USD", "USDT"))
+    old = {"wallet_id": sandbox.wallet_ids["USD"], "currency": "USD"}
+    keys: dict[str, Any] = dict(old) if named == "both" else {named: old[named]}
+    client = await bench.client(sandbox, **keys)
+    assert (await client.get_balance()).estimate is not None
+    sandbox.set_cutover("COMPLETE")
+    with capture_logs() as entries:
+        balance = await client.get_balance()
         await client.validate()
+        await client.create_invoice(LightMoney.from_sat(1000))
+        tip = await client.create_invoice(LightMoney.from_sat(0))
+    assert balance.estimate is not None
+    assert balance.estimate.currency == "USDT"
+    assert len([entry for entry in entries if "moved the account's cash wallet" in entry["event"]]) == 1
+    record = await client._account().journal.find_invoice(tip.id)
+    assert record is not None
+    assert record.wallet_id == sandbox.wallet_ids["USDT"]
+
+
+async def test_an_account_that_is_being_moved(bench: Bench) -> None:
+    """Meanwhile everything is to be tried again, and nothing is called wrong with the connection string."""
+    sandbox = await bench.sandbox(wallets=("USD", "USDT"))
+    client = await bench.client(sandbox, currency="USD")
+    sandbox.set_cutover("IN_PROGRESS", "MOVING")
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="cutover is in progress"):
+            await client.create_invoice(LightMoney.from_sat(1000))
 
 
 @dataclass
