@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flash_driver.accounts.timing import Timing
 
-__all__ = ["Bench", "operations"]
+__all__ = ["Bench", "made", "operations"]
 
 
 class Bench:
@@ -61,3 +61,8 @@ def operations(sandbox: Sandbox, field: str) -> dict[str, int]:
     """Return how often a root field reached the server, by transport (zero is left out)."""
     counts = sandbox.ledger_snapshot()["operations"].get(field, {})
     return {transport: count for transport, count in counts.items() if transport in ("websocket", "http") and count}
+
+
+def made(sandbox: Sandbox, msat: int) -> list[dict[str, Any]]:
+    """Return the invoices over this very amount, as the ledger lists them; others may have taught the rate."""
+    return [invoice for invoice in sandbox.ledger_snapshot()["invoices"] if invoice["msat"] == msat]
