@@ -51,7 +51,7 @@ class LightningError(Exception):
 
 
 def _restore(kind: type[LightningError], args: tuple[object, ...], facts: dict[str, object]) -> LightningError:
-    """Make an error anew from what it knows, without calling its constructor."""
+    """Make an error again from what it knows, without calling its constructor."""
     error = kind.__new__(kind, *args)
     error.__dict__.update(facts)
     return error

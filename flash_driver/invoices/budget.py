@@ -74,7 +74,7 @@ class Budget:
             spare: Whether to use points only while less than half of them are used.
 
         Raises:
-            RateLimited: The budget has not so many left, or never has, or the server blocks the account; nothing was
+            RateLimited: The budget has not as many left, or never has, or the server blocks the account; nothing was
                 asked of the server.
             JournalError: The journal can't be used now.
 

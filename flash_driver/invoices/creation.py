@@ -121,7 +121,7 @@ class InvoiceCreation:
 
         Raises:
             InvalidRequest: One's terms make no sense; none was created.
-            RateLimited: The budget has not so many left, or never has; none was created.
+            RateLimited: The budget has not as many left, or never has; none was created.
             LightningError: One was not created; those that were are listed by `list_invoices`, nothing is lost.
 
         """

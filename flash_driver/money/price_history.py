@@ -29,7 +29,7 @@ def moment_of(time: datetime) -> int:
 
 
 def plausible_change(elapsed: int) -> Decimal:
-    """Return by which fraction a price of bitcoin may have changed in so many microseconds; more is an outlier."""
+    """Return by which fraction a price of bitcoin may have changed in this many microseconds; more is an outlier."""
     return min(_MOST_CHANGE, _CHANGE_AT_ONCE + _CHANGE_PER_MINUTE * max(0, elapsed) / MINUTE)
 
 

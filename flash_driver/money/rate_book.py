@@ -31,7 +31,7 @@ _MSAT_PER_SAT: Final = 1000
 _FINEST_STEP_MSAT: Final = 1
 _COARSE_STEP_MSAT: Final = 1000
 _SAFE_DIGITS: Final = 15
-"""The server reads numbers as doubles, which hold so many digits."""
+"""The server reads numbers as doubles, which hold that many digits."""
 _MAX_CENTS_PER_SAT: Final = Decimal(10) ** 6
 _MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
 _FARTHEST_FROM_PRICE: Final = Decimal("0.2")
@@ -256,7 +256,7 @@ class RateBook:
     def _taught_by_another(self, sighting: Sighting) -> bool:
         """Whether an invoice of the same moment, at least as large, has shown all that this one can.
 
-        Only one that came as foretold has nothing to add; so many invoices at once cost one lesson.
+        Only one that came as foretold has nothing to add; many invoices at once cost one lesson.
         """
         taught = self._taught
         if taught is None or abs(sighting.at - taught.at) > _SAME_MOMENT or sighting.msat > taught.msat:
@@ -297,7 +297,7 @@ class RateBook:
             return Quote(exact.quantize(unit, rounding), unit, now, learned=forecast is not None)
 
     def _unit_of(self, cents: Decimal) -> Decimal:
-        """The smallest difference that the server sees in so many cents."""
+        """The smallest difference that the server sees in that many cents."""
         return max(self._unit, Decimal(1).scaleb(cents.adjusted() + 1 - _SAFE_DIGITS))
 
     def _caution(self, theory: RateTheory, forecast: Interval, msat: int) -> Decimal:

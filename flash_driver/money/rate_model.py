@@ -4,7 +4,7 @@ The custodian turns `c` cents into `c / rate` millisatoshi and rounds that to a 
 nor rounding. Each BOLT11 proves something of the rate under a given guess at the rounding: rounded to the nearest step,
 `m` millisatoshi mean that the exact result lay between `m - step/2` and `m + step/2`; rounded down, between `m` and
 `m + step`. Large invoices prove many digits, small ones few; a guess keeps what all of them together prove, as an
-interval, and starts anew when an invoice contradicts it.
+interval, and begins again when an invoice contradicts it.
 
 How the custodian rounds never changes and shows only in invoices that were foretold to a step; whether its rate
 follows the price changes with the market and shows in all. So each rounding has a school of two theories about the
@@ -199,5 +199,5 @@ class RateModel:
         return missed[best.motion]
 
     def judge(self, missed: Decimal) -> None:
-        """Take in that the school's best theory missed an invoice by so many steps."""
+        """Take in that the school's best theory missed an invoice, and by how many steps."""
         self.cost += ((1 if missed else 0) - self.cost) / _MEMORY_OF_ROUNDING
