@@ -17,7 +17,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 async def test_a_life_in_states(bench: Bench) -> None:
     """Off, connecting, hearing, polling, hearing, off: each state with its reason and its figures."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(ws_mutations="accept")
     async with FaultProxy(sandbox.server) as network:
         text = f"type=flash;server={network.url};token={sandbox.token};allowinsecure=true"
         client = await bench.client(text, timing=SHORT)

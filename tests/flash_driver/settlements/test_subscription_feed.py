@@ -216,7 +216,7 @@ async def test_an_anonymous_socket_is_a_mischance(bench: Bench) -> None:
 
 async def test_a_server_that_takes_the_token_on_sockets_alone(bench: Bench) -> None:
     """Where HTTP refuses the token anyway, one anonymous socket does not make it dead."""
-    sandbox = await bench.sandbox(http_bearer="reject")
+    sandbox = await bench.sandbox(ws_mutations="accept", http_bearer="reject")
     client = await bench.client(sandbox, timing=SHORT)
     sandbox.arm("error", operation="myUpdates", code="NOT_AUTHENTICATED", channel="top", count=2)
     listener = await client.listen()

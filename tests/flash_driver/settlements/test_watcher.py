@@ -107,7 +107,7 @@ async def test_an_error_in_the_stream_is_a_reason_to_begin_anew(bench: Bench) ->
 
 async def test_a_reconnection_costs_one_question_about_the_account(bench: Bench) -> None:
     """Listening begins with what is known of the account; each reconnection has it confirmed once, by one query."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(ws_mutations="accept")
     client = await bench.client(sandbox, timing=short(connections=STEADY))
     await client.create_invoice(COFFEE)
     asked = [sum(operations(sandbox, "me").values())]
