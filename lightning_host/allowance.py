@@ -11,7 +11,7 @@ __all__ = ["Allowance", "AllowanceOrOff"]
 
 
 class Allowance(BaseModel):
-    """How often something may be done: so many times in so many seconds. Text form `10/120`."""
+    """How often something may be done: a number of times in a number of seconds. Text form `10/120`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -26,7 +26,7 @@ _spends: Final = Table(
 
 
 class Budgets:
-    """Sliding windows by name: at most so many times within so many seconds, looking back from now."""
+    """Sliding windows by name: at most a number of times within a number of seconds, looking back from now."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,7 +35,7 @@ class Budgets:
         """Take one out of a budget.
 
         Returns:
-            0 when it was taken; else nothing was, and the next can be taken after so many seconds.
+            0 when it was taken; else nothing was, and this is how many seconds later the next can be.
 
         """
         if allowance is None:

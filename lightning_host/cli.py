@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings import ConnectionStringError
 from lightning_host.database import DatabaseUnusable, SchemaError
+from lightning_host.logs import set_up_logs
 from lightning_host.settings import HostSettings, SettingsError
 from lightning_host.settings_help import unknown_variables, variables_help
 
@@ -36,16 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="say in one line of JSON when ready")
     parser.add_argument("--verbose", action="store_true", help="log each step")
     chosen = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if chosen.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
-    # aiohttp logs a stack trace for each request that is not HTTP: whoever can connect could fill the disk.
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    level = logging.INFO if chosen.verbose else logging.WARNING
+    set_up_logs(level, as_json=False)
     try:
         given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}
         settings = HostSettings.from_environment(**given)
+        set_up_logs(level, as_json=settings.log_format == "json")
         for sentence in (*unknown_variables(os.environ), *settings.doubts):
             _log.warning("%s", sentence)
         from lightning_host.server.serve import run_host  # noqa: PLC0415 - needs the extra `host`

@@ -55,7 +55,7 @@ class ClientShares:
         """Take one out of a client's share.
 
         Returns:
-            0 when it was taken; else nothing was, and the next can be taken after so many seconds.
+            0 when it was taken; else nothing was, and this is how many seconds later the next can be.
 
         """
         if allowance is None:

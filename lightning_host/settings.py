@@ -146,6 +146,7 @@ class HostSettings(BaseSettings):
         webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
             further pause is longer.
         webhook_keep_days: How many days a delivery that is over, one way or the other, can be looked at and sent again.
+        log_format: How log lines are written: `text` for people, `json` for machines.
         metrics_token: What opens `/metrics` to others than this machine itself.
         max_body_bytes: Largest body of a request.
         request_seconds: How long a client may take to send its body.
@@ -188,6 +189,7 @@ class HostSettings(BaseSettings):
     webhook_private_addresses: bool = False
     webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
     webhook_keep_days: int = Field(default=30, ge=1, le=3650)
+    log_format: Literal["text", "json"] = "text"
     metrics_token: KeySecret | None = None
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
     request_seconds: float = Field(default=10.0, gt=0)

@@ -41,7 +41,7 @@ LAYERS = {
         "cli",
     ),
     "lightning_host": (
-        "allowance client_address credentials tasks",
+        "allowance client_address credentials logs tasks",
         "settings",
         "settings_help database",
         "stores",

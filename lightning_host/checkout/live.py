@@ -48,7 +48,7 @@ class CheckoutView:
         self.viewers = 0
 
     def update(self, checkout: Checkout) -> None:
-        """Take a newer state, and wake up whoever waits if something is different by now."""
+        """Take a newer state, and wake up those who wait if something is different by now."""
         shown = _shown(checkout)
         if shown != self._shown:
             self.checkout, self._shown = checkout, shown

@@ -33,7 +33,7 @@ def page_state(checkout: Checkout) -> dict[str, Any]:
         "fiat": checkout.fiat,
         "secondsLeft": _seconds(checkout.expires_at - now),
         "secondsInAll": round((checkout.expires_at - checkout.created_at).total_seconds()),
-        "codeSecondsLeft": _seconds(dies - now) if dies is not None and dies < checkout.expires_at else None,
+        "codeSecondsLeft": _seconds(dies - now) if dies is not None and checkout.code_dies_early else None,
         "nextCodeSeconds": _seconds(checkout.renew_after - now) if open_ and not payable else None,
         "bolt11": checkout.bolt11 if payable else None,
         "uri": f"lightning:{checkout.bolt11}" if payable else None,

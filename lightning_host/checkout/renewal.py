@@ -48,7 +48,7 @@ def dies_at(checkout: Checkout) -> datetime:
 
 def needs_code(checkout: Checkout, now: datetime) -> bool:
     """Whether the checkout can use another BOLT11 by now."""
-    outlives = checkout.bolt11_expires_at is None or checkout.bolt11_expires_at < checkout.expires_at
+    outlives = checkout.bolt11 is None or checkout.code_dies_early
     return checkout.status(now) is CheckoutStatus.NEW and outlives and now >= dies_at(checkout)
 
 

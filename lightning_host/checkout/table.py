@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import logging
 from dataclasses import dataclass
-from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, insert, or_, select, update
@@ -68,8 +68,11 @@ _orders: Final = Table(
 )
 """Checkouts that were opened once and for all per name of the shop's own."""
 _TIMES: Final = ("created_at", "expires_at", "bolt11_created_at", "bolt11_expires_at", "renew_after", "paid_at")
+_CLOSE: Final = timedelta(seconds=15)
+"""For so short a time before its end a checkout needs no further code."""
+
 _LEASE_MS: Final = 8_000
-"""How long whoever renews may take before another replica tries: longer than any wallet takes to make an invoice."""
+"""How long a replica may take to renew before another one tries: longer than any wallet takes to make an invoice."""
 
 
 class CheckoutStatus(enum.StrEnum):
@@ -133,6 +136,11 @@ class Checkout:
         """Whether its BOLT11 can be paid at a time."""
         alive = self.bolt11_expires_at is not None and now < self.bolt11_expires_at
         return alive and self.status(now) is CheckoutStatus.NEW
+
+    @property
+    def code_dies_early(self) -> bool:
+        """Whether its BOLT11 can be paid for a time that is clearly shorter than the checkout's own."""
+        return self.bolt11_expires_at is not None and self.bolt11_expires_at + _CLOSE < self.expires_at
 
     @property
     def paid_late(self) -> bool:

@@ -1,4 +1,4 @@
-"""A card's own LNURL-pay link: whoever scans it tops the card up."""
+"""A card's own LNURL-pay link: a wallet that scans it tops the card up."""
 
 from __future__ import annotations
 

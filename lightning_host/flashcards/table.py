@@ -64,8 +64,8 @@ class Flashcard:
     """A card.
 
     Attributes:
-        id: What its page and the API call it; whoever knows it sees the balance.
-        address: What its LNURL calls it; whoever knows only this may pay to it, and learns its name.
+        id: What its page and the API call it; its holder sees the balance.
+        address: What its LNURL calls it; it is enough to pay to the card and to learn its name.
         name: Untrusted, escape it where it is shown.
 
     """

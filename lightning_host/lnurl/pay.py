@@ -67,8 +67,8 @@ class PayTarget:
 
     Attributes:
         store: Whose wallet receives.
-        purpose: The group that handed the link out; with `subject` it is what a settlement is matched with.
-        subject: What is paid within that group: an address, a card.
+        purpose: The route group that handed the link out; with `subject` it is what a settlement is matched with.
+        subject: What is paid within that route group: an address, a card.
         callback_path: Where the wallet fetches its invoice.
         text: What the payer reads.
         identifier: The Lightning address that was paid, if it was one (LUD-16).

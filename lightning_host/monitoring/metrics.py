@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from lightning_host.checkout.service import SERVICE
 from lightning_host.host import HOST
+from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
@@ -57,14 +58,16 @@ REQUESTS: Final = web.AppKey("requests", Requests)
 
 
 def count_requests(app: web.Application, route_groups: Iterable[RouteGroup]) -> Middleware:
-    """Return a middleware that counts what the application answers."""
+    """Return a middleware that counts what the application answers, and gives each request an id for its log lines."""
     route_groups = tuple(route_groups)
     requests = app[REQUESTS] = Requests()
 
     @web.middleware
     async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began = time.perf_counter()
+        began, request_id = time.perf_counter(), begin_request()
         response = await handler(request)
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request_id
         group = group_of(route_groups, request.path)
         # Methods are the client's to choose: one that no route has must not become a label.
         known = request.match_info.http_exception is None

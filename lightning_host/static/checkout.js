@@ -133,7 +133,9 @@
     }
     if (state.codeSecondsLeft === null) return "";
     const copied = copiedCode === shown ? "Copied. It" : "This code";
-    return `${copied} is good for ${secondsUntil(codeEndsAt)}\u00a0s; then come back for a fresh one.`;
+    const left = secondsUntil(codeEndsAt);
+    const time = left < 100 ? `${left}\u00a0s` : clock(left);
+    return `${copied} is good for ${time}; then come back for a fresh one.`;
   }
 
   // --- hearing -------------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ def tell_page(request: web.Request, problem: Problem) -> web.Response:
 
 
 def tell_reader(request: web.Request, problem: Problem) -> web.Response:
-    """Tell a problem on a page to whoever reads pages, which a browser says, and to programs in JSON."""
+    """Tell a problem on a page to a browser, which says that it reads pages, and in JSON to programs."""
     reads_pages = "text/html" in request.headers.get("Accept", "")
     return tell_page(request, problem) if reads_pages else tell_plainly(request, problem)
 

@@ -1,4 +1,4 @@
-"""Problems in plain JSON, for paths that belong to no group or to one without words of its own."""
+"""Problems in plain JSON, for paths that belong to no route group or to one without words of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What went wrong, as a caller may know it, before a group puts it into its own words."""
+"""What went wrong, as a caller may know it, before a route group puts it into its own words."""
 
 from __future__ import annotations
 

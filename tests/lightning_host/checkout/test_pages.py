@@ -33,6 +33,17 @@ async def test_page_shows_the_checkout(hosts: HostBench, node: FakeNode) -> None
     assert "Pay with play money" not in html
 
 
+async def test_code_that_lives_as_long_as_the_checkout(hosts: HostBench, node: FakeNode) -> None:
+    """Where the wallet makes invoices that last, there is nothing to come back for, and no second one is made."""
+    host = await hosts.host(node, checkout_seconds=30)
+    checkout = await open_checkout(host)
+    _, state = await host.get(f"/checkout/{checkout['id']}/state")
+    assert state["codeSecondsLeft"] is None
+    assert state["bolt11"] == checkout["BOLT11"]
+    _, html = await host.get(f"/checkout/{checkout['id']}")
+    assert "is good for" not in html
+
+
 async def test_page_hears_of_the_payment(hosts: HostBench, node: FakeNode) -> None:
     """The stream begins with the state, and tells of the payment when it comes."""
     host = await hosts.host(node)

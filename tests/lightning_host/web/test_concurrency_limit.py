@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_bounds_hold_by_client_and_in_all() -> None:
-    """A client has its own bound, all together have theirs, and whoever leaves makes room for both."""
+    """A client has its own bound, all together have theirs, and one that leaves makes room for both."""
     limit = ConcurrencyLimit("pages", most=3, most_per_client=2)
     assert [limit.enter("one"), limit.enter("one")] == [None, None]
     assert limit.enter("one") is TooMany.OF_CLIENT

@@ -94,7 +94,7 @@ async def test_closed_pages_are_forgotten(hosts: HostBench, node: FakeNode) -> N
 
 
 async def test_streams_of_one_address_are_bounded(hosts: HostBench, node: FakeNode) -> None:
-    """One address has so many pages and no more (429); pages of others open, and the state can be asked for still."""
+    """One address has a bound for its pages (429); pages of others open, and the state can be asked for still."""
     host = await hosts.host(node, most_streams_per_address=2)
     checkout = (await open_checkout(host))["id"]
     async with page_at(host, checkout, "127.0.0.2") as first, page_at(host, checkout, "127.0.0.2") as second:
