@@ -144,15 +144,15 @@ class HostInvoices:
         async with self._database.begin() as connection:
             return [read_invoice_row(row) for row in await connection.execute(query)]
 
-    async def made_since(self, store_id: str, since: datetime) -> list[datetime]:
-        """Return when the invoices of a store were made that are younger than a time, oldest first."""
+    async def made_since(self, store_id: str, since: datetime) -> list[tuple[str, datetime]]:
+        """Return what the invoices of a store that are younger than a time were made for, and when, oldest first."""
         query = (
-            select(host_invoices.c.created_at)
+            select(host_invoices.c.subject, host_invoices.c.created_at)
             .where(host_invoices.c.store == store_id, host_invoices.c.created_at > to_ms(since))
             .order_by(host_invoices.c.created_at)
         )
         async with self._database.begin() as connection:
-            return [from_ms(made_at) for made_at in (await connection.execute(query)).scalars()]
+            return [(subject, from_ms(made_at)) for subject, made_at in await connection.execute(query)]
 
 
 def read_invoice_row(row: Row[Any]) -> HostInvoice:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -125,11 +125,11 @@ class LiveCheckouts:
         until_due = (next_due - datetime.now(UTC)).total_seconds()
         return until_due if 0 < until_due < _TICK_SECONDS else _TICK_SECONDS
 
-    def ahead_of(self, checkout: Checkout) -> int:
-        """Return how many checkouts of the same store that somebody looks at have waited longer for a code."""
+    def ahead_of(self, checkout: Checkout) -> list[Checkout]:
+        """Return the checkouts of the same store that somebody looks at and that have waited longer for a code."""
         now, since = datetime.now(UTC), dies_at(checkout)
         others = (view.checkout for view in self._views.values() if view.checkout.store == checkout.store)
-        return sum(dies_at(other) < since and needs_code(other, now) for other in others)
+        return [other for other in others if dies_at(other) < since and needs_code(other, now)]
 
     async def _look(self) -> None:
         ids = [*self._views]
@@ -144,17 +144,18 @@ class LiveCheckouts:
         """Begin to renew what is due; who has waited longest comes first."""
         if self._host.settings.checkout_codes == "lnurl":
             return
-        now, ahead = datetime.now(UTC), Counter[str]()
+        now = datetime.now(UTC)
+        ahead: defaultdict[str, list[Checkout]] = defaultdict(list)
         wanting = (view.checkout for view in self._views.values() if needs_code(view.checkout, now))
         for checkout in sorted(wanting, key=dies_at):
             if checkout.id not in self._renewing and is_due(checkout, now):
                 task = asyncio.create_task(
-                    self._renew_one(checkout, ahead[checkout.store]), name=f"renew checkout {checkout.id}"
+                    self._renew_one(checkout, [*ahead[checkout.store]]), name=f"renew checkout {checkout.id}"
                 )
                 self._renewing[checkout.id] = task
-            ahead[checkout.store] += 1
+            ahead[checkout.store].append(checkout)
 
-    async def _renew_one(self, checkout: Checkout, ahead: int) -> None:
+    async def _renew_one(self, checkout: Checkout, ahead: list[Checkout]) -> None:
         try:
             await self._renewal.renew(checkout, ahead=ahead)
         except (SQLAlchemyError, OSError):

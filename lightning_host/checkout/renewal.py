@@ -16,6 +16,8 @@ from connection_strings import CreateInvoiceParams, LightningError, RateLimited
 from lightning_host.checkout.table import PURPOSE, CheckoutStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from connection_strings import LightMoney, LightningInvoice
     from lightning_host.allowance import Allowance
     from lightning_host.checkout.table import Checkout, CheckoutTable
@@ -95,12 +97,12 @@ class CheckoutRenewal:
             store, params, purpose=PURPOSE, subject=checkout_id, external_id=external_id
         )
 
-    async def renew(self, checkout: Checkout, *, ahead: int = 0) -> None:
+    async def renew(self, checkout: Checkout, *, ahead: Collection[Checkout] = ()) -> None:
         """Make the next invoice, unless somebody else does; a failure is logged and tried again later.
 
         Args:
             checkout: What needs one.
-            ahead: How many checkouts of this store have waited longer.
+            ahead: The checkouts of this store that have waited longer.
 
         """
         if not is_due(checkout, datetime.now(UTC)) or not await self._rows.lease(checkout):
@@ -152,14 +154,19 @@ class CheckoutRenewal:
         return newest is not None and newest.paid_at is not None
 
 
-async def _wait(invoices: HostInvoices, store: Store, allowance: Allowance | None, ahead: int) -> float:
+async def _wait(
+    invoices: HostInvoices, store: Store, allowance: Allowance | None, ahead: Collection[Checkout]
+) -> float:
     """Return how many seconds a renewal has to wait; 0 when the store's invoices leave room for it and those ahead."""
     if allowance is None:
         return 0
     now, window = datetime.now(UTC), timedelta(seconds=allowance.seconds)
     made = await invoices.made_since(store.id, now - window)
-    lacking = ahead + 1 - (allowance.times - len(made))
+    newest = dict(made)
+    # One whose next invoice has just been made counts as that, and no longer as waiting.
+    waiting = [each for each in ahead if each.id not in newest or newest[each.id] < dies_at(each)]
+    lacking = len(waiting) + 1 - (allowance.times - len(made))
     if lacking <= 0:
         return 0
-    leaves = made[lacking - 1] if lacking <= len(made) else now
+    leaves = made[lacking - 1][1] if lacking <= len(made) else now
     return max(1.0, (leaves + window - now).total_seconds())
