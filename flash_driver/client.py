@@ -174,6 +174,15 @@ class FlashLightningClient:
             rows = await account.journal.list_invoices(pending_only=params.pending_only, offset=params.offset_index)
         return [row.invoice for row in rows]
 
+    async def list_orphans(self) -> list[LightningInvoice]:
+        """List invoices that the server made and no host got, such as one over another amount than asked, oldest first.
+
+        Nobody should pay them; the journal keeps them so that a payment to one can be explained.
+        """
+        with self._calling() as account:
+            rows = await account.journal.list_orphans()
+        return [row.invoice for row in rows]
+
     async def cancel_invoice(self, invoice_id: str) -> Never:
         """Refuse: Flash can't cancel an invoice; it expires within 60 s.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from flash_driver._version import __version__
-from flash_driver.cli import api_keys, invoices, payments
+from flash_driver.cli import api_keys, invoices, journals, payments
 from flash_driver.cli.balance import balance
 from flash_driver.cli.demo import demo
 from flash_driver.cli.doctor import doctor
@@ -55,6 +55,7 @@ app.add_typer(invoices.app, name="invoice")
 app.command()(balance)
 app.command()(payments.pay)
 app.add_typer(payments.app, name="payment")
+app.add_typer(journals.app, name="journal")
 app.command()(sandbox)
 app.command()(host)
 

@@ -24,6 +24,7 @@ from flash_driver.cli.output import Output
 from flash_driver.cli.qr import show_qr
 from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import invoice_json, shown_time
+from flash_driver.client import FlashLightningClient
 from flash_driver.settings.process import ProcessSettings
 
 __all__ = ["app", "create", "get", "list_", "watch"]
@@ -100,6 +101,9 @@ def get(
 def list_(
     *,
     pending: Annotated[bool, typer.Option("--pending", help="Only those that may still be paid.")] = False,
+    orphans: Annotated[
+        bool, typer.Option("--orphans", help="Those that the server made and nobody was given.")
+    ] = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
     connection: Connection = None,
@@ -109,7 +113,10 @@ def list_(
     output = Output(as_json=as_json, verbose=verbose)
 
     async def work(client: LightningClient) -> Exit:
-        invoices = await client.list_invoices(ListInvoicesParams(pending_only=pending))
+        if orphans and isinstance(client, FlashLightningClient):
+            invoices = await client.list_orphans()
+        else:
+            invoices = await client.list_invoices(ListInvoicesParams(pending_only=pending))
         if as_json:
             output.document({"invoices": [invoice_json(invoice) for invoice in invoices]})
         elif invoices:

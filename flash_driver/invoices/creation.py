@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -28,7 +29,7 @@ from flash_driver.settings.account import DescriptionHashPolicy
 from flash_driver.transports.call_log import SILENT, CallLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from connection_strings.lightning import CreateInvoiceParams
     from flash_driver.flash_api.replies import Currency
@@ -110,7 +111,7 @@ class InvoiceCreation:
 
         """
         _check(params)
-        async with self._budget.points() as points:
+        async with _in_time(), self._budget.points() as points:
             return await self._create(self._order(params, points, tolerance_percent))
 
     async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
@@ -131,7 +132,7 @@ class InvoiceCreation:
             return []
         learned = await self._has_learned()  # asked first: an account that can't be looked up costs nothing
         limited = sum(not params.amountless for params in many)  # the server does not limit others (flash-server.md 4)
-        async with self._budget.points(limited) as points:
+        async with _in_time(), self._budget.points(limited) as points:
             ahead = [] if learned else [await self._create(self._order(many[0], points))]
             orders = [self._order(params, points) for params in many[len(ahead) :]]
             rest = await asyncio.gather(*(self._create(order) for order in orders), return_exceptions=True)
@@ -287,3 +288,19 @@ def _check(params: CreateInvoiceParams) -> None:
         params.description.encode()
     except UnicodeEncodeError:
         raise InvalidRequest("description", "has half a surrogate pair in it, which is no character") from None
+
+
+@contextlib.asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """Let nothing take longer than a host waits, the journal's own waits included.
+
+    Raises:
+        BackendUnavailable: The time is over. What the server may have made meanwhile nobody is given.
+
+    """
+    try:
+        async with asyncio.timeout(CREATE_SECONDS):
+            yield
+    except TimeoutError:
+        why = f"no invoice was made and kept within {CREATE_SECONDS:g} s"
+        raise BackendUnavailable("creating the invoice", {"server and journal": why}, executed=None) from None

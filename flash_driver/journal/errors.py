@@ -10,7 +10,7 @@ from connection_strings.errors import LightningError
 if TYPE_CHECKING:
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["FileReplaced", "JournalError", "KnownElsewhere", "ServerInUse", "explain"]
+__all__ = ["FileReplaced", "JournalError", "KnownElsewhere", "ServerInUse", "UnreadableRow", "explain"]
 
 
 class JournalError(LightningError):
@@ -55,6 +55,13 @@ class ServerInUse(JournalError):
             f"has an account under {server} already, made since the name changed",
             "look at both with flash-driver journal, and keep using the old name if they can't be told apart",
         )
+
+
+class UnreadableRow(JournalError):
+    """A row of the journal holds what no driver wrote."""
+
+    def __init__(self) -> None:
+        super().__init__("the journal", "has a damaged row", "see flash-driver journal check, and put back a backup")
 
 
 class FileReplaced(OSError):

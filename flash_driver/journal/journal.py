@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.wakeup import Wakeup
 
-__all__ = ["PAGE", "HashOf", "Journal"]
+__all__ = ["LISTED", "PAGE", "HashOf", "Journal"]
 
 HashOf = Literal["invoice", "payment"]
 """What a payment hash is looked up as."""
+
+LISTED: Final = 1000
+"""How many rows a list has at the most; `offset` goes on behind them."""
 
 PAGE: Final = 500
 """How many rows are read at once where there may be very many."""

@@ -19,7 +19,7 @@ from flash_driver.journal.attempt_rules import (
 )
 from flash_driver.journal.budget_rules import Bucket, block_end, budget_wait, in_the_way, still_spent
 from flash_driver.journal.errors import KnownElsewhere
-from flash_driver.journal.journal import PAGE, Journal
+from flash_driver.journal.journal import LISTED, PAGE, Journal
 from flash_driver.journal.owner import JournalAccount, JournalOwner
 from flash_driver.journal.wakeup import Wakeup
 
@@ -157,7 +157,7 @@ class MemoryJournal(Journal):
         rows = await self._rows()
         with rows.lock:
             found = rows.pending() if pending_only else list(rows.invoices.values())
-            return found[offset:]
+            return found[offset : offset + LISTED]
 
     async def pending_invoices(
         self,
@@ -335,7 +335,9 @@ class MemoryJournal(Journal):
         """Return payments in the order they were first attempted."""
         rows = await self._rows()
         with rows.lock:
-            return [row for row in rows.telling() if include_pending or row.status in DEFINITE][offset:]
+            return [row for row in rows.telling() if include_pending or row.status in DEFINITE][
+                offset : offset + LISTED
+            ]
 
     def _insist_on_one_payer(self, mine: _Rows, payment_hash: str) -> None:
         for rows in self._kept:

@@ -63,7 +63,7 @@ def account_of(connection: Connection, fingerprint: str) -> Row[Any] | None:
 def remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] | None:
     """Keep what the server said whose account a credential opens; return the account.
 
-    An account that a driver before schema version 4 wrote down has no server. It gets the server on which a token opens
+    An account that a driver before schema version 5 wrote down has no server. It gets the server on which a token opens
     it that opened it before, since what is kept of a token is a hash of server and token; no other server gets it.
     """
     known = account_of(connection, fingerprint)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import case, func, select, tuple_, update
 
 from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql.accounts import dialect_insert, insert_new, lock
+from flash_driver.journal.sql.reading import read_all, read_one
 from flash_driver.journal.sql.schema import CHANNEL, INVOICE_COLUMNS, accounts, invoices, read_invoice, values_of
 from flash_driver.journal.sql.transactions import Insertion
 
@@ -58,8 +60,8 @@ class InvoiceRows:
     def orphans(self, connection: Connection) -> list[InvoiceRecord]:
         """Return the orphans in the order they were made."""
         mine = (invoices.c.account == self._account) & invoices.c.orphan
-        query = select(*INVOICE_COLUMNS).where(mine).order_by(invoices.c.id)
-        return [read_invoice(row) for row in connection.execute(query)]
+        query = select(*INVOICE_COLUMNS).where(mine).order_by(invoices.c.id).limit(LISTED)
+        return read_all(connection, query, invoices, read_invoice)
 
     def latest_priced(self, connection: Connection, currency: str, count: int) -> list[InvoiceRecord]:
         """Return the last invoices of this currency that show a rate, newest first."""
@@ -70,15 +72,14 @@ class InvoiceRows:
 
     def find(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
-        row = connection.execute(select(*INVOICE_COLUMNS).where(self._is(payment_hash))).one_or_none()
-        return None if row is None else read_invoice(row)
+        return read_one(connection, select(*INVOICE_COLUMNS).where(self._is(payment_hash)), read_invoice)
 
     def listed(self, connection: Connection, *, pending_only: bool, offset: int) -> list[InvoiceRecord]:
-        """Return invoices in the order they were made."""
+        """Return invoices in the order they were made, `LISTED` at the most."""
         query = select(*INVOICE_COLUMNS).where(self._hosts)
         if pending_only:
             query = query.where(invoices.c.status == LightningInvoiceStatus.UNPAID)
-        return [read_invoice(row) for row in connection.execute(query.order_by(invoices.c.id).offset(offset))]
+        return read_all(connection, query.order_by(invoices.c.id).offset(offset).limit(LISTED), invoices, read_invoice)
 
     def pending(
         self, connection: Connection, after: Row[Any] | None, page: int, *, expired_since: datetime | None = None
@@ -159,7 +160,7 @@ class InvoiceRows:
     def settled_after(self, connection: Connection, settle_index: int, limit: int) -> list[InvoiceRecord]:
         """Return settled invoices with a higher index than this, in their order."""
         query = select(*INVOICE_COLUMNS).where(self._hosts, invoices.c.settle_index > settle_index)
-        return [read_invoice(row) for row in connection.execute(query.order_by(invoices.c.settle_index).limit(limit))]
+        return read_all(connection, query.order_by(invoices.c.settle_index).limit(limit), invoices, read_invoice)
 
     def _notify(self, connection: Connection) -> None:
         """Tell other processes, once this transaction is kept, that the account has news; SQLite is looked at."""

@@ -106,6 +106,16 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         # Earlier drivers kept an attempt right before they sent it.
         "UPDATE flash_payments SET sent_at = created_at",
     ),
+    # 5: indexes for journals of millions of rows. From here on the scope of an account names its server too.
+    (
+        "CREATE INDEX flash_invoices_listed ON flash_invoices (account, id)",
+        "CREATE INDEX flash_invoices_hash ON flash_invoices (payment_hash)",
+        "CREATE INDEX flash_invoices_unsettled ON flash_invoices (expires_at) WHERE settle_index IS NULL",
+        "CREATE INDEX flash_payments_hash ON flash_payments (payment_hash)",
+        "CREATE INDEX flash_payments_listed ON flash_payments (account, id)",
+        """CREATE INDEX flash_payments_open ON flash_payments (account, payment_hash)
+            WHERE status IN ('pending', 'unknown')""",
+    ),
 )
 
 NEWEST: Final = len(STEPS)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import case, func, insert, select, update
+from sqlalchemy import bindparam, case, func, insert, select, update
 
+from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.journal.attempt_rules import (
-    DEFINITE,
     WEIGHT,
     Begun,
     counting_attempt,
@@ -15,20 +15,21 @@ from flash_driver.journal.attempt_rules import (
     replaced_attempt,
     telling_attempt,
 )
+from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql.accounts import insist_on_one_payer, lock
+from flash_driver.journal.sql.reading import read_all
 from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, FromClause
 
     from flash_driver.journal.attempt_rules import Counted
     from flash_driver.journal.records import PaymentRecord
 
 __all__ = ["PaymentRows"]
 
-_WEIGHT: Final = case(
-    *((payments.c.status == status, weight) for status, weight in WEIGHT.items()),
-)
+
+_OPEN: Final = WEIGHT[LightningPaymentStatus.UNKNOWN]
 
 
 class PaymentRows:
@@ -87,7 +88,7 @@ class PaymentRows:
         return telling_attempt(self.attempts(connection, payment_hash))
 
     def listed(self, connection: Connection, *, definite: bool | None, offset: int = 0) -> list[PaymentRecord]:
-        """Return the telling attempt of each payment in the order they were first attempted.
+        """Return the telling attempt of each payment in the order they were first attempted, `LISTED` at the most.
 
         Args:
             connection: The transaction.
@@ -95,18 +96,32 @@ class PaymentRows:
             offset: How many to pass over.
 
         """
-        of_one: dict[str, Any] = {"partition_by": payments.c.payment_hash}
-        ranked = (
-            select(
-                *PAYMENT_COLUMNS,
-                func.row_number().over(order_by=(_WEIGHT.desc(), payments.c.attempt.desc()), **of_one).label("place"),
-                func.min(payments.c.id).over(**of_one).label("first"),
-            )
-            .where(payments.c.account == self._account)
-            .subquery()
-        )
-        query = select(ranked).where(ranked.c.place == 1)
+        first, other = payments.alias("first"), payments.alias("other")
+        same = (other.c.account == first.c.account) & (other.c.payment_hash == first.c.payment_hash)
+        earliest = select(func.min(other.c.attempt)).where(same).scalar_subquery()
+        query = select(first.c.payment_hash).where(first.c.account == self._account, first.c.attempt <= earliest)
         if definite is not None:
-            ended = ranked.c.status.in_(DEFINITE)
-            query = query.where(ended if definite else ~ended)
-        return [read_payment(row) for row in connection.execute(query.order_by(ranked.c.first).offset(offset))]
+            weight = select(func.max(_weight(other))).where(same).scalar_subquery()
+            query = query.where(weight != _OPEN if definite else weight == _OPEN)
+        if definite is False:
+            # There are few: found by the index of open ones, not by going through all.
+            few = select(payments.c.payment_hash).where(payments.c.account == self._account, _is_open(payments))
+            query = query.where(first.c.payment_hash.in_(few))
+        page = connection.execute(query.order_by(first.c.id).offset(offset).limit(LISTED)).scalars().all()
+        mine = (payments.c.account == self._account) & payments.c.payment_hash.in_(page)
+        attempts: dict[str, list[PaymentRecord]] = {payment_hash: [] for payment_hash in page}
+        for record in read_all(connection, select(*PAYMENT_COLUMNS).where(mine), payments, read_payment):
+            attempts[record.payment_hash].append(record)
+        telling = (telling_attempt(each) for each in attempts.values())
+        return [record for record in telling if record is not None]
+
+
+def _weight(table: FromClause) -> ColumnElement[int]:
+    """Return how much an attempt tells, as `telling_attempt` has it."""
+    return case(*((table.c.status == status, weight) for status, weight in WEIGHT.items()))
+
+
+def _is_open(table: FromClause) -> ColumnElement[bool]:
+    """Return the condition that an attempt has not ended, written out as the index of open ones has it."""
+    words = (LightningPaymentStatus.PENDING, LightningPaymentStatus.UNKNOWN)
+    return table.c.status.in_(bindparam("open", words, expanding=True, literal_execute=True))

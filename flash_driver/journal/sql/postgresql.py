@@ -215,7 +215,18 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
     }
     if parameters.get("sslmode", "").startswith("verify-") and not os.environ.get("PGSSLROOTCERT"):
         parameters.setdefault("sslrootcert", ssl.get_default_verify_paths().cafile or certifi.where())
-    return await psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=None)
+    connecting = asyncio.create_task(
+        psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=None),
+        name="flash-driver journal connecting",
+    )
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        # Cancelled in the middle it would leave a socket open; it takes `connect_timeout` at the most.
+        await asyncio.wait([connecting])
+        if not connecting.cancelled() and connecting.exception() is None:
+            connecting.result().pgconn.finish()
+        raise
 
 
 def _begin(connection: Connection) -> None:

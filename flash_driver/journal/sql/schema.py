@@ -160,6 +160,9 @@ invoices: Final = Table(
     UniqueConstraint("account", "payment_hash"),
     UniqueConstraint("account", "settle_index"),
     Index("flash_invoices_pending", "account", "status", "expires_at", "id"),
+    Index("flash_invoices_listed", "account", "id"),
+    Index("flash_invoices_hash", "payment_hash"),
+    Index("flash_invoices_unsettled", "expires_at"),
 )
 
 spent: Final = Table(
@@ -195,6 +198,9 @@ payments: Final = Table(
     Column("resolve_early", Boolean, nullable=False),
     Column("settled_by_hand", Words),
     UniqueConstraint("account", "payment_hash", "attempt"),
+    Index("flash_payments_hash", "payment_hash"),
+    Index("flash_payments_listed", "account", "id"),
+    Index("flash_payments_open", "account", "payment_hash"),
 )
 """One row for each attempt to pay."""
 

@@ -6,7 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
+from flash_driver.journal.errors import JournalError
 from flash_driver.journal.owner import JournalAccount, JournalOwner
 from flash_driver.journal.sql.accounts import account_of, remember, rename_server
 from flash_driver.journal.sql.journal import SqlJournal
@@ -45,7 +47,8 @@ class SqlStore:
         self._journal = journal
         database = PostgresqlDatabase(journal) if journal.path is None else SqliteDatabase(journal.path)
         self.transactions = Transactions(journal, database, patience)
-        self._preparing = asyncio.Lock()
+        self._patience = patience
+        self._preparing: asyncio.Task[None] | None = None
         self._prepared = False
         self._wakeups: dict[int, Wakeup] = {}
         self._notifier = make_notifier(journal, database, self._wake)
@@ -92,19 +95,43 @@ class SqlStore:
         self.transactions.stop()
         await self._notifier.aclose()
         await self.transactions.aclose()
+        if self._preparing is not None:
+            self._preparing.cancel()
+            await asyncio.gather(self._preparing, return_exceptions=True)
 
     async def _prepare(self) -> None:
+        """Wait until the tables are up to date; no longer than a transaction may take, while that goes on by itself.
+
+        Raises:
+            JournalError: The database can't be used now, or takes longer.
+
+        """
+        if self._prepared:
+            return
+        if self._preparing is None or self._preparing.done():
+            self._preparing = asyncio.create_task(self._migrate(), name="flash-driver journal migration")
+            # The caller may be gone by the time it fails; asyncio complains of errors that nobody looked at.
+            self._preparing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        preparing = self._preparing
+        try:
+            async with asyncio.timeout(self._patience):
+                await asyncio.shield(preparing)
+        except TimeoutError:
+            raise JournalError(str(self._journal), "is being brought up to date", "try again in a moment") from None
+        except asyncio.CancelledError:
+            if preparing.cancelled() and not being_cancelled():
+                raise JournalError(str(self._journal), "was closed", "ask again") from None
+            raise
+
+    async def _migrate(self) -> None:
         """Make the file and bring the tables up to date, before anything else is done."""
-        async with self._preparing:
-            if self._prepared:
-                return
-            self.transactions.prepare()
-            found = await self.transactions.write(
-                lambda connection: migrate(connection, self._journal), patience=_MIGRATION_SECONDS
-            )
-            if found != NEWEST:
-                _log.info("journal made ready", journal=str(self._journal), version=NEWEST, before=found)
-            self._prepared = True
+        self.transactions.prepare()
+        found = await self.transactions.write(
+            lambda connection: migrate(connection, self._journal), patience=_MIGRATION_SECONDS
+        )
+        if found != NEWEST:
+            _log.info("journal made ready", journal=str(self._journal), version=NEWEST, before=found)
+        self._prepared = True
 
     def _wake(self, account: int | None = None) -> None:
         """Wake who waits for settlements of an account, or of any."""

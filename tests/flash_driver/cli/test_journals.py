@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import asyncio
+import json
+import sqlite3
+from contextlib import aclosing, closing
 from typing import TYPE_CHECKING
 
+import pytest
+
+from flash_driver.cli.app import run
 from flash_driver.cli.journals import where_invoices_are_known, where_payments_are_known
+from flash_driver.journal.sql.store import SqlStore
+from flash_driver.journal.urls import JournalUrl
+from tests.support.journals import a_payment, an_invoice, open_journal, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_forgetful_journal_is_named() -> None:
@@ -25,3 +33,63 @@ def test_lasting_journal_is_named_without_its_secrets(monkeypatch: pytest.Monkey
     assert "hunter2" not in told
     assert told.count("set FLASH_JOURNAL_URL to it") == 2
     assert "look into the Flash app before paying again" in told
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Give a journal in a file with an old unpaid invoice, a settled one and an attempt to pay."""
+    text = f"sqlite+aiosqlite:///{tmp_path / 'j.db'}"
+    monkeypatch.setenv("FLASH_JOURNAL_URL", text)
+
+    async def fill() -> None:
+        async with aclosing(SqlStore(JournalUrl.parse(text))) as store:
+            journal = await open_journal(store, "fingerprint", "old.example/graphql account")
+            for number in (1, 2):
+                await journal.add_invoice(an_invoice(number))
+            await settle(journal, 1)
+            await journal.begin_payment(a_payment(3))
+
+    asyncio.run(fill())
+    return tmp_path / "j.db"
+
+
+def test_shows_exports_and_checks(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is kept of each account is told, each row can be read out, and a damaged one is named."""
+    assert run(["journal", "show", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["bytes"] > 0
+    (account,) = told["accounts"]
+    assert (account["server"], account["invoices"], account["settled"]) == ("old.example/graphql", 2, 1)
+    assert run(["journal", "show"]) == 0
+    assert "2 invoices (1 settled, 0 orphans)" in capsys.readouterr().out
+    assert run(["journal", "export", "invoices"]) == 0
+    assert [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()] == ["paid", "unpaid"]
+    assert run(["journal", "export", "payments", "--csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert run(["journal", "export", "secrets"]) == 2
+    assert run(["journal", "check"]) == 0
+    with closing(sqlite3.connect(kept)) as connection, connection:
+        connection.execute("UPDATE flash_payments SET status = 'nonsense'")
+    capsys.readouterr()
+    assert run(["journal", "check", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["damaged"] == {"invoices": [], "payments": [1]}
+
+
+def test_prunes_copies_and_renames(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was never paid is deleted on request, a copy is made beside, and a server gets its new name."""
+    copy = kept.with_name("copy.db")
+    assert run(["journal", "backup", str(copy)]) == 0
+    assert copy.stat().st_size > 0
+    assert run(["journal", "backup", str(copy)]) == 2
+    assert run(["journal", "prune", "1"]) == 2
+    assert run(["journal", "prune", "3"]) == 0
+    assert "1 invoices that were never paid are deleted" in capsys.readouterr().out
+    assert run(["journal", "rename-server", "old.example/graphql", "new.example/graphql"]) == 0
+    assert run(["journal", "rename-server", "old.example/graphql", "new.example/graphql"]) == 1
+    assert "the journal has no account of that server" in capsys.readouterr().err
+
+
+def test_a_journal_in_memory_has_nothing_to_look_at(capsys: pytest.CaptureFixture[str]) -> None:
+    """With a journal that forgets there is nothing to show, which is said."""
+    assert run(["journal", "show"]) == 2
+    assert "FLASH_JOURNAL_URL is memory:" in capsys.readouterr().err

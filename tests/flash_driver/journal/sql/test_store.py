@@ -20,7 +20,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from flash_driver.journal.errors import JournalError
-from flash_driver.journal.sql import postgresql, sqlite
+from flash_driver.journal.sql import migrations, postgresql, sqlite
+from flash_driver.journal.sql import store as store_module
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.journal.urls import JournalUrl
@@ -281,6 +282,31 @@ async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
     assert await journal.last_settle_index() == 0
     await store.aclose()
     assert [each for each in asyncio.all_tasks() if each is not asyncio.current_task()] == []
+
+
+async def test_who_comes_during_a_long_migration_is_told(
+    durable_url: JournalUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A migration may take long and goes on by itself; a caller waits for it no longer than for anything else."""
+    go_on = threading.Event()
+    migrate = migrations.migrate
+
+    def slow(connection: Connection, journal: JournalUrl) -> int:
+        if connection.dialect.name == "sqlite":
+            go_on.wait(20)
+        else:
+            connection.execute(text("SELECT pg_sleep(1)"))
+        return migrate(connection, journal)
+
+    monkeypatch.setattr(store_module, "migrate", slow)
+    async with aclosing(SqlStore(durable_url, patience=0.3)) as store:
+        for _ in range(2):
+            with pytest.raises(JournalError, match="is being brought up to date; try again in a moment"):
+                await store.find("fingerprint", None)
+        go_on.set()
+        assert store._preparing is not None
+        await store._preparing
+        assert await store.find("fingerprint", None) is None
 
 
 # --- cancellation and closing -----------------------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""How each statement of a journal is carried out where there are many rows: none reads or sorts a whole table."""
+# ruff: noqa: S608 - rows are made by SQL of the test's own
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import aclosing
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from sqlalchemy import event, text
+
+from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
+from flash_driver.journal.journal import LISTED
+from flash_driver.journal.sql import upkeep
+from flash_driver.journal.sql.store import SqlStore
+from tests.support.journals import NOON, a_payment, an_invoice, open_journal, postgresql_engine, settle, sqlite_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from flash_driver.journal.journal import Journal
+    from flash_driver.journal.urls import JournalUrl
+
+pytestmark = pytest.mark.timeout(120)
+
+COUNT: Final = 20_000
+NUMBERS: Final = {
+    "sqlite": f"(WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {COUNT}) "
+    "SELECT n FROM counted) AS numbers",
+    "postgresql": f"(SELECT n FROM generate_series(1, {COUNT}) AS n) AS numbers",
+}
+MOMENT: Final = {"sqlite": "'2026-01-01 00:00:00.000000'", "postgresql": "TIMESTAMPTZ '2026-01-01'"}
+FALSE: Final = {"sqlite": "0", "postgresql": "FALSE"}
+ALLOWED: Final = {
+    r"invoices.status = \S+ ORDER BY flash_invoices.id": "unpaid invoices sorted by age: the watcher keeps them few",
+    r"first.payment_hash IN \(SELECT": "open payments sorted by age: there are few",
+    r"flash_payments.payment_hash IN \([^S]": "the attempts of one page, which is a good part of this small table",
+}
+"""What reads or sorts more than it returns, and why it may."""
+
+
+def fill(connection: Connection) -> None:
+    """Add many settled invoices and completed payments, a few unpaid and open ones among them."""
+    kind = connection.dialect.name
+    number = "printf('%064x', n)" if kind == "sqlite" else "lpad(to_hex(n), 64, '0')"
+    status = "CASE WHEN n % 1000 = 0 THEN 'unpaid' ELSE 'paid' END"
+    index = "CASE WHEN n % 1000 = 0 THEN NULL ELSE n END"
+    connection.execute(
+        text(
+            "INSERT INTO flash_invoices (account, payment_hash, bolt11, wallet_id, currency, description, created_at, "
+            f"expires_at, status, settle_index, amount_received_msat, preimage, orphan) SELECT 1, {number}, 'lnbc', "
+            f"'w', 'USD', '', {MOMENT[kind]}, {MOMENT[kind]}, {status}, {index}, 1, 'p', {FALSE[kind]} "
+            f"FROM {NUMBERS[kind]}"
+        )
+    )
+    status = "CASE WHEN n % 1000 = 0 THEN 'unknown' ELSE 'complete' END"
+    connection.execute(
+        text(
+            "INSERT INTO flash_payments (account, payment_hash, attempt, bolt11, wallet_id, amount_msat, created_at, "
+            f"status, begun_by, resolve_early) SELECT 1, {number}, 1, 'lnbc', 'w', 1, {MOMENT[kind]}, {status}, '', "
+            f"{FALSE[kind]} FROM {NUMBERS[kind]}"
+        )
+    )
+    connection.execute(text(f"UPDATE flash_accounts SET last_settle_index = {COUNT}"))
+    connection.execute(text("ANALYZE"))
+
+
+async def use_everything(journal: Journal) -> None:
+    """Call what hosts and the driver call."""
+    known, unknown = f"{1000:064x}", "ff" * 32
+    await journal.add_invoice(an_invoice(COUNT + 1))
+    await journal.find_invoice(known)
+    await journal.find_invoice(unknown)
+    await journal.insist_unknown("invoice", unknown)
+    await journal.insist_unknown("payment", unknown)
+    await settle(journal, 1000)
+    await journal.expire_invoice(f"{2000:064x}")
+    await journal.settled_after(COUNT - 10)
+    await journal.last_settle_index()
+    assert len(await journal.list_invoices()) == LISTED
+    await journal.list_invoices(offset=COUNT - 10)
+    await journal.list_invoices(pending_only=True)
+    async for _ in journal.pending_invoices(page=5):
+        pass
+    await journal.spend_invoices(Bucket.OWN, InvoiceBudget(20, 120), NOON)
+    mine = a_payment(COUNT + 1)
+    await journal.begin_payment(mine)
+    await journal.update_payment(mine, seen=mine)
+    await journal.find_payment(known)
+    assert len(await journal.unresolved_payments()) == COUNT // 1000 + 1
+    assert len(await journal.list_payments()) == LISTED
+    await journal.list_payments(include_pending=True, offset=COUNT - 10)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a plan of PostgreSQL and what it is made of."""
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def complaints(connection: Connection, statement: str, parameters: Any) -> list[str]:
+    """Return what is wrong with how a statement would be carried out."""
+    if connection.dialect.name == "sqlite":
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        whole = ("SCAN flash_invoices", "SCAN flash_payments", "SCAN first", "USE TEMP B-TREE FOR ORDER BY")
+        return [step for step in steps if step.startswith(whole)]
+    answer = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    wrong = []
+    for node in nodes(plan):
+        big = node.get("Relation Name") in ("flash_invoices", "flash_payments")
+        if node["Node Type"] == "Seq Scan" and big:
+            wrong.append(f"Seq Scan on {node['Relation Name']}")
+        if node["Node Type"] == "Sort" and node["Plan Rows"] > LISTED:
+            wrong.append("Sort")
+    return wrong
+
+
+async def test_no_statement_reads_a_whole_table(durable_url: JournalUrl) -> None:
+    """Every statement finds its rows by an index, in their order, whatever else there is."""
+    async with aclosing(SqlStore(durable_url, patience=60)) as store:
+        journal = await open_journal(store, "fingerprint", "server account")
+        await store.transactions.write(fill)
+        engine = sqlite_engine(store) if durable_url.path else postgresql_engine(store).sync_engine
+        seen: dict[str, Any] = {}
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: Any) -> None:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
+                seen[statement] = parameters
+
+        await use_everything(journal)
+        await store.transactions.write(lambda connection: upkeep.prune(connection, NOON - timedelta(days=30_000)))
+        event.remove(engine, "before_cursor_execute", note)
+        wrong = {}
+        for statement, parameters in seen.items():
+            found = await store.transactions.read(partial(complaints, statement=statement, parameters=parameters))
+            if found and not any(re.search(mark, statement) for mark in ALLOWED):
+                wrong[statement] = found
+        assert wrong == {}
+        assert len(seen) > 20
