@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pool", "shared_pool"]
 
+_REMEMBERED: Final = 64
+"""How many accounts are remembered while nobody uses them: a token that was replaced is forgotten some day."""
+
 
 @dataclass(slots=True)
 class _OnLoop:
@@ -64,7 +67,7 @@ class Pool:
             here = self._loops.setdefault(loop, _OnLoop())
             account = here.accounts.get((settings, process))
             if account is None:
-                store = self._store(here, process.journal_url)
+                store = self._store(here, process)
                 ways = self._ways(here, settings)
                 account = Account(settings, process, self._memory(settings, process), store, ways, self._timing)
                 here.accounts[settings, process] = account
@@ -133,11 +136,12 @@ class Pool:
         for loop in [loop for loop in self._loops if loop.is_closed()]:
             del self._loops[loop]
 
-    def _store(self, here: _OnLoop, url: JournalUrl) -> JournalStore:
+    def _store(self, here: _OnLoop, process: ProcessSettings) -> JournalStore:
+        url = process.journal_url
         if url.forgets:
             return self._in_memory
         if url not in here.stores:
-            here.stores[url] = make_store(url)
+            here.stores[url] = make_store(url, process.journal_keep_days)
         return here.stores[url]
 
     def _ways(self, here: _OnLoop, settings: FlashSettings) -> TransportSet:
@@ -146,10 +150,15 @@ class Pool:
         return here.ways[settings.fingerprint]
 
     def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:
+        """Return what is known of an account; the one that was used last is the last to be forgotten."""
         key = (settings.fingerprint, process.journal_url)
-        if key not in self._memories:
-            self._memories[key] = AccountMemory()
-        return self._memories[key]
+        memory = self._memories[key] = self._memories.pop(key) if key in self._memories else AccountMemory()
+        used = {id(account.memory) for here in self._loops.values() for account in here.accounts.values()}
+        for old, known in list(self._memories.items())[:-_REMEMBERED]:
+            # An end of a payment that no journal has yet must not be forgotten.
+            if id(known) not in used and not known.unkept_payments:
+                del self._memories[old]
+        return memory
 
 
 shared_pool: Final = Pool()

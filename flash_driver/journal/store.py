@@ -38,10 +38,16 @@ class JournalStore(Protocol):
         ...
 
 
-def make_store(journal: JournalUrl) -> JournalStore:
-    """Return the store that a URL names, for the running event loop; nothing is opened before it is used."""
+def make_store(journal: JournalUrl, keep_days: int | None = None) -> JournalStore:
+    """Return the store that a URL names, for the running event loop; nothing is opened before it is used.
+
+    Args:
+        journal: Where it is.
+        keep_days: After how many days invoices that were never paid are deleted, None for never.
+
+    """
     if journal.forgets:
         return MemoryStore()
     from flash_driver.journal.sql.store import SqlStore  # noqa: PLC0415 - no database library for who needs none
 
-    return SqlStore(journal)
+    return SqlStore(journal, keep_days=keep_days)

@@ -20,6 +20,8 @@ class ProcessSettings(BaseSettings):
     Attributes:
         journal_url: Where invoices and payments are remembered: a file in the user's data folder unless set;
             `memory:` forgets them when the process ends.
+        journal_keep_days: After how many days invoices that were never paid are deleted from the journal; None keeps
+            them. What was settled and every payment stay.
         invoice_budget: The server's limit on new invoices, met before it is hit; None for no limit.
         expiry_grace_seconds: How long after a BOLT11's expiry a payment may still be reported.
         late_payment_seconds: For how long after its expiry an invoice that is called expired is still asked about, at
@@ -42,6 +44,7 @@ class ProcessSettings(BaseSettings):
     journal_url: Annotated[JournalUrl, NoDecode, BeforeValidator(JournalUrl.parse)] = Field(
         default="", validate_default=True
     )
+    journal_keep_days: int | None = Field(default=None, ge=3, le=36_500)
     invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
     expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)
     late_payment_seconds: int = Field(default=86_400, ge=0, le=30 * 86_400)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, func, select, tuple_, update
+from sqlalchemy import case, func, literal_column, select, tuple_, update
 
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.journal import LISTED
@@ -78,7 +78,9 @@ class InvoiceRows:
         """Return invoices in the order they were made, `LISTED` at the most."""
         query = select(*INVOICE_COLUMNS).where(self._hosts)
         if pending_only:
+            # The sum keeps SQLite from walking through all that is not unpaid, in the order asked for.
             query = query.where(invoices.c.status == LightningInvoiceStatus.UNPAID)
+            query = query.order_by(invoices.c.id + literal_column("0"))
         return read_all(connection, query.order_by(invoices.c.id).offset(offset).limit(LISTED), invoices, read_invoice)
 
     def pending(

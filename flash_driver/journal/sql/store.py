@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +19,7 @@ from flash_driver.journal.sql.notify import make_notifier
 from flash_driver.journal.sql.postgresql import PostgresqlDatabase
 from flash_driver.journal.sql.sqlite import SqliteDatabase
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, Transactions
+from flash_driver.journal.sql.upkeep import prune
 from flash_driver.journal.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["SqlStore"]
 
 _MIGRATION_SECONDS: Final = 60.0
+_PRUNE_SECONDS: Final = 3600.0
+_BETWEEN_PRUNINGS: Final = 0.1
 
 _log: Final = get_logger(part="journal")
 
@@ -37,18 +42,21 @@ class SqlStore:
     Args:
         journal: Which database.
         patience: How long a transaction may take, in seconds.
+        keep_days: After how many days invoices that were never paid are deleted, None for never.
 
     Attributes:
         transactions: Runs what reads and what writes.
 
     """
 
-    def __init__(self, journal: JournalUrl, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, journal: JournalUrl, patience: float = PATIENCE_SECONDS, keep_days: int | None = None) -> None:
         self._journal = journal
         database = PostgresqlDatabase(journal) if journal.path is None else SqliteDatabase(journal.path)
         self.transactions = Transactions(journal, database, patience)
         self._patience = patience
+        self._keep_days = keep_days
         self._preparing: asyncio.Task[None] | None = None
+        self._pruning: asyncio.Task[None] | None = None
         self._prepared = False
         self._wakeups: dict[int, Wakeup] = {}
         self._notifier = make_notifier(journal, database, self._wake)
@@ -93,6 +101,9 @@ class SqlStore:
 
     async def _close(self) -> None:
         self.transactions.stop()
+        if self._pruning is not None:
+            self._pruning.cancel()
+            await asyncio.gather(self._pruning, return_exceptions=True)
         await self._notifier.aclose()
         await self.transactions.aclose()
         if self._preparing is not None:
@@ -132,6 +143,20 @@ class SqlStore:
         if found != NEWEST:
             _log.info("journal made ready", journal=str(self._journal), version=NEWEST, before=found)
         self._prepared = True
+        if self._keep_days is not None:
+            self._pruning = asyncio.create_task(self._prune(self._keep_days), name="flash-driver journal pruning")
+
+    async def _prune(self, days: int) -> None:
+        """Delete what was never paid once it is old, a little at a time, for as long as the store is open."""
+        while True:
+            before, deleted = datetime.now(UTC) - timedelta(days=days), 0
+            with contextlib.suppress(JournalError):  # the next time is soon enough
+                while count := await self.transactions.write(partial(prune, before=before)):
+                    deleted += count
+                    await asyncio.sleep(_BETWEEN_PRUNINGS)
+            if deleted:
+                _log.info("deleted invoices that were never paid", journal=str(self._journal), invoices=deleted)
+            await asyncio.sleep(_PRUNE_SECONDS)
 
     def _wake(self, account: int | None = None) -> None:
         """Wake who waits for settlements of an account, or of any."""

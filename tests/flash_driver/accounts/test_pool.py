@@ -331,3 +331,13 @@ async def test_an_account_whose_clients_are_all_forgotten_is_closed(bench: Bench
     gc.collect()
     await until(lambda: stores_of(pool) == [])
     assert not account.socket.connected
+
+
+async def test_replaced_tokens_are_forgotten(bench: Bench) -> None:
+    """Of tokens that nobody uses any more only the last ones are remembered."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    for number in range(100):
+        string = sandbox.connection_string.replace(sandbox.token, f"ory_st_{number:04}")
+        async with await bench.client(string, pool) as client:
+            client._account()
+    assert len(pool._memories) == 64

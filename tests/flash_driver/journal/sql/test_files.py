@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import stat
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from flash_driver.journal.sql.files import identity, prepare_file
 from flash_driver.journal.sql.store import SqlStore
@@ -12,10 +15,6 @@ from tests.support.journals import an_invoice, open_journal
 from tests.support.logs import recorded
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
-
     from flash_driver.journal.urls import JournalUrl
 
 
@@ -64,13 +63,27 @@ def test_a_file_of_another_user_is_told_of(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "journal.db"
     path.touch(0o644)
 
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr("pathlib.Path.chmod", refuse)
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
     with recorded() as story:
         prepare_file(path)
     assert story.entry("the journal can be read by others, and belongs to another user")["file"] == path
+
+
+def test_only_a_journal_of_ours_is_touched(tmp_path: Path) -> None:
+    """A device is refused, a file of another kind keeps its mode, and a link is followed first."""
+    with pytest.raises(OSError, match="not a regular file"):
+        prepare_file(Path("/dev/null"))
+    assert mode(Path("/dev/null")) != "600"
+    diary = tmp_path / "diary"
+    diary.write_text("Dear diary")
+    diary.chmod(0o644)
+    prepare_file(diary)
+    assert mode(diary) == "644"
+    real, link = tmp_path / "real.db", tmp_path / "link.db"
+    real.touch(0o644)
+    link.symlink_to(real)
+    prepare_file(link)
+    assert mode(real) == "600"
 
 
 def test_identity_tells_files_of_the_same_name_apart(tmp_path: Path) -> None:

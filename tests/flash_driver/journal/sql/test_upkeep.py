@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -103,3 +104,18 @@ async def test_a_backup_put_back_invents_nothing(sqlite_url: JournalUrl, tmp_pat
         known = a_payment(5)
         assert await again.find_payment(known.payment_hash) == known
         assert (await again.begin_payment(replace(known, attempt=2))).record == known
+
+
+async def test_what_was_never_paid_is_deleted_after_its_days(durable_url: JournalUrl) -> None:
+    """With a number of days set, old unpaid invoices go by themselves; what was settled stays."""
+    async with aclosing(SqlStore(durable_url)) as store:
+        journal = await open_journal(store)
+        for number in (1, 2):
+            await journal.add_invoice(an_invoice(number))
+        await settle(journal, 1)
+    async with aclosing(SqlStore(durable_url, keep_days=3)) as store:
+        again = await open_journal(store)
+        async with asyncio.timeout(20):
+            while len(left := await again.list_invoices()) > 1:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+        assert [row.settle_index for row in left] == [1]
