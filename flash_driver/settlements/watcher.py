@@ -12,7 +12,7 @@ import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import LightningError
+from connection_strings.errors import CredentialRejected, LightningError
 from flash_driver.common.log import get_logger
 from flash_driver.settlements.health import Health, Listening, ListeningState
 from flash_driver.settlements.polling import Polling
@@ -93,6 +93,7 @@ class Watcher:
             ("subscribe", self._feed.run),
             ("poll", self._polling.run),
             ("receipts", self._receipts.run),
+            ("token", self._watch_token),
         ):
             task = asyncio.create_task(self._guard(work()), name=f"flash-driver watcher {name}")
             self._tasks.append(task)
@@ -162,6 +163,18 @@ class Watcher:
                 # A database in trouble is asked again; the subscription goes on meanwhile.
                 self._account.tell_once("the journal could not be read", why=str(error))
                 await asyncio.sleep(timing.journal)
+
+    async def _watch_token(self) -> None:
+        """Tell the listeners when the token dies: a socket that is open goes on as if nothing were.
+
+        Raises:
+            CredentialRejected: It is dead; invoices made before are asked about all the same.
+
+        """
+        await self._account.router.session.until_dead()
+        raise CredentialRejected(
+            "the server refuses the token; log in to Flash again, and put the new token into the connection string"
+        )
 
     async def _know_account(self) -> bool:
         """Have the account confirmed, so that the journal is the right one; what was lately confirmed is believed."""

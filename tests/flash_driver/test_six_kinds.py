@@ -157,6 +157,23 @@ async def test_a_listener_hears_of_a_dead_session(bench: Bench, mutations: str, 
                 await listener.wait_invoice()
 
 
+@pytest.mark.parametrize("mutations", ["decline", "close"])
+async def test_a_death_that_http_noticed_is_told_to_listeners(bench: Bench, mutations: str) -> None:
+    """The socket is open and silent; a 401 where the token was taken until now tells everybody."""
+    sandbox = await kind(bench, mutations, "accept")
+    client = await bench.client(sandbox, timing=SHORT)
+    async with await client.listen() as listener:
+        invoice = await client.create_invoice(COFFEE)
+        sandbox.expire_session()
+        sandbox.pay(invoice.bolt11)
+        async with asyncio.timeout(15):
+            assert (await listener.wait_invoice()).id == invoice.id
+            with suppress(CredentialRejected, BackendUnavailable):
+                await client.create_invoice(COFFEE)
+            with pytest.raises(CredentialRejected):
+                await listener.wait_invoice()
+
+
 @kinds
 async def test_nothing_answers(bench: Bench, mutations: str, bearer: str) -> None:
     """When the server is gone, one error names each way."""
