@@ -12,6 +12,7 @@ from connection_strings.lightning import LightningClient, LightningPayment, PayI
 from connection_strings.money import LightMoney
 from flash_driver.bolt11.payment_request import PaymentRequest, decode
 from flash_driver.cli.amounts import parse_amount, parse_decimal, parse_duration, shown_amount
+from flash_driver.cli.destinations import bolt11_of
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.journals import where_payments_are_known
 from flash_driver.cli.options import AsJson, Connection, File, Verbose
@@ -30,7 +31,10 @@ app = typer.Typer(no_args_is_help=True, help="Look payments up, and settle by ha
 
 
 def pay(
-    bolt11: Annotated[str, typer.Argument(metavar="BOLT11", help="The invoice to pay.")],
+    destination: Annotated[
+        str,
+        typer.Argument(metavar="DESTINATION", help="A BOLT11, Lightning address or LNURL-pay link."),
+    ],
     *,
     amount: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="What to pay where the invoice leaves it to the payer.")
@@ -48,11 +52,13 @@ def pay(
     connection: Connection = None,
     file: File = None,
 ) -> int:
-    """Pay an invoice. Exit status 3 means that it may have been paid: do not pay again."""
+    """Pay an invoice, or a payee who makes one. Exit status 3: it may have been paid, do not pay again."""
     output = Output(as_json=as_json, verbose=verbose)
+    asked = None if amount is None else parse_amount(amount)
+    bolt11 = bolt11_of(destination, asked)
     request = decode(bolt11)
     params = PayInvoiceParams(
-        amount=None if amount is None else parse_amount(amount),
+        amount=asked,
         max_fee_percent=None if max_fee_percent is None else parse_decimal("--max-fee-percent", max_fee_percent),
         max_fee_flat=None if max_fee_sat is None else _sat(parse_decimal("--max-fee-sat", max_fee_sat)),
         send_timeout=parse_duration(timeout),

@@ -5,6 +5,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from connection_strings import LightMoney, LightningPaymentStatus, PayDetails, PayResponse, PayResult
 from flash_driver.client import FlashLightningClient
@@ -219,3 +221,31 @@ async def test_what_stays_unknown_is_settled_by_hand(cli: Commands, sandbox: Sta
     again = await cli("pay", bolt11, "--yes", "--json")
     assert (again.json["result"], again.json["paid_before"], executed(server)) == ("ok", True, [1])
     assert "\nby hand    seen in the app" in (await cli("payment", "get", payment_hash)).out
+
+
+async def test_pays_a_lightning_address(cli: Commands, sandbox: StartSandbox) -> None:
+    """The payee is asked for an invoice over the amount; one that commits to something else is not paid."""
+    server = await sandbox()
+    made: list[str] = []
+
+    async def terms(request: web.Request) -> web.Response:
+        callback = str(request.url.with_path("/cb"))
+        bounds = {"minSendable": 1000, "maxSendable": 100_000}
+        return web.json_response({"tag": "payRequest", "callback": callback, "metadata": "[]", **bounds})
+
+    async def invoice(request: web.Request) -> web.Response:
+        made.append(server.foreign_invoice(int(request.query["amount"])).payment_request)
+        return web.json_response({"pr": made[-1]})
+
+    app = web.Application()
+    app.router.add_get("/.well-known/lnurlp/ada", terms)
+    app.router.add_get("/cb", invoice)
+    async with TestServer(app) as shop:
+        address = f"ada@127.0.0.1:{shop.port}"
+        assert (await cli("pay", address, "--yes")).err.startswith("error: --amount is needed")
+        assert "from 1000 to 100000 msat" in (await cli("pay", address, "--yes", "--amount", "500sat")).err
+        refused = await cli("pay", address, "--yes", "--amount", "50sat")
+        assert (refused.status, "it commits to other metadata" in refused.err) == (1, True)
+    assert (len(made), executed(server)) == (1, [])
+    assert "is a BIP21 link" in (await cli("pay", "bitcoin:bc1qxyz?amount=1", "--yes")).err
+    assert (await cli("pay", f"bitcoin:bc1qxyz?lightning={foreign(server)}", "--yes")).status == 0
