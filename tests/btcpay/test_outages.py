@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.btcpay.kit import BtcPay
+    from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -45,5 +46,19 @@ def test_host_restarts_into_an_outage_of_flash(btcpay: BtcPay, tmp_path: Path) -
             for _ in range(3):
                 shop.nudge()
                 time.sleep(4)  # BTCPay comes back and asks; nothing tells when it has
+        shop.wait_settled(*sales)
+        shop.assert_ledgers_agree()
+
+
+def test_database_restarts_while_customers_pay(btcpay: BtcPay, postgres: PostgresServer, tmp_path: Path) -> None:
+    """Invoices that are paid while PostgreSQL is away are settled once it is back."""
+    with open_shop(btcpay, tmp_path, "--rate-limit", "off", database=postgres.new_database()) as shop:
+        sales = [shop.sell() for _ in range(3)]
+        postgres.stop()
+        try:
+            for sale in sales:
+                shop.pay(sale.bolt11)
+        finally:
+            postgres.start()
         shop.wait_settled(*sales)
         shop.assert_ledgers_agree()

@@ -48,8 +48,15 @@ def test_payout_that_failed_is_tried_again(shop: Shop, outcome: str) -> None:
     assert wait_for(shop, payout, "AwaitingPayment", "Completed") in ("AwaitingPayment", "Completed")
 
 
+def test_payout_whose_answer_is_lost_ends(shop: Shop) -> None:
+    """The money left and Flash's answer did not arrive: the payout is completed, and paid once."""
+    shop.fault("close", when="after_execute", operation="lnInvoicePaymentSend")
+    payout = shop.pay_out(*shop.foreign())
+    wait_for(shop, payout, "Completed")
+
+
 def test_plugins_hear_that_a_payment_went_out(shop: Shop) -> None:
     """BTCPay's own API for paying an invoice answers 200 and a completed payment."""
     bolt11, _ = shop.foreign()
-    status, answer = shop.btcpay.ask("POST", f"/stores/{shop.store}/lightning/BTC/invoices/pay", {"BOLT11": bolt11})
+    status, answer = shop.pay_directly(bolt11)
     assert (status, answer["status"]) == (200, "Complete")

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(300)
 
+LIFE = ("--invoice-expiry-seconds", "15")
+"""Long enough for a payment, short enough for an outage that outlives the BOLT11."""
+
 
 @pytest.fixture(scope="module")
 def shop(btcpay: BtcPay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Give a host on a sandbox."""
-    with open_shop(btcpay, tmp_path_factory.mktemp("shop"), "--rate-limit", "off") as opened:
+    with open_shop(btcpay, tmp_path_factory.mktemp("shop"), *LIFE, "--rate-limit", "off") as opened:
         yield opened
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from tests.btcpay.shop import open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.btcpay.kit import BtcPay
     from tests.btcpay.shop import Shop
@@ -31,3 +33,50 @@ def test_sale(shop: Shop, amount: str, currency: str) -> None:
     sale = shop.sell(amount, currency)
     shop.pay(sale.bolt11)
     shop.wait_settled(sale)
+
+
+def test_customer_chooses_the_amount(shop: Shop) -> None:
+    """A top-up invoice gets a BOLT11 without an amount, and what was paid is booked."""
+    sale = shop.sell(None, "BTC")
+    shop.pay(sale.bolt11, msat=5_000_000)
+    shop.wait_settled(sale)
+
+
+def test_lnurl(shop: Shop) -> None:
+    """A wallet that scans the LNURL gets a BOLT11 of its own, and the sale is settled."""
+    sale = shop.sell("21000", method="BTC-LNURL")
+    shop.pay_by_lnurl(sale)
+    shop.wait_settled(sale)
+
+
+def test_fifty_at_once(shop: Shop) -> None:
+    """Many sales made and paid side by side are all settled; each costs Flash one mutation and little else."""
+    before = shop.operations()
+    with ThreadPoolExecutor(10) as threads:
+        sales = list(threads.map(lambda _: shop.sell(), range(50)))
+        list(threads.map(lambda sale: shop.pay(sale.bolt11), sales))
+    shop.wait_settled(*sales)
+    asked = {name: count - before.get(name, 0) for name, count in shop.operations().items()}
+    # Lightning and LNURL are both enabled, but LNURL makes its BOLT11 only when it is scanned.
+    assert asked["lnUsdInvoiceCreate"] <= 55
+    assert sum(asked.values()) <= 250, asked
+
+
+def test_wrong_password_is_told(btcpay: BtcPay, shop: Shop) -> None:
+    """A store with a wrong password is not connected; BTCPay says so."""
+    store = btcpay.new_store(shop.host.url, "a wrong password")
+    status, _ = btcpay.ask("GET", f"/stores/{store}/lightning/BTC/info")
+    assert status >= 400
+
+
+def test_budget_that_is_used_up_is_told_in_words(btcpay: BtcPay, tmp_path: Path) -> None:
+    """Beyond Flash's 20 invoices in two minutes a sale is refused with the reason; those before are good."""
+    body = {"amount": "1000", "currency": "SATS"}
+    with open_shop(btcpay, tmp_path) as small:
+        sale = small.sell()
+        refusals = [btcpay.ask("POST", f"/stores/{small.store}/invoices", body) for _ in range(20)][-1:]
+        (status, answer), made = refusals[0], small.operations()["lnUsdInvoiceCreate"]
+        assert (status, made) == (400, 20)
+        assert "20 invoices" in answer["message"] or "budget" in answer["message"]
+        small.pay(sale.bolt11)
+        small.wait_settled(sale)

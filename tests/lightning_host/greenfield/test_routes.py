@@ -28,6 +28,7 @@ from tests.lightning_host.hosts import API_KEY
 from tests.lightning_host.needs import missing, need_program
 
 if TYPE_CHECKING:
+    from connection_strings import LightningInvoice
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
     from tests.support.driver import Bench
@@ -417,10 +418,16 @@ async def test_client_asks_what_its_key_may_do(hosts: HostBench, node: FakeNode)
     assert (await host.get("/api/v1/api-keys/current"))[1]["code"] == "unauthenticated"
 
 
-async def test_list_knows_what_was_just_paid(hosts: HostBench, node: FakeNode) -> None:
-    """The list of invoices asks about young ones as the question about one does."""
+async def test_list_knows_what_was_just_paid(hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of invoices asks about young ones as the question about one does: a wallet's list may be old."""
     host = await hosts.host(node)
     _, made = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    old = node.invoices[made["id"]]
+
+    async def list_invoices(*_: object) -> list[LightningInvoice]:
+        return [old]
+
+    monkeypatch.setattr(FakeClient, "list_invoices", list_invoices)
     await node.pay(made["id"], heard=False)
     _, (listed,) = await host.greenfield("GET", "/invoices")
     assert (listed["id"], listed["status"]) == (made["id"], "Paid")
