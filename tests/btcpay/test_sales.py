@@ -50,7 +50,7 @@ def test_lnurl(shop: Shop) -> None:
 
 
 def test_fifty_at_once(shop: Shop) -> None:
-    """Many sales made and paid side by side are all settled; each costs Flash one mutation, and no look at the wallet."""
+    """Many sales side by side are all settled; each costs Flash one mutation, and no look at the wallet."""
     before = shop.operations()
     with ThreadPoolExecutor(10) as threads:
         sales = list(threads.map(lambda _: shop.sell(), range(50)))
