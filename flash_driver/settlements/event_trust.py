@@ -1,7 +1,7 @@
-"""Invoices that were settled on the word of an event, for hosts that choose so (`FLASH_SETTLE_ON=event`).
+"""Invoices that an event settled, for hosts that choose so (`FLASH_SETTLE_ON=event`).
 
 It saves a round trip per settlement. Only PAID is ever published, by the custodian's webhook, and only on the account's
-own subscription (flash-server.md 3.6). An event is believed only for a pending invoice with an amount, of the very
+own subscription (flash-server.md 3.6). An event is trusted only for a pending invoice with an amount, of the very
 wallet that it names; and the query is asked afterwards, so that a contradiction does not stay unknown.
 """
 
@@ -29,11 +29,11 @@ _log: Final = get_logger(part="watcher")
 
 
 class EventTrust:
-    """Settles on the word of events, and checks them.
+    """Settles what trusted events announce, and checks it.
 
     Args:
         lookup: Settles an invoice, and asks how it stands.
-        enabled: Whether events are believed at all.
+        enabled: Whether events are trusted at all.
 
     """
 
@@ -55,7 +55,7 @@ class EventTrust:
         self._asked.pop(payment_hash, None)
 
     async def settle(self, announcement: Announcement, record: InvoiceRecord, deadline: Deadline) -> None:
-        """Settle an invoice on the word of an event, where that is wanted and nothing speaks against it."""
+        """Settle an invoice that an event announced, where that is wanted and nothing speaks against it."""
         pending = record.status is LightningInvoiceStatus.UNPAID and record.amount_msat is not None
         named = announcement.paid and announcement.wallet_id == record.wallet_id.lower()
         if not (self.enabled and pending and named):

@@ -20,6 +20,7 @@ __all__ = ["ReceiptCollector"]
 _LOOKED_FOR: Final = timedelta(days=1)
 """For how long after its expiry an invoice is completed in the background; looking it up completes it at any time."""
 _TOGETHER: Final = 100
+_LOOKED_AT: Final = 500
 
 _log: Final = get_logger(part="receipts")
 
@@ -62,7 +63,8 @@ class ReceiptCollector:
 
     async def _lacking(self) -> list[InvoiceRecord]:
         since = self._account.clock() - _LOOKED_FOR
-        lacking = await self._account.journal.incomplete_invoices(since, _TOGETHER + len(self._done))
+        # The latest come first, so what is new is among them however many have no preimage that the wallet tells.
+        lacking = await self._account.journal.incomplete_invoices(since, _LOOKED_AT)
         self._done &= {record.payment_hash for record in lacking}
         return [record for record in lacking if record.payment_hash not in self._done][:_TOGETHER]
 
