@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -179,10 +180,12 @@ async def test_a_client_that_comes_while_the_last_one_closes(bench: Bench, proce
 
 def test_one_event_loop_after_the_other(process: ProcessSettings) -> None:
     """A process may run one event loop after the other; the journal is there in each, and forgotten loops go."""
-    pool = Pool()
+    pool, port = Pool(), 0
 
     async def use(*, close: bool) -> int:
-        async with Sandbox(SandboxOptions(token="ory_st_the_same_each_time")) as sandbox:
+        nonlocal port
+        async with Sandbox(SandboxOptions(token="ory_st_the_same_each_time", port=port)) as sandbox:
+            port = urlsplit(sandbox.server).port or 0
             string = ConnectionString.parse(sandbox.connection_string)
             client = FlashLightningClient(FlashSettings.from_connection_string(string), process, pool)
             await client.create_invoice(SAT)
