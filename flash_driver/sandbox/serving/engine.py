@@ -174,7 +174,10 @@ class Engine:
             context_value=context,
             operation_name=operation.name,
         )
-        if not isinstance(result, PreExecutionError) and context.refusal is None:
+        ran = not isinstance(result, PreExecutionError) and (
+            result.data is not None or any(error.path for error in result.errors or ())
+        )
+        if ran and context.refusal is None:
             failed = {error.path[0] for error in result.errors or () if error.path}
             done = [node.name.value for key, node in operation.roots.items() if key not in failed]
             self.bank.traffic.carried_out(done, context.transport)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,7 @@ from tests.flash_driver.sandbox.clients import CREATE, ME, UPDATES
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab
-    from tests.flash_driver.sandbox.conftest import StartLab
+    from tests.flash_driver.sandbox.conftest import Clock, StartLab
 
 UNAUTHORIZED = {"error": {"code": 401, "status": "Unauthorized", "message": "Access credentials are invalid"}}
 
@@ -118,3 +119,36 @@ async def test_other_paths_do_not_exist(lab: Lab, path: str) -> None:
     """Only /graphql and /control answer."""
     async with lab.session.get(lab.sandbox.server.replace("/graphql", path)) as response:
         assert response.status == 404
+
+
+async def test_a_missing_input_field_is_told_as_apollo_tells_it(lab: Lab) -> None:
+    """HTTP 400 without `data`, and the object as JavaScript shows it; nothing was carried out."""
+    reply = await lab.http(CREATE, input={"walletId": "w", "memo": "x"})
+    assert reply.status == 400
+    assert "data" not in reply.body
+    assert reply.error["code"] == "BAD_USER_INPUT"
+    assert 'Variable "$input"' in reply.error["message"]
+    assert '{ walletId: "w", memo: "x" }' in reply.error["message"]
+    assert '"amount"' in reply.error["message"]
+    assert lab.counted("lnUsdInvoiceCreate", "http") == (1, 0)
+
+
+@pytest.mark.parametrize(("network", "prefix"), [("mainnet", "lnbc"), ("signet", "lntbs"), ("regtest", "lnbcrt")])
+async def test_invoices_are_for_the_network_of_the_option(start_lab: StartLab, network: str, prefix: str) -> None:
+    """`globals` names it, invoices begin with its prefix, and only such invoices can be paid."""
+    lab = await start_lab(network=network)
+    assert (await lab.http("{ globals { network } }")).data == {"globals": {"network": network}}
+    assert re.match(rf"{prefix}\d", (await lab.invoice(100))["paymentRequest"])
+    assert (await lab.pay(lab.sandbox.foreign_invoice(1000).payment_request))["status"] == "SUCCESS"
+
+
+async def test_a_deleted_invoice_is_expired_though_it_was_paid(start_lab: StartLab, clock: Clock) -> None:
+    """What the custodian has deleted is an error until the BOLT11 expires, and EXPIRED from then on."""
+    lab = await start_lab(clock=clock)
+    invoice = await lab.invoice()
+    lab.sandbox.pay(invoice["paymentRequest"])
+    assert await lab.control("POST", "purge", {"payment_hash": invoice["paymentHash"]}) == (200, {})
+    assert (await lab.status(invoice["paymentRequest"])).error["code"] == "IBEX_ERROR"
+    clock.advance(seconds=61)
+    assert (await lab.status(invoice["paymentRequest"])).data["lnInvoicePaymentStatus"]["status"] == "EXPIRED"
+    assert (await lab.control("POST", "purge", {"payment_hash": "ab" * 32}))[0] == 404
