@@ -150,7 +150,7 @@ class Driver:
 
             async def delivered() -> bool:
                 deliveries = await self.get(f"{B}{one}/deliveries")
-                return {(each["status"], each["attempts"]) for each in deliveries} == {("Delivered", 1)}
+                return {(each["status"], each["attempts"]) for each in deliveries} == {("HttpSuccess", 1)}
 
             await eventually(delivered)
             check(received.empty(), "a payment was told twice")
