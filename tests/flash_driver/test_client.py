@@ -156,7 +156,7 @@ async def test_validate_names_the_key_at_fault(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     await (await bench.client(sandbox)).validate()
     with pytest.raises(ConnectionStringError) as raised:
-        await (await bench.client(sandbox, currency="USDT")).validate()
+        await (await bench.client(sandbox, currency="BTC")).validate()
     assert raised.value.key == "currency"
     with pytest.raises(ConnectionStringError) as raised:
         await (await bench.client(sandbox, wallet_id=sandbox.stranger_wallet_id)).validate()
@@ -165,7 +165,7 @@ async def test_validate_names_the_key_at_fault(bench: Bench) -> None:
 
 async def test_warming_up_leaves_one_round_trip(bench: Bench) -> None:
     """After warm_up the first invoice costs one request on a socket that is open."""
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.warm_up()
     assert client.health.connected

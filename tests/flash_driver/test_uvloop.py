@@ -23,7 +23,7 @@ def test_from_string_to_settled_on_uvloop(tmp_path: Path, monkeypatch: pytest.Mo
 
     async def story() -> None:
         assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
-        async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
+        async with Sandbox(SandboxOptions(ws_mutations="accept", invoice_unit="sat")) as sandbox:
             async with LightningClientFactory().create(sandbox.connection_string) as client:
                 async with await client.listen() as listener, asyncio.timeout(20):
                     invoice = await client.create_invoice(LightMoney.from_sat(1000), "coffee", timedelta(minutes=15))

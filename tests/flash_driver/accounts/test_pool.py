@@ -84,7 +84,7 @@ async def test_one_socket_serves_every_string_with_the_same_token(bench: Bench, 
 
 async def test_new_token_takes_over_while_the_old_one_is_still_at_work(bench: Bench, process: ProcessSettings) -> None:
     """Calls under way when the client with the old token is closed come to their end; nothing is made twice or lost."""
-    pool, sandbox = Pool(), await bench.sandbox()
+    pool, sandbox = Pool(), await bench.sandbox(invoice_unit="sat")
     old = await bench.client(sandbox, pool, process)
     await old.create_invoice(SAT)
     listener = await old.listen()
@@ -110,7 +110,7 @@ async def test_new_token_takes_over_while_the_old_one_is_still_at_work(bench: Be
 
 async def test_a_short_client_cuts_nobody_off_who_comes_to_his_end(bench: Bench, process: ProcessSettings) -> None:
     """While a closed client's last call goes on, another may come and go: the call keeps its socket and journal."""
-    pool, sandbox = Pool(), await bench.sandbox()
+    pool, sandbox = Pool(), await bench.sandbox(invoice_unit="sat")
     old = await bench.client(sandbox, pool, process)
     await old.create_invoice(SAT)
     sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=0.5, count=1)

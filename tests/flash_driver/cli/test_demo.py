@@ -3,12 +3,13 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from bolt11 import decode
 
-from connection_strings import LightningClientFactory
+from connection_strings import LightMoney, LightningClientFactory, LightningInvoice, LightningInvoiceStatus
 from flash_driver.cli import demo as demo_module
 from flash_driver.client import FlashLightningClient
 from flash_driver.sandbox import Sandbox, SandboxOptions
@@ -160,9 +161,19 @@ async def test_other_invoice_than_the_paid_one_is_a_failure(cli: Commands, monke
         sandbox.announce(decode(bolt11).payment_hash)
         return "00"
 
-    async def confused(listener: Any) -> Any:
-        (record,) = await listener._journal.list_invoices()
-        return replace(record.invoice, id="0" * 64)
+    async def confused(_listener: Any) -> LightningInvoice:
+        paid, amount = LightningInvoiceStatus.PAID, LightMoney.from_sat(1000)
+        now = datetime.now(UTC)
+        return LightningInvoice(
+            id="0" * 64,
+            payment_hash="0" * 64,
+            bolt11="",
+            status=paid,
+            expires_at=now,
+            amount=amount,
+            amount_received=amount,
+            paid_at=now,
+        )
 
     monkeypatch.setattr(Sandbox, "pay", pay_another)
     monkeypatch.setattr("flash_driver.settlements.listeners.FlashInvoiceListener.wait_invoice", confused)

@@ -9,6 +9,7 @@ import pytest
 from yarl import URL
 
 from connection_strings import LightningError
+from flash_driver.journal.errors import KnownElsewhere
 from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
 from tests.support.timing import SHORT, STEADY, account_of, short
@@ -141,7 +142,8 @@ async def test_the_journal_follows_when_the_token_opens_another_account(bench: B
     waiting = asyncio.create_task(paid(listener))
     await until(lambda: listener.cursor.partition(":")[0] != before.partition(":")[0])
     assert await client.list_invoices() == []
-    assert await client.get_invoice(unpaid.id) is None
+    with pytest.raises(KnownElsewhere):
+        await client.get_invoice(unpaid.id)
     new = await client.create_invoice(COFFEE)
     replaced.pay(new.bolt11)
     assert await waiting == new.id
