@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from connection_strings import LightningInvoiceStatus
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[[AsyncConnection, Settlement], Awaitable[None]]
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "amount_is_awaited"]
 
 _log: Final = logging.getLogger("lightning_host")
 _LAST_SECONDS: Final = 5.0
+_AMOUNT_PATIENCE: Final = timedelta(minutes=1)
+"""How long after a payment its amount is waited for; a wallet that may not read it never tells it."""
+
+
+def amount_is_awaited(invoice: LightningInvoice) -> bool:
+    """Whether a payment of any amount has just been made and the wallet does not know yet how much came."""
+    if invoice.paid_at is None or invoice.amount_received is not None or invoice.amount is not None:
+        return False
+    return datetime.now(UTC) - invoice.paid_at < _AMOUNT_PATIENCE
 
 
 class Recorder:
@@ -48,11 +58,13 @@ class Recorder:
     async def record(self, store_id: str, invoice: LightningInvoice, *, cursor: str | None = None) -> None:
         """Record an invoice if it is paid and was made by this host, once; keep where the listener stands, if given.
 
+        One whose amount is still awaited is not recorded yet: a settlement is written once, and not as nothing.
+
         Raises:
             Exception: The database's, or a handler's; then nothing was recorded.
 
         """
-        if invoice.status is LightningInvoiceStatus.PAID:
+        if invoice.status is LightningInvoiceStatus.PAID and not amount_is_awaited(invoice):
             await self._whole(self._record(store_id, invoice, cursor))
 
     async def keep_cursor(self, store_id: str, cursor: str) -> None:

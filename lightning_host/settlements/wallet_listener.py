@@ -3,7 +3,8 @@
 The cursor that is kept says that nothing in front of it is missing. What can't be recorded at once is put into a
 backlog, which is asked about and recorded beside the listening; while there is a backlog the cursor stays where it is,
 and after a restart everything behind it is heard again. So one settlement that can't be recorded, or one invoice that
-can't be told, stops no other.
+can't be told, stops no other. A payment whose amount the wallet does not know yet waits there too, for a minute: it is
+recorded once, and must not be recorded as nothing.
 
 Where there is no cursor, or the wallet refuses it, all open invoices of the last two days are the backlog.
 """
@@ -18,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connection_strings import InvalidRequest, LightningError
 from lightning_host.database import is_away
+from lightning_host.settlements.recorder import amount_is_awaited
 
 if TYPE_CHECKING:
     from connection_strings import LightningInvoice, LightningInvoiceListener
@@ -100,14 +102,19 @@ class WalletListener:
 
     async def _hear(self, invoice: LightningInvoice, cursor: str) -> None:
         try:
+            if amount_is_awaited(invoice):
+                self._put_off(invoice)
             await self._recorder.record(self._store.id, invoice, cursor=None if self._backlog else cursor)
         except Exception as error:  # a handler or the driver has a fault
             if is_away(error):
                 raise
             _log.exception("a settlement of store %s can't be recorded now", self._store.id)
-            self._backlog.add(invoice.payment_hash)
-            self._behind.set()
+            self._put_off(invoice)
         self._stands = cursor
+
+    def _put_off(self, invoice: LightningInvoice) -> None:
+        self._backlog.add(invoice.payment_hash)
+        self._behind.set()
 
     # --- the backlog ------------------------------------------------------------------------------------------------
 
@@ -130,6 +137,8 @@ class WalletListener:
             for payment_hash in sorted(self._backlog):
                 try:
                     invoice = await self._store.client.get_invoice(payment_hash)
+                    if invoice is not None and amount_is_awaited(invoice):
+                        continue
                     if invoice is not None:
                         await self._recorder.record(self._store.id, invoice)
                 except Exception as error:  # noqa: BLE001 - one that can't be told or recorded stops no other

@@ -106,6 +106,23 @@ async def test_settlement_reaches_handler_and_subscribers(node: FakeNode, hosts:
         assert await host.settlements.find("shop", invoice.id) == settlement
 
 
+async def test_a_payment_waits_for_its_amount(node: FakeNode, hosts: HostBench) -> None:
+    """A payment of any amount that the wallet can't measure yet is recorded once, with the amount, not as nothing."""
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        await until_deaf(host, {})
+        store = host.stores.get("shop")
+        assert store is not None
+        invoice = await host.invoices.create(store, CreateInvoiceParams(LightMoney.ZERO), purpose="test", subject="")
+        await node.pay(invoice.id)
+        after = await invoice_for(host)
+        await node.pay(after.id)
+        assert (await wait_until_heard(host, after)).amount == COFFEE.amount
+        assert await host.settlements.find("shop", invoice.id) is None
+        await node.pay(invoice.id, LightMoney.from_sat(5), heard=False)
+        assert (await wait_until_heard(host, invoice)).amount == LightMoney.from_sat(5)
+
+
 async def test_what_was_paid_while_the_host_was_down_is_heard_once(node: FakeNode, hosts: HostBench) -> None:
     """The cursor is kept with the settlement: a restart misses nothing and repeats nothing."""
     async with opened(node, hosts) as host:
@@ -205,6 +222,7 @@ async def test_subscriber_resumes_after_a_number(node: FakeNode, hosts: HostBenc
     """A page that reconnects with the last number it had gets what came since, and not what it had."""
     async with opened(node, hosts) as host:
         await host.settlements.start()
+        await until_deaf(host, {})
         invoices = [await invoice_for(host) for _ in range(3)]
         for invoice in invoices[:2]:
             await node.pay(invoice.id)
