@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from contextlib import AsyncExitStack
@@ -44,8 +45,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(autouse=True)
 def _no_logging_from_other_tests() -> Iterator[None]:
-    """Let a test that records logs leave nothing configured: the driver logs elsewhere once structlog is."""
+    """Let a test that records logs leave nothing configured: structlog as it comes, and no handler of another test."""
+    loggers = [logging.getLogger(name) for name in (None, "flash_driver", "lightning_host")]
+    before = [list(logger.handlers) for logger in loggers]
     yield
+    for logger, handlers in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
     structlog.reset_defaults()
 
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import CredentialRejected, LightningError
+from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.settlements.health import Health, Listening, ListeningState
 from flash_driver.settlements.polling import Polling
@@ -30,6 +31,7 @@ __all__ = ["Watcher"]
 _FRESH: Final = 60.0
 """How old the word may be whose account this is, in seconds, when listening begins."""
 _LOAD_PAUSE: Final = 0.05
+_CONFIRM_SECONDS: Final = 10.0
 """Between two looks for invoices of other processes, in seconds: the journal wakes it often when many are made."""
 
 _log: Final = get_logger(part="watcher")
@@ -171,7 +173,10 @@ class Watcher:
             CredentialRejected: It is dead; invoices made before are asked about all the same.
 
         """
-        await self._account.router.session.until_dead()
+        session = self._account.router.session
+        if session.dead:  # who listens again has perhaps a session again
+            await session.confirm(Deadline.after(_CONFIRM_SECONDS), again=True)
+        await session.until_dead()
         raise CredentialRejected(
             "the server refuses the token; log in to Flash again, and put the new token into the connection string"
         )

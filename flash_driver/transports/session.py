@@ -129,8 +129,16 @@ class Session:
             case _:
                 pass
 
-    async def confirm(self, deadline: Deadline) -> bool:
-        """Find out whether the token is dead, after a way has refused it; says so only when that is certain."""
+    async def confirm(self, deadline: Deadline, *, again: bool = False) -> bool:
+        """Find out whether the token is dead, after a way has refused it; says so only when that is certain.
+
+        Args:
+            deadline: When to stop asking.
+            again: Whether to ask although it was found out a moment ago.
+
+        """
+        if again:
+            self._judged_at = float("-inf")
         if self._sockets is None:
             return True
         if not await deadline.acquire(self._confirming):

@@ -15,21 +15,29 @@ if TYPE_CHECKING:
     from lightning_host.credentials import Permission
     from lightning_host.stores import Store
 
-__all__ = ["opened_store", "page_of", "store_of_password"]
+__all__ = ["opened_store", "opened_stores", "page_of", "store_of_password"]
 
 _MOST_AT_ONCE = 100
 
 
-async def opened_store(request: web.Request, permission: Permission, *, store_id: str | None = None) -> Store:
-    """Return the store, if the request's key opens it and may do what is asked for.
-
-    Args:
-        request: What shows the key.
-        permission: What is asked for.
-        store_id: Which store; by default the one that the path names.
+async def opened_store(request: web.Request, permission: Permission) -> Store:
+    """Return the store that the path names, if the request's key opens it and may do what is asked for.
 
     Raises:
         ProblemError: There is no key or a wrong one (401), or it opens another store, or may do less (403).
+
+    """
+    for store in await opened_stores(request, permission):
+        if store.id == request.match_info["store"]:
+            return store
+    raise ProblemError.make(403, "missing-permission", "this key opens another store", permission=permission)
+
+
+async def opened_stores(request: web.Request, permission: Permission) -> list[Store]:
+    """Return the stores that the request's key opens for what is asked for, one or more.
+
+    Raises:
+        ProblemError: There is no key or a wrong one (401), or it may do less everywhere (403).
 
     """
     host = request.app[HOST]
@@ -44,12 +52,10 @@ async def opened_store(request: web.Request, permission: Permission, *, store_id
             "show a key of the store: Authorization: token KEY",
             headers={"WWW-Authenticate": "token"},
         )
-    for store, permissions in opened:
-        if store.id == (store_id or request.match_info["store"]):
-            if permission not in permissions:
-                raise ProblemError.make(403, "missing-permission", "this key may do less", permission=permission)
-            return store
-    raise ProblemError.make(403, "missing-permission", "this key opens another store", permission=permission)
+    permitted = [store for store, permissions in opened if permission in permissions]
+    if not permitted:
+        raise ProblemError.make(403, "missing-permission", "this key may do less", permission=permission)
+    return permitted
 
 
 async def store_of_password(request: web.Request, *, pays: bool) -> Store:

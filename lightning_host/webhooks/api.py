@@ -23,7 +23,7 @@ from yarl import URL
 from connection_strings import Secret
 from lightning_host.credentials import Permission
 from lightning_host.host import HOST
-from lightning_host.web.api_access import opened_store, page_of
+from lightning_host.web.api_access import opened_store, opened_stores, page_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 from lightning_host.webhooks.network import is_public
@@ -128,10 +128,12 @@ async def _redeliver(request: web.Request) -> web.Response:
 
 
 async def _webhook(request: web.Request) -> Webhook:
+    if "store" in request.match_info:
+        stores = [await opened_store(request, Permission.MODIFY_WEBHOOKS)]
+    else:
+        stores = await opened_stores(request, Permission.MODIFY_WEBHOOKS)
     webhook = await _rows(request).find(request.match_info["webhook"])
-    named = request.match_info.get("store") or (webhook and webhook.store)
-    store = await opened_store(request, Permission.MODIFY_WEBHOOKS, store_id=named) if named else None
-    if webhook is None or store is None or webhook.store != store.id:
+    if webhook is None or webhook.store not in {store.id for store in stores}:
         raise ProblemError.make(404, "webhook-not-found", "there is no such webhook")
     return webhook
 

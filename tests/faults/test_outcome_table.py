@@ -86,7 +86,9 @@ ROWS = (
     Row(before("http_status", status=401, count=9), OVER_HTTP, (ERROR, 0), (CredentialRejected, 0)),
     Row(before("http_status", status=400, count=9), OVER_HTTP, (ERROR, 0), (BackendUnavailable, 0)),
     Row(before("http_status", status=429), OVER_HTTP, (ERROR, 0), (RateLimited, 0)),
-    Row(before("error", code="NOT_AUTHORIZED", channel="top"), ALL, (ERROR, 0), (CredentialRejected, 0)),
+    Row(before("error", code="NOT_AUTHORIZED", channel="top"), OVER_HTTP, (ERROR, 0), (CredentialRejected, 0)),
+    # One such word proves nothing where the socket shows at the same time that the session lives.
+    Row(before("error", code="NOT_AUTHORIZED", channel="top"), SOCKET, (ERROR, 0), (BackendUnavailable, 0)),
     Row(before("error", code="TOO_MANY_REQUEST"), ALL, (ERROR, 0), (RateLimited, 0)),
     Row(before("error", code="INVALID_INPUT"), ALL, (ERROR, 0), (RequestRefused, 0)),
     Row(before("error", code="INSUFFICIENT_BALANCE"), ALL, (ERROR, 0), (RequestRefused, 0)),

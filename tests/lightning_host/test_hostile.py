@@ -229,7 +229,8 @@ async def test_keys_that_do_less(hosts: HostBench, node: FakeNode, method: str, 
     host = await hosts.host(node, receive_key="key-that-only-receives", read_key="key-that-only-reads")
     target = path.replace("{store}", "shop").replace("{crypto_code}", "BTC")
     target = re.sub(r"\{[^}]+\}", "0" * 64, target)
-    may_read = method == "GET" and re.search(r"/(invoices|checkouts|flashcards)", path)
+    for_any_key = re.search(r"/(api-keys/current|health|server/info)$", path)
+    may_read = method == "GET" and (for_any_key or re.search(r"/(invoices|checkouts|flashcards)", path))
     receiving = ("/BTC/invoices", "/checkouts", "/topups")
     may_receive = may_read or (method == "POST" and target.endswith(receiving))
     for key, allowed in (("key-that-only-receives", may_receive), ("key-that-only-reads", may_read)):

@@ -238,7 +238,7 @@ async def test_a_handshake_that_refuses_the_token(bench: Bench) -> None:
     listener = await client.listen()
     with pytest.raises(CredentialRejected):
         await paid(listener)
-    assert operations(sandbox, "me")["http"] >= 3
+    assert operations(sandbox, "me")["http"] >= 2
 
 
 async def test_a_token_that_can_not_be_confirmed_now(bench: Bench) -> None:
