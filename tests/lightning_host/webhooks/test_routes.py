@@ -297,7 +297,7 @@ async def test_webhooks_are_managed(hosts: HostBench, node: FakeNode, receiver: 
     _, changed = await host.request("PUT", one, json=changes, headers=KEY)
     assert (changed["enabled"], changed["authorizedEvents"]["everything"]) == (False, True)
     bakery = {"Authorization": "token key-of-the-bakery"}
-    assert (await host.get(one, headers=bakery))[0] == 404
+    assert (await host.get(one, headers=bakery))[0] == 403
     assert (await host.get(f"/api/v1/stores/bakery/webhooks/{webhook['id']}", headers=bakery))[0] == 404
     assert (await host.get(one))[0] == 401
     assert (await host.request("DELETE", one, headers=KEY))[0] == 200
