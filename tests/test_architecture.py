@@ -38,7 +38,7 @@ LAYERS = {
         "client",
         "handler",
         "doctor",
-        "cli",
+        "cli pytest_plugin",
     ),
     "lightning_host": (
         "allowance client_address credentials logs tasks",

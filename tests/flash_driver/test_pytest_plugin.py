@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 SUITE = """
 from datetime import timedelta
@@ -47,7 +47,7 @@ def test_a_project_gets_a_server_for_each_test(pytester: pytest.Pytester, monkey
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(SUITE)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
-    plugin = [] if is_installed() else ["-p", "flash_driver.sandbox.pytest_plugin"]
+    plugin = [] if is_installed() else ["-p", "flash_driver.pytest_plugin"]
     pytester.runpytest_subprocess("--strict-markers", "-W", "error", *plugin).assert_outcomes(passed=3)
 
 
