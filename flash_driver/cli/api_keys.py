@@ -10,7 +10,7 @@ import typer
 
 from connection_strings.grammar import ConnectionString
 from connection_strings.secret import Secret
-from flash_driver.cli.credentials import ask, line_with, private_file
+from flash_driver.cli.credentials import ask, line_with, private_file, show_line
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.options import AsJson, Connection, File, Verbose
 from flash_driver.cli.output import Output
@@ -59,13 +59,7 @@ def create(
         line = line_with(session.server, hide(Secret(text)))
         if write is not None:
             write(line)
-    if out is not None:
-        output.text(f"the connection string is in {out}; use it with --file {out}")
-    else:
-        output.text(line)
-    if as_json:
-        where = {"file": str(out)} if out is not None else {"connection_string": line}
-        output.document({"id": made.get("id"), **where})
+    show_line(output, line, out, id=made.get("id"))
     output.text(f"id {shown(made.get('id'))}, for `flash-driver api-key revoke`", style="dim")
     return Exit.OK
 

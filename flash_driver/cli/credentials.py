@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from connection_strings.secret import Secret
+    from flash_driver.cli.output import Output
     from flash_driver.flash_api.documents import Operation
 
-__all__ = ["ask", "checked_server", "confirm_totp", "line_with", "private_file"]
+__all__ = ["ask", "checked_server", "confirm_totp", "line_with", "private_file", "show_line"]
 
 _SECONDS: Final = 15.0
 _PRIVATE: Final = 0o600
@@ -91,6 +92,13 @@ def line_with(server: str, token: Secret) -> str:
     if server.startswith("http://"):
         values["allowinsecure"] = "true"
     return ConnectionString("flash", values).render()
+
+
+def show_line(output: Output, line: str, file: Path | None, **facts: object) -> None:
+    """Show a finished connection string, or the file that holds it; `facts` stand beside it in JSON."""
+    if output.as_json:
+        output.document({**facts, **({"connection_string": line} if file is None else {"file": str(file)})})
+    output.text(line if file is None else f"the connection string is in {file}; use it with --file {file}")
 
 
 @contextmanager

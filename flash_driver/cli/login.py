@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from connection_strings.secret import Secret
-from flash_driver.cli.credentials import ask, checked_server, confirm_totp, line_with, private_file
+from flash_driver.cli.credentials import ask, checked_server, confirm_totp, line_with, private_file, show_line
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.options import AsJson, Verbose
 from flash_driver.cli.output import Output
@@ -42,12 +42,7 @@ def login(
         line = line_with(url, asyncio.run(_log_in(output, url, phone, code, totp)))
         if write is not None:
             write(line)
-    if out is not None:
-        output.text(f"the connection string is in {out}; use it with --file {out}")
-    else:
-        output.text(line)
-    if as_json:
-        output.document({"file": str(out)} if out is not None else {"connection_string": line})
+    show_line(output, line, out)
     output.note(
         "a session ends when it is not used for a long time; for a server make an API key of it: flash-driver api-key"
     )

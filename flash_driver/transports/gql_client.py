@@ -28,7 +28,7 @@ from flash_driver.flash_api.outcomes import (
     TimedOut,
 )
 from flash_driver.transports.http import read_retry_after
-from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.network import JSON_HEADERS, MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
@@ -82,13 +82,7 @@ class GraphQLTransport:
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
-        # Identity: a compressed reply could unfold to any size.
-        self._headers = {
-            **headers,
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-        }
+        self._headers = {**headers, **JSON_HEADERS}
         self._tls = tls
         self._client: Client | None = None
         self._session: AsyncClientSession | None = None

@@ -22,7 +22,7 @@ from flash_driver.flash_api.outcomes import (
     NotWritten,
     TimedOut,
 )
-from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.network import JSON_HEADERS, MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
@@ -69,12 +69,7 @@ class HttpTransport:
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
-        self._headers = {
-            **headers,
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # a compressed reply could unfold to any size
-        }
+        self._headers = {**headers, **JSON_HEADERS}
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 

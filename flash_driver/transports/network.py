@@ -10,10 +10,17 @@ from typing import Final
 
 import aiohappyeyeballs
 
-__all__ = ["MAX_REPLY_BYTES", "connect_to_any", "make_tls_context", "why_not_connected"]
+__all__ = ["JSON_HEADERS", "MAX_REPLY_BYTES", "connect_to_any", "make_tls_context", "why_not_connected"]
 
 _NEXT_ADDRESS_SECONDS: Final = 0.25
 """How long an address is waited for before the next one is tried beside it (RFC 8305 8)."""
+
+JSON_HEADERS: Final = {
+    "Content-Type": "application/json",
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",  # a compressed reply could unfold to any size
+}
+"""What goes with each request over HTTP, besides the credential."""
 
 MAX_REPLY_BYTES: Final = 4 * 2**20
 """A reply larger than this is not read: no answer of Flash comes near it."""
