@@ -363,7 +363,7 @@ class Connection:
                 self._over(operation_id, f"the server refused it: {describe(errors)[0]}", ErrorFrame(errors))
             case Ping(answer):
                 if self._socket.usable:
-                    self._socket.send(answer)
+                    self._socket.send(answer, hold=True)
             case Acknowledged():
                 if not self._acknowledged.done():
                     self._acknowledged.set_result(None)

@@ -30,6 +30,9 @@ class Limits:
         suspicion_timeout: How long its pong may take then.
         close_timeout: How long the closing handshake may take.
         max_message_bytes: The largest message that is read.
+        max_frames_per_read: How many frames one read of the event loop may hold, 256 KiB at most; beyond, the peer is
+            dropped. The shortest answers there are need no more.
+        max_idle_frames_per_read: How many of them may carry nothing: pings, pongs, empty pieces of messages.
         max_unread_bytes: How much may wait for a peer that sends but does not read.
         max_in_flight: How many operations may wait for their answers; further ones wait for their turn.
         max_queued_events: How many events of a subscription may wait for their reader.
@@ -43,6 +46,8 @@ class Limits:
     suspicion_timeout: float = 1.5
     close_timeout: float = 1.0
     max_message_bytes: int = MAX_REPLY_BYTES
+    max_frames_per_read: int = 4096
+    max_idle_frames_per_read: int = 64
     max_unread_bytes: int = 16 * 2**20
     max_in_flight: int = 512
     max_queued_events: int = 1024

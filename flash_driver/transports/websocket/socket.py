@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from websockets.client import ClientProtocol
-from websockets.frames import Opcode
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -26,7 +26,6 @@ from flash_driver.transports.websocket.handshake import why_no_handshake
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 
 if TYPE_CHECKING:
-    from websockets.frames import Frame
     from websockets.protocol import Event
 
     from flash_driver.common.deadline import Deadline
@@ -38,9 +37,13 @@ __all__ = ["Receiver", "Socket"]
 _COMPLAINTS: Final = {
     1002: "something that is no WebSocket frame",
     1007: "a text that is not UTF-8",
+    1008: "more frames at once than any answer needs",
     1009: "a message larger than the limit",
 }
 _log: Final = get_logger(transport="websocket")
+
+_SLICE_BYTES: Final = 4096
+"""How much of a read is parsed before its frames are counted: 2,048 frames at most."""
 
 
 class Receiver(Protocol):
@@ -83,7 +86,7 @@ class Socket(asyncio.Protocol):
         self._answered: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
         self._resumed: asyncio.Future[None] | None = None
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
         self._binary = False
         self._held: list[bytes] | None = None
         self._ended = False
@@ -274,12 +277,27 @@ class Socket(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Read what came, and hand it on."""
+        """Read what came, and hand it on.
+
+        The event loop reads 256 KiB at once, which may be 131,072 frames of two bytes. So a read is parsed in slices,
+        and a peer that puts more frames into one read than the limits allow is dropped.
+        """
         core = self._core
         self.heard_at = self._loop.time()
-        core.receive_data(data)
-        for event in core.events_received():
-            self._take(event)
+        frames = idle = 0
+        for start in range(0, len(data), _SLICE_BYTES):
+            core.receive_data(data[start : start + _SLICE_BYTES])
+            events = core.events_received()
+            frames += len(events)
+            idle += sum(map(_carries_nothing, events))
+            if frames > self._limits.max_frames_per_read or idle > self._limits.max_idle_frames_per_read:
+                core.fail(1008, "too many frames")
+                core.data_to_send()  # answers to thousands of pings; one that is dropped gets none
+                self._end()
+                self.abort()
+                return
+            for event in events:
+                self._take(event)
         self._flush()
         if core.state is not State.OPEN:
             self._check_end()
@@ -348,12 +366,12 @@ class Socket(asyncio.Protocol):
         self._answered.exception()  # whoever opened it may be gone
 
     def _gather(self, frame: Frame) -> None:
-        """Put the fragments of a message together."""
-        if frame.data:  # the core limits the size of all fragments, but not how many have none
-            self._fragments.append(bytes(frame.data))
+        """Put the fragments of a message together; the core limits their size in all."""
+        self._fragments += frame.data
         if not frame.fin:
             return
-        whole, self._fragments = b"".join(self._fragments), []
+        whole = bytes(self._fragments)
+        self._fragments.clear()
         binary, self._binary = self._binary, False
         if not self._ended and binary:
             self._receiver.text_received(whole)
@@ -384,6 +402,13 @@ class Socket(asyncio.Protocol):
         # A goodbye of ours alone ends nothing: what is in flight may still be answered.
         if core.close_rcvd is not None or core.parser_exc is not None:
             self._end()
+
+
+def _carries_nothing(event: Event) -> bool:
+    """Whether a frame is a ping, a pong, or an empty piece of a message: a working server sends one now and then."""
+    if not isinstance(event, Frame):
+        return False
+    return event.opcode in (Opcode.PING, Opcode.PONG) or not (event.data or event.fin)
 
 
 def _quiet_logger() -> logging.Logger:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 
 from flash_driver.common.deadline import Deadline
@@ -240,7 +241,7 @@ async def test_answers_still_come_while_we_say_goodbye() -> None:
 async def test_peer_that_asks_for_answers_and_does_not_read_them(tls: dict[str, Any]) -> None:
     """Pings without end do not fill the memory, though the peer claims to be alive: it loses the socket."""
     flood = frame(Opcode.PING, b"x" * 125) * 1000 + frame(Opcode.PONG, b"")
-    async with speaking(Limits(max_unread_bytes=2**20), **tls) as (socket, reader, peer):
+    async with speaking(Limits(max_unread_bytes=2**20, max_idle_frames_per_read=4096), **tls) as (socket, reader, peer):
         peer.socket.transport.pause_reading()
         async with within():
             while not reader.ends:
@@ -263,16 +264,80 @@ async def test_peer_that_is_gone_while_something_waits_for_it() -> None:
         assert await reader.end() == Closed(None)
 
 
-async def test_empty_fragments_take_no_memory() -> None:
-    """A message in any number of pieces with nothing in them keeps none of them."""
-    async with speaking() as (socket, reader, peer):
+async def test_fragments_take_no_more_memory_than_their_text() -> None:
+    """A message in any number of pieces takes its own size, whether the pieces hold one byte or nothing."""
+    async with speaking(Limits(max_idle_frames_per_read=4096)) as (socket, reader, peer):
         empty = frame(Opcode.CONT, b"", fin=False) * 1000
         last = frame(Opcode.PING, b"") + frame(Opcode.TEXT, b"", fin=False)
         peer.socket.transport.write(frame(Opcode.TEXT, b"o", fin=False) + empty + frame(Opcode.CONT, b"ne") + last)
         assert await reader.messages(1) == ["one"]
-        peer.socket.transport.write(empty)
-        await peer.socket.ping()
-        assert socket._fragments == []
+        peer.socket.transport.write(empty + frame(Opcode.CONT, b"xy", fin=False) * 500)
+        await (await peer.socket.ping())
+        assert socket._fragments == b"xy" * 500
+
+
+PING = b'{"type":"ping"}'
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        frame(Opcode.PING, b""),
+        frame(Opcode.PONG, b""),
+        frame(Opcode.PING, b"x" * 125),
+        frame(Opcode.TEXT, b"", fin=False) + frame(Opcode.CONT, b"", fin=False) * 50 + frame(Opcode.CONT, PING),
+        frame(Opcode.TEXT, b"", fin=False) + frame(Opcode.CONT, b"") + frame(Opcode.PING, b""),
+        frame(Opcode.TEXT, b""),
+        frame(Opcode.TEXT, b" ", fin=False) + frame(Opcode.CONT, b" ", fin=False) * 1000 + frame(Opcode.CONT, PING),
+        frame(Opcode.TEXT, PING),
+    ],
+    ids=["pings", "pongs", "large pings", "empty pieces", "mixed", "empty texts", "pieces of a byte", "short texts"],
+)
+async def test_work_per_read_is_bounded(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a read full of tiny frames the driver parses some thousands, counted, and then drops the connection."""
+    parsed = heard = 0
+    parse, hear = ClientProtocol.recv_frame, Reader.text_received
+
+    def count_frame(self: ClientProtocol, each: Frame) -> None:
+        nonlocal parsed
+        parsed += 1
+        parse(self, each)
+
+    def count_text(self: Reader, text: str | bytes) -> None:
+        nonlocal heard
+        heard += 1
+        hear(self, text)
+
+    monkeypatch.setattr(ClientProtocol, "recv_frame", count_frame)
+    monkeypatch.setattr(Reader, "text_received", count_text)
+    async with speaking() as (socket, reader, _):
+        read = unit * (2**18 // len(unit))
+        socket.data_received(read)  # at once, as the event loop does with what lies ready
+        assert reader.ends == [Garbage("the server sent more frames at once than any answer needs")]
+        assert not socket.usable
+    assert parsed <= 4096 + 2048
+    assert heard <= 4096
+
+
+async def test_a_server_that_floods_is_dropped() -> None:
+    """The same over a real connection: whatever the portions are in which it comes, it comes to an end."""
+    async with speaking() as (socket, reader, peer):
+        while not reader.ends:
+            peer.socket.transport.write(frame(Opcode.PING, b"") * 2**17)
+            await asyncio.sleep(0)
+        assert await reader.end() == Garbage("the server sent more frames at once than any answer needs")
+        assert not socket.usable
+
+
+async def test_as_many_answers_as_are_in_flight_may_come_at_once() -> None:
+    """The answers to all operations that may wait, each with its `complete` and a ping between, fit into one read."""
+    most = Limits().max_in_flight
+    answer = frame(Opcode.TEXT, b'{"id":"1","type":"next","payload":{"data":{"a":1}}}')
+    over = frame(Opcode.TEXT, b'{"id":"1","type":"complete"}')
+    async with speaking() as (socket, reader, _):
+        socket.data_received((answer + over) * most + frame(Opcode.PING, b"") * 8)
+        assert len(reader.heard) == 2 * most
+        assert socket.usable
 
 
 async def test_peer_that_never_returns_the_goodbye() -> None:
