@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import SharedAttempt
 from flash_driver.journal.errors import JournalError
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ class JournalOwner:
         self._find = find
         self._look_up = look_up
         self._scope: str | None = None
-        self._finding: asyncio.Task[JournalAccount] | None = None
+        self._finding = SharedAttempt(self._ask, "journal opening", closed=_was_closed)
         self._found: JournalAccount | None = None
         self._outdated = True
         self.begins_at = 0
@@ -99,17 +98,7 @@ class JournalOwner:
         """
         if self._found is not None and not self._outdated:
             return self._found
-        if self._finding is None or self._finding.done():
-            self._finding = asyncio.create_task(self._ask(), name="flash-driver journal opening")
-            # The caller may be gone by the time it fails; asyncio complains of errors that nobody looked at.
-            self._finding.add_done_callback(lambda done: done.cancelled() or done.exception())
-        finding = self._finding
-        try:
-            return await asyncio.shield(finding)
-        except asyncio.CancelledError:
-            if finding.cancelled() and not being_cancelled():
-                raise JournalError("the journal", "was closed", "ask again") from None
-            raise
+        return await self._finding.result()
 
     @property
     def known(self) -> JournalAccount:
@@ -125,10 +114,7 @@ class JournalOwner:
 
     async def aclose(self) -> None:
         """End the attempt to look it up, if there is one."""
-        finding, self._finding = self._finding, None
-        if finding is not None:
-            finding.cancel()
-            await asyncio.wait([finding])
+        await self._finding.aclose()
 
     async def _ask(self) -> JournalAccount:
         account = await self._in_store()
@@ -159,3 +145,7 @@ class JournalOwner:
         self._found, self._outdated = account, False
         if before is not None:
             before.wakeup.wake()
+
+
+def _was_closed() -> JournalError:
+    return JournalError("the journal", "was closed", "ask again")

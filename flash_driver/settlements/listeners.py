@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 from connection_strings.errors import InvalidRequest, LightningError
 from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.settlements.tail import SettlementTail
 from flash_driver.settlements.watcher import Watcher
 
@@ -169,7 +170,7 @@ class Listeners:
         self.watcher = Watcher(account, on_failure=self._tail.wake)
         self._present: dict[object, weakref.ref[FlashInvoiceListener]] = {}
         self._changing = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._leaving = TaskSet()
 
     @property
     def failure(self) -> LightningError | None:
@@ -212,7 +213,7 @@ class Listeners:
             try:
                 await self._stop_if_unused()
             finally:
-                await asyncio.gather(*self._leaving, return_exceptions=True)
+                await self._leaving.ended()
 
     def _add(self, index: int, owner: object) -> FlashInvoiceListener:
         place, loop = object(), asyncio.get_running_loop()
@@ -232,10 +233,7 @@ class Listeners:
     def _leave(self, place: object) -> asyncio.Task[None]:
         """Begin to leave; goes on to its end even if the caller is cancelled."""
         self._present.pop(place, None)
-        task = asyncio.get_running_loop().create_task(self._stop_if_unused(), name="flash-driver listener leaves")
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-        return task
+        return self._leaving.start(self._stop_if_unused(), "listener leaves")
 
     async def _stop_if_unused(self) -> None:
         async with self._changing:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import LightningError
 from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
+from flash_driver.common.tasks import TaskSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ class SettlementTail:
         self._held: dict[str, float] = {}
         self._failing_since: float | None = None
         self._waiting: set[asyncio.Future[None]] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._reading = TaskSet()
         self._tell_once = LogOnce(_log)
         self.journal_id = ""
         self.failure: LightningError | None = None
@@ -60,17 +61,14 @@ class SettlementTail:
 
     def start(self, last: int) -> None:
         """Begin to read behind a settle index of the journal, which is open; does nothing when it has begun."""
-        if self._task is None:
+        if not self._reading:
             self._begin_at(last)
             self._failing_since = self.failure = self.trouble = None
-            self._task = asyncio.create_task(self._run(), name="flash-driver settlement tail")
+            self._reading.start(self._run(), "settlement tail")
 
     async def aclose(self) -> None:
         """Stop reading."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await self._reading.aclose()
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[asyncio.Future[None]]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import CredentialRejected, LightningError
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.settlements.health import Health, Listening, ListeningState
 from flash_driver.settlements.polling import Polling
 from flash_driver.settlements.receipt_collector import ReceiptCollector
@@ -50,7 +51,7 @@ class Watcher:
         self._account = account
         self._unsure = False
         self._everything = True
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = TaskSet()
         self._state = ListeningState(account.clock, on_failure)
         self._polling = Polling(account, self._state)
         self._receipts = ReceiptCollector(account)
@@ -97,20 +98,15 @@ class Watcher:
             ("receipts", self._receipts.run),
             ("token", self._watch_token),
         ):
-            task = asyncio.create_task(self._guard(work()), name=f"flash-driver watcher {name}")
-            self._tasks.append(task)
+            self._tasks.start(self._guard(work()), f"watcher {name}")
 
     async def stop(self) -> None:
         """Stop watching; what is open is taken up again by the next start."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
         try:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._tasks.aclose()
         finally:
-            if not self._tasks:
-                self._polling.clear()
-                self._state.say(Listening.OFF)
+            self._polling.clear()
+            self._state.say(Listening.OFF)
 
     async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
         """Tell the listeners when a part ends by an error: no news is worse than an error.

@@ -13,6 +13,7 @@ import sqlite3
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.errors import explain
 from flash_driver.journal.sql.postgresql import PostgresqlDatabase, connect
 from flash_driver.journal.sql.schema import CHANNEL
@@ -70,20 +71,19 @@ class SettlementNotifier:
         self._journal = journal
         self._notifications = notifications
         self._wake = wake
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
+        self._tasks = TaskSet()
+        self._begun = False
 
     def start(self) -> None:
         """Begin to listen; does nothing when that is done already."""
-        if self._task is None and not self._closed:
-            self._task = asyncio.create_task(self._listen(), name="flash-driver journal wakeup")
+        if not self._begun:
+            self._begun = True
+            self._tasks.start(self._listen(), "journal wakeup")
 
     async def aclose(self) -> None:
         """Stop listening."""
-        self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._begun = True  # nothing begins after the end
+        await self._tasks.aclose()
 
     async def _listen(self) -> None:
         told = True

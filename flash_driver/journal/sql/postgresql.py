@@ -24,6 +24,7 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES, Patience
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class PostgresqlDatabase:
         self.engine = open_postgresql(journal)
         self._journal = journal
         self._to_write = self.engine.execution_options(**{WRITES: True})
-        self._ending: asyncio.Task[None] | None = None
+        self._ending = TaskSet()
 
     def prepare(self) -> None:
         """Do nothing: the database is there or not."""
@@ -98,9 +99,7 @@ class PostgresqlDatabase:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._ending is not None:
-            self._ending.cancel()
-            await asyncio.gather(self._ending, return_exceptions=True)
+        await self._ending.aclose()
         await self.engine.dispose()
 
     async def _run(self, engine: AsyncEngine, work: Callable[[Connection], T], seconds: float) -> T:
@@ -123,8 +122,8 @@ class PostgresqlDatabase:
                 await self.engine.dispose()
 
     def _look_for_stuck(self) -> None:
-        if self._ending is None or self._ending.done():
-            self._ending = asyncio.create_task(self._end_stuck(), name="flash-driver journal ends stuck sessions")
+        if not self._ending:
+            self._ending.start(self._end_stuck(), "journal ends stuck sessions")
 
     async def _end_stuck(self) -> None:
         """End what has stood in the way of others for too long; on a connection of its own, as all may be waiting."""

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import SharedAttempt, TaskSet
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.owner import JournalAccount, JournalOwner
 from flash_driver.journal.sql.accounts import account_of, remember, rename_server
@@ -55,8 +55,9 @@ class SqlStore:
         self.transactions = Transactions(journal, database, patience)
         self._patience = patience
         self._keep_days = keep_days
-        self._preparing: asyncio.Task[None] | None = None
-        self._pruning: asyncio.Task[None] | None = None
+        self._preparing = SharedAttempt(self._migrate, "journal migration", closed=self.transactions.was_closed)
+        self._pruning = TaskSet()
+        self._closing = TaskSet()
         self._prepared = False
         self._wakeups: dict[int, Wakeup] = {}
         self._notifier = make_notifier(journal, database, self._wake)
@@ -97,18 +98,14 @@ class SqlStore:
 
     async def aclose(self) -> None:
         """Let what is under way come to its end, begin nothing more, then close every connection."""
-        await asyncio.shield(asyncio.create_task(self._close(), name="flash-driver journal closing"))
+        await asyncio.shield(self._closing.start(self._close(), "journal closing"))
 
     async def _close(self) -> None:
         self.transactions.stop()
-        if self._pruning is not None:
-            self._pruning.cancel()
-            await asyncio.gather(self._pruning, return_exceptions=True)
+        await self._pruning.aclose()
         await self._notifier.aclose()
         await self.transactions.aclose()
-        if self._preparing is not None:
-            self._preparing.cancel()
-            await asyncio.gather(self._preparing, return_exceptions=True)
+        await self._preparing.aclose()
 
     async def _prepare(self) -> None:
         """Wait until the tables are up to date; no longer than a transaction may take, while that goes on by itself.
@@ -119,20 +116,11 @@ class SqlStore:
         """
         if self._prepared:
             return
-        if self._preparing is None or self._preparing.done():
-            self._preparing = asyncio.create_task(self._migrate(), name="flash-driver journal migration")
-            # The caller may be gone by the time it fails; asyncio complains of errors that nobody looked at.
-            self._preparing.add_done_callback(lambda done: done.cancelled() or done.exception())
-        preparing = self._preparing
         try:
             async with asyncio.timeout(self._patience):
-                await asyncio.shield(preparing)
+                await self._preparing.result()
         except TimeoutError:
             raise JournalError(str(self._journal), "is being brought up to date", "try again in a moment") from None
-        except asyncio.CancelledError:
-            if preparing.cancelled() and not being_cancelled():
-                raise JournalError(str(self._journal), "was closed", "ask again") from None
-            raise
 
     async def _migrate(self) -> None:
         """Make the file and bring the tables up to date, before anything else is done."""
@@ -144,7 +132,7 @@ class SqlStore:
             _log.info("journal made ready", journal=str(self._journal), version=NEWEST, before=found)
         self._prepared = True
         if self._keep_days is not None:
-            self._pruning = asyncio.create_task(self._prune(self._keep_days), name="flash-driver journal pruning")
+            self._pruning.start(self._prune(self._keep_days), "journal pruning")
 
     async def _prune(self, days: int) -> None:
         """Delete what was never paid once it is old, a little at a time, for as long as the store is open."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from flash_driver.common.cancelling import being_cancelled
-from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.errors import JournalError, explain
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ _HELD_UP_SECONDS: Final = 0.25
 
 WRITES: Final = "flash_driver_writes"
 """The execution option of transactions that write."""
-
-_log: Final = get_logger(part="journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ class Transactions:
         self._journal = journal
         self._database = database
         self._patience = patience
-        self._working: set[asyncio.Task[Any]] = set()
+        self._working = TaskSet()
         self._closed = False
 
     def prepare(self) -> None:
@@ -165,26 +163,21 @@ class Transactions:
     async def aclose(self) -> None:
         """Begin nothing more, let what is under way come to its end, then close every connection."""
         self.stop()
-        if self._working:
-            _, late = await asyncio.wait(self._working, timeout=self._patience)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=self._patience)
+        await self._working.ended(self._patience)
+        self._working.cancel()
+        await self._working.ended(self._patience)
         await self._database.aclose()
 
     def _insist_on_open(self) -> None:
         if self._closed:
-            raise self._was_closed()
+            raise self.was_closed()
 
-    def _was_closed(self) -> JournalError:
+    def was_closed(self) -> JournalError:
+        """Return the error of who asks after the end."""
         return JournalError(str(self._journal), "was closed", "ask again")
 
     def _begin(self, transaction: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(self._explained(transaction), name="flash-driver journal")
-        self._working.add(task)
-        task.add_done_callback(self._done)
-        return task
+        return self._working.start(self._explained(transaction), "journal")
 
     async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
         patience = Patience(seconds)
@@ -201,7 +194,7 @@ class Transactions:
                     ) from None
         except asyncio.CancelledError:
             if task.cancelled() and not being_cancelled():
-                raise self._was_closed() from None
+                raise self.was_closed() from None
             raise
 
     async def _explained(self, transaction: Coroutine[Any, Any, T]) -> T:
@@ -212,8 +205,3 @@ class Transactions:
             if explained is None:
                 raise
             raise explained from error
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._working.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _log.debug("the journal failed", journal=str(self._journal), why=str(task.exception()))

@@ -304,8 +304,7 @@ async def test_who_comes_during_a_long_migration_is_told(
             with pytest.raises(JournalError, match="is being brought up to date; try again in a moment"):
                 await store.find("fingerprint", None)
         go_on.set()
-        assert store._preparing is not None
-        await store._preparing
+        await store._preparing.result()
         assert await store.find("fingerprint", None) is None
 
 
@@ -324,7 +323,7 @@ async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: Sql
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await asyncio.gather(*store.transactions._working, return_exceptions=True)
+    assert await store.transactions._working.ended(40)
     await settle(journal, 0)
     settled = await journal.settled_after(0)
     assert [row.settle_index for row in settled] == list(range(1, len(settled) + 1))

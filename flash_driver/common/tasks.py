@@ -1,0 +1,115 @@
+"""Tasks with an owner: each is started by it, logged when it fails, and ended by it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from connection_strings.errors import LightningError
+from flash_driver.common.cancelling import being_cancelled
+from flash_driver.common.log import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+__all__ = ["SharedAttempt", "TaskSet"]
+
+_log: Final = get_logger(part="tasks")
+T = TypeVar("T")
+
+
+class TaskSet:
+    """The tasks of one owner, on one event loop.
+
+    A `LightningError` is what a task may well end with, and is logged for developers only; anything else is a defect,
+    and is logged as an error. Neither goes further, unless the owner awaits the task.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run work in a task of its own; `name` says what it does, such as `journal pruning`."""
+        task = asyncio.create_task(work, name=f"flash-driver {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def ended(self, seconds: float | None = None) -> bool:
+        """Wait until the tasks of now have ended, for so many seconds at the most; returns whether all have."""
+        if not self._tasks:
+            return True
+        _, left = await asyncio.wait(set(self._tasks), timeout=seconds)
+        return not left
+
+    def cancel(self) -> None:
+        """Have every task end."""
+        for task in [*self._tasks]:
+            task.cancel()
+
+    async def aclose(self, *, patience: float = 0.0) -> None:
+        """Wait for the tasks for so many seconds, then cancel what is left, and wait until it has ended."""
+        if patience:
+            await self.ended(patience)
+        self.cancel()
+        await self.ended()
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, LightningError):
+            _log.debug("a task failed", task=task.get_name(), why=str(error))
+        else:
+            _log.error("a task broke", task=task.get_name(), error=type(error).__name__)
+
+
+class SharedAttempt(Generic[T]):
+    """Something that many may need at once, and that is tried once for all of them.
+
+    A caller that is cancelled does not end it, since others may wait for it. Once it has ended, the next caller begins
+    another.
+
+    Args:
+        attempt: What is tried.
+        name: What it does, such as `journal opening`.
+        closed: Makes the error for those who wait while it is closed.
+
+    """
+
+    def __init__(
+        self, attempt: Callable[[], Coroutine[Any, Any, T]], name: str, *, closed: Callable[[], LightningError]
+    ) -> None:
+        self._attempt = attempt
+        self._name = name
+        self._closed = closed
+        self._tasks = TaskSet()
+        self._task: asyncio.Task[T] | None = None
+
+    def begin(self) -> asyncio.Task[T]:
+        """Begin, unless it is under way; who awaits the task itself must shield it."""
+        if self._task is None or self._task.done():
+            self._task = self._tasks.start(self._attempt(), self._name)
+        return self._task
+
+    async def result(self) -> T:
+        """Return what comes of it.
+
+        Raises:
+            LightningError: What `closed` makes, if it is closed meanwhile; else whatever the attempt raises.
+
+        """
+        task = self.begin()
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled() and not being_cancelled():
+                raise self._closed() from None
+            raise
+
+    async def aclose(self) -> None:
+        """End the attempt, if there is one; the next caller begins another."""
+        await self._tasks.aclose()
