@@ -16,9 +16,8 @@ def check_offset(offset_index: int) -> None:
 
 def check_type(name: str, value: object, *allowed: type | None) -> None:
     """Refuse a value that is none of these types; a `bool` is no number here."""
-    if value is None and None in allowed:
-        return
-    kinds = tuple(kind for kind in allowed if kind is not None)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise InvalidRequest(name, f"must be {names}, not {type(value).__name__}")
+    for kind in allowed:
+        if value is None if kind is None else isinstance(value, kind) and not isinstance(value, bool):
+            return
+    names = " or ".join(kind.__name__ for kind in allowed if kind is not None)
+    raise InvalidRequest(name, f"must be {names}, not {type(value).__name__}")

@@ -87,7 +87,7 @@ class CreateInvoiceParams:
     @property
     def amountless(self) -> bool:
         """Whether the payer chooses the amount."""
-        return not self.amount
+        return self.amount is None or self.amount.msat == 0
 
     @property
     def committed_hash(self) -> str | None:

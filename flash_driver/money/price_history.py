@@ -39,13 +39,10 @@ class PriceHistory:
     def __init__(self) -> None:
         self._points: deque[tuple[int, Decimal]] = deque(maxlen=_KEPT)
 
-    def __bool__(self) -> bool:
-        return bool(self._points)
-
     @property
-    def latest(self) -> tuple[int, Decimal]:
-        """The last point."""
-        return self._points[-1]
+    def latest(self) -> tuple[int, Decimal] | None:
+        """The last point, None before the first."""
+        return self._points[-1] if self._points else None
 
     def add(self, at: int, price: Decimal) -> None:
         """Take in a point; one at or before the last moment takes the last one's place."""
@@ -53,8 +50,17 @@ class PriceHistory:
             at = self._points.pop()[0]
         self._points.append((at, price))
 
-    def held(self, at: int) -> Decimal:
-        """The price at a moment, if it stays what it was until the next point."""
+    def change(self, since: int, at: int) -> Decimal:
+        """By which factor it changed between two moments, as far as that is plausible; 1 where nothing is known.
+
+        A price stays what it was until the next point.
+        """
+        if not self._points or (before := self._held(since)) <= 0 or before == (now := self._held(at)):
+            return Decimal(1)
+        most = plausible_change(at - since)
+        return min(1 + most, max(1 - most, now / before))
+
+    def _held(self, at: int) -> Decimal:
         for moment, price in reversed(self._points):
             if moment <= at:
                 return price

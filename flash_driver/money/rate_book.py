@@ -309,8 +309,8 @@ class RateBook:
         """The theory that did best; after a while without invoices, of those that follow the price."""
         if self._learned_at is None:
             return None
-        learned_at = moment_of(self._learned_at)
-        aged = now - learned_at > _AGES_AFTER and bool(self._price) and self._price.latest[0] > learned_at
+        learned_at, latest = moment_of(self._learned_at), self._price.latest
+        aged = now - learned_at > _AGES_AFTER and latest is not None and latest[0] > learned_at
         return min(self._schools, key=lambda school: school.cost).best(following_price=aged)
 
     def _teach(self, sighting: Sighting) -> None:
@@ -336,8 +336,10 @@ class RateBook:
 
     def _credible(self, sighting: Sighting) -> bool:
         """Whether an invoice may teach: near the price, and near what was learned or confirmed by the next one."""
-        if self._price and sighting.at - self._price.latest[0] < _PRICE_GOOD_FOR:
-            price = Interval(self._price.latest[1], self._price.latest[1]).scaled(Decimal(1) / _MSAT_PER_SAT)
+        latest = self._price.latest
+        if latest is not None and sighting.at - latest[0] < _PRICE_GOOD_FOR:
+            per_msat = latest[1] / _MSAT_PER_SAT
+            price = Interval(per_msat, per_msat)
             if price.widened(_FARTHEST_FROM_PRICE).common(sighting.any_rate) is None:
                 _log.warning("the custodian's rate is far from the server's price, not believed")
                 return False
@@ -354,11 +356,13 @@ class RateBook:
     def _foreseen(self, sighting: Sighting) -> bool:
         assert self._learned_at is not None  # noqa: S101 - for the type checker; callers asked
         band = plausible_change(sighting.at - moment_of(self._learned_at))
-        forecasts = (theory.forecast(sighting.at) for school in self._schools for theory in school.theories)
-        return any(
-            forecast is not None and forecast.widened(band).common(sighting.any_rate) is not None
-            for forecast in forecasts
-        )
+        rate = sighting.any_rate
+        for school in self._schools:
+            for theory in school.theories:
+                forecast = theory.forecast(sighting.at)
+                if forecast is not None and forecast.widened(band).common(rate) is not None:
+                    return True
+        return False
 
     @staticmethod
     def _follows(tick: PriceTick, before: PriceTick) -> bool:

@@ -19,8 +19,6 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.money.price_history import plausible_change
-
 if TYPE_CHECKING:
     from flash_driver.money.price_history import PriceHistory
 
@@ -137,7 +135,9 @@ class RateTheory:
 
     def forecast(self, at: int) -> Interval | None:
         """The rate at a moment, in cents per millisatoshi; None before the first invoice."""
-        return None if self._rate is None else self._rate.scaled(self._moved(at))
+        if self._rate is None or self.motion is Motion.STILL:
+            return self._rate
+        return self._rate.scaled(self._price.change(self._at, at))
 
     def see(self, sighting: Sighting) -> Decimal | None:
         """Take in an invoice, and judge the forecast by it; return by how many steps it missed, None if there was none.
@@ -161,16 +161,6 @@ class RateTheory:
         if missed or sighting.step < self.unrest * sighting.msat:
             self.unrest += (missed / sighting.msat - self.unrest) / _MEMORY_OF_MOTION
         return steps
-
-    def _moved(self, at: int) -> Decimal:
-        """By which factor the rate changed since the last invoice."""
-        if self.motion is Motion.STILL or not self._price:
-            return Decimal(1)
-        before, now = self._price.held(self._at), self._price.held(at)
-        if before == now or before <= 0:
-            return Decimal(1)
-        most = plausible_change(at - self._at)
-        return min(1 + most, max(1 - most, now / before))
 
 
 class RateModel:

@@ -22,29 +22,38 @@ def test_moments_are_whole_microseconds() -> None:
     assert moment_of(datetime(2026, 1, 1, microsecond=1, tzinfo=UTC)) % SECOND == 1
 
 
-def test_empty_path_is_false() -> None:
-    """A path without points says so."""
-    assert not PriceHistory()
-    assert path((0, 1))
+def test_nothing_is_known_of_an_empty_path() -> None:
+    """A path without points has no latest one, and its price does not change."""
+    assert PriceHistory().latest is None
+    assert PriceHistory().change(0, 5 * SECOND) == 1
 
 
-def test_held_price_steps() -> None:
-    """A held price is that of the last point; before the first point it is that one's."""
-    steps = path((10, 100), (20, 110), (30, 90))
-    assert [steps.held(second * SECOND) for second in (5, 10, 19, 20, 30, 99)] == [100, 100, 100, 110, 90, 90]
+def test_price_changes_in_steps() -> None:
+    """A price is that of the last point; before the first point it is that one's."""
+    steps = path((10, 1000), (20, 1010), (30, 990))
+    changes = [steps.change(5 * SECOND, second * SECOND) for second in (5, 10, 19, 20, 30, 99)]
+    assert changes == [1, 1, 1, Decimal("1.01"), Decimal("0.99"), Decimal("0.99")]
+
+
+def test_change_is_plausible() -> None:
+    """A jump counts as far as a price of bitcoin may have gone in that time."""
+    jump = path((0, 100), (60, 200))
+    assert jump.change(0, MINUTE) == Decimal("1.05")
+    assert path((0, 200), (60, 1)).change(0, MINUTE) == Decimal("0.95")
 
 
 def test_clock_that_goes_back() -> None:
     """A point at or before the last moment takes that one's place; time never goes back."""
-    odd = path((10, 100), (20, 110), (15, 120))
-    assert odd.latest == (20 * SECOND, Decimal(120))
-    assert odd.held(17 * SECOND) == 100
+    odd = path((10, 1000), (20, 1010), (15, 1020))
+    assert odd.latest == (20 * SECOND, Decimal(1020))
+    assert odd.change(10 * SECOND, 17 * SECOND) == 1
 
 
 def test_only_the_latest_points_are_kept() -> None:
     """A path does not grow without end."""
     long = path(*((second, second) for second in range(1000)))
-    assert long.held(0) == 968
+    assert long.change(0, 968 * SECOND) == 1
+    assert long.change(0, 969 * SECOND) > 1
 
 
 def test_plausible_change_grows_with_time() -> None:
