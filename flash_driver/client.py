@@ -420,7 +420,7 @@ class FlashLightningClient:
         rates = account.rates(wallet.currency)
         delivery = await account.router.perform(PRICE(), deadline)
         try:
-            account.memory.see_tick(read_price(delivery.data("reading the price")))
+            account.memory.price.see(read_price(delivery.data("reading the price")))
         except LightningError:
             if not rates.known:
                 raise

@@ -19,6 +19,8 @@ from flash_driver.invoices.request import HashSupport
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.journal.owner import account_scope
 from flash_driver.money.rate_book import RateBook
+from flash_driver.money.sending_rate import SendingRate
+from flash_driver.money.server_price import ServerPrice
 from flash_driver.payments.service import Payments
 from flash_driver.settings.account import TokenKind
 from flash_driver.settlements.listeners import Listeners
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from weakref import finalize
 
     from flash_driver.accounts.timing import Timing
-    from flash_driver.flash_api.replies import AccountReply, PriceTick
+    from flash_driver.flash_api.replies import AccountReply
     from flash_driver.journal.store import JournalStore
     from flash_driver.payments.attempt_store import Unkept
     from flash_driver.settings.account import FlashSettings
@@ -53,19 +55,19 @@ class AccountMemory:
     """What this process remembers of an account between clients, besides its journal; bound to no event loop."""
 
     capabilities: Capabilities = field(default_factory=Capabilities)
-    rates: dict[Currency, RateBook] = field(
-        default_factory=lambda: {currency: RateBook(decimals) for currency, decimals in _DECIMALS.items()}
-    )
+    price: ServerPrice = field(default_factory=ServerPrice)
+    receiving: dict[Currency, RateBook] = field(init=False)
+    sending: dict[Currency, SendingRate] = field(init=False)
     server_clock: ServerClock = field(default_factory=ServerClock)
     hashes: HashSupport = field(default_factory=HashSupport)
     outage: Outage = field(default_factory=Outage)
     unkept_payments: dict[str, Unkept] = field(default_factory=dict)
 
-    def see_tick(self, tick: PriceTick | None) -> None:
-        """Tell every rate the server's price."""
-        for currency, rates in self.rates.items():
-            if currency.in_cents:
-                rates.see_tick(tick)
+    def __post_init__(self) -> None:
+        receiving = {currency: RateBook(decimals, self.price) for currency, decimals in _DECIMALS.items()}
+        sending = {currency: SendingRate(decimals, self.price) for currency, decimals in _DECIMALS.items()}
+        object.__setattr__(self, "receiving", receiving)
+        object.__setattr__(self, "sending", sending)
 
 
 class Account:
@@ -133,7 +135,8 @@ class Account:
             process=process,
             router=self.router,
             wallets=self.wallets,
-            rates=self.rates,
+            price=memory.price,
+            rates=memory.sending.__getitem__,
             journal=self.journal,
             unkept=memory.unkept_payments,
             persistence=timing.payments,
@@ -148,7 +151,7 @@ class Account:
                 lookup=self.lookup,
                 journal=self.journal,
                 identify=self._identify,
-                on_tick=memory.see_tick,
+                on_tick=memory.price.see,
                 spacing=watching.api_key_spacing if costs_the_key else watching.spacing,
                 trust_events=process.settle_on == "event",
                 timing=watching,
@@ -156,8 +159,8 @@ class Account:
         )
 
     def rates(self, currency: Currency) -> RateBook:
-        """Return what is known of the rate of a currency."""
-        return self.memory.rates[currency]
+        """Return what is known of the rate at which a currency is received."""
+        return self.memory.receiving[currency]
 
     def call(self) -> AbstractContextManager[None]:
         """Hold the account open for a call, as far as its close can wait for that."""
@@ -199,4 +202,4 @@ class Account:
 
     def _see_account(self, account: AccountReply) -> None:
         self.journal.owner.belongs_to(account_scope(self.settings.server, account.account_id))
-        self.memory.see_tick(account.price)
+        self.memory.price.see(account.price)

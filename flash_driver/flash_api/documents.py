@@ -295,6 +295,7 @@ def _fee_probe(name: str, field: str, input_type: str) -> Document:
           {field}(input: $input) {{
             errors {{ message code }}
             amount
+            invoiceAmount
           }}
         }}
         """,

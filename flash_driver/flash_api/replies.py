@@ -25,6 +25,7 @@ __all__ = [
     "BalanceReply",
     "CreatedReply",
     "Currency",
+    "FeeEstimate",
     "InvoiceStatus",
     "PriceTick",
     "Received",
@@ -33,7 +34,7 @@ __all__ = [
     "read_account",
     "read_balances",
     "read_created",
-    "read_fee_cents",
+    "read_fee_probe",
     "read_invoice_status",
     "read_price",
     "read_price_time",
@@ -127,6 +128,20 @@ class Received:
     preimage: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class FeeEstimate:
+    """What a payment would cost, in cents (satoshi for BTC), as a fee probe rounds it; None where it does not say.
+
+    Attributes:
+        fee: The fee alone.
+        principal: What the payee gets, without the fee.
+
+    """
+
+    fee: Decimal | None
+    principal: Decimal | None
+
+
 def read_account(data: Mapping[str, Any]) -> AccountReply:
     """Read the answer to `ACCOUNT` or `ME`; a price that makes no sense does no harm to the rest."""
     account = _dig(data, "me", "defaultAccount", kind=dict)
@@ -181,10 +196,10 @@ def status_word(data: Mapping[str, Any]) -> str:
     return shown(_optional(data, "lnInvoicePaymentStatus", "status"), _LONGEST_WORD)
 
 
-def read_fee_cents(data: Mapping[str, Any], field: str) -> Decimal | None:
-    """Read the fee, in cents, from a fee probe; None when the server gives none."""
+def read_fee_probe(data: Mapping[str, Any], field: str) -> FeeEstimate:
+    """Read the answer to a fee probe."""
     payload = _dig(data, field, kind=dict)
-    return _maybe_decimal(payload, "amount")
+    return FeeEstimate(_maybe_decimal(payload, "amount"), _maybe_decimal(payload, "invoiceAmount"))
 
 
 def read_tick(data: Mapping[str, Any]) -> PriceTick | None:

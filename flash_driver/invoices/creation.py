@@ -24,7 +24,7 @@ from flash_driver.flash_api.documents import PRICE
 from flash_driver.flash_api.replies import read_price
 from flash_driver.invoices.request import InvoiceOrder, InvoiceRequest, WalletMoved
 from flash_driver.money.amount_search import AmountSearch
-from flash_driver.money.rate_book import RateUnknown
+from flash_driver.money.server_price import RateUnknown
 from flash_driver.settings.account import DescriptionHashPolicy
 from flash_driver.transports.call_log import SILENT, CallLog
 
@@ -275,7 +275,7 @@ class InvoiceCreation:
             raise RateUnknown(
                 f"the server gives no price and has made no invoice yet, so satoshi can't be turned into cents: {error}"
             ) from error
-        rates.see_tick(read_price(data))
+        rates.see_price(read_price(data))
 
 
 def _commits(params: CreateInvoiceParams, checked: CheckedInvoice) -> bool:

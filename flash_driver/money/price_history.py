@@ -5,7 +5,6 @@ Moments are whole microseconds, so that no float comes near the money.
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -37,7 +36,8 @@ class PriceHistory:
     """The points of a price, oldest first."""
 
     def __init__(self) -> None:
-        self._points: deque[tuple[int, Decimal]] = deque(maxlen=_KEPT)
+        # Replaced and never changed, so that other threads may read it meanwhile.
+        self._points: tuple[tuple[int, Decimal], ...] = ()
 
     @property
     def latest(self) -> tuple[int, Decimal] | None:
@@ -46,9 +46,10 @@ class PriceHistory:
 
     def add(self, at: int, price: Decimal) -> None:
         """Take in a point; one at or before the last moment takes the last one's place."""
-        if self._points and at <= self._points[-1][0]:
-            at = self._points.pop()[0]
-        self._points.append((at, price))
+        before = self._points[1 - _KEPT :]
+        if before and at <= before[-1][0]:
+            at, before = before[-1][0], before[:-1]
+        self._points = (*before, (at, price))
 
     def change(self, since: int, at: int) -> Decimal:
         """By which factor it changed between two moments, as far as that is plausible; 1 where nothing is known.
@@ -61,7 +62,8 @@ class PriceHistory:
         return min(1 + most, max(1 - most, now / before))
 
     def _held(self, at: int) -> Decimal:
-        for moment, price in reversed(self._points):
+        points = self._points
+        for moment, price in reversed(points):
             if moment <= at:
                 return price
-        return self._points[0][1]
+        return points[0][1]

@@ -10,46 +10,36 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import LightningError
 from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
-from flash_driver.money.price_history import MINUTE, PriceHistory, moment_of, plausible_change
+from flash_driver.money.price_history import MINUTE, moment_of, plausible_change
 from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Rounding, Sighting
+from flash_driver.money.resolution import unit_of
+from flash_driver.money.server_price import RateUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from flash_driver.flash_api.replies import PriceTick
+    from flash_driver.money.server_price import ServerPrice
 
-__all__ = ["Quote", "RateBook", "RateUnknown"]
+__all__ = ["Quote", "RateBook"]
 
 _MSAT_PER_SAT: Final = 1000
 _FINEST_STEP_MSAT: Final = 1
 _COARSE_STEP_MSAT: Final = 1000
-_SAFE_DIGITS: Final = 15
-"""The server reads numbers as doubles, which hold that many digits."""
-_MAX_CENTS_PER_SAT: Final = Decimal(10) ** 6
-_MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
 _FARTHEST_FROM_PRICE: Final = Decimal("0.2")
 _PRICE_GOOD_FOR: Final = 60 * MINUTE
 _AGES_AFTER: Final = 10 * MINUTE
 _SEED_GOOD_FOR: Final = 60 * MINUTE
 _SAME_MOMENT: Final = 50_000
 _LONGEST_TRIP: Final = 5_000_000
-_FARTHEST_AHEAD: Final = timedelta(minutes=5)
-"""A price from further in the future is refused: every later one would count as older than it."""
-_PRICE_TO_PAY_AT: Final = timedelta(seconds=60)
-"""How long ago the server may have said the price that money is sent at."""
 
 _log: Final = get_logger()
-
-
-class RateUnknown(LightningError):
-    """Neither the server's price nor any invoice has told the rate yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,23 +61,23 @@ class Quote:
 
 
 class RateBook:
-    """The rate of one server for one currency; threads may share it.
+    """The rate at which one server receives one currency; threads may share it.
 
     Args:
         decimals: How many decimals of a cent the server resolves (flash-server.md 6: USD 6, USDT 4).
+        price: The server's price.
         clock: The present time.
 
     """
 
-    def __init__(self, decimals: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self._unit = Decimal(1).scaleb(-decimals)
+    def __init__(
+        self, decimals: int, price: ServerPrice, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._decimals = decimals
+        self._price = price
         self._clock = clock
         self._lock = threading.RLock()
-        self._tick: PriceTick | None = None
-        self._told_at: datetime | None = None
-        self._suspect_tick: PriceTick | None = None
-        self._price = PriceHistory()
-        self._schools = tuple(RateModel(rounding, self._price) for rounding in Rounding)
+        self._schools = tuple(RateModel(rounding, price.history) for rounding in Rounding)
         self._step_msat = _COARSE_STEP_MSAT
         self._suspect: Sighting | None = None
         self._learned_at: datetime | None = None
@@ -99,7 +89,7 @@ class RateBook:
     @property
     def known(self) -> bool:
         """Whether anything can be quoted."""
-        return self._tick is not None or self._learned_at is not None
+        return self._price.latest is not None or self._learned_at is not None
 
     @property
     def learned(self) -> bool:
@@ -120,8 +110,8 @@ class RateBook:
 
         """
         with self._lock:
-            if self._tick is not None:
-                return self._tick.cents_per_sat, self._tick.time
+            if (tick := self._price.latest) is not None:
+                return tick.cents_per_sat, tick.time
             return self._custodians_rate()
 
     def to_msat(self, cents: Decimal) -> int:
@@ -144,72 +134,11 @@ class RateBook:
         with self._lock, exactly():
             return int((cents * _MSAT_PER_SAT / self._custodians_rate()[0]).to_integral_value(ROUND_HALF_EVEN))
 
-    # --- paying -----------------------------------------------------------------------------------------------------
-
-    def cents_to_pay(self, msat: int) -> Decimal:
-        """Return what to send so that this amount arrives: at the server's price of now, and at no other rate.
-
-        What invoices taught is the rate of receiving, which lies on the other side of the price.
-
-        Raises:
-            RateUnknown: The server has not told its price within the last minute, or it has just jumped.
-
-        """
-        with self._lock, exactly():
-            exact = msat * self._price_to_pay_at() / _MSAT_PER_SAT
-            return exact.quantize(self._unit_of(exact), ROUND_HALF_EVEN)
-
-    def fee_msat(self, cents: Decimal) -> int:
-        """Return what a fee in cents is worth at the server's price of now, rounded up to whole millisatoshi.
-
-        Raises:
-            RateUnknown: The server has not told its price within the last minute, or it has just jumped.
-
-        """
-        with self._lock, exactly():
-            return int((cents * _MSAT_PER_SAT / self._price_to_pay_at()).to_integral_value(ROUND_CEILING))
-
-    def _price_to_pay_at(self) -> Decimal:
-        # By our own clock: the server's may go differently.
-        told_now = self._told_at is not None and abs(self._clock() - self._told_at) <= _PRICE_TO_PAY_AT
-        if self._tick is None or not told_now:
-            raise RateUnknown("the server does not tell its price now, and money is sent at no older one")
-        if self._suspect_tick is not None:
-            raise RateUnknown("the server's price has jumped, and money is sent at it only when it is confirmed")
-        return self._tick.cents_per_sat
-
     # --- learning ---------------------------------------------------------------------------------------------------
 
-    def see_tick(self, tick: PriceTick | None) -> None:
-        """Take in the server's price; an absurd or older one changes nothing.
-
-        One that is far from the last is believed only when the next one confirms it, one from the future never.
-        """
-        if tick is None or not _is_price(tick.cents_per_sat):
-            return
-        with self._lock:
-            self._see_tick(tick)
-
-    def _see_tick(self, tick: PriceTick) -> None:
-        now = self._clock()
-        if tick.time - now > _FARTHEST_AHEAD:
-            _log.warning("the server's price is dated in the future, not believed")
-            return
-        if self._tick is not None:
-            if tick == self._tick:
-                self._told_at = now
-                return
-            if tick.time < self._tick.time:
-                return
-            if not self._follows(tick, self._tick):
-                confirmed = self._suspect_tick is not None and self._follows(tick, self._suspect_tick)
-                if not confirmed or tick == self._suspect_tick:
-                    _log.warning("the server's price is far from its last one, not believed yet")
-                    self._suspect_tick = tick
-                    return
-        self._tick, self._told_at, self._suspect_tick = tick, now, None
-        # By our own clock: the server's has whole seconds only, and may go differently.
-        self._price.add(moment_of(now), tick.cents_per_sat)
+    def see_price(self, tick: PriceTick | None) -> None:
+        """Take in what the server says of its price; an absurd or older one changes nothing."""
+        self._price.see(tick)
 
     def seed(self, invoices: Iterable[tuple[datetime, Decimal, int]]) -> None:
         """Take in what invoices of the last hour have shown before this process began.
@@ -292,13 +221,9 @@ class RateBook:
                     highest = most // self._step_msat * self._step_msat
                     target += min(self._caution(theory, forecast, msat), max(Decimal(0), highest - msat) / 2)
                 exact = target * forecast.middle
-            unit = self._unit_of(exact)
+            unit = unit_of(exact, self._decimals)
             rounding = ROUND_HALF_EVEN if most is None else ROUND_CEILING
             return Quote(exact.quantize(unit, rounding), unit, now, learned=forecast is not None)
-
-    def _unit_of(self, cents: Decimal) -> Decimal:
-        """The smallest difference that the server sees in that many cents."""
-        return max(self._unit, Decimal(1).scaleb(cents.adjusted() + 1 - _SAFE_DIGITS))
 
     def _caution(self, theory: RateTheory, forecast: Interval, msat: int) -> Decimal:
         """How far above the amount to aim, in msat, so as not to end below: nothing while the rounding forgives it."""
@@ -309,7 +234,7 @@ class RateBook:
         """The theory that did best; after a while without invoices, of those that follow the price."""
         if self._learned_at is None:
             return None
-        learned_at, latest = moment_of(self._learned_at), self._price.latest
+        learned_at, latest = moment_of(self._learned_at), self._price.history.latest
         aged = now - learned_at > _AGES_AFTER and latest is not None and latest[0] > learned_at
         return min(self._schools, key=lambda school: school.cost).best(following_price=aged)
 
@@ -326,8 +251,8 @@ class RateBook:
             forecast = None if theory is None else theory.forecast(self._now())
             if forecast is not None and self._learned_at is not None:
                 return forecast.middle * _MSAT_PER_SAT, self._learned_at
-        if self._tick is not None:
-            return self._tick.cents_per_sat, self._tick.time
+        if (tick := self._price.latest) is not None:
+            return tick.cents_per_sat, tick.time
         raise RateUnknown(
             "the server gives no price and has made no invoice yet, so satoshi can't be turned into cents"
         )
@@ -336,7 +261,7 @@ class RateBook:
 
     def _credible(self, sighting: Sighting) -> bool:
         """Whether an invoice may teach: near the price, and near what was learned or confirmed by the next one."""
-        latest = self._price.latest
+        latest = self._price.history.latest
         if latest is not None and sighting.at - latest[0] < _PRICE_GOOD_FOR:
             per_msat = latest[1] / _MSAT_PER_SAT
             price = Interval(per_msat, per_msat)
@@ -364,16 +289,5 @@ class RateBook:
                     return True
         return False
 
-    @staticmethod
-    def _follows(tick: PriceTick, before: PriceTick) -> bool:
-        elapsed = moment_of(tick.time) - moment_of(before.time)
-        with exactly():
-            return abs(tick.cents_per_sat / before.cents_per_sat - 1) <= plausible_change(elapsed)
-
     def _now(self) -> int:
         return moment_of(self._clock())
-
-
-def _is_price(cents_per_sat: Decimal) -> bool:
-    """Whether a number may be a price at all, and is not zero, negative, infinite, no number, or far beyond reason."""
-    return cents_per_sat.is_finite() and _MIN_CENTS_PER_SAT <= cents_per_sat <= _MAX_CENTS_PER_SAT

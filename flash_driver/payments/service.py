@@ -31,8 +31,9 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.payments.attempt import PaymentAttempt, Persistence
 from flash_driver.payments.attempt_store import AttemptStore, Unkept
+from flash_driver.payments.costs import Costs, PaymentDeclined
 from flash_driver.payments.order import Order, read_order
-from flash_driver.payments.preparation import PaymentDeclined, Preparation
+from flash_driver.payments.preparation import Preparation
 from flash_driver.payments.recovery import Recovery
 from flash_driver.payments.sending import Sending
 
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from connection_strings.lightning import LightningPayment, PayInvoiceParams, PayResponse
     from flash_driver.flash_api.replies import Currency
     from flash_driver.journal.journal import Journal
-    from flash_driver.money.rate_book import RateBook
+    from flash_driver.money.sending_rate import SendingRate
+    from flash_driver.money.server_price import ServerPrice
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
     from flash_driver.wallets import WalletDirectory
@@ -77,7 +79,8 @@ class Payments:
         process: What is set for the process.
         router: Carries what is asked and sent.
         wallets: Which wallet pays.
-        rates: What is known of a currency's rate.
+        price: What the server says a bitcoin costs.
+        rates: What is known of the rate at which a currency is sent.
         journal: Keeps the attempts.
         unkept: Ends that the journal could not keep yet, shared by all clients of the account in this process.
         clock: The wall clock.
@@ -91,7 +94,8 @@ class Payments:
         process: ProcessSettings,
         router: Router,
         wallets: WalletDirectory,
-        rates: Callable[[Currency], RateBook],
+        price: ServerPrice,
+        rates: Callable[[Currency], SendingRate],
         journal: Journal,
         unkept: dict[str, Unkept] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -100,7 +104,8 @@ class Payments:
         self._clock = clock
         self._persistence = persistence or Persistence()
         self._store = AttemptStore(journal, {} if unkept is None else unkept)
-        self._preparation = Preparation(process=process, router=router, wallets=wallets, rates=rates, clock=clock)
+        costs = Costs(router=router, price=price, rates=rates, journal=journal, clock=clock)
+        self._preparation = Preparation(process=process, router=router, wallets=wallets, costs=costs, clock=clock)
         self._sending = Sending(
             router=router, store=self._store, on_open_end=self._leave_open, clock=clock, persistence=persistence
         )

@@ -16,6 +16,7 @@ from connection_strings.errors import AmountMismatch
 from flash_driver.flash_api.replies import PriceTick
 from flash_driver.money.amount_search import MOST_REQUESTS, AmountSearch
 from flash_driver.money.rate_book import RateBook
+from flash_driver.money.server_price import ServerPrice
 from flash_driver.sandbox.bank.custodian import Custodian
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ class _Market:
             rounding=scenario.rounding,
             clock=self.clock,
         )
-        self.book = RateBook(_DECIMALS[scenario.currency], self.clock)
+        self.price = ServerPrice(self.clock)
+        self.book = RateBook(_DECIMALS[scenario.currency], self.price, self.clock)
         self._turn_at, self._walk_at, self._tick_at = 0, _WALK_EVERY, 0
 
     def clock(self) -> datetime:
@@ -163,7 +165,7 @@ class _Market:
         price = Decimal(quote.sat_base).scaleb(-quote.sat_offset)
         if self._scenario.feed_noise:
             price *= 1 + self._normal() * self._scenario.feed_noise / 100
-        self.book.see_tick(PriceTick(price, datetime.fromtimestamp(quote.timestamp, UTC)))
+        self.price.see(PriceTick(price, datetime.fromtimestamp(quote.timestamp, UTC)))
 
     def _shift(self, length: int) -> None:
         part = (Decimal(length) / (60 * _SEC)).sqrt()

@@ -28,6 +28,7 @@ __all__ = [
     "QUICK",
     "UNKNOWN",
     "Oracle",
+    "arrived_msat",
     "at",
     "executed",
     "left_open",
@@ -53,6 +54,12 @@ async def status_of(client: FlashLightningClient, payment_hash: str) -> Lightnin
 def executed(sandbox: Sandbox) -> list[int]:
     """Return how often the money left, for each payment in the ledger."""
     return [row["times_executed"] for row in sandbox.ledger_snapshot()["payments"]]
+
+
+def arrived_msat(sandbox: Sandbox, payment_hash: str) -> int:
+    """Return what the payee of a payment got, in millisatoshi."""
+    (row,) = [each for each in sandbox.ledger_snapshot()["payments"] if each["payment_hash"] == payment_hash]
+    return int(row["msat"])
 
 
 def requested(sandbox: Sandbox) -> list[int]:

@@ -15,6 +15,7 @@ from flash_driver.flash_api.replies import (
     BalanceReply,
     CreatedReply,
     Currency,
+    FeeEstimate,
     InvoiceStatus,
     PriceTick,
     Received,
@@ -23,7 +24,7 @@ from flash_driver.flash_api.replies import (
     read_account,
     read_balances,
     read_created,
-    read_fee_cents,
+    read_fee_probe,
     read_invoice_status,
     read_price,
     read_price_time,
@@ -183,10 +184,11 @@ def test_status_word() -> None:
 
 def test_fee() -> None:
     """A fee is read in cents; none told is None, no payload is wrong."""
-    assert read_fee_cents({"f": {"amount": Decimal("1.25"), "errors": []}}, "f") == Decimal("1.25")
-    assert read_fee_cents({"f": {"amount": None}}, "f") is None
+    told = {"amount": Decimal("1.25"), "invoiceAmount": Decimal("97.5"), "errors": []}
+    assert read_fee_probe({"f": told}, "f") == FeeEstimate(Decimal("1.25"), Decimal("97.5"))
+    assert read_fee_probe({"f": {"amount": None}}, "f") == FeeEstimate(None, None)
     with pytest.raises(InvalidReply, match=r"no usable f$"):
-        read_fee_cents({"f": None}, "f")
+        read_fee_probe({"f": None}, "f")
 
 
 def test_currencies() -> None:
@@ -393,7 +395,7 @@ READERS: tuple[Callable[[Any], object], ...] = (
     read_price_time,
     lambda data: read_created(data, "f"),
     read_invoice_status,
-    lambda data: read_fee_cents(data, "f"),
+    lambda data: read_fee_probe(data, "f"),
     read_tick,
     read_receipt_hash,
     read_receive_ids,

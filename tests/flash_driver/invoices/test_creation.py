@@ -23,7 +23,7 @@ from connection_strings.errors import (
     LightningError,
 )
 from flash_driver.journal.budget_rules import InvoiceBudget
-from flash_driver.money.rate_book import RateUnknown
+from flash_driver.money.server_price import RateUnknown
 from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import BEHALF, USD, created, lnurl, of_sat, orphans

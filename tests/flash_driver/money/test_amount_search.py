@@ -11,14 +11,15 @@ from connection_strings.errors import AmountMismatch, InvalidRequest
 from flash_driver.flash_api.replies import PriceTick
 from flash_driver.money.amount_search import MOST_REQUESTS, AmountSearch
 from flash_driver.money.rate_book import Quote, RateBook
+from flash_driver.money.server_price import ServerPrice
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def rates(per_sat: str = "0.1", decimals: int = 6) -> RateBook:
     """Make a book that knows the price and nothing else."""
-    book = RateBook(decimals, lambda: START)
-    book.see_tick(PriceTick(Decimal(per_sat), START))
+    book = RateBook(decimals, ServerPrice(lambda: START), lambda: START)
+    book.see_price(PriceTick(Decimal(per_sat), START))
     return book
 
 

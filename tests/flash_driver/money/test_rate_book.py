@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from flash_driver.flash_api.replies import PriceTick
 from flash_driver.money.amount_search import AmountSearch
-from flash_driver.money.rate_book import Quote, RateBook, RateUnknown
+from flash_driver.money.rate_book import Quote, RateBook
+from flash_driver.money.server_price import RateUnknown, ServerPrice
 from tests.support.logs import recorded
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,12 +39,13 @@ class Shop:
     now: datetime = START
 
     def __post_init__(self) -> None:
-        self.book = RateBook(self.decimals, lambda: self.now)
+        self.price = ServerPrice(lambda: self.now)
+        self.book = RateBook(self.decimals, self.price, lambda: self.now)
 
     def tick(self, price: Decimal | str = PRICE, *, after: int = 0, told_at: datetime | None = None) -> None:
         """Let the price service speak, so many seconds later."""
         self.now += timedelta(seconds=after)
-        self.book.see_tick(PriceTick(Decimal(price), told_at or self.now.replace(microsecond=0)))
+        self.book.see_price(PriceTick(Decimal(price), told_at or self.now.replace(microsecond=0)))
 
     def makes(self, cents: Decimal) -> int:
         """What so many cents come to, in millisatoshi."""
@@ -222,7 +224,7 @@ def test_no_price_changes_nothing() -> None:
     """A server that gives no price, or one that is no number, is the same as one that is silent."""
     shop = Shop()
     shop.tick()
-    shop.book.see_tick(None)
+    shop.book.see_price(None)
     assert shop.book.cents_per_sat == (PRICE, START)
 
 
@@ -348,55 +350,6 @@ def test_tenthousandth_cents() -> None:
     assert shop.book.quote(1000).cents == Decimal("0.0975")
     assert shop.book.quote(1).cents == Decimal("0.0001")
     assert str(shop.book.quote(123_456_789_000).cents) == "12040864.0880"
-
-
-# --- paying -----------------------------------------------------------------------------------------------------------
-
-
-def test_money_is_sent_at_the_price_not_at_the_rate_of_receiving() -> None:
-    """What invoices taught lies on the other side of the price, so it says nothing of what to send."""
-    shop = Shop()
-    shop.tick()
-    for _ in range(5):
-        shop.ask(BTC)
-    shop.tick()
-    assert shop.book.cents_to_pay(1_000_000) == PRICE * 1000
-    assert shop.book.quote(1_000_000).cents < PRICE * 1000
-
-
-def test_money_is_sent_at_no_old_price() -> None:
-    """A price said more than a minute ago by our own clock is none to pay at, until the server repeats it."""
-    shop = Shop()
-    with pytest.raises(RateUnknown):
-        shop.book.cents_to_pay(1000)
-    shop.tick()
-    struck = shop.now
-    shop.now += timedelta(seconds=61)
-    with pytest.raises(RateUnknown, match="no older one"):
-        shop.book.cents_to_pay(1000)
-    with pytest.raises(RateUnknown, match="no older one"):
-        shop.book.fee_msat(Decimal(1))
-    shop.tick(told_at=struck)
-    assert shop.book.cents_to_pay(1000) == PRICE
-
-
-def test_money_is_not_sent_at_a_price_in_doubt() -> None:
-    """After a jump neither the old price nor the new one is paid at; the confirmation ends that."""
-    shop = Shop()
-    shop.tick()
-    shop.tick("0.05", after=1)
-    with pytest.raises(RateUnknown, match="jumped"):
-        shop.book.cents_to_pay(1000)
-    shop.tick("0.05", after=1)
-    assert shop.book.cents_to_pay(1000) == Decimal("0.05")
-
-
-def test_a_fee_is_never_made_smaller() -> None:
-    """A fee is rounded up to whole millisatoshi, so that a limit is kept."""
-    shop = Shop()
-    shop.tick("0.3")
-    assert shop.book.fee_msat(Decimal("0.0001")) == 1
-    assert shop.book.fee_msat(Decimal("0.3")) == 1000
 
 
 # --- what is shared ---------------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
-from flash_driver.flash_api.replies import Currency
-from flash_driver.money.rate_book import RateUnknown
+from flash_driver.flash_api.replies import FeeEstimate, PriceTick
+from flash_driver.money.server_price import RateUnknown
 from tests.support.driver import operations
 from tests.support.payments import (
     FAILED,
     QUICK,
+    arrived_msat,
     executed,
     requested,
     status_of,
@@ -70,7 +71,7 @@ async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None
 
 async def test_a_fee_that_is_not_told_is_too_much(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that answers without a fee does not let a payment through."""
-    monkeypatch.setattr("flash_driver.payments.preparation.read_fee_cents", lambda *_: None)
+    monkeypatch.setattr("flash_driver.payments.costs.read_fee_probe", lambda *_: FeeEstimate(None, None))
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     signed = sandbox.foreign_invoice(1_000_000)
@@ -89,6 +90,39 @@ async def test_amountless_is_paid_in_cents(bench: Bench) -> None:
     assert abs(row["msat"] - 5_000_000) < 50_000
 
 
+@pytest.mark.parametrize(("currency", "spare_msat"), [("USD", 110), ("USDT", 11_000)])
+@pytest.mark.parametrize("spread", ["0.004", "-0.01", "0.02"])
+async def test_the_payee_gets_at_least_what_was_named(
+    bench: Bench, currency: str, spare_msat: int, spread: str
+) -> None:
+    """What an own invoice would cost shows the rate of sending, so the first payment already arrives whole."""
+    sandbox = await bench.sandbox(spread=Decimal(spread), wallets=(currency,))
+    client = await bench.client(sandbox)
+    await client.create_invoice(LightMoney.from_sat(5000), "shows the rate", timedelta(minutes=1))
+    for named_msat in (5_000_000, 1_000, 123_456_789):
+        signed = sandbox.foreign_invoice()
+        params = PayInvoiceParams(amount=LightMoney.from_msat(named_msat))
+        assert (await client.pay(signed.payment_request, params)).result is PayResult.OK
+        arrived = arrived_msat(sandbox, signed.payment_hash)
+        assert named_msat <= arrived <= named_msat + 20 + named_msat * spare_msat // 5_000_000
+    assert sum(operations(sandbox, "lnUsdInvoiceFeeProbe").values()) == 1
+
+
+async def test_a_payment_with_a_fee_limit_teaches_the_rate(bench: Bench) -> None:
+    """The probe of a payment of a fixed amount says what it costs: no other question is needed afterwards."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    await client.pay(sandbox.foreign_invoice(100_000_000).payment_request, PayInvoiceParams(max_fee_percent=1.0))
+    signed = sandbox.foreign_invoice()
+    payment = await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
+    known = await client.get_payment(signed.payment_hash)
+    assert payment.result is PayResult.OK
+    assert 5_000_000 <= arrived_msat(sandbox, signed.payment_hash) <= 5_000_010
+    assert known is not None
+    assert (known.amount, known.amount_estimated) == (LightMoney.from_sat(5000), True)
+    assert sum(operations(sandbox, "lnUsdInvoiceFeeProbe").values()) == 1
+
+
 async def test_amountless_that_is_lost_is_never_repeated(bench: Bench) -> None:
     """Its mutation has no idempotency key, so what is lost stays unknown, also when the host pays again."""
     sandbox = await bench.sandbox()
@@ -105,10 +139,10 @@ async def test_amountless_is_paid_at_the_price_of_now(bench: Bench) -> None:
     sandbox = await bench.sandbox(usd_per_btc=Decimal(100_000))
     client = await bench.client(sandbox)
     await client.warm_up()
-    rates = account_of(client).rates(Currency.USD)
-    assert rates._tick is not None
+    price = account_of(client).memory.price
+    assert isinstance(price._latest, PriceTick)
     # It was heard two hours ago: long enough for such a move to be believed.
-    rates._tick = replace(rates._tick, time=rates._tick.time - timedelta(hours=2))
+    price._latest = replace(price._latest, time=price._latest.time - timedelta(hours=2))
     sandbox.set_price(usd_per_btc=Decimal(95_000))
     signed = sandbox.foreign_invoice()
     answer = await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(5000)))
@@ -122,9 +156,9 @@ async def test_amountless_is_not_paid_without_a_price(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     await client.warm_up()
-    rates = account_of(client).rates(Currency.USD)
-    assert rates._told_at is not None
-    rates._told_at -= timedelta(seconds=61)
+    price = account_of(client).memory.price
+    assert price._told_at is not None
+    price._told_at -= timedelta(seconds=61)
     sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
     signed = sandbox.foreign_invoice()
     with pytest.raises(RateUnknown):
@@ -137,10 +171,10 @@ async def test_a_fee_is_measured_at_the_price_of_now(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     await client.warm_up()
-    rates = account_of(client).rates(Currency.USD)
+    price = account_of(client).memory.price
     limited = PayInvoiceParams(max_fee_percent=1.0)
     for down in (False, True):
-        rates._told_at = None
+        price._told_at = None
         if down:
             sandbox.arm("error", operation="realtimePrice", channel="top", code="IBEX_ERROR", count=99)
         answer = await client.pay(sandbox.foreign_invoice(100_000_000).payment_request, limited)

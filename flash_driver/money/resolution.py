@@ -1,0 +1,22 @@
+"""How finely the server reads a number of cents."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+__all__ = ["unit_of"]
+
+_SAFE_DIGITS: Final = 15
+"""The server reads numbers as doubles, which hold that many digits."""
+
+
+def unit_of(cents: Decimal, decimals: int) -> Decimal:
+    """Return the smallest difference that the server sees in that many cents.
+
+    Args:
+        cents: The number.
+        decimals: How many decimals of a cent the server resolves in this currency (flash-server.md 6: USD 6, USDT 4).
+
+    """
+    return max(Decimal(1).scaleb(-decimals), Decimal(1).scaleb(cents.adjusted() + 1 - _SAFE_DIGITS))
