@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from connection_strings.errors import InvalidRequest
 
-__all__ = ["check_offset", "check_type"]
+__all__ = ["check_page", "check_type"]
 
 
-def check_offset(offset_index: int) -> None:
-    """Refuse a place in a list that is no whole number or below zero."""
+def check_page(after: str | None, offset_index: int) -> None:
+    """Refuse a beginning of a page that is no text, or a number of rows to pass over that is none."""
+    check_type("after", after, str, None)
     check_type("offset_index", offset_index, int)
     if offset_index < 0:
         raise InvalidRequest("offset_index", "must be zero or more")

@@ -8,7 +8,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from connection_strings.checks import check_offset, check_type
+from connection_strings.checks import check_page, check_type
 from connection_strings.errors import InvalidRequest
 from connection_strings.money import LightMoney
 from connection_strings.payment_hash import read_payment_hash
@@ -130,13 +130,27 @@ class LightningInvoice:
 
 @dataclass(frozen=True, slots=True)
 class ListInvoicesParams:
-    """Which invoices to list: those not settled only, and from which zero-based place in order of creation."""
+    """Which invoices to list, in the order they were created.
+
+    A list may have an end before the last invoice: a backend bounds it. Whoever wants all asks again with `after` the
+    last one until a list is empty: then none is left out and none comes twice, whatever is created meanwhile.
+
+    Attributes:
+        pending_only: Leave out what was paid or has expired.
+        offset_index: How many to pass over. A backend counts them, which takes longer the more they are.
+        after: The id of an invoice: list those that were created after it.
+
+    Raises:
+        InvalidRequest: A value of another type, or an offset below zero.
+
+    """
 
     pending_only: bool = False
     offset_index: int = 0
+    after: str | None = None
 
     def __post_init__(self) -> None:
-        check_offset(self.offset_index)
+        check_page(self.after, self.offset_index)
 
 
 def _sha256(text: str) -> str:

@@ -156,7 +156,12 @@ class LightningClient(Protocol):
         ...
 
     async def list_invoices(self, params: ListInvoicesParams | None = None) -> list[LightningInvoice]:
-        """List the invoices made through this driver, oldest first."""
+        """List the invoices made through this driver, oldest first.
+
+        Raises:
+            InvalidRequest: `after` names no invoice that this driver knows.
+
+        """
         ...
 
     async def cancel_invoice(self, invoice_id: str) -> None:
@@ -176,7 +181,12 @@ class LightningClient(Protocol):
         ...
 
     async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
-        """List the payments made through this driver, oldest first."""
+        """List the payments made through this driver, oldest first.
+
+        Raises:
+            InvalidRequest: `after` names no payment that this driver knows.
+
+        """
         ...
 
     async def get_balance(self) -> LightningNodeBalance:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
-from connection_strings.checks import check_offset, check_type
+from connection_strings.checks import check_page, check_type
 from connection_strings.errors import InvalidRequest
 from connection_strings.money import LightMoney
 
@@ -47,13 +47,24 @@ class LightningPaymentStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ListPaymentsParams:
-    """Which payments to list: also those in flight, and from which zero-based place in order of creation."""
+    """Which payments to list, in the order they were first attempted; bounded, as `ListInvoicesParams` says.
+
+    Attributes:
+        include_pending: List also those of which it is not known how they ended.
+        offset_index: How many to pass over. A backend counts them, which takes longer the more they are.
+        after: The payment hash of a payment: list those that were first attempted after it.
+
+    Raises:
+        InvalidRequest: A value of another type, or an offset below zero.
+
+    """
 
     include_pending: bool = False
     offset_index: int = 0
+    after: str | None = None
 
     def __post_init__(self) -> None:
-        check_offset(self.offset_index)
+        check_page(self.after, self.offset_index)
 
 
 @dataclass(frozen=True, slots=True)

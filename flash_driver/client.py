@@ -168,10 +168,17 @@ class FlashLightningClient:
         return None if record is None else record.invoice
 
     async def list_invoices(self, params: ListInvoicesParams | None = None) -> list[LightningInvoice]:
-        """List the invoices made through this driver as its journal knows them, oldest first."""
+        """List the invoices made through this driver as its journal knows them, oldest first, 1,000 at the most.
+
+        Raises:
+            InvalidRequest: `after` names no invoice of this account.
+
+        """
         params = params or ListInvoicesParams()
         with self._calling() as account:
-            rows = await account.journal.list_invoices(pending_only=params.pending_only, offset=params.offset_index)
+            rows = await account.journal.list_invoices(
+                pending_only=params.pending_only, after=params.after, offset=params.offset_index
+            )
         return [row.invoice for row in rows]
 
     async def list_orphans(self) -> list[LightningInvoice]:
@@ -229,10 +236,17 @@ class FlashLightningClient:
             return await account.payments.find(payment_hash)
 
     async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
-        """List the payments made through this driver, oldest first."""
+        """List the payments made through this driver, oldest first, 1,000 at the most.
+
+        Raises:
+            InvalidRequest: `after` names no payment of this account.
+
+        """
         params = params or ListPaymentsParams()
         with self._calling() as account:
-            return await account.payments.history(include_pending=params.include_pending, offset=params.offset_index)
+            return await account.payments.history(
+                include_pending=params.include_pending, after=params.after, offset=params.offset_index
+            )
 
     async def settle_payment(self, payment_hash: str, *, paid: bool, reason: str) -> LightningPayment:
         """Write down by hand how a payment ended of which nobody else can tell it any more.

@@ -21,7 +21,7 @@ HashOf = Literal["invoice", "payment"]
 """What a payment hash is looked up as."""
 
 LISTED: Final = 1000
-"""How many rows a list has at the most; `offset` goes on behind them."""
+"""How many rows a list has at the most; `after` the last of them the next list begins."""
 
 PAGE: Final = 500
 """How many rows are read at once where there may be very many."""
@@ -83,8 +83,22 @@ class Journal(ABC):
         """Return the invoice with this payment hash."""
 
     @abstractmethod
-    async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
-        """Return invoices in the order they were made."""
+    async def list_invoices(
+        self, *, pending_only: bool = False, after: str | None = None, offset: int = 0
+    ) -> list[InvoiceRecord]:
+        """Return invoices in the order they were made, `LISTED` at the most.
+
+        No invoice that is made later comes to stand before one that was returned.
+
+        Args:
+            pending_only: Leaves out those that are not unpaid.
+            after: The payment hash of an invoice: those made after it are returned.
+            offset: How many are passed over, one by one.
+
+        Raises:
+            InvalidRequest: There is no invoice with the payment hash `after`.
+
+        """
 
     @abstractmethod
     def pending_invoices(
@@ -102,7 +116,7 @@ class Journal(ABC):
 
     @abstractmethod
     async def made_after(self, place: int | None) -> tuple[list[InvoiceRecord], int]:
-        """Return unpaid invoices that were made after a place, some of which may have been returned before.
+        """Return unpaid invoices that were made after a place, each of them once.
 
         Args:
             place: What the last call returned; None to begin here, with no invoice.
@@ -225,5 +239,17 @@ class Journal(ABC):
         """Return the payments of which it is not known how they ended, in the order they were first attempted."""
 
     @abstractmethod
-    async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
-        """Return each payment once, as `find_payment` does, in the order they were first attempted."""
+    async def list_payments(
+        self, *, include_pending: bool = False, after: str | None = None, offset: int = 0
+    ) -> list[PaymentRecord]:
+        """Return each payment once, as `find_payment` does, in the order they were first attempted.
+
+        Args:
+            include_pending: Returns those as well of which it is not known how they ended.
+            after: The payment hash of a payment: those first attempted after it are returned.
+            offset: How many are passed over, one by one.
+
+        Raises:
+            InvalidRequest: There is no payment with the payment hash `after`.
+
+        """

@@ -6,8 +6,10 @@ import threading
 import uuid
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from itertools import dropwhile
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.attempt_rules import (
     DEFINITE,
@@ -24,7 +26,7 @@ from flash_driver.journal.owner import JournalAccount, JournalOwner
 from flash_driver.journal.wakeup import Wakeup
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from flash_driver.journal.attempt_rules import Counted
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MemoryJournal", "MemoryStore"]
 
+T = TypeVar("T")
 
 _BEGINNING: Final = threading.Lock()
 """Held while a payment is begun: of two accounts that begin the same one, one wins."""
@@ -63,6 +66,17 @@ class _Rows:
         """Return of each payment the attempt that tells most."""
         rows = (telling_attempt(attempts) for attempts in self.payments.values())
         return [row for row in rows if row is not None]
+
+
+def _behind(after: str | None, rows: Mapping[str, T], kind: str) -> list[T]:
+    """Return the rows behind the one with this payment hash, all for None."""
+    if after is None:
+        return list(rows.values())
+    if after not in rows:
+        raise InvalidRequest("after", f"names no {kind} of this account; leave it out to list from the first")
+    behind = dropwhile(lambda payment_hash: payment_hash != after, rows)
+    next(behind)
+    return [rows[payment_hash] for payment_hash in behind]
 
 
 class MemoryStore:
@@ -152,12 +166,16 @@ class MemoryJournal(Journal):
         with rows.lock:
             return rows.invoices.get(payment_hash)
 
-    async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
+    async def list_invoices(
+        self, *, pending_only: bool = False, after: str | None = None, offset: int = 0
+    ) -> list[InvoiceRecord]:
         """Return invoices in the order they were made."""
         rows = await self._rows()
         with rows.lock:
-            found = rows.pending() if pending_only else list(rows.invoices.values())
-            return found[offset : offset + LISTED]
+            found = _behind(after, rows.invoices, "invoice")
+        if pending_only:
+            found = [row for row in found if row.status is LightningInvoiceStatus.UNPAID]
+        return found[offset : offset + LISTED]
 
     async def pending_invoices(
         self,
@@ -331,13 +349,15 @@ class MemoryJournal(Journal):
         with rows.lock:
             return [row for row in rows.telling() if row.status not in DEFINITE]
 
-    async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
+    async def list_payments(
+        self, *, include_pending: bool = False, after: str | None = None, offset: int = 0
+    ) -> list[PaymentRecord]:
         """Return payments in the order they were first attempted."""
         rows = await self._rows()
         with rows.lock:
-            return [row for row in rows.telling() if include_pending or row.status in DEFINITE][
-                offset : offset + LISTED
-            ]
+            found = _behind(after, {row.payment_hash: row for row in rows.telling()}, "payment")
+        listed = [row for row in found if include_pending or row.status in DEFINITE]
+        return listed[offset : offset + LISTED]
 
     def _insist_on_one_payer(self, mine: _Rows, payment_hash: str) -> None:
         for rows in self._kept:

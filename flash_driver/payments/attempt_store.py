@@ -108,10 +108,10 @@ class AttemptStore:
         found = [PaymentAttempt(self._newer(record, before)) for record in await self._journal.unresolved_payments()]
         return [attempt for attempt in found if attempt.is_open]
 
-    async def history(self, *, include_pending: bool, offset: int) -> list[PaymentAttempt]:
-        """Return each payment once, in the order they were first attempted."""
+    async def history(self, *, include_pending: bool, after: str | None, offset: int) -> list[PaymentAttempt]:
+        """Return each payment once, in the order they were first attempted, as `Journal.list_payments` does."""
         before = dict(self._unkept)
-        rows = await self._journal.list_payments(include_pending=include_pending, offset=offset)
+        rows = await self._journal.list_payments(include_pending=include_pending, after=after, offset=offset)
         return [PaymentAttempt(self._newer(record, before)) for record in rows]
 
     async def advance(self, before: PaymentAttempt, after: PaymentAttempt) -> PaymentAttempt | None:

@@ -157,10 +157,10 @@ class Payments:
             await self._store.insist_unknown(known_as)
         return None if attempt is None else attempt.payment(self._clock(), self._persistence)
 
-    async def history(self, *, include_pending: bool, offset: int) -> list[LightningPayment]:
-        """Return each payment once, in the order they were first attempted."""
+    async def history(self, *, include_pending: bool, after: str | None, offset: int) -> list[LightningPayment]:
+        """Return each payment once, in the order they were first attempted, as `Journal.list_payments` does."""
         await self._recovery.take_up()
-        attempts = await self._store.history(include_pending=include_pending, offset=offset)
+        attempts = await self._store.history(include_pending=include_pending, after=after, offset=offset)
         return [attempt.payment(self._clock(), self._persistence) for attempt in attempts]
 
     async def settle_by_hand(self, payment_hash: str, *, paid: bool, reason: str) -> LightningPayment:

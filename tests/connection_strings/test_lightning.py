@@ -228,6 +228,8 @@ def test_offset_refused(params: Any, offset: Any, message: str) -> None:
         params(offset_index=offset)
 
     assert str(caught.value) == message
+    with pytest.raises(InvalidRequest, match="after: must be str"):
+        params(after=1)
 
 
 def test_protocols_name_the_whole_contract() -> None:

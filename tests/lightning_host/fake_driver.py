@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Never, Self
+from typing import TYPE_CHECKING, ClassVar, Never, Self, TypeVar
 
 from connection_strings import (
     ConnectionStringError,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from connection_strings import ConnectionString
 
 __all__ = ["FakeClient", "FakeHandler", "FakeListener", "FakeNode"]
+
+Listed = TypeVar("Listed", LightningInvoice, LightningPayment)
 
 
 class FakeNode:
@@ -208,7 +210,14 @@ class FakeClient:
             for invoice in self.node.invoices.values()
             if not params.pending_only or invoice.status is LightningInvoiceStatus.UNPAID
         ]
-        return listed[params.offset_index :]
+        return self._page(listed, params.after, params.offset_index)
+
+    @staticmethod
+    def _page(listed: list[Listed], after: str | None, offset: int) -> list[Listed]:
+        ids = [each.id for each in listed]
+        if after is not None and after not in ids:
+            raise InvalidRequest("after", "is not known")
+        return listed[0 if after is None else ids.index(after) + 1 :][offset:]
 
     async def cancel_invoice(self, invoice_id: str) -> Never:
         """Refuse."""
@@ -266,7 +275,7 @@ class FakeClient:
         self._check()
         final = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
         listed = [each for each in self.node.payments.values() if params.include_pending or each.status in final]
-        return listed[params.offset_index :]
+        return self._page(listed, params.after, params.offset_index)
 
     async def get_balance(self) -> LightningNodeBalance:
         """Tell a made-up balance."""

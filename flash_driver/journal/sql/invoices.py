@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import case, func, literal_column, select, tuple_, update
 
+from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql.accounts import dialect_insert, insert_new, lock
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["InvoiceRows"]
 
-_OVERLAP: Final = 200
-"""How many ids are read again: of transactions that run at the same time the one with the higher id may end first."""
+_NEWEST_ID: Final = {"sqlite": "(SELECT max(id) + 1 FROM flash_invoices)", "postgresql": "DEFAULT"}
+"""What gives a row the id that a new one would get."""
 
 
 class InvoiceRows:
@@ -47,11 +48,12 @@ class InvoiceRows:
         if dialect == "sqlite":
             return insertion
 
-        def add_and_notify(connection: Connection) -> None:
+        def lock_and_add(connection: Connection) -> None:
+            lock(connection, self._account)
             insertion(connection)
             self._notify(connection)
 
-        return add_and_notify
+        return lock_and_add
 
     def add_orphan(self, connection: Connection, record: InvoiceRecord) -> None:
         """Add an invoice that the host will not get."""
@@ -59,8 +61,11 @@ class InvoiceRows:
 
     def orphans(self, connection: Connection) -> list[InvoiceRecord]:
         """Return the orphans in the order they were made."""
-        mine = (invoices.c.account == self._account) & invoices.c.orphan
-        query = select(*INVOICE_COLUMNS).where(mine).order_by(invoices.c.id).limit(LISTED)
+        orphan: ColumnElement[bool] = literal_column(
+            "flash_invoices.orphan"
+        )  # in the words that their index is made with
+        mine = (invoices.c.account == self._account, orphan)
+        query = select(*INVOICE_COLUMNS).where(*mine).order_by(invoices.c.id).limit(LISTED)
         return read_all(connection, query, invoices, read_invoice)
 
     def latest_priced(self, connection: Connection, currency: str, count: int) -> list[InvoiceRecord]:
@@ -74,9 +79,21 @@ class InvoiceRows:
         """Return the invoice with this payment hash."""
         return read_one(connection, select(*INVOICE_COLUMNS).where(self._is(payment_hash)), read_invoice)
 
-    def listed(self, connection: Connection, *, pending_only: bool, offset: int) -> list[InvoiceRecord]:
-        """Return invoices in the order they were made, `LISTED` at the most."""
+    def listed(
+        self, connection: Connection, *, pending_only: bool, after: str | None, offset: int
+    ) -> list[InvoiceRecord]:
+        """Return invoices in the order they were made, `LISTED` at the most.
+
+        Raises:
+            InvalidRequest: There is no invoice with the payment hash `after`.
+
+        """
         query = select(*INVOICE_COLUMNS).where(self._hosts)
+        if after is not None:
+            place = connection.execute(select(invoices.c.id).where(self._is(after))).scalar()
+            if place is None:
+                raise InvalidRequest("after", "names no invoice of this account; leave it out to list from the first")
+            query = query.where(invoices.c.id > place)
         if pending_only:
             # The sum keeps SQLite from walking through all that is not unpaid, in the order asked for.
             query = query.where(invoices.c.status == LightningInvoiceStatus.UNPAID)
@@ -144,12 +161,13 @@ class InvoiceRows:
 
     def made_after(self, connection: Connection, place: int | None) -> tuple[list[InvoiceRecord], int]:
         """Return unpaid invoices with an id after a place, and the highest id."""
-        if place is None:
-            return [], int(connection.execute(select(func.coalesce(func.max(invoices.c.id), 0))).scalar_one())
+        mine = invoices.c.account == self._account
+        highest = connection.execute(select(func.max(invoices.c.id)).where(mine)).scalar() or 0
+        if place is None or highest <= place:
+            return [], highest
         unpaid = invoices.c.status == LightningInvoiceStatus.UNPAID
-        query = select(invoices.c.id, *INVOICE_COLUMNS).where(self._hosts, unpaid, invoices.c.id > place - _OVERLAP)
-        rows = connection.execute(query.order_by(invoices.c.id)).all()
-        return [read_invoice(row) for row in rows], max(place, rows[-1].id if rows else 0)
+        made = select(*INVOICE_COLUMNS).where(self._hosts, unpaid, invoices.c.id.between(place + 1, highest))
+        return read_all(connection, made.order_by(invoices.c.id), invoices, read_invoice), highest
 
     def expire(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
         """Mark an unpaid invoice expired."""
@@ -175,7 +193,10 @@ class InvoiceRows:
 
 @cache
 def _add_invoice(dialect: str) -> Insert:
-    """Return what adds an invoice or takes an orphan over; one that the host has breaks a constraint (NOT NULL)."""
+    """Return what adds an invoice or takes an orphan over; one that the host has breaks a constraint (NOT NULL).
+
+    Either way it becomes the last one of all.
+    """
     key = (invoices.c.account, invoices.c.payment_hash)
-    taken_over = case((invoices.c.orphan, False), else_=None)
-    return dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_={"orphan": taken_over})
+    changes = {"orphan": case((invoices.c.orphan, False), else_=None), "id": literal_column(_NEWEST_ID[dialect])}
+    return dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_=changes)

@@ -1,7 +1,8 @@
 """The journal of one account in a database: one code for SQLite and PostgreSQL.
 
-What changes an account's rows locks the account's own row first (SQLite: the whole file). So settle indexes come
-without gaps and in the order in which they become visible, and of two processes that begin the same payment one wins.
+What changes an account's rows locks the account's own row first (SQLite: the whole file). So rows and settle indexes
+are numbered in the order in which they become visible: what comes after a number is complete, however many processes
+write. And of two that begin the same payment one wins.
 """
 
 from __future__ import annotations
@@ -80,11 +81,13 @@ class SqlJournal(Journal):
         rows = await self._invoices()
         return await self._transactions.read(lambda connection: rows.find(connection, payment_hash))
 
-    async def list_invoices(self, *, pending_only: bool = False, offset: int = 0) -> list[InvoiceRecord]:
+    async def list_invoices(
+        self, *, pending_only: bool = False, after: str | None = None, offset: int = 0
+    ) -> list[InvoiceRecord]:
         """Return invoices in the order they were made."""
         rows = await self._invoices()
         return await self._transactions.read(
-            lambda connection: rows.listed(connection, pending_only=pending_only, offset=offset)
+            lambda connection: rows.listed(connection, pending_only=pending_only, after=after, offset=offset)
         )
 
     async def pending_invoices(
@@ -206,14 +209,15 @@ class SqlJournal(Journal):
 
     async def unresolved_payments(self) -> list[PaymentRecord]:
         """Return the payments of which it is not known how they ended."""
-        rows = await self._payments()
-        return await self._transactions.read(lambda connection: rows.listed(connection, definite=False))
+        return await self._transactions.read((await self._payments()).unresolved)
 
-    async def list_payments(self, *, include_pending: bool = False, offset: int = 0) -> list[PaymentRecord]:
+    async def list_payments(
+        self, *, include_pending: bool = False, after: str | None = None, offset: int = 0
+    ) -> list[PaymentRecord]:
         """Return payments in the order they were first attempted."""
-        rows, definite = await self._payments(), None if include_pending else True
+        rows = await self._payments()
         return await self._transactions.read(
-            lambda connection: rows.listed(connection, definite=definite, offset=offset)
+            lambda connection: rows.listed(connection, include_pending=include_pending, after=after, offset=offset)
         )
 
     async def _invoices(self) -> InvoiceRows:

@@ -116,6 +116,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE INDEX flash_payments_open ON flash_payments (account, payment_hash)
             WHERE status IN ('pending', 'unknown')""",
     ),
+    # 6: the few invoices that no host got are found among the many.
+    ("CREATE INDEX flash_invoices_orphans ON flash_invoices (account, id) WHERE orphan",),
 )
 
 NEWEST: Final = len(STEPS)

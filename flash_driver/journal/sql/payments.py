@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, case, func, insert, select, update
+from sqlalchemy import bindparam, exists, func, insert, select, update
 
+from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.journal.attempt_rules import (
-    WEIGHT,
     Begun,
     counting_attempt,
     is_as_seen,
@@ -21,15 +22,12 @@ from flash_driver.journal.sql.reading import read_all
 from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection, FromClause
+    from sqlalchemy import ColumnElement, Connection, FromClause, Select
 
     from flash_driver.journal.attempt_rules import Counted
     from flash_driver.journal.records import PaymentRecord
 
 __all__ = ["PaymentRows"]
-
-
-_OPEN: Final = WEIGHT[LightningPaymentStatus.UNKNOWN]
 
 
 class PaymentRows:
@@ -67,58 +65,75 @@ class PaymentRows:
         return known
 
     def _write(self, connection: Connection, known: PaymentRecord, record: PaymentRecord) -> None:
-        row = (
-            payments.c.account == self._account,
-            payments.c.payment_hash == known.payment_hash,
-            payments.c.attempt == known.attempt,
-        )
-        connection.execute(update(payments).where(*row).values(values_of(record)))
+        row = self._is(known.payment_hash) & (payments.c.attempt == known.attempt)
+        connection.execute(update(payments).where(row).values(values_of(record)))
 
     def attempts(self, connection: Connection, payment_hash: str) -> list[PaymentRecord]:
         """Return every attempt for this payment hash, the first one first."""
-        query = (
-            select(*PAYMENT_COLUMNS)
-            .where(payments.c.account == self._account, payments.c.payment_hash == payment_hash)
-            .order_by(payments.c.attempt)
-        )
+        query = select(*PAYMENT_COLUMNS).where(self._is(payment_hash)).order_by(payments.c.attempt)
         return [read_payment(row) for row in connection.execute(query)]
 
     def telling(self, connection: Connection, payment_hash: str) -> PaymentRecord | None:
         """Return the attempt that tells most."""
         return telling_attempt(self.attempts(connection, payment_hash))
 
-    def listed(self, connection: Connection, *, definite: bool | None, offset: int = 0) -> list[PaymentRecord]:
+    def listed(
+        self, connection: Connection, *, include_pending: bool, after: str | None, offset: int
+    ) -> list[PaymentRecord]:
         """Return the telling attempt of each payment in the order they were first attempted, `LISTED` at the most.
 
-        Args:
-            connection: The transaction.
-            definite: Whether only those that have ended, only those that have not, or (None) all.
-            offset: How many to pass over.
+        Raises:
+            InvalidRequest: There is no payment with the payment hash `after`.
 
         """
-        first, other = payments.alias("first"), payments.alias("other")
-        same = (other.c.account == first.c.account) & (other.c.payment_hash == first.c.payment_hash)
-        earliest = select(func.min(other.c.attempt)).where(same).scalar_subquery()
-        query = select(first.c.payment_hash).where(first.c.account == self._account, first.c.attempt <= earliest)
-        if definite is not None:
-            weight = select(func.max(_weight(other))).where(same).scalar_subquery()
-            query = query.where(weight != _OPEN if definite else weight == _OPEN)
-        if definite is False:
-            # There are few: found by the index of open ones, not by going through all.
-            few = select(payments.c.payment_hash).where(payments.c.account == self._account, _is_open(payments))
-            query = query.where(first.c.payment_hash.in_(few))
-        page = connection.execute(query.order_by(first.c.id).offset(offset).limit(LISTED)).scalars().all()
-        mine = (payments.c.account == self._account) & payments.c.payment_hash.in_(page)
-        attempts: dict[str, list[PaymentRecord]] = {payment_hash: [] for payment_hash in page}
-        for record in read_all(connection, select(*PAYMENT_COLUMNS).where(mine), payments, read_payment):
-            attempts[record.payment_hash].append(record)
-        telling = (telling_attempt(each) for each in attempts.values())
-        return [record for record in telling if record is not None]
+        first = payments.alias("first")
+        query = _first_attempts(first, self._account)
+        if after is not None:
+            known = select(func.min(payments.c.id)).where(self._is(after))
+            if (place := connection.execute(known).scalar()) is None:
+                raise InvalidRequest("after", "names no payment of this account; leave it out to list from the first")
+            query = query.where(first.c.id > place)
+        if not include_pending:
+            query = query.where(first.c.payment_hash.not_in(_unresolved(self._account)))
+        return self._telling_of(connection, query.order_by(first.c.id).offset(offset).limit(LISTED))
+
+    def unresolved(self, connection: Connection) -> list[PaymentRecord]:
+        """Return the telling attempt of each payment that has not ended, in the order they were first attempted."""
+        first = payments.alias("first")
+        query = _first_attempts(first, self._account).where(first.c.payment_hash.in_(_unresolved(self._account)))
+        return self._telling_of(connection, query.order_by(first.c.id).limit(LISTED))
+
+    def _telling_of(self, connection: Connection, firsts: Select[tuple[int, str]]) -> list[PaymentRecord]:
+        """Return the telling attempt of each payment whose first attempt a query finds, in its order."""
+        page = firsts.subquery("page")
+        query = (
+            select(*PAYMENT_COLUMNS)
+            .join(page, payments.c.payment_hash == page.c.payment_hash)
+            .where(payments.c.account == self._account)
+            .order_by(page.c.id, payments.c.attempt)
+        )
+        rows = read_all(connection, query, payments, read_payment)
+        told = (telling_attempt(list(same)) for _, same in groupby(rows, lambda row: row.payment_hash))
+        return [record for record in told if record is not None]
+
+    def _is(self, payment_hash: str) -> ColumnElement[bool]:
+        return (payments.c.account == self._account) & (payments.c.payment_hash == payment_hash)
 
 
-def _weight(table: FromClause) -> ColumnElement[int]:
-    """Return how much an attempt tells, as `telling_attempt` has it."""
-    return case(*((table.c.status == status, weight) for status, weight in WEIGHT.items()))
+def _first_attempts(first: FromClause, account: int) -> Select[tuple[int, str]]:
+    """Return what finds the first attempt of each payment; it has another number than one if that was never sent."""
+    other = payments.alias("other")
+    earlier = (other.c.account == account) & (other.c.payment_hash == first.c.payment_hash)
+    is_first = (first.c.attempt == 1) | ~exists().where(earlier, other.c.attempt < first.c.attempt)
+    return select(first.c.id, first.c.payment_hash).where(first.c.account == account, is_first)
+
+
+def _unresolved(account: int) -> Select[tuple[str]]:
+    """Return what finds the payments that may be under way. There are few, and they have an index of their own."""
+    other = payments.alias("other")
+    same = (other.c.account == account) & (other.c.payment_hash == payments.c.payment_hash)
+    complete = exists().where(same, other.c.status == LightningPaymentStatus.COMPLETE)
+    return select(payments.c.payment_hash).where(payments.c.account == account, _is_open(payments), ~complete)
 
 
 def _is_open(table: FromClause) -> ColumnElement[bool]:

@@ -163,6 +163,7 @@ invoices: Final = Table(
     Index("flash_invoices_listed", "account", "id"),
     Index("flash_invoices_hash", "payment_hash"),
     Index("flash_invoices_unsettled", "expires_at"),
+    Index("flash_invoices_orphans", "account", "id"),
 )
 
 spent: Final = Table(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.attempt_rules import Begun, Counted
 from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
@@ -109,6 +110,33 @@ async def test_invoices_are_listed_in_the_order_made(journal: Journal) -> None:
     assert numbers(await journal.list_invoices(pending_only=True)) == [3, 2, 4]
     assert numbers(await journal.list_invoices(pending_only=True, offset=1)) == [2, 4]
     assert await journal.list_invoices(offset=9) == []
+
+
+async def test_lists_go_on_after_the_last_one_seen(journal: Journal) -> None:
+    """A list begins after an invoice or a payment, whatever became of that one since; an unknown one is refused."""
+    for number in (3, 1, 2, 5, 4):
+        await journal.add_invoice(an_invoice(number))
+        await journal.begin_payment(a_payment(number, sent_at=NOON))
+        await become(journal, a_payment(number, sent_at=NOON), status=UNKNOWN if number == 5 else FAILED)
+    await journal.begin_payment(a_payment(1, attempt=2))
+    await settle(journal, 1)
+    one, last, unknown = an_invoice(1).payment_hash, an_invoice(4).payment_hash, an_invoice(9).payment_hash
+    assert numbers(await journal.list_invoices(after=one)) == [2, 5, 4]
+    assert numbers(await journal.list_invoices(after=one, pending_only=True, offset=1)) == [5, 4]
+    assert await journal.list_invoices(after=last) == []
+    assert numbers(await journal.list_payments(after=one)) == [2, 4]
+    assert numbers(await journal.list_payments(after=one, include_pending=True)) == [2, 5, 4]
+    for listing in (journal.list_invoices(after=unknown), journal.list_payments(after=unknown)):
+        with pytest.raises(InvalidRequest, match="after: names no"):
+            await listing
+
+
+async def test_an_orphan_that_the_host_gets_is_the_last_invoice(journal: Journal) -> None:
+    """Somebody who has listed all finds it after the last one, though the server made it before."""
+    await journal.add_orphan(an_invoice(1))
+    for number in (2, 1, 3):
+        await journal.add_invoice(an_invoice(number))
+    assert numbers(await journal.list_invoices(after=an_invoice(2).payment_hash)) == [1, 3]
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 4, 500])

@@ -38,11 +38,12 @@ NUMBERS: Final = {
 MOMENT: Final = {"sqlite": "'2026-01-01 00:00:00.000000'", "postgresql": "TIMESTAMPTZ '2026-01-01'"}
 FALSE: Final = {"sqlite": "0", "postgresql": "FALSE"}
 ALLOWED: Final = {
-    r"ORDER BY flash_invoices.id \+ 0": "unpaid invoices sorted by age: the watcher keeps them few",
-    r"first.payment_hash IN \(SELECT": "open payments sorted by age: there are few",
-    r"flash_payments.payment_hash IN \([^S]": "the attempts of one page, which is a good part of this small table",
+    r"ORDER.*ORDER BY flash_invoices.id \+ 0": "unpaid invoices sorted by age: the watcher keeps them few",
+    r"ORDER.*first.payment_hash IN \(SELECT": "open payments sorted by age: there are few",
+    r"ORDER.* AS page ON": "the attempts of one page, sorted as the page is",
+    r"Seq Scan on flash_payments .* AS page ON": "the attempts of one page, which is a good part of this small table",
 }
-"""What reads or sorts more than it returns, and why it may."""
+"""What reads or sorts more than it returns (how, and in which statement), and why it may."""
 
 
 def fill(connection: Connection) -> None:
@@ -53,10 +54,10 @@ def fill(connection: Connection) -> None:
     index = "CASE WHEN n % 1000 = 0 THEN NULL ELSE n END"
     connection.execute(
         text(
-            "INSERT INTO flash_invoices (account, payment_hash, bolt11, wallet_id, currency, description, created_at, "
-            f"expires_at, status, settle_index, amount_received_msat, preimage, orphan) SELECT 1, {number}, 'lnbc', "
-            f"'w', 'USD', '', {MOMENT[kind]}, {MOMENT[kind]}, {status}, {index}, 1, 'p', {FALSE[kind]} "
-            f"FROM {NUMBERS[kind]}"
+            "INSERT INTO flash_invoices (account, payment_hash, bolt11, wallet_id, currency, amount_msat, cents, "
+            "description, created_at, expires_at, status, settle_index, amount_received_msat, preimage, orphan) "
+            f"SELECT 1, {number}, 'lnbc', 'w', 'USD', 1000, '0.1', '', {MOMENT[kind]}, {MOMENT[kind]}, {status}, "
+            f"{index}, 1, 'p', {FALSE[kind]} FROM {NUMBERS[kind]}"
         )
     )
     status = "CASE WHEN n % 1000 = 0 THEN 'unknown' ELSE 'complete' END"
@@ -85,7 +86,14 @@ async def use_everything(journal: Journal) -> None:
     await journal.last_settle_index()
     assert len(await journal.list_invoices()) == LISTED
     await journal.list_invoices(offset=COUNT - 10)
+    assert len(await journal.list_invoices(after=f"{COUNT - 10:064x}")) == 11
     await journal.list_invoices(pending_only=True)
+    await journal.list_invoices(pending_only=True, after=known)
+    await journal.made_after(None)
+    await journal.made_after(COUNT - 10)
+    await journal.list_orphans()
+    await journal.latest_priced("USD", 5)
+    await journal.incomplete_invoices(NOON)
     async for _ in journal.pending_invoices(page=5):
         pass
     await journal.spend_invoices(Bucket.OWN, InvoiceBudget(20, 120), NOON)
@@ -96,6 +104,8 @@ async def use_everything(journal: Journal) -> None:
     assert len(await journal.unresolved_payments()) == COUNT // 1000 + 1
     assert len(await journal.list_payments()) == LISTED
     await journal.list_payments(include_pending=True, offset=COUNT - 10)
+    for pending in (True, False):
+        assert len(await journal.list_payments(include_pending=pending, after=f"{COUNT - 10:064x}")) >= 9
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -117,7 +127,7 @@ def complaints(connection: Connection, statement: str, parameters: Any) -> list[
     for node in nodes(plan):
         big = node.get("Relation Name") in ("flash_invoices", "flash_payments")
         if node["Node Type"] == "Seq Scan" and big:
-            wrong.append(f"Seq Scan on {node['Relation Name']}")
+            wrong.append(f"Seq Scan on {node['Alias']}")
         if node["Node Type"] == "Sort" and node["Plan Rows"] > LISTED:
             wrong.append("Sort")
     return wrong
@@ -142,7 +152,8 @@ async def test_no_statement_reads_a_whole_table(durable_url: JournalUrl) -> None
         wrong = {}
         for statement, parameters in seen.items():
             found = await store.transactions.read(partial(complaints, statement=statement, parameters=parameters))
-            if found and not any(re.search(mark, statement) for mark in ALLOWED):
-                wrong[statement] = found
+            lines = [f"{complaint} {' '.join(statement.split())}" for complaint in found]
+            if bad := [line for line in lines if not any(re.search(mark, line) for mark in ALLOWED)]:
+                wrong[statement] = bad
         assert wrong == {}
         assert len(seen) > 20

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.sql import migrations, postgresql, sqlite
 from flash_driver.journal.sql import store as store_module
+from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.journal.urls import JournalUrl
@@ -30,7 +31,7 @@ from tests.support.logs import recorded
 from tests.support.postgres import PASSWORD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from sqlalchemy import Connection
 
@@ -454,6 +455,33 @@ async def test_a_mistake_in_our_own_code_is_not_called_the_databases(store: SqlS
         await store.transactions.read(wrong)
     with pytest.raises(StatementError, match="aware datetimes only"):
         await journal.add_invoice(an_invoice(1, created_at=naive))
+
+
+async def test_a_late_commit_falls_out_of_no_list(store: SqlStore) -> None:
+    """Who goes on after the last invoice of a list gets all that was not in it, however slowly it was being kept."""
+    journal = await open_journal(store)
+    keeping, keep = threading.Event(), threading.Event()
+
+    def add_slowly(connection: Connection) -> None:
+        InvoiceRows(1).insertion(an_invoice(1), store.transactions.dialect)(connection)
+        keeping.set()
+        keep.wait(30)
+
+    slow = asyncio.create_task(asyncio.to_thread(asyncio.run, _apart(store, add_slowly)))
+    await asyncio.to_thread(keeping.wait, 30)
+    quick = asyncio.create_task(journal.add_invoice(an_invoice(2)))
+    await asyncio.wait([quick], timeout=0.5)  # long enough for it to overtake, if it can
+    seen = await journal.list_invoices()
+    keep.set()
+    await asyncio.gather(slow, quick)
+    seen += await journal.list_invoices(after=seen[-1].payment_hash if seen else None)
+    assert sorted(row.payment_hash for row in seen) == [an_invoice(number).payment_hash for number in (1, 2)]
+
+
+async def _apart(store: SqlStore, work: Callable[[Connection], None]) -> None:
+    """Write on an event loop of another thread, as another process does."""
+    async with aclosing(SqlStore(store._journal)) as other:
+        await other.transactions.write(work)
 
 
 async def test_an_unknown_login_opens_nothing(store: SqlStore) -> None:
