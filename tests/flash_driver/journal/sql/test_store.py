@@ -267,7 +267,7 @@ async def test_a_wrong_url_shows_no_password(postgres: PostgresServer, wrong: tu
 
 
 async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
-    """A caller waits as long as its patience lasts, and closing takes no longer."""
+    """A caller waits as long as its patience lasts; others go on, and nothing is left when the store is closed."""
 
     def hang(connection: Connection) -> None:
         if connection.dialect.name == "sqlite":
@@ -275,11 +275,11 @@ async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
         else:
             connection.execute(text("SELECT pg_sleep(60)"))
 
-    store = SqlStore(durable_url, patience=0.3)
+    store = SqlStore(durable_url, patience=30)
     journal = await open_journal(store)
 
     with pytest.raises(JournalError, match=r"did not answer within 0\.3 s"):
-        await store.transactions.write(hang)
+        await store.transactions.write(hang, patience=0.3)
     assert await journal.last_settle_index() == 0
     await store.aclose()
     assert [each for each in asyncio.all_tasks() if each is not asyncio.current_task()] == []
