@@ -90,10 +90,11 @@ class WalletDirectory:
             oldest = _REMEMBERED if at_most_old is None else at_most_old
             age = self._clock() - self._looked_up_at
             if self._chosen is None or not timedelta(0) <= age <= oldest:
+                asked_at = self._clock()  # an answer is as old as its question
                 account = await self._look_up(deadline, call_log)
                 self._chosen = choose_wallet(account, self._settings)
                 self._warn_of_move(self._chosen)
-                self._looked_up_at = self._clock()
+                self._looked_up_at = asked_at
             return self._chosen
         finally:
             self._looking_up.release()

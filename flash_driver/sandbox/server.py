@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Sandbox", "run_sandbox"]
 
 _SHUTDOWN_TIMEOUT: Final = 1.0
+_ACCEPT_PASSES: Final = 3
+"""How many passes of its loop asyncio takes at the most from accepting a connection to having it served."""
 
 
 class Sandbox(Simulation):
@@ -45,6 +48,7 @@ class Sandbox(Simulation):
         super().__init__(options, clock=clock)
         self._engine: Engine | None = None
         self._runner: web.AppRunner | None = None
+        self._listening: socket.socket | None = None
         self._port = self.options.port
 
     async def __aenter__(self) -> Self:
@@ -80,23 +84,28 @@ class Sandbox(Simulation):
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_TIMEOUT)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._address, self.options.port).start()
+            listening = await self._bind()
+            await web.SockSite(runner, listening).start()
         except OSError:
             await runner.cleanup()
             raise
-        self._engine, self._runner = engine, runner
-        self._port = runner.addresses[0][1]
+        self._engine, self._runner, self._listening = engine, runner, listening
+        self._port = listening.getsockname()[1]
         self._bank.tasks.start(self._tick(), "price ticks")
 
     async def aclose(self) -> None:
         """Close every socket and end every task; a closed sandbox stays closed."""
-        if self._engine is None or self._runner is None:
+        if self._engine is None or self._runner is None or self._listening is None:
             return
+        # asyncio forgets a connection, and leaves it open, that it accepts as its server is closed.
+        asyncio.get_running_loop().remove_reader(self._listening)
+        for _ in range(_ACCEPT_PASSES):
+            await asyncio.sleep(0)
         self._engine.closing.set()
         await asyncio.gather(*(each.close(1001, "Going away") for each in [*self._sockets]))
         await self._runner.cleanup()
         await self._bank.tasks.cancel()
-        self._engine = self._runner = None
+        self._engine = self._runner = self._listening = None
 
     @property
     def server(self) -> str:
@@ -118,10 +127,12 @@ class Sandbox(Simulation):
         """The line that a host is configured with."""
         return f"type=flash;server={self.server};token={self.token};allowinsecure=true"
 
-    @property
-    def _address(self) -> str:
-        """Where to bind: a free port would not be the same one on each address of `localhost`."""
-        return "127.0.0.1" if self.options.host == "localhost" else self.options.host
+    async def _bind(self) -> socket.socket:
+        """Bind to one address: a free port would not be the same one on each address of `localhost`."""
+        host = "127.0.0.1" if self.options.host == "localhost" else self.options.host
+        found = await asyncio.get_running_loop().getaddrinfo(host, self.options.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address, family=family)
 
     @property
     def _authority(self) -> str:

@@ -29,6 +29,9 @@ _LINGERING_SECONDS: Final = 2.0
 """How long the rest of a body is taken in after it was refused, so that the client gets to read why."""
 
 _BACKLOG: Final = 1024
+_ACCEPT_PASSES: Final = 3
+"""How many passes of its loop asyncio takes at the most from accepting a connection to having it served."""
+
 _OTHER_FILES: Final = 200
 """Files that are no connection of a client: databases, wallets, webhooks."""
 
@@ -76,10 +79,15 @@ async def _listening(runner: web.AppRunner, bound: socket.socket, settings: Host
         "connections", most=settings.most_connections, most_per_client=settings.most_connections_per_address
     )
     gate = Gate(runner.server, limit, settings.trusted_proxies)
-    server = await asyncio.get_running_loop().create_server(gate, sock=bound, backlog=_BACKLOG)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(gate, sock=bound, backlog=_BACKLOG)
     try:
         yield
     finally:
+        # asyncio forgets a connection, and leaves it open, that it accepts as its server is closed.
+        loop.remove_reader(bound)
+        for _ in range(_ACCEPT_PASSES):
+            await asyncio.sleep(0)
         server.close()
         gate.close()
 

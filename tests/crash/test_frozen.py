@@ -18,7 +18,7 @@ from flash_driver.journal.sql.postgresql import connect
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
 from flash_driver.settings.process import ProcessSettings
-from tests.support.journals import a_payment, an_invoice, open_journal, settle
+from tests.support.journals import a_payment, an_invoice, open_journal, set_patience, settle
 from tests.support.postgres import PASSWORD
 from tests.support.proxy import FaultProxy
 
@@ -93,15 +93,17 @@ async def test_a_session_in_the_middle_of_a_statement_is_ended(postgres: Postgre
 async def test_a_session_of_others_is_left_alone(postgres: PostgresServer) -> None:
     """Somebody else's transaction that holds the lock is waited for, and told of; it is not ended."""
     url = JournalUrl.parse(postgres.new_database())
-    async with aclosing(SqlStore(url, patience=2.5)) as store:
+    async with aclosing(SqlStore(url)) as store:
         journal = await open_journal(store)
         await journal.add_invoice(an_invoice(1))
+        set_patience(store, 2.5)
         async with await connect(url) as holder:
             await holder.execute("SET application_name = 'psql'")
             await holder.execute("BEGIN; SELECT * FROM flash_accounts FOR UPDATE")
             with pytest.raises(Exception, match=r"did not answer|too busy"):
                 await settle(journal, 1)
             await holder.execute("COMMIT")
+        set_patience(store, 30)
         assert await settle(journal, 1) is not None
 
 
@@ -113,8 +115,8 @@ async def test_a_process_that_is_cut_off_holds_nobody_up(postgres: PostgresServe
         port = proxy.url.rpartition(":")[2].partition("/")[0]
         far = JournalUrl.parse(f"postgresql://journal:{PASSWORD}@127.0.0.1:{port}/{name}")
         async with (
-            aclosing(SqlStore(far, patience=1.0)) as cut_off,
-            aclosing(SqlStore(JournalUrl.parse(near))) as others,
+            aclosing(SqlStore(far)) as cut_off,
+            aclosing(SqlStore(JournalUrl.parse(near), patience=30)) as others,
         ):
             here, there = await open_journal(cut_off), await open_journal(others)
             await there.add_invoice(an_invoice(1))
@@ -127,7 +129,7 @@ async def test_a_process_that_is_cut_off_holds_nobody_up(postgres: PostgresServe
                 connection.exec_driver_sql("SELECT pg_sleep(0)")
 
             with pytest.raises(Exception, match="did not answer"):
-                await cut_off.transactions.write(hold)
+                await cut_off.transactions.write(hold, patience=1)
             assert await settle(there, 1) is not None
             mine = a_payment(1)
             assert await there.begin_payment(mine) == Begun(mine)

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from flash_driver.journal.sql.store import SqlStore
     from flash_driver.journal.store import JournalStore
 
-__all__ = ["NOON", "a_payment", "an_invoice", "open_journal", "postgresql_engine", "rung", "settle", "sqlite_engine"]
+__all__ = [
+    "NOON",
+    "a_payment",
+    "an_invoice",
+    "open_journal",
+    "postgresql_engine",
+    "rung",
+    "set_patience",
+    "settle",
+    "sqlite_engine",
+]
 
 NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
 
@@ -66,6 +76,11 @@ async def open_journal(store: JournalStore, fingerprint: str = "fingerprint", sc
         journal.owner.belongs_to(scope)
     await journal.owner.account()
     return journal
+
+
+def set_patience(store: SqlStore, seconds: float) -> None:
+    """Let transactions of a store take so long from now on: a store that is to lose patience has to be open before."""
+    store.transactions._patience = seconds
 
 
 def postgresql_engine(store: SqlStore) -> AsyncEngine:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.util import await_only
 
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.sql import migrations, postgresql, sqlite
@@ -26,7 +27,15 @@ from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.sql.transactions import WRITES
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import a_payment, an_invoice, open_journal, postgresql_engine, settle, sqlite_engine
+from tests.support.journals import (
+    a_payment,
+    an_invoice,
+    open_journal,
+    postgresql_engine,
+    set_patience,
+    settle,
+    sqlite_engine,
+)
 from tests.support.logs import recorded
 from tests.support.postgres import PASSWORD
 
@@ -232,13 +241,14 @@ async def test_a_process_that_is_stopped_in_the_middle_of_a_transaction(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server takes the account's lock from who holds it and does nothing, so that the others go on."""
-    monkeypatch.setattr(postgresql, "_IDLE_SECONDS", 0.3)
     url = JournalUrl.parse(postgres.new_database())
-    async with aclosing(SqlStore(url)) as stopped, aclosing(SqlStore(url)) as others:
+    async with aclosing(SqlStore(url)) as stopped, aclosing(SqlStore(url, patience=30)) as others:
         journal = await open_journal(others)
         await journal.add_invoice(an_invoice(1))
-        holding = await postgresql_engine(stopped).execution_options(**{WRITES: True}).connect()
-        await holding.execute(text("SELECT * FROM flash_accounts FOR UPDATE"))
+        with monkeypatch.context() as hasty:
+            hasty.setattr(postgresql, "_IDLE_SECONDS", 0.3)
+            holding = await postgresql_engine(stopped).execution_options(**{WRITES: True}).connect()
+            await holding.execute(text("SELECT * FROM flash_accounts FOR UPDATE"))
         settled = await settle(journal, 1)
         assert settled is not None
         assert settled.settle_index == 1
@@ -275,7 +285,7 @@ async def test_a_server_that_does_not_answer(durable_url: JournalUrl) -> None:
         else:
             connection.execute(text("SELECT pg_sleep(60)"))
 
-    store = SqlStore(durable_url, patience=30)
+    store = SqlStore(durable_url)
     journal = await open_journal(store)
 
     with pytest.raises(JournalError, match=r"did not answer within 0\.3 s"):
@@ -289,22 +299,25 @@ async def test_who_comes_during_a_long_migration_is_told(
     durable_url: JournalUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A migration may take long and goes on by itself; a caller waits for it no longer than for anything else."""
-    go_on = threading.Event()
+    go_on, may_go_on = threading.Event(), asyncio.Event()
     migrate = migrations.migrate
 
     def slow(connection: Connection, journal: JournalUrl) -> int:
         if connection.dialect.name == "sqlite":
-            go_on.wait(20)
+            go_on.wait(40)
         else:
-            connection.execute(text("SELECT pg_sleep(1)"))
+            await_only(may_go_on.wait())
         return migrate(connection, journal)
 
     monkeypatch.setattr(store_module, "migrate", slow)
-    async with aclosing(SqlStore(durable_url, patience=0.3)) as store:
+    monkeypatch.setattr(postgresql, "_IDLE_SECONDS", 60)
+    async with aclosing(SqlStore(durable_url)) as store:
+        store._patience = 0.3
         for _ in range(2):
             with pytest.raises(JournalError, match="is being brought up to date; try again in a moment"):
                 await store.find("fingerprint", None)
         go_on.set()
+        may_go_on.set()
         await store._preparing.result()
         assert await store.find("fingerprint", None) is None
 
@@ -382,8 +395,9 @@ async def test_what_comes_during_the_close_is_refused(sqlite_url: JournalUrl) ->
 
 async def test_who_is_cut_off_by_the_close_is_told(sqlite_url: JournalUrl) -> None:
     """Who may wait longer than the close does gets an error, not a cancellation that nobody asked for."""
-    store = SqlStore(sqlite_url, patience=0.2)
+    store = SqlStore(sqlite_url)
     await open_journal(store)
+    set_patience(store, 0.2)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(_connection: Connection) -> None:
