@@ -52,7 +52,7 @@ class SubscriptionFeed:
 
     Attributes:
         losses: How many attempts to subscribe have failed in a row.
-        lost_at: When the last subscription was lost, on the event loop's clock; None when there was none yet.
+        renewed_at: When it was up again after the last loss, on the event loop's clock; None when none was lost yet.
         last_event_at: When the server last sent an event.
 
     """
@@ -68,9 +68,9 @@ class SubscriptionFeed:
         self._polling = polling
         self._state = state
         self._on_first_event = on_first_event
-        self._up_since = 0.0
+        self._up_since: float | None = None
         self.losses = 0
-        self.lost_at: float | None = None
+        self.renewed_at: float | None = None
         self.last_event_at: datetime | None = None
 
     async def run(self) -> None:
@@ -80,7 +80,7 @@ class SubscriptionFeed:
             CredentialRejected: The token is dead.
 
         """
-        self.losses, self.lost_at = 0, None
+        self.losses, self._up_since, self.renewed_at = 0, None, None
         socket = self._account.socket
         if socket is None:
             self._state.say(Listening.POLLING, "this token opens no WebSocket")
@@ -141,7 +141,10 @@ class SubscriptionFeed:
 
     def _first_event(self) -> None:
         """From now on settlements are announced; whatever was paid before has to be asked for."""
-        self._up_since = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if self._up_since is not None:
+            self.renewed_at = now
+        self._up_since = now
         if not self._state.broken:
             self._state.failure = None
             self._state.say(Listening.HEARING)
@@ -151,9 +154,8 @@ class SubscriptionFeed:
     def _lose(self, why: Exception) -> None:
         """Take note that nothing is announced any more: what may be paid meanwhile has to be asked about, each time."""
         now = asyncio.get_running_loop().time()
-        if self._state.subscribed:
-            self.lost_at = now
-        stable = self._state.subscribed and now - self._up_since >= self._account.timing.stable
+        up_since = self._up_since if self._state.subscribed else None
+        stable = up_since is not None and now - up_since >= self._account.timing.stable
         self.losses = 1 if stable else self.losses + 1
         _log.info("not hearing, asking instead", why=str(why), losses=self.losses)
         if self._state.listening is not Listening.FAILED:

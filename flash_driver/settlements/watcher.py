@@ -178,11 +178,14 @@ class Watcher:
         )
 
     async def _know_account(self) -> bool:
-        """Have the account confirmed, so that the journal is the right one; what was lately confirmed is believed."""
-        lost_at = self._feed.lost_at
-        since_lost = _FRESH if lost_at is None else asyncio.get_running_loop().time() - lost_at
+        """Have the account confirmed, so that the journal is the right one; what was lately confirmed is believed.
+
+        After a loss only what was asked since the subscription is up again: a server that ends may answer until then.
+        """
+        renewed_at = self._feed.renewed_at
+        at_most_old = _FRESH if renewed_at is None else asyncio.get_running_loop().time() - renewed_at
         try:
-            await self._account.identify(timedelta(seconds=since_lost))
+            await self._account.identify(timedelta(seconds=at_most_old))
         except LightningError as error:
             _log.debug("the account could not be confirmed now", why=str(error))
             return False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from yarl import URL
 
 from connection_strings import LightningError
+from flash_driver.common.deadline import Deadline
 from flash_driver.journal.errors import KnownElsewhere
 from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
@@ -123,6 +125,24 @@ async def test_a_reconnection_costs_one_question_about_the_account(bench: Bench)
             await until(lambda: not account_of(client).listeners.watcher._unsure)
             asked.append(sum(operations(sandbox, "me").values()))
     assert asked == [1, 1, 2, 3]
+
+
+async def test_what_was_said_between_a_loss_and_the_reconnection_confirms_nothing(bench: Bench) -> None:
+    """A server that ends may answer for a while after it has closed the socket: it is asked again on the next one."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, timing=short(connections=STEADY))
+    async with await client.listen():
+        await hearing(client)
+        await until(lambda: not account_of(client).listeners.watcher._unsure)
+        sandbox.arm("refuse_handshake", status=503, count=10**6)
+        sandbox.arm("reset", when="now")
+        await until(lambda: client.health.losses > 1)
+        await account_of(client).wallets.choose(Deadline.after(40), at_most_old=timedelta(0))
+        before = sum(operations(sandbox, "me").values())
+        sandbox.clear_faults()
+        await hearing(client)
+        await until(lambda: not account_of(client).listeners.watcher._unsure)
+        assert sum(operations(sandbox, "me").values()) == before + 1
 
 
 async def test_the_journal_follows_when_the_token_opens_another_account(bench: Bench) -> None:
