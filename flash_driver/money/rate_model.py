@@ -58,6 +58,11 @@ class Interval:
         """The best single value."""
         return (self.low + self.high) / 2
 
+    @property
+    def width(self) -> Decimal:
+        """How little is known."""
+        return self.high - self.low
+
     def scaled(self, factor: Decimal) -> Interval:
         """The interval with both ends multiplied."""
         return Interval(self.low * factor, self.high * factor)

@@ -33,8 +33,7 @@ _FARTHEST_FROM_PRICE: Final = Decimal("0.05")
 """A rate further from the price is not believed: money would be sent at it."""
 _MOST_SPARE: Final = Decimal("0.005")
 """How much more than what is certainly needed may be sent, so that the payee surely gets the amount named."""
-_AGES_AFTER: Final = timedelta(minutes=10)
-_GOOD_FOR: Final = timedelta(hours=1)
+_GOOD_FOR: Final = timedelta(minutes=10)
 
 _log: Final = get_logger()
 
@@ -59,11 +58,6 @@ class SendingRate:
         self._over_price: Interval | None = None
         self._learned_at: datetime | None = None
 
-    @property
-    def wants_lesson(self) -> bool:
-        """Whether it is worth while to ask what something costs: nothing has taught it within the last ten minutes."""
-        return self._known(_AGES_AFTER) is None
-
     def quote(self, msat: int) -> Decimal:
         """Return the cents to send so that at least this amount arrives, as far as that is known; rounded up.
 
@@ -82,7 +76,8 @@ class SendingRate:
     def learn(self, msat: int, cents: Decimal, step: Decimal) -> None:
         """Take in what the server says that a payment costs without its fee, beside the price that it tells now.
 
-        Without such a price nothing is learned, and an absurd answer changes nothing.
+        Without such a price nothing is learned, and an absurd answer changes nothing; nor does one that proves less
+        than what is known, and agrees with it.
 
         Args:
             msat: What the payee would get, in millisatoshi.
@@ -103,22 +98,20 @@ class SendingRate:
             if believed is None:
                 _log.warning("the custodian's rate for sending is far from the server's price, not believed")
                 return
-            known = self._known(_GOOD_FOR)
-            self._over_price = believed if known is None else known.common(believed) or believed
-            self._learned_at = self._clock()
+            known = self._known()
+            if known is None or known.common(believed) is None or believed.width <= known.width:
+                self._over_price, self._learned_at = believed, self._clock()
 
     def _factor(self) -> Decimal:
         """By what the price is multiplied: the most that the rate may be, where that is known well enough."""
-        known = self._known(_GOOD_FOR)
+        known = self._known()
         if known is None:
             return Decimal(1)
         if known.high <= known.low * (1 + _MOST_SPARE):
             return known.high
         return min(max(Decimal(1), known.low), known.high)
 
-    def _known(self, not_older_than: timedelta) -> Interval | None:
-        """By which factor the rate lies above the price, if that was learned lately."""
-        learned_at = self._learned_at
-        if learned_at is None or abs(self._clock() - learned_at) > not_older_than:
-            return None
-        return self._over_price
+    def _known(self) -> Interval | None:
+        """By which factor the rate lies above the price, if that was learned within the last ten minutes."""
+        recent = self._learned_at is not None and abs(self._clock() - self._learned_at) <= _GOOD_FOR
+        return self._over_price if recent else None

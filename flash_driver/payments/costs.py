@@ -80,14 +80,9 @@ class Costs:
         if not wallet.currency.in_cents:
             raise NotSupported("Flash pays amountless invoices from USD and USDT wallets only")
         rates = self._rates(wallet.currency)
-        if rates.wants_lesson:
-            _, shown = await asyncio.gather(
-                self._ask_price(deadline), self._ask_what_an_invoice_costs(wallet, deadline)
-            )
-            if shown is not None:
-                rates.learn(*shown, _STEPS[wallet.currency])
-        else:
-            await self._ask_price(deadline)
+        _, shown = await asyncio.gather(self._ask_price(deadline), self._ask_what_an_invoice_costs(wallet, deadline))
+        if shown is not None:
+            rates.learn(*shown, _STEPS[wallet.currency])
         return rates.quote(order.amount_msat)
 
     async def insist_on_fee_limit(

@@ -22,7 +22,7 @@ from flash_driver.sandbox.bank.custodian import Custodian
 if TYPE_CHECKING:
     from flash_driver.sandbox.options import Currency, InvoiceRounding, InvoiceUnit
 
-__all__ = ["Movement", "Scenario", "Tally", "run"]
+__all__ = ["Market", "Movement", "Scenario", "Tally", "run"]
 
 _START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _DECIMALS: Final = {"USD": 6, "USDT": 4}
@@ -107,7 +107,7 @@ class Tally:
         return f"{Decimal(100 * counts[place]) / sum(counts):6.2f}" if any(counts) else "     -"
 
 
-class _Market:
+class Market:
     """The custodian and its price, moved along in time."""
 
     def __init__(self, scenario: Scenario, dice: random.Random) -> None:
@@ -127,9 +127,11 @@ class _Market:
         self._turn_at, self._walk_at, self._tick_at = 0, _WALK_EVERY, 0
 
     def clock(self) -> datetime:
+        """Return the time of this market."""
         return _START + timedelta(microseconds=self.now)
 
     def move_to(self, moment: int) -> None:
+        """Let time pass until then, and happen what happens meanwhile."""
         while (event := min(self._turn_at, self._walk_at, self._tick_at)) <= moment:
             self.now = event
             if event == self._turn_at:
@@ -159,8 +161,11 @@ class _Market:
         if self._scenario.movement is Movement.JUMP:
             self._shift(_TICK_EVERY)
         self._tick_at += _TICK_EVERY
-        if not self._scenario.ticks and self.book.known:
-            return
+        if self._scenario.ticks or not self.book.known:
+            self.tell_price()
+
+    def tell_price(self) -> None:
+        """Let the price service tell its price, as when it is asked."""
         quote = self.custodian.quote()
         price = Decimal(quote.sat_base).scaleb(-quote.sat_offset)
         if self._scenario.feed_noise:
@@ -181,7 +186,7 @@ def run(scenario: Scenario, amounts: int, seed: int = 1) -> Tally:
     """Ask for random amounts, one after the other, and count how many requests each took."""
     dice = random.Random(seed)  # noqa: S311 - a game, no secret
     tally = Tally()
-    market = _Market(scenario, dice)
+    market = Market(scenario, dice)
     book = market.book
     memory = _Memory(1000 if scenario.unit == "sat" else 1)
     for number in range(amounts + _WARM_UP):
@@ -200,7 +205,7 @@ def run(scenario: Scenario, amounts: int, seed: int = 1) -> Tally:
     return tally
 
 
-def _ask(scenario: Scenario, market: _Market, book: RateBook, msat: int, tally: Tally) -> tuple[int, bool]:
+def _ask(scenario: Scenario, market: Market, book: RateBook, msat: int, tally: Tally) -> tuple[int, bool]:
     """Ask until it is right, as the driver does; return at which request it was, and whether it could not be."""
     search = AmountSearch(msat, scenario.tolerance)
     for place in range(MOST_REQUESTS + 1):
@@ -220,7 +225,7 @@ def _ask(scenario: Scenario, market: _Market, book: RateBook, msat: int, tally: 
     raise AssertionError("a search ends by itself")
 
 
-def _possible(scenario: Scenario, market: _Market, msat: int) -> bool:
+def _possible(scenario: Scenario, market: Market, msat: int) -> bool:
     """Whether any number of cents leads to this amount at the rate of this moment."""
     unit = Decimal(1).scaleb(-_DECIMALS[scenario.currency])
     near = (msat * market.custodian.bid / 10**9).quantize(unit)

@@ -108,15 +108,24 @@ def test_a_changed_rate_is_learned_at_once() -> None:
     assert 1_000_000 <= custodian.sells(1_000_000) <= 1_000_010
 
 
+def test_a_coarse_answer_takes_nothing_from_a_fine_one() -> None:
+    """What proves less and agrees leaves a finer answer in its place, which grows no younger by that."""
+    custodian = Custodian(step=Decimal(1), decimals=4)
+    custodian.answers(10_000_000_000)
+    exact = custodian.rate.quote(1_000_000)
+    custodian.tell(after=timedelta(minutes=9))
+    custodian.answers(5_000_000)
+    assert custodian.rate.quote(1_000_000) == exact
+    custodian.tell(after=timedelta(minutes=2))
+    custodian.answers(5_000_000)
+    assert custodian.rate.quote(1_000_000) > exact
+
+
 def test_what_was_learned_grows_old() -> None:
-    """After ten minutes it is worth while to ask again, after an hour nothing is left of it."""
+    """After ten minutes nothing is left of it but the price."""
     custodian = Custodian()
     custodian.answers(50_000_000)
-    wanted = [custodian.rate.wants_lesson]
     custodian.tell(after=timedelta(minutes=11))
-    wanted.append(custodian.rate.wants_lesson)
-    assert (wanted, custodian.sells(1_000_000) >= 1_000_000) == ([False, True], True)
-    custodian.tell(after=timedelta(minutes=50))
     assert custodian.rate.quote(1_000_000) == Decimal("97.531000")
 
 
@@ -125,7 +134,7 @@ def test_an_absurd_answer_changes_nothing(cents: str) -> None:
     """Money is sent at no rate that lies more than five percent from the server's price."""
     custodian = Custodian()
     custodian.rate.learn(1_000_000, Decimal(cents), custodian.step)
-    assert (custodian.rate.wants_lesson, custodian.rate.quote(1_000_000)) == (True, Decimal("97.531000"))
+    assert custodian.rate.quote(1_000_000) == Decimal("97.531000")
 
 
 def test_nothing_is_sent_or_learned_without_a_price_of_now() -> None:
@@ -137,7 +146,8 @@ def test_nothing_is_sent_or_learned_without_a_price_of_now() -> None:
         custodian.rate.quote(1000)
     untaught = SendingRate(6, custodian.told, lambda: custodian.now)
     untaught.learn(1_000_000, Decimal("97.9"), Decimal("0.01"))
-    assert untaught.wants_lesson
+    custodian.tell()
+    assert untaught.quote(1_000_000) == Decimal("97.531000")
 
 
 def test_it_learns_nothing_from_receiving() -> None:
