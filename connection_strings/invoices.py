@@ -132,7 +132,7 @@ class LightningInvoice:
 class ListInvoicesParams:
     """Which invoices to list, in the order they were created.
 
-    A list may have an end before the last invoice: a backend bounds it. Whoever wants all asks again with `after` the
+    A list may have an end before the last invoice: a backend bounds it. To get all, ask again with `after` the
     last one until a list is empty: then none is left out and none comes twice, whatever is created meanwhile.
 
     Attributes:

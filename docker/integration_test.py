@@ -242,7 +242,7 @@ def check(holds: object, told: object) -> None:
 
 
 def say(words: str) -> None:
-    """Tell whoever started the step."""
+    """Tell the process that started the step."""
     sys.stdout.write(f"{words}\n")
 
 

@@ -82,7 +82,7 @@ class WalletDirectory:
             LightningError: The account can't be looked up, or not before the deadline.
 
         """
-        # Whoever looks it up may have more time than this caller.
+        # The call that looks it up may have more time than this one.
         if not await deadline.acquire(self._looking_up):
             ways = {"account": "another look-up took all the time"}
             raise BackendUnavailable("looking up the account", ways, executed=False)

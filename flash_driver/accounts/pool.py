@@ -78,7 +78,7 @@ class Pool:
         return account
 
     async def release(self, user: object, account: Account) -> None:
-        """Let go of an account; the last one to do so closes it, also when he is cancelled meanwhile.
+        """Let go of an account; the last one to do so closes it, also when that one is cancelled meanwhile.
 
         From another event loop than the account's own, closing it is only begun.
         """

@@ -8,7 +8,7 @@ status  means
 2       the command or the connection string is not right
 3       what became of a payment is not known: do not pay again
 130     interrupted (Ctrl-C)
-141     whoever read the output went away
+141     the reader of the output went away
 ======  ==================================================================
 """
 

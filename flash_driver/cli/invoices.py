@@ -134,7 +134,9 @@ def watch(
     after: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Go on behind this cursor, as an earlier watch told it.")
     ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="Stop after so many; by default never.")] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this number of invoices; by default never.")
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,
     connection: Connection = None,

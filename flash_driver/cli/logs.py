@@ -1,4 +1,4 @@
-"""The driver's log while a command runs: to whoever wants to hear it, and otherwise to nobody."""
+"""The driver's log while a command runs: on standard error where it is asked for, and otherwise nowhere."""
 
 from __future__ import annotations
 

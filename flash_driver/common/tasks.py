@@ -39,7 +39,7 @@ class TaskSet:
         return task
 
     async def ended(self, seconds: float | None = None) -> bool:
-        """Wait until the tasks of now have ended, for so many seconds at the most; returns whether all have."""
+        """Wait until the tasks of now have ended, for this number of seconds at most; returns whether all have."""
         if not self._tasks:
             return True
         _, left = await asyncio.wait(set(self._tasks), timeout=seconds)
@@ -51,7 +51,7 @@ class TaskSet:
             task.cancel()
 
     async def aclose(self, *, patience: float = 0.0) -> None:
-        """Wait for the tasks for so many seconds, then cancel what is left, and wait until it has ended."""
+        """Wait for the tasks for this number of seconds, then cancel what is left, and wait until it has ended."""
         if patience:
             await self.ended(patience)
         self.cancel()

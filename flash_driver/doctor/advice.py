@@ -30,9 +30,9 @@ PATH: Final = (
 )
 _FIREWALL: Final = (
     "Flash refuses a token with 401; a 403 comes from a firewall or content network on the way: try from another "
-    "network, and tell whoever runs the server"
+    "network, and tell the server's operator"
 )
-_WAIT: Final = "the server has trouble of its own: try again in a few minutes, then tell whoever runs it"
+_WAIT: Final = "the server has trouble of its own: try again in a few minutes, then tell its operator"
 
 CLOSE_ADVICE: Final = {
     4400: PATH,
@@ -91,7 +91,7 @@ def route_advice(kind: TokenKind, evidence: Evidence, outcome: Outcome) -> str:
         case Answer() | ErrorFrame() if isinstance(outcome, Refused) and outcome.retry_after is not None:
             return "too many requests: wait five minutes; another program may be using the same account"
         case _:
-            return "the server answers in these words; if they don't help, tell whoever runs it"
+            return "the server answers in these words; if they don't help, tell its operator"
 
 
 def in_words(outcome: Outcome) -> str:

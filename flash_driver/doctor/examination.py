@@ -161,7 +161,7 @@ class _Patient:
         async with self._examination.check("token", if_late="") as row:
             if not takes and not refuses:
                 raise NotApplicable("no way answered that would have told")
-            # A socket may be anonymous by mischance, so its word alone does not make a token dead.
+            # A socket may have become anonymous by accident, so its word alone does not make a token dead.
             if not takes and refuses == [shown("websocket")]:
                 raise Trouble(
                     "the socket does not know it, and HTTP could not be asked", f"try again later; then {LOG_IN_AGAIN}"

@@ -21,10 +21,10 @@ __all__ = ["Place", "reach"]
 
 _ENDS_SOON_DAYS: Final = 14
 _NO_ANSWER: Final = (
-    "a firewall drops the packets, or the server is down: try from another network, and ask whoever runs the firewall"
+    "a firewall drops the packets, or the server is down: try from another network, and ask the firewall's operator"
 )
 _DEAD_ADDRESS: Final = (
-    "the driver goes on to the next address by itself, a little later; tell whoever runs the server or its DNS entries"
+    "the driver goes on to the next address by itself, a little later; tell the operator of the server or of its DNS"
 )
 _SHARE: Final = 0.8
 """Of a check's time, for each address."""
@@ -32,7 +32,7 @@ _UNKNOWN_SIGNER: Final = (
     "the certificate is signed by nobody that this machine trusts: check server=, or install the operator's authority"
 )
 _TLS_ADVICE: Final = {
-    10: "the server's certificate has run out: tell whoever runs the server; check this machine's clock as well",
+    10: "the server's certificate has run out: tell the server's operator; check this machine's clock as well",
     18: _UNKNOWN_SIGNER,
     19: _UNKNOWN_SIGNER,
     20: "this machine does not know who signed the certificate: update its root certificates; a proxy may meddle, too",
@@ -170,5 +170,5 @@ async def _certificate_end(place: Place) -> datetime:
 
 def _describe(end: datetime, now: datetime) -> tuple[str, str]:
     days = (end - now).days
-    advice = "the certificate ends soon: tell whoever runs the server" if days < _ENDS_SOON_DAYS else ""
+    advice = "the certificate ends soon: tell the server's operator" if days < _ENDS_SOON_DAYS else ""
     return f"certificate good for {days} days", advice

@@ -30,11 +30,11 @@ STEPS: Final = ("WebSocket", "subprotocol", "connection_ack", "socket mutations"
 """The checks of a socket, in order."""
 
 _MUTE: Final = (
-    "the server takes connections but does not talk: tell whoever runs it. Meanwhile invoices go over HTTP, and "
+    "the server takes connections but does not talk: tell its operator. Meanwhile invoices go over HTTP, and "
     "payments are found by asking"
 )
 _DEAF: Final = (
-    "no news of payments comes this way: tell whoever runs the server. Meanwhile the driver asks about each invoice, "
+    "no news of payments comes this way: tell the server's operator. Meanwhile the driver asks about each invoice, "
     "if any way below works"
 )
 _SHARE: Final = 0.45
@@ -186,4 +186,4 @@ async def _hear(connection: Connection, deadline: Deadline, findings: SocketFind
     if code == "NOT_AUTHENTICATED":
         findings.authenticated = findings.authenticated or False
         raise Trouble(words, "the socket does not know the token; the row `token` tells what to do")
-    raise Trouble(words, "the server refuses the subscription in these words: tell whoever runs it")
+    raise Trouble(words, "the server refuses the subscription in these words: tell its operator")

@@ -125,7 +125,7 @@ class Operation:
 
     @property
     def written(self) -> bytes:
-        """The same as JSON: only the variables are written anew."""
+        """The same as JSON: only the variables are written each time."""
         return self.document.head + wire.write(self.variables) + b"}"
 
     def classify(self, evidence: Evidence) -> Outcome:

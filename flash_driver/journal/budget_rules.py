@@ -95,7 +95,7 @@ def still_spent(spent: Sequence[datetime], limit: InvoiceBudget, now: datetime) 
 
 
 def in_the_way(spent: Sequence[datetime], limit: InvoiceBudget, count: int = 1) -> datetime | None:
-    """Return which of what counts, oldest first, has to be forgotten before there is room for so many more."""
+    """Return which of what counts, oldest first, has to be forgotten before there is room for that many more."""
     lacking = len(spent) + count - limit.invoices
     return spent[lacking - 1] if lacking > 0 else None
 
@@ -121,7 +121,7 @@ def budget_wait(
 
 
 def block_end(known: datetime | None, until: datetime) -> datetime:
-    """Return until when the server refuses, now that it says so anew: what one answer shortens, another has promised.
+    """Return until when the server refuses, now that it says so again: what one answer shortens, another has promised.
 
     Args:
         known: The end of the block as it was known, also of one that is over.

@@ -104,7 +104,7 @@ class Journal(ABC):
     def pending_invoices(
         self, *, expired_since: datetime | None = None, page: int = PAGE
     ) -> AsyncIterator[InvoiceRecord]:
-        """Yield unpaid invoices, the next to expire first, reading so many at once.
+        """Yield unpaid invoices, the next to expire first, reading a page at a time.
 
         One that is settled or made meanwhile may or may not be among them.
 

@@ -21,7 +21,7 @@ class Backoff:
     longest: float
 
     def pause(self, failures: int) -> float:
-        """Return the pause after so many failures in a row, one or more."""
+        """Return the pause after a number of failures in a row, one or more."""
         return min(self.longest, self.first * 2.0 ** min(max(0, failures - 1), 16))
 
 
@@ -65,7 +65,7 @@ class Spacing:
     least: float
 
     def after(self, lag: float) -> float:
-        """Return the pause after a question when the longest waiting invoice has been due for so many seconds."""
+        """Return the pause after a question when the longest waiting invoice has been due for that many seconds."""
         return max(self.least, self.usual / (1 + lag))
 
 

@@ -107,7 +107,7 @@ class Capabilities:
         return True if transport in self._executes else None
 
     def doubtful(self, transport: str) -> bool:
-        """Whether this transport is passed over for good on a word that may have been a stray one, or is outdated."""
+        """Whether this transport is passed over for good on an answer that may be an accident, or outdated."""
         inability = self.unable(transport)
         return inability is not None and inability.final and inability.doubted_from <= self._clock()
 

@@ -235,7 +235,7 @@ class Router:
 
         What anybody may ask is never sent with a credential that is refused, where there is an anonymous way. Anything
         else goes over an anonymous way only when no other does it, not even one that is said to execute nothing, if
-        that has become doubtful: the word may have been a stray one, or the server has been upgraded since.
+        that has become doubtful: the answer may have been an accident, or the server has been upgraded since.
         """
         public = request.operation.document.public
         ready: list[Transport] = []

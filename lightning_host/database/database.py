@@ -115,7 +115,7 @@ class Database:
             yield own
 
     async def prove(self, counter: str) -> None:
-        """Prove that whoever takes a number of a counter gets it now; takes none.
+        """Prove that a number of a counter could be taken now; takes none.
 
         Raises:
             SQLAlchemyError: It does not.
@@ -145,7 +145,7 @@ class Database:
     async def next_number(connection: AsyncConnection, name: str) -> int:
         """Take the next number of a counter, from one.
 
-        Whoever asks next waits until this transaction has ended, so numbers become visible in their order; that makes
+        The next one to ask waits until this transaction has ended, so numbers become visible in their order; that makes
         a counter good as a lock, too.
         """
         raised = await connection.execute(

@@ -67,7 +67,7 @@ class WalletFacts:
         await self._tasks.aclose()
 
     def _read(self, store: Store) -> asyncio.Task[_Facts]:
-        """Read anew; callers that come meanwhile share the answer."""
+        """Read again; callers that come meanwhile share the answer."""
         reading = self._reading.get(store.id)
         if reading is None or reading.done():
             reading = self._reading[store.id] = self._tasks.start(self._read_now(store), f"read facts of {store.id}")

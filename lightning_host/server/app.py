@@ -1,6 +1,6 @@
 """The application: everything a request meets, and the order in which it opens and closes.
 
-How the pieces hang together, for whoever adds a group:
+How the pieces hang together, for those who add a group:
 
 - `make_app(settings, factory)` makes an aiohttp application. When it starts it opens a `Host` (host.py: settings,
   stores, database, invoices, settlements, budgets), which a request handler finds as `request.app[HOST]`.

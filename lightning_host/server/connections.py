@@ -78,7 +78,7 @@ class Gate:
 
 
 class _Connection(asyncio.Protocol):
-    """Hands everything on to whoever takes the connection on, which is decided once it is made."""
+    """Hands everything on to the protocol that takes the connection, which is decided once it is made."""
 
     def __init__(self, open_: Callable[[asyncio.Transport], tuple[asyncio.Protocol, Callable[[], None]]]) -> None:
         self._open = open_

@@ -129,7 +129,7 @@ class WebhookTable:
             return [read_delivery(row) for row in await connection.execute(query)]
 
     async def claim(self, seconds: float, *, limit: int, places: Mapping[str, int], most_of_one: int) -> list[Delivery]:
-        """Take deliveries that are due, for so many seconds: no other replica sends them meanwhile.
+        """Take deliveries that are due, for this number of seconds: no other replica sends them meanwhile.
 
         Args:
             seconds: How long.
@@ -172,7 +172,7 @@ class WebhookTable:
             await connection.execute(update(_deliveries).where(_deliveries.c.id == delivery.id).values(values))
 
     async def prune(self, keep: timedelta, *, limit: int) -> int:
-        """Delete deliveries that have been over for so long, so many at most; gives how many.
+        """Delete deliveries that have been over for that long, up to a number; returns how many.
 
         One that is over was claimed last for its last attempt, so `due_at` tells when that was.
         """

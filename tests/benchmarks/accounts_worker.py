@@ -1,4 +1,4 @@
-"""Holds so many accounts open in one process and does nothing with them; see `accounts.py`."""
+"""Holds that many accounts open in one process and does nothing with them; see `accounts.py`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AT_ONCE: Final = 20
 
 
 async def carry_out(order: Mapping[str, Any]) -> None:
-    """Listen on one account to have everything loaded, then on so many more, and see what they cost while idle."""
+    """Listen on one account to have everything loaded, then on that many more, and see what they cost while idle."""
     factory = LightningClientFactory()
     async with AsyncExitStack() as stack:
         clients: list[Any] = []

@@ -25,7 +25,7 @@ _FIELD: Final = "lnUsdInvoiceCreate"
 
 
 async def carry_out(order: Mapping[str, Any]) -> None:
-    """Ask once to have everything loaded and connected, then so many times over; tell what one time took."""
+    """Ask once to have everything loaded and connected, then that many times over; tell what one time took."""
     transport = WebSocketTransport(Address(order["server"], order["websocket"], order["token"]).endpoint)
     asked = {"walletId": order["wallet_id"], "amount": Decimal(100), "memo": "coffee", "expiresIn": 1}
     operations = [INVOICE_CREATE_USD(input=asked) for _ in range(order["count"])]
@@ -51,7 +51,7 @@ async def _perform(transport: WebSocketTransport, operations: list[Operation]) -
 
 
 def _aliased(count: int) -> Document:
-    """Return one document with so many mutations, each under a name of its own."""
+    """Return one document with that many mutations, each under a name of its own."""
     fields = "\n".join(
         f"i{number}: {_FIELD}(input: $input) {{ errors {{ message code }} invoice {{ paymentRequest paymentHash }} }}"
         for number in range(count)

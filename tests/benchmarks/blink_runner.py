@@ -18,7 +18,7 @@ _NO_LIMIT: Final = 10**9
 
 
 async def main(invoices: int, at_once: int, *, decode: bool) -> None:
-    """Create so many, so many at once, and print what that came to."""
+    """Create that many, that many at once, and print what that came to."""
     load: Any = importlib.import_module("load").load
     blink: Any = importlib.import_module("lnbits.wallets.blink")
     bolt11: Any = importlib.import_module("lnbits.bolt11")

@@ -20,7 +20,7 @@ _BEFORE: Final = 5
 
 
 async def carry_out(order: Mapping[str, Any]) -> None:
-    """Create so many invoices, so many at once, into a fresh SQLite file; the first few are not counted."""
+    """Create that many invoices, that many at once, into a fresh SQLite file; the first few are not counted."""
     client = LightningClientFactory().create(order["connection_string"])
 
     async def create() -> None:

@@ -16,7 +16,7 @@ _WARM_UP: Final = 0.15
 
 
 async def carry_out(order: Mapping[str, Any]) -> None:
-    """Measure one way with so many in flight for so many seconds, after a short warm-up."""
+    """Measure one way with that many in flight for that many seconds, after a short warm-up."""
     address = Address(order["server"], order["websocket"], order["token"])
     async with WAYS[order["way"]](address) as call:
         await load(call, order["in_flight"], seconds=_WARM_UP)

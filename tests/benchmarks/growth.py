@@ -19,7 +19,7 @@ _WATCH_SECONDS: Final = 1.0
 
 
 def measure(*, pending: Sequence[int] = PENDING, rounds: int = 3) -> dict[str, Any]:
-    """Measure each number so many times."""
+    """Measure each number that many times."""
 
     def one(number: int) -> Mapping[str, Any]:
         with Child("tests.benchmarks.growth") as worker:

@@ -34,7 +34,7 @@ class Pipe:
         self.to: asyncio.Transport | None = None
 
     def hold(self, seconds: float) -> None:
-        """Let nothing arrive sooner than in so many seconds."""
+        """Let nothing arrive sooner than in that many seconds."""
         self._not_before = self._loop.time() + seconds
 
     def send(self, data: bytes | None) -> None:

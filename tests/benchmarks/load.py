@@ -1,4 +1,4 @@
-"""So many callers at once, each calling again as soon as it is answered; what that costs the client."""
+"""Many callers at once, each calling again as soon as it is answered; what that costs the client."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sample:
 async def load(
     call: Callable[[], Awaitable[None]], at_once: int, *, seconds: float | None = None, requests: int | None = None
 ) -> Sample:
-    """Call for so many seconds, or so many times, with so many calls under way at any moment."""
+    """Call for that many seconds, or that many times, with that many calls under way at any moment."""
     latencies: list[int] = []
     clock = time.perf_counter_ns
     end = None if seconds is None else clock() + int(seconds * 1e9)

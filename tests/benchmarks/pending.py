@@ -69,7 +69,7 @@ class Figures:
 
 
 async def measure(invoices: int, watch_seconds: float = 5.0) -> Figures:
-    """Measure with so many pending invoices, and watch the questions for a while afterwards."""
+    """Measure with that many pending invoices, and watch the questions for a while afterwards."""
     async with AsyncExitStack() as stack:
         bench = Bench(stack)
         sandbox = await bench.sandbox()

@@ -4,7 +4,7 @@ It answers what a Flash answers (`answers.py`) over HTTP and over graphql-transp
 Prints one line of JSON once it can be reached. Under `/bench` it is told what to do and says what it saw:
 
     POST /bench/counts   {"operations": {field: n}, "connections", "posts", "sockets", "cpu_seconds"}
-    POST /bench/rewind   begins anew with the first invoice and with all counts at zero
+    POST /bench/rewind   begins again with the first invoice and with all counts at zero
     POST /bench/pay      {"payment_hash"}: tells every subscription; answers {"at": seconds of the monotonic clock}
 """
 
@@ -182,7 +182,7 @@ async def _serve(responder: Responder) -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         urls = {"server": f"http://127.0.0.1:{port}/graphql", "websocket": f"ws://127.0.0.1:{port}/graphql"}
-        print(json.dumps(urls), flush=True)  # noqa: T201 - the line that whoever started it waits for
+        print(json.dumps(urls), flush=True)  # noqa: T201 - the line that its parent waits for
         await stop.wait()
 
 

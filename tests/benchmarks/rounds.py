@@ -1,4 +1,4 @@
-"""Rounds in which everything is measured once, in an order drawn anew, so that a noisy moment hits no one alone."""
+"""Rounds in which everything is measured once, in a new random order, so that a noisy moment hits no one alone."""
 
 from __future__ import annotations
 

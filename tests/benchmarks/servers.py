@@ -59,7 +59,7 @@ class Server:
         return post(f"{self.direct}/bench/counts")
 
     def rewind(self) -> None:
-        """Let a responder begin anew."""
+        """Let a responder begin again."""
         post(f"{self.direct}/bench/rewind")
 
     def settle(self, payment_hash: str) -> float:
@@ -69,7 +69,7 @@ class Server:
 
 @contextmanager
 def responder(invoices: int, *, cycle: bool = False) -> Iterator[Server]:
-    """Run the cheap server with so many real invoices, signed before anybody measures."""
+    """Run the cheap server with that many real invoices, signed before anybody measures."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "invoices.json"
         path.write_text(json.dumps(_ready_invoices(invoices)))

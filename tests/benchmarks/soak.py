@@ -79,7 +79,7 @@ class Course:
 
     @classmethod
     def lasting(cls, minutes: float, per_second: float = PER_SECOND) -> Self:
-        """Return one of so many minutes; a quarter of it is warm-up, four minutes at the most."""
+        """Return one of that many minutes; a quarter of it is warm-up, four minutes at the most."""
         return cls(minutes * 60, per_second, warm_up=min(240.0, minutes * 15))
 
 

@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write(folder: Path, measured: Mapping[str, Any]) -> None:
-    """Put figures into the JSON file, and draw and fill in anew all that it has by now."""
+    """Put figures into the JSON file, and draw and fill in again all that it has by now."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "performance.json"
     known = json.loads(path.read_text()) if path.exists() else {}

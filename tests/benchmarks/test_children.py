@@ -6,7 +6,7 @@ from tests.benchmarks.children import Child, ChildFailed
 
 
 def test_a_child_that_ends_is_a_failure() -> None:
-    """Whoever waits for a process that has ended hears of it at once, with its name."""
+    """Those who wait for a process that has ended hear of it at once, with its name."""
     with Child("this_module_is_not_there") as child, pytest.raises(ChildFailed, match="this_module_is_not_there"):
         child.ask(anything=1)
 

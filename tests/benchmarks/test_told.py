@@ -10,6 +10,6 @@ from tests.support.timing import SHORT
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 async def test_every_payment_is_told_once(situation: str) -> None:
-    """Whoever made the invoice and whatever events are lost, a listener is told of each payment, once."""
+    """Wherever the invoice was made and whatever events are lost, a listener is told of each payment, once."""
     figures = await measure(situation, invoices=12, life_seconds=1.0, timing=SHORT)
     assert (figures.paid, figures.told, len(figures.seconds)) == (12, 12, 12)

@@ -66,7 +66,7 @@ class Address:
 
 
 def _operation() -> Operation:
-    """Make the operation anew for each call, as the driver does."""
+    """Make the operation again for each call, as the driver does."""
     return INVOICE_CREATE_USD(input=_INPUT)
 
 
@@ -145,7 +145,7 @@ def _gql_httpx(address: Address) -> AbstractAsyncContextManager[Call]:
 
 @contextlib.asynccontextmanager
 async def _raw_websockets(address: Address) -> AsyncIterator[Call]:
-    """Send one text again and again; each answer goes to whoever has waited longest: no JSON, no ids, no deadline."""
+    """Send one text again and again; the caller that has waited longest gets the answer: no JSON, ids or deadline."""
     text = wire.encode({"id": "1", "type": "subscribe", "payload": _operation().payload})
     waiting: deque[asyncio.Future[None]] = deque()
     async with connect(

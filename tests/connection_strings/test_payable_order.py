@@ -27,7 +27,7 @@ class Later:
 
 
 async def test_the_same_invoice_is_shown_while_it_lives(bench: Bench) -> None:
-    """Whoever looks sees one invoice, and many who look at once make no more than one."""
+    """All who look see one invoice, and many who look at once make no more than one."""
     sandbox = await bench.sandbox()
     order = PayableOrder(await bench.client(sandbox), PARAMS)
     shown = await asyncio.gather(*(order.payable_invoice() for _ in range(5)))

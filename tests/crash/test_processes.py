@@ -63,7 +63,7 @@ class Listener:
             self.changed.set()
 
     async def until_heard(self, count: int) -> None:
-        """Wait until so many were heard."""
+        """Wait until that many were heard."""
         await self._until(lambda: len(self.heard) >= count)
 
     async def until_listening(self) -> None:

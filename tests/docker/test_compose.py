@@ -53,7 +53,7 @@ def test_services_are_hardened(compose: dict[str, Any], name: str) -> None:
 
 
 def test_secrets_come_from_files(compose: dict[str, Any]) -> None:
-    """No value in the file is a secret: each is mounted from a file, and whoever names one has it mounted."""
+    """No value in the file is a secret: each is mounted from a file, and a service that names one has it mounted."""
     declared = compose["secrets"]
     assert all(secret["file"] == f"./secrets/{name}" for name, secret in declared.items())
     for service in compose["services"].values():

@@ -1,7 +1,7 @@
 """ConnectionTiming for facts, not for seconds: what a judge does who must not take a slow machine for a lost payment.
 
 Time is counted in beats of the event loop. In a process that gets no processor time a beat takes longer, and so does
-the patience of whoever counts them.
+the patience of the one that counts them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["lag", "while_it_moves"]
 
 _BEAT: Final = 0.1
 _STILL_BEATS: Final = 1200
-"""So many beats in a row without a sign of life mean that nothing will come: two minutes, longer on a busy machine."""
+"""After this many beats in a row without a sign of life nothing will come: two minutes, longer on a busy machine."""
 _LONGEST: Final = 1800.0
 """The most seconds to wait in all, whatever still moves."""
 

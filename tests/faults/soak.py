@@ -32,7 +32,7 @@ _LATEST: Final = 0.2
 
 
 async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE, settle_on: SettleOn = "query") -> Verdict:
-    """Play the schedules of these seeds, so many at once at most, and add up what they came to."""
+    """Play the schedules of these seeds, that many at once at most, and add up what they came to."""
     total, waiting, playing = Verdict(), iter(seeds), 0
 
     async def work() -> None:

@@ -139,7 +139,7 @@ async def test_what_btcpay_limits_fails_in_time(
 
 
 async def test_get_info_proves_that_the_server_answers(bench: Bench) -> None:
-    """It asks anew each time, and invents neither height nor node."""
+    """It asks again each time, and invents neither height nor node."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     info = await client.get_info()

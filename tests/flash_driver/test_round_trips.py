@@ -54,7 +54,7 @@ async def test_cold_invoice_is_a_connection_a_question_and_the_invoice(bench: Be
 
 
 async def test_warm_invoice_is_one_message(bench: Bench) -> None:
-    """Once the rate is known an invoice costs one question, whoever asks for it."""
+    """Once the rate is known an invoice costs one question, for every caller."""
     sandbox = await bench.sandbox(invoice_unit="sat")
     client = await bench.client(sandbox)
     await client.create_invoice(SAT)

@@ -145,7 +145,7 @@ async def test_a_dead_session_is_told(bench: Bench, mutations: str, bearer: str)
 
 @kinds
 async def test_a_listener_hears_of_a_dead_session(bench: Bench, mutations: str, bearer: str) -> None:
-    """When the socket is lost and the session over, whoever waits for payments is told within fifteen seconds."""
+    """When the socket is lost and the session over, those who wait for payments are told within fifteen seconds."""
     sandbox = await kind(bench, mutations, bearer)
     client = await bench.client(sandbox, timing=SHORT)
     await client.warm_up()

@@ -206,7 +206,7 @@ async def test_nobody_waits_longer_than_he_said_for_anothers_look_up(bench: Benc
 
 
 async def test_moved_from(bench: Bench) -> None:
-    """After a refusal the account is looked up anew; only another wallet counts as a move."""
+    """After a refusal the account is looked up again; only another wallet counts as a move."""
     sandbox = await bench.sandbox(wallets=("USD", "USDT"))
     client = await bench.client(sandbox)
     wallets = client._account().wallets

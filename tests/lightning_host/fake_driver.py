@@ -103,7 +103,7 @@ class FakeNode:
             self.changed.notify_all()
 
     def cursor(self, index: int) -> str:
-        """Return the cursor that stands behind so many settlements."""
+        """Return the cursor that stands behind that many settlements."""
         return f"{self.name}:{index}"
 
 

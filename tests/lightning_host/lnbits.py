@@ -56,11 +56,11 @@ def lnbits_being_installed() -> Iterator[None]:
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # whoever needs LNbits has waited for it
+                os.killpg(process.pid, signal.SIGKILL)  # those who need LNbits have waited for it
 
 
 def _install() -> None:
-    """Make the environment unless there is one; whoever comes while it is being made waits."""
+    """Make the environment unless there is one; others that come while it is being made wait."""
     with alone(_CACHE):
         if installed_lnbits() is not None:
             return

@@ -27,7 +27,7 @@ METADATA = json.dumps([["text/identifier", "shop@example.org"], ["text/plain", "
 
 
 def of_sat(sat: int | Decimal, description: str = "coffee", **more: Any) -> CreateInvoiceParams:
-    """Make terms over so many satoshi."""
+    """Make terms over that many satoshi."""
     return CreateInvoiceParams(LightMoney.from_sat(sat), description, **more)
 
 

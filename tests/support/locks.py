@@ -15,7 +15,7 @@ __all__ = ["alone"]
 
 @contextlib.contextmanager
 def alone(place: Path) -> Iterator[None]:
-    """Hold the lock beside a file or folder; whoever comes meanwhile waits."""
+    """Hold the lock beside a file or folder; others that come meanwhile wait."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f"{place.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -152,7 +152,7 @@ class FaultProxy:
             link.frozen = True
 
     def truncate(self, answer_bytes: int) -> None:
-        """Let so many bytes more of the server's pass on each present connection, then end it."""
+        """Let that many bytes more of the server's pass on each present connection, then end it."""
         for link in self._links:
             link.left = answer_bytes
 

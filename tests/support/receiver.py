@@ -58,7 +58,7 @@ class Receiver:
             await runner.cleanup()
 
     async def until(self, count: int) -> list[Received]:
-        """Wait until so many requests have come."""
+        """Wait until that many requests have come."""
         async with asyncio.timeout(30), self.changed:
             await self.changed.wait_for(lambda: len(self.received) >= count)
         return self.received

@@ -111,7 +111,7 @@ class SqliteNotifications:
         self._path = path
 
     async def listen(self, wake: Callable[[int | None], None]) -> None:
-        """Wake after each change, whoever made it and whatever it was."""
+        """Wake after each change, of whatever kind and by any process."""
         with contextlib.closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as connection:
             clock = asyncio.get_running_loop().time
             seen, woken_at = None, 0.0

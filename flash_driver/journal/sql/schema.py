@@ -127,7 +127,7 @@ accounts: Final = Table(
     Column("blocked_until", Moment),
     Column("public_blocked_until", Moment),
 )
-"""An account, by the UUID that its server gave it. Whoever changes what belongs to it locks this row first."""
+"""An account, by the UUID that its server gave it. What changes its rows locks this row first."""
 
 logins: Final = Table(
     "flash_logins",

@@ -321,7 +321,7 @@ class Connection:
             self._silence.cancel()
         if not self._acknowledged.done():
             self._acknowledged.set_exception(_why_not_acknowledged(why))
-            self._acknowledged.exception()  # whoever opened it may be gone
+            self._acknowledged.exception()  # the caller that opened it may be gone
         calls, self._calls = self._calls, {}
         for call in calls.values():
             if not call.answer.done():

@@ -26,7 +26,7 @@ _log: Final = get_logger(transport="websocket")
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTiming:
-    """How long a managed waits, in seconds.
+    """How long a kept connection waits, in seconds.
 
     Attributes:
         connect: For handshake and acknowledgement together.
@@ -129,7 +129,7 @@ class ManagedConnection:
         if self._opening is None or self._opening.done():
             _log.info("WebSocket not connected, connecting")
             self._opening = asyncio.create_task(self._open(), name="flash-driver websocket connect")
-            # Whoever asked may have gone by the time it fails; asyncio complains of errors that nobody looked at.
+            # The caller may have gone by the time it fails; asyncio complains of errors that nobody looked at.
             self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._opening
 

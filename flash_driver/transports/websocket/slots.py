@@ -1,4 +1,4 @@
-"""Lets so many in at once, the others in the order they came."""
+"""Lets a number of callers in at once, and the others in the order in which they came."""
 
 from __future__ import annotations
 

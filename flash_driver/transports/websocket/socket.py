@@ -145,7 +145,7 @@ class Socket(asyncio.Protocol):
 
     @property
     def jammed(self) -> bool:
-        """Whether the peer reads so slowly that whoever can wait should."""
+        """Whether the peer reads so slowly that callers who can wait should do so."""
         return self._resumed is not None
 
     async def unjammed(self) -> None:
@@ -363,7 +363,7 @@ class Socket(asyncio.Protocol):
 
     def _fail_handshake(self, error: Exception) -> None:
         self._answered.set_exception(error)
-        self._answered.exception()  # whoever opened it may be gone
+        self._answered.exception()  # the caller that opened it may be gone
 
     def _gather(self, frame: Frame) -> None:
         """Put the fragments of a message together; the core limits their size in all."""

@@ -86,7 +86,7 @@ class WebSocketTransport(GqlAdapter):
         return self._managed[0].times_connected
 
     def widen(self, size: int) -> None:
-        """Permit so many sockets, if there may be fewer now."""
+        """Permit this number of sockets, if there may be fewer now."""
         while len(self._managed) < size:
             self._managed.append(ManagedConnection(self._endpoint, self._limits, self._waits))
 
@@ -163,7 +163,7 @@ class WebSocketTransport(GqlAdapter):
                 each.push_async_callback(managed.aclose)
 
     def _roomiest(self) -> ManagedConnection:
-        """Return the first connection with room; when all open ones are crowded, open another for what comes next."""
+        """Return the first connection with room; when all open ones are busy, open another for what comes next."""
         open_now = [managed for managed in self._managed if managed.connected]
         for managed in open_now:
             if managed.in_flight < _CROWDED:

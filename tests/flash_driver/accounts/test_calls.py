@@ -8,7 +8,7 @@ from flash_driver.accounts.calls import Calls
 
 
 async def test_waits_for_the_last_call() -> None:
-    """Whoever waits is let go when no call is under way any more, however they overlap."""
+    """Those who wait are let go when no call is under way any more, however they overlap."""
     calls = Calls()
     await calls.ended(20)
     with calls.one():

@@ -160,7 +160,7 @@ async def test_closing_goes_on_when_the_host_is_cancelled(bench: Bench, process:
 
 
 async def test_a_client_that_comes_while_the_last_one_closes(bench: Bench, process: ProcessSettings) -> None:
-    """Whoever comes while the journal is being closed gets one that works."""
+    """A caller that comes while the journal is being closed gets one that works."""
     pool, sandbox = Pool(), await bench.sandbox()
     first = await bench.client(sandbox, pool, process)
     invoice = await first.create_invoice(SAT)

@@ -123,7 +123,7 @@ async def test_bad_token(sandbox: StartSandbox, kind: str, token: str) -> None:
 
 
 async def test_bad_token_is_not_called_dead_by_the_socket_alone(sandbox: StartSandbox) -> None:
-    """A socket may be anonymous by mischance: without a word from HTTP the token may still be good."""
+    """A socket may have become anonymous by accident: without a word from HTTP the token may still be good."""
     server = await sandbox(ws_mutations="decline")
     server.expire_session()
     server.arm("http_status", status=503, operation="*", count=3)

@@ -84,7 +84,7 @@ async def status_of(client: FlashLightningClient, invoice: LightningInvoice) -> 
 
 
 def wall_and_steady(client: FlashLightningClient, wall: datetime) -> Callable[[int], None]:
-    """Stop this machine's clocks; returns what moves the steady one to so many seconds from now."""
+    """Stop this machine's clocks; returns what moves the steady one to that many seconds from now."""
     lookup = client._account().lookup
     start = time.monotonic_ns()
     lookup._clock = lambda: wall

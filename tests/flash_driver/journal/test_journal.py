@@ -336,7 +336,7 @@ async def test_budget_is_a_sliding_window(journal: Journal) -> None:
 
 
 async def test_budget_taken_at_once_is_never_exceeded(journal: Journal) -> None:
-    """Of many who ask at the same time only so many get an invoice."""
+    """Of many who ask at the same time only that many get an invoice."""
     asked = await asyncio.gather(*(spend(journal, InvoiceBudget(5, 120), NOON) for _ in range(12)))
     assert asked.count(None) == 5
 

@@ -38,7 +38,7 @@ def opening(store: MemoryStore, server: Server, fingerprint: str = "fingerprint"
 
 
 async def test_the_server_is_asked_once() -> None:
-    """The first who needs the account asks, whoever comes meanwhile waits for the answer, and later it is known."""
+    """The first who needs the account asks, others that come meanwhile wait for the answer, and later it is known."""
     store, server = MemoryStore(), Server()
     journal = opening(store, server)
     await asyncio.gather(*(journal.last_settle_index() for _ in range(5)))
@@ -148,7 +148,7 @@ async def test_whoever_waits_for_anothers_attempt_shares_how_it_ends() -> None:
 
 
 async def test_closing_ends_an_attempt_to_open() -> None:
-    """Nothing of an attempt is left behind, and whoever waits for it hears an error, not a cancellation."""
+    """Nothing of an attempt is left behind, and those who wait for it hear an error, not a cancellation."""
     began = asyncio.Event()
 
     async def hang() -> None:

@@ -26,7 +26,7 @@ async def test_kinds(sqlite_url: JournalUrl) -> None:
 
 
 def test_memory_needs_no_database_library(tmp_path: Path) -> None:
-    """Whoever keeps his journal in memory does not pay for loading SQLAlchemy."""
+    """A host that keeps its journal in memory does not pay for loading SQLAlchemy."""
     code = "import sys, flash_driver.client; print('sqlalchemy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False", tmp_path

@@ -43,12 +43,12 @@ class Shop:
         self.book = RateBook(self.decimals, self.price, lambda: self.now)
 
     def tick(self, price: Decimal | str = PRICE, *, after: int = 0, told_at: datetime | None = None) -> None:
-        """Let the price service speak, so many seconds later."""
+        """Let the price service speak, that many seconds later."""
         self.now += timedelta(seconds=after)
         self.book.see_price(PriceTick(Decimal(price), told_at or self.now.replace(microsecond=0)))
 
     def makes(self, cents: Decimal) -> int:
-        """What so many cents come to, in millisatoshi."""
+        """What that many cents come to, in millisatoshi."""
         return int((cents * 1000 / self.per_sat / self.step).quantize(Decimal(1), self.mode)) * self.step
 
     def ask(self, msat: int, *, most: int | None = None, after: int = 10) -> int:

@@ -24,7 +24,7 @@ class Service:
         self.price = ServerPrice(lambda: self.now)
 
     def tell(self, price: str, *, after: int = 0, told_at: datetime | None = None) -> None:
-        """Let the server tell its price, so many seconds later."""
+        """Let the server tell its price, that many seconds later."""
         self.now += timedelta(seconds=after)
         self.price.see(PriceTick(Decimal(price), told_at or self.now))
 

@@ -27,7 +27,7 @@ async def _create(lab: Lab, socket: Socket) -> None:
 
 
 async def _executed(lab: Lab, count: int) -> None:
-    """Wait until so many invoices were created, of one that was asked for."""
+    """Wait until that many invoices were created, of one that was asked for."""
     transport = "websocket" if lab.counted("lnUsdInvoiceCreate", "websocket")[0] else "http"
     await until(lambda: lab.counted("lnUsdInvoiceCreate", transport) == (1, count))
     assert len(lab.sandbox.ledger_snapshot()["invoices"]) == count
@@ -100,7 +100,7 @@ async def test_delay_only_delays(lab: Lab, when: str, executed: int) -> None:
 
 
 async def test_a_delayed_mutation_outlives_its_client(lab: Lab) -> None:
-    """Whoever gives up while it waits finds it executed afterwards, on either transport."""
+    """A client that gives up while it waits finds it executed afterwards, on either transport."""
     lab.sandbox.arm("delay", seconds=0.05)
     socket = await lab.socket()
     await _create(lab, socket)

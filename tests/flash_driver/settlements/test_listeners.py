@@ -43,7 +43,7 @@ async def settle(client: FlashLightningClient, sandbox: Sandbox, count: int) -> 
 
 
 async def hear(listener: FlashInvoiceListener, count: int) -> list[str]:
-    """Wait for so many paid invoices."""
+    """Wait for that many paid invoices."""
     async with asyncio.timeout(40):
         return [(await listener.wait_invoice()).id for _ in range(count)]
 

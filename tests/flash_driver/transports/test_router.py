@@ -650,7 +650,7 @@ async def test_without_a_socket_there_is_nothing_to_learn() -> None:
 
 
 async def test_late_answers_reach_the_callback() -> None:
-    """What comes over the socket after its time is handed to whoever asked for it."""
+    """What comes over the socket after its time is handed to the one who asked for it."""
     late: asyncio.Queue[Evidence] = asyncio.Queue()
 
     async def hesitate(peer: Peer) -> None:

@@ -172,7 +172,7 @@ async def test_top_ups_have_the_budget_of_anybody(hosts: HostBench, node: FakeNo
 
 
 async def test_amount_out_of_bounds_is_told_on_a_page(hosts: HostBench, node: FakeNode) -> None:
-    """Whoever gets past the browser's own check reads which field is wrong, and why."""
+    """A customer who gets past the browser's own check reads which field is wrong, and why."""
     host = await hosts.host(node, lnurl_max_sat=1_000)
     page = f"{host.url}/flashcards/{(await make_card(host))['id']}"
     async with browser() as session:

@@ -101,7 +101,7 @@ async def test_those_turned_away_are_bounded_too(hosts: HostBench, node: FakeNod
 async def test_stop_waits_for_nobody_who_is_turned_away(
     hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that stops cuts off whoever was turned away and has not asked anything yet."""
+    """A host that stops cuts off those who were turned away and has not asked anything yet."""
     monkeypatch.setattr("lightning_host.server.connections._PATIENCE_SECONDS", 600)
     host = await hosts.host(node, wait=False, most_connections_per_address=1)
     async with connection(host, "127.0.0.2"), connection(host, "127.0.0.2") as (reader, _), asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Settlements are heard, recorded once, and told to whoever wants to know."""
+"""Settlements are heard, recorded once, and told to all who want to know."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ async def test_see_records_what_was_found_by_asking(node: FakeNode, hosts: HostB
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_budget_is_shared_through_the_database(node: FakeNode, hosts: HostBench, times: int) -> None:
-    """Two replicas together may do something only so many times; then they are told how long to wait."""
+    """Two replicas together may do something only that many times; then they are told how long to wait."""
     allowance = Allowance(times=times, seconds=60)
     async with opened(node, hosts) as one, opened(node, hosts) as two:
         waits = await asyncio.gather(*((one, two)[turn % 2].budgets.spend("lnurl", allowance) for turn in range(6)))

@@ -23,7 +23,7 @@ def test_bounds_hold_by_client_and_in_all() -> None:
 
 
 def test_client_without_a_name_has_no_bound_of_its_own() -> None:
-    """Whoever brings many clients is counted in all, and no more."""
+    """One that brings many clients is counted in all, and no more."""
     limit = ConcurrencyLimit("connections", most=3, most_per_client=1)
     assert [limit.enter(None) for _ in range(4)] == [None, None, None, TooMany.IN_ALL]
     limit.leave(None)

@@ -58,7 +58,7 @@ async def queue(database: Database, count: int) -> list[str]:
 
 
 async def alter(database: Database, delivery_id: str, status: DeliveryStatus, days: int) -> None:
-    """Let a delivery have come to this status so many days ago."""
+    """Let a delivery have come to this status that many days ago."""
     due = now_ms() - timedelta(days=days) // timedelta(milliseconds=1)
     values = {"id": delivery_id, "status": status, "due": due}
     async with database.begin() as connection:
@@ -89,7 +89,7 @@ async def test_old_deliveries_are_deleted(database: Database) -> None:
 
 
 async def test_a_sweep_is_bounded(database: Database) -> None:
-    """One sweep deletes so many and no more; the next goes on, until nothing is left."""
+    """One sweep deletes that many and no more; the next goes on, until nothing is left."""
     for delivery_id in await queue(database, 5):
         await alter(database, delivery_id, DeliveryStatus.DELIVERED, 31)
     assert [await WebhookTable(database).prune(MONTH, limit=2) for _ in range(4)] == [2, 2, 1, 0]

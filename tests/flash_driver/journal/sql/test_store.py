@@ -326,7 +326,7 @@ async def test_who_comes_during_a_long_migration_is_told(
 
 
 async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: SqlStore) -> None:
-    """Whoever is cancelled while he settles leaves an index without gaps, and the next call works."""
+    """One that is cancelled while it settles leaves an index without gaps, and the next call works."""
     journal = await open_journal(store)
     count = 25
     for number in range(count):

@@ -79,7 +79,7 @@ def test_money_that_comes_back_was_never_spent(ledger: Ledger, wallet: Wallet, p
 
 
 def test_a_double_payment_shows(ledger: Ledger, payment: Payment, clock: Clock) -> None:
-    """Whoever pays twice finds a 2 in the books, and one that came back makes it 1 again."""
+    """One that pays twice finds a 2 in the books, and one that came back makes it 1 again."""
     for _ in range(2):
         ledger.commit(payment, msat=1000, cost=Decimal(10), fee=Decimal(0))
     ledger.complete(payment, clock())

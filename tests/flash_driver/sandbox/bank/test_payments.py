@@ -66,7 +66,7 @@ async def test_a_foreign_invoice_is_paid_with_a_fee(start_lab: StartLab) -> None
 
 
 async def test_an_invoice_of_the_sandbox_is_settled_by_its_payment(lab: Lab) -> None:
-    """Whoever pays it from inside settles it, without a fee."""
+    """A payer inside settles it, without a fee."""
     invoice = await lab.invoice(100)
     assert await lab.pay(invoice["paymentRequest"]) == OK
     ledger = lab.sandbox.ledger_snapshot()

@@ -48,7 +48,7 @@ async def test_the_status_query_follows_the_invoice(start_lab: StartLab, clock: 
 
 
 async def test_the_status_query_is_public(lab: Lab) -> None:
-    """Whoever knows the BOLT11 may ask."""
+    """Everybody who knows the BOLT11 may ask."""
     invoice = await lab.invoice()
     reply = await lab.http(STATUS, headers={}, input={"paymentRequest": invoice["paymentRequest"]})
     assert reply.data["lnInvoicePaymentStatus"] == {"errors": [], "status": "PENDING"}

@@ -251,7 +251,7 @@ async def test_a_completed_subscription_is_over(lab: Lab) -> None:
 
 
 async def test_a_mutation_outlives_its_client(lab: Lab) -> None:
-    """Whoever hangs up in the middle of a payment has paid."""
+    """A client that hangs up in the middle of a payment has paid."""
     foreign = lab.sandbox.foreign_invoice(1000)
     lab.sandbox.arm("payment", outcome="SUCCESS", seconds=0.05)
     socket = await lab.socket()

@@ -130,7 +130,7 @@ async def test_something_else_instead_of_the_acknowledgement(text: str, what: st
 
 @pytest.mark.parametrize("step", ["handshake", "acknowledgement"])
 async def test_cancelled_while_opening(step: str) -> None:
-    """Whoever gives up during the opening leaves no task and no socket behind."""
+    """A caller that gives up during the opening leaves no task and no socket behind."""
     heard = asyncio.Event()
 
     async def silent(peer: Peer) -> None:

@@ -111,7 +111,7 @@ async def test_slow_answer_does_not_cost_the_connection() -> None:
 
 
 async def test_closing_tells_everybody() -> None:
-    """Whoever waits when the connection is closed on our side learns it, and closing twice does no harm."""
+    """Those who wait when the connection is closed on our side learn it, and closing twice does no harm."""
     async with talking() as (connection, peer):
         call = asking(connection)
         subscription = await connection.subscribe(LISTEN, soon())

@@ -17,7 +17,7 @@ from tests.support.talk import asking, talking
 
 
 async def test_late_answer_after_the_time() -> None:
-    """An answer that comes after its caller's time still reaches whoever asked for it, once."""
+    """An answer that comes after its caller's time still reaches the one who asked for it, once."""
     late: list[Evidence] = []
     came = asyncio.Event()
 
@@ -118,7 +118,7 @@ async def test_giving_up_in_the_very_moment_of_the_deadline() -> None:
 
 
 async def test_late_answers_are_bounded() -> None:
-    """Of operations that are never answered only so many are remembered, the youngest."""
+    """Of operations that are never answered only that many are remembered, the youngest."""
     late: asyncio.Queue[Evidence] = asyncio.Queue()
     async with talking(Limits(max_late=2)) as (connection, peer):
         for number in range(4):

@@ -183,7 +183,7 @@ async def test_gql_subscription_on_a_socket_that_takes_nothing() -> None:
 
 
 async def test_subscription_of_the_driver_ends_with_the_transport() -> None:
-    """Closing the transport wakes whoever reads a subscription."""
+    """Closing the transport wakes those who read a subscription."""
     async with served(acknowledge_and_wait) as server, transport_to(server) as transport:
         subscription = await transport.open_subscription(MY_UPDATES(), soon())
         reading = asyncio.create_task(subscription.receive())

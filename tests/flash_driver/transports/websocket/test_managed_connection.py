@@ -51,7 +51,7 @@ async def test_all_who_need_it_share_one_attempt() -> None:
 
 
 async def test_opening_ahead_makes_it_ready() -> None:
-    """Whoever expects company opens the connection for it, once."""
+    """A caller that expects others opens the connection for it, once."""
     async with served(Peer.serve_for_ever) as server, managed_to(server) as managed:
         for _ in range(3):
             managed.open_ahead()

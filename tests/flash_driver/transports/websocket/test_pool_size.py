@@ -54,7 +54,7 @@ class Holding:
 
 @asynccontextmanager
 async def pooled(size: int) -> AsyncIterator[tuple[WebSocketTransport, Holding, Served]]:
-    """Make a transport with so many sockets, to a server that holds its answers back."""
+    """Make a transport with that many sockets, to a server that holds its answers back."""
     holding = Holding()
     async with served(holding.serve) as server:
         transport = WebSocketTransport(server.endpoint(), Limits(close_timeout=0.2), size=size)
@@ -65,7 +65,7 @@ async def pooled(size: int) -> AsyncIterator[tuple[WebSocketTransport, Holding, 
 
 
 def ask(transport: WebSocketTransport, count: int) -> list[asyncio.Task[Evidence]]:
-    """Ask so many questions at once."""
+    """Ask that many questions at once."""
     return [asyncio.create_task(perform(transport, PROBE(), Deadline.after(LONG))) for _ in range(count)]
 
 

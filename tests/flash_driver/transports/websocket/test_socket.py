@@ -41,7 +41,7 @@ class Reader:
         self._changed.set()
 
     async def messages(self, count: int) -> list[str | bytes]:
-        """Wait for so many messages."""
+        """Wait for that many messages."""
         async with within():
             while len(self.heard) < count:
                 self._changed.clear()
@@ -151,7 +151,7 @@ async def test_held_texts_precede_the_goodbye() -> None:
 
 
 async def test_slow_peer_jams_the_socket_until_it_reads() -> None:
-    """Whoever can wait is told to, and told when to go on; nothing written is lost."""
+    """A caller that can wait is told to, and told when to go on; nothing written is lost."""
     async with speaking() as (socket, _, peer):
         peer.socket.transport.pause_reading()
         for _ in range(300):

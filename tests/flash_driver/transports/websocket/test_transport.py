@@ -373,7 +373,7 @@ async def test_subscription_without_a_connection() -> None:
     ],
 )
 async def test_faults_of_the_sandbox(bench: Bench, fault: dict[str, Any], when: str, means: Evidence) -> None:
-    """Whatever the sandbox does to a socket in the middle of an operation is told, and the next one connects anew."""
+    """Whatever the sandbox does to a socket in the middle of an operation is told, and the next one connects again."""
     sandbox = await bench.sandbox()
     bearer = {"Authorization": f"Bearer {sandbox.token}"}
     limits = Limits(close_timeout=0.2, suspicion_timeout=0.05)
