@@ -138,12 +138,15 @@ class RateLimited(RequestRefused):
 
     Attributes:
         retry_after: How long to wait before the next request.
+        blocked: Whether the backend itself takes no more requests until then; else it is a limit of the driver's own,
+            which keeps clear of that.
 
     """
 
-    def __init__(self, words: str, *, retry_after: timedelta, code: str | None = None) -> None:
+    def __init__(self, words: str, *, retry_after: timedelta, code: str | None = None, blocked: bool = False) -> None:
         super().__init__(words, code=code)
         self.retry_after = retry_after
+        self.blocked = blocked
 
     def __str__(self) -> str:
         return f"{super().__str__()}; retry after {ceil(self.retry_after.total_seconds())} s"

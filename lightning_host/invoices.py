@@ -6,6 +6,7 @@ its LNURL request again. A row is written before the BOLT11 is handed out: nobod
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, select
 
-from connection_strings import LightMoney, LightningError
+from connection_strings import LightMoney, LightningError, RateLimited
 from lightning_host.database import from_ms, metadata, now_ms, to_ms
 
 if TYPE_CHECKING:
@@ -82,6 +83,13 @@ class HostInvoices:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.failed: Counter[tuple[str, str]] = Counter()
+        self._blocked: dict[str, tuple[float, str]] = {}
+
+    @property
+    def blocked(self) -> dict[str, str]:
+        """The stores whose wallets make no invoices right now, and why, as far as this process was told."""
+        now = time.monotonic()
+        return {store: words for store, (until, words) in self._blocked.items() if now < until}
 
     async def create(
         self,
@@ -101,9 +109,12 @@ class HostInvoices:
         """
         try:
             invoice = await store.client.create_invoice(params)
-        except LightningError:
+        except LightningError as error:
             self.failed[store.id, purpose] += 1
+            if isinstance(error, RateLimited) and error.blocked:
+                self._blocked[store.id] = time.monotonic() + error.retry_after.total_seconds(), error.words
             raise
+        self._blocked.pop(store.id, None)
         row = {
             "store": store.id,
             "payment_hash": invoice.payment_hash,

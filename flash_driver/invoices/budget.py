@@ -115,7 +115,7 @@ class Budget:
             counted = InvoiceBudget(max(1, counted.invoices // 2), counted.seconds)
         wait = await self._journal.spend_invoices(bucket, counted, now, count)
         if wait is not None:
-            raise RateLimited(_words(bucket, wait), retry_after=wait.until - now)
+            raise RateLimited(_words(bucket, wait), retry_after=wait.until - now, blocked=wait.blocked)
         self._known_free_at[bucket] = now
 
     async def block(self, document: Document, retry_after: timedelta) -> RateLimited | None:
@@ -137,7 +137,7 @@ class Budget:
         until = self._clock() + retry_after
         await self._journal.block_invoices(bucket, until)
         _log.warning("Flash has blocked new invoices", limit=bucket.value, until=until.isoformat(timespec="seconds"))
-        return RateLimited(_words(bucket, BudgetWait(until, blocked=True)), retry_after=retry_after)
+        return RateLimited(_words(bucket, BudgetWait(until, blocked=True)), retry_after=retry_after, blocked=True)
 
     async def _put_back(self, bucket: Bucket, count: int) -> None:
         if self._limit is None or not count:

@@ -46,7 +46,10 @@ async def _ready(request: web.Request) -> web.Response:
 
 
 async def _health(request: web.Request) -> web.Response:
-    """Answer 200 when settlements are heard of every store and can be recorded now, else 503 and what is wrong."""
+    """Answer 200 when settlements are heard of every store and can be recorded, and no wallet is blocked; else 503.
+
+    A limit that the driver keeps by itself is no trouble: it is over within minutes.
+    """
     host = request.app[HOST]
     try:
         async with asyncio.timeout(_PING_SECONDS):
@@ -54,16 +57,16 @@ async def _health(request: web.Request) -> web.Response:
         database = "ok"
     except (SQLAlchemyError, OSError, TimeoutError):
         database = "unreachable"
-    listening = len(host.stores) - len(host.settlements.deaf)
-    healthy = database == "ok" and listening == len(host.stores)
+    deaf, blocked = host.settlements.deaf, host.invoices.blocked
+    healthy = database == "ok" and not deaf and not blocked
     answer: dict[str, Any] = {
         "status": "ok" if healthy else "degraded",
         "database": database,
-        "stores": {"total": len(host.stores), "listening": listening},
+        "stores": {"total": len(host.stores), "listening": len(host.stores) - len(deaf), "blocked": len(blocked)},
     }
     if is_operator(request):
-        deaf = host.settlements.deaf
-        answer["byStore"] = {store.id: deaf.get(store.id, "listening") for store in host.stores}
+        trouble = {**blocked, **deaf}
+        answer["byStore"] = {store.id: trouble.get(store.id, "listening") for store in host.stores}
     return web.json_response(answer, status=200 if healthy else 503)
 
 

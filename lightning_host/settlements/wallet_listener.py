@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,8 @@ from lightning_host.database import is_away
 from lightning_host.settlements.recorder import amount_is_awaited
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from connection_strings import LightningInvoice, LightningInvoiceListener
     from lightning_host.settlements.ledger import SettlementLedger
     from lightning_host.settlements.recorder import Recorder
@@ -31,14 +34,22 @@ __all__ = ["WalletListener"]
 
 _log: Final = logging.getLogger("lightning_host")
 _FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 10.0
+"""Not longer, because a wallet whose token is dead asks about its open invoices while it is listened to only."""
+
+SOUND_SECONDS: Final = 12.0
+"""How long listening has to go well after a failure before the store counts as heard.
+
+A wallet that refuses its token lets each listener begin, and fails it once it is certain of that, some seconds later.
+"""
 
 
 class WalletListener:
     """Listens to one store's wallet while `run` runs.
 
     Attributes:
-        deaf: Why its settlements can't be heard right now; None while they are.
+        deaf: Why its settlements can't be heard right now; None while they are. The reason of a failure stays until
+            listening has gone well for a while.
 
     """
 
@@ -49,6 +60,7 @@ class WalletListener:
         self._backlog: set[str] = set()
         self._behind = asyncio.Event()
         self._stands = ""
+        self._failed = False
         self.deaf: str | None = "not listening yet"
 
     async def run(self) -> None:
@@ -59,15 +71,14 @@ class WalletListener:
             while True:
                 reason = await self._listen()
                 pause = _FIRST_PAUSE if self.deaf is None else min(pause * 2, _LONGEST_PAUSE)
-                self.deaf = reason
+                self.deaf, self._failed = reason, True
                 _log.warning("store %s is not heard: %s; listening again in %.1f s", self._store.id, reason, pause)
                 await asyncio.sleep(pause)
 
     async def _listen(self) -> str:
         """Listen until that ends; gives the reason."""
         try:
-            async with await self._open() as listener:
-                self.deaf = None
+            async with await self._open() as listener, self._hearing():
                 async for invoice in listener:
                     await self._hear(invoice, listener.cursor)
         except LightningError as error:
@@ -78,6 +89,19 @@ class WalletListener:
             _log.exception("listening to store %s failed", self._store.id)
             return type(error).__name__
         return "the wallet stopped telling"
+
+    @asynccontextmanager
+    async def _hearing(self) -> AsyncIterator[None]:
+        """Call the store heard: at once the first time, after a failure once listening has gone well for a while."""
+        after = SOUND_SECONDS if self._failed else 0
+        sound = asyncio.get_running_loop().call_later(after, self._is_heard)
+        try:
+            yield
+        finally:
+            sound.cancel()
+
+    def _is_heard(self) -> None:
+        self.deaf, self._failed = None, False
 
     async def _open(self) -> LightningInvoiceListener:
         cursor = await self._ledger.cursor(self._store.id)

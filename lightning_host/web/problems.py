@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
@@ -96,6 +97,7 @@ _HTTP_WORDS: Final = {
     405: "this address does not take this method",
     413: "the body is too large",
 }
+_TOO_MANY: Final = "more invoices were asked for than it allows"
 _UNAVAILABLE: Final = "the wallet of this store can't be reached right now; try again"
 
 
@@ -126,6 +128,9 @@ def _of_lightning(error: LightningError) -> Problem:
     if isinstance(error, RateLimited):
         wait = str(ceil(error.retry_after.total_seconds()))
         public = f"too many invoices right now; try again in {wait} seconds"
+        if error.blocked:
+            until = datetime.now(UTC) + error.retry_after
+            public = f"the wallet's server has blocked creating until {until:%H:%M:%S} UTC, because {_TOO_MANY}"
         return Problem(status=429, code="rate-limited", message=words, public=public, headers={"Retry-After": wait})
     if isinstance(error, AmountMismatch):
         public = "the wallet of this store can't make an invoice over exactly this amount; try another"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from connection_strings import LightningError
+from connection_strings import CredentialRejected, LightningError, RateLimited
+from lightning_host.settlements import wallet_listener
 from lightning_host.settlements.settlements import Settlements
 from tests.lightning_host.hosts import eventually
 
@@ -44,7 +46,7 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
         {
             "status": "ok",
             "database": "ok",
-            "stores": {"total": 1, "listening": 1},
+            "stores": {"total": 1, "listening": 1, "blocked": 0},
             "byStore": {"shop": "listening"},
         },
     )
@@ -57,7 +59,7 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
             {
                 "status": "degraded",
                 "database": "ok",
-                "stores": {"total": 1, "listening": 0},
+                "stores": {"total": 1, "listening": 0, "blocked": 0},
                 "byStore": {"shop": "LightningError: away"},
             },
         )
@@ -67,6 +69,48 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
     assert (await host.get("/ready"))[0] == 200
     status, told = await host.get("/health", headers={"X-Forwarded-For": "203.0.113.7"})
     assert (status, "byStore" in told) == (503, False)
+
+
+async def test_health_follows_a_block_of_new_invoices(hosts: HostBench, node: FakeNode) -> None:
+    """A store whose wallet makes no invoices for a while is in trouble, in the words that the shop is told."""
+    host = await hosts.host(node)
+    words = "the backend has blocked creating until 00:05:00 UTC, because too many were asked for"
+    node.broken = RateLimited(words, retry_after=timedelta(minutes=5), blocked=True)
+    status, refused = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    assert (status, refused["message"].partition(";")[0]) == (429, words)
+    _, answer = await host.get("/lnurlp/shop/callback?amount=1000")
+    assert re.search(r"has blocked creating until \d\d:\d\d:\d\d UTC, because more invoices", answer["reason"])
+    status, told = await host.get("/health")
+    assert (status, told["stores"]["blocked"], told["byStore"]) == (503, 1, {"shop": words})
+    assert (await host.get("/ready"))[0] == 200
+    node.broken = None
+    await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    assert (await host.get("/health"))[0] == 200
+
+
+async def test_budget_of_the_driver_is_no_trouble(hosts: HostBench, node: FakeNode) -> None:
+    """A limit that the driver keeps by itself refuses a sale, and nobody has to look."""
+    host = await hosts.host(node)
+    node.broken = RateLimited("the budget is used up", retry_after=timedelta(minutes=2))
+    assert (await host.greenfield("POST", "/invoices", {"amount": "1000"}))[0] == 429
+    assert (await host.get("/health"))[0] == 200
+
+
+async def test_health_does_not_flap(hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wallet that lets each listener begin and fails it a moment later stays in trouble in between."""
+    monkeypatch.setattr(wallet_listener, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(wallet_listener, "_LONGEST_PAUSE", 0.01)
+    host = await hosts.host(node)
+    node.broken = CredentialRejected("the token is refused")
+    await node.ring()
+
+    async def degraded() -> bool:
+        return (await host.get("/health"))[0] == 503
+
+    await eventually(degraded)
+    node.broken = None
+    for _ in range(20):
+        assert await degraded()
 
 
 async def test_health_follows_the_database(hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:

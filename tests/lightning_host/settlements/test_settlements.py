@@ -20,6 +20,7 @@ from connection_strings import (
 from lightning_host.allowance import Allowance
 from lightning_host.host import Host, open_host
 from lightning_host.settings import HostSettings
+from lightning_host.settlements import wallet_listener
 from tests.lightning_host.fake_driver import FakeClient, FakeHandler, FakeNode
 from tests.lightning_host.hosts import eventually
 
@@ -189,8 +190,11 @@ async def test_two_replicas_on_one_database_record_once_and_both_tell(node: Fake
         assert sorted(told[0]) == sorted(told[1]) == sorted(invoice.id for invoice in invoices) == await heard(one)
 
 
-async def test_wallet_that_fails_is_listened_to_again(node: FakeNode, hosts: HostBench) -> None:
+async def test_wallet_that_fails_is_listened_to_again(
+    node: FakeNode, hosts: HostBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a wallet can't be heard the store is called deaf, with the reason; afterwards nothing was missed."""
+    monkeypatch.setattr(wallet_listener, "SOUND_SECONDS", 0.1)
     async with opened(node, hosts) as host:
         await host.settlements.start()
         invoice = await invoice_for(host)
