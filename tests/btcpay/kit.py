@@ -1,24 +1,26 @@
 """A real BTCPay Server: started from the kit beside the repository, once for all tests of a session.
 
 `BTCPAY_KIT` tells where the kit is; by default beside the repository, in `../shared/btcpay`. Without it the tests are
-skipped.
+skipped. `BTCPAY_FOLDER` names a folder in which a BTCPay Server is started, or found running, and left running: for
+those who run one test again and again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
-
-from tests.lightning_host.programs import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +34,8 @@ USD_PER_BTC: Final = "97531.86"
 """The price of every store: no exchange can be reached from tests, and the sandbox begins with the same."""
 
 _UP_SECONDS: Final = 300.0
+_ATTEMPTS: Final = 3
+_PORTS: Final = range(20_000, 30_000, 2)
 _CALL_SECONDS: Final = 60.0
 
 
@@ -87,50 +91,47 @@ class BtcPay:
 def running_btcpay() -> Iterator[BtcPay]:
     """Run BTCPay and its PostgreSQL for the length of a block."""
     # PostgreSQL runs as another user, who has to get in; pytest's own folders are closed.
-    with tempfile.TemporaryDirectory(prefix="btcpay-") as folder:
+    with tempfile.TemporaryDirectory(prefix="btcpay-") as folder, ExitStack() as stack:
         Path(folder).chmod(0o755)
-        try:
-            told = _up(f"{folder}/kit")
-            environment, program = told["probe"].split(" ", 1)
-            yield BtcPay(
-                url=told["url"],
-                api_key=told["api_key"],
-                login=told["login"],
-                password=told["password"],
-                probe=([program], dict([environment.split("=", 1)])),
-            )
-        finally:
-            _kit("down", "--forget", "--dir", f"{folder}/kit")
+        kept = os.environ.get("BTCPAY_FOLDER")
+        told = _up(folder, stack) if kept is None else json.loads(_kit("up", "--dir", kept).stdout)
+        environment, program = told["probe"].split(" ", 1)
+        yield BtcPay(
+            url=told["url"],
+            api_key=told["api_key"],
+            login=told["login"],
+            password=told["password"],
+            probe=([program], dict([environment.split("=", 1)])),
+        )
 
 
-def _up(folder: str) -> Any:
-    """Start the kit; once more on other ports where another program took one of the first ones meanwhile."""
-    try:
-        return _kit("up", "--port", str(_two_free_ports()), "--dir", folder)
-    except AssertionError:
-        _kit("down", "--forget", "--dir", folder)
-        return _kit("up", "--port", str(_two_free_ports()), "--dir", folder)
+def _up(folder: str, stack: ExitStack) -> Any:
+    """Start the kit, and have the stack stop it; again on other ports where another program took one meanwhile."""
+    failed = ""
+    for attempt in range(_ATTEMPTS):
+        data = f"{folder}/{attempt}"
+        stack.callback(_kit, "down", "--forget", "--dir", data)
+        done = _kit("up", "--port", str(_two_free_ports()), "--dir", data)
+        if done.returncode == 0:
+            return json.loads(done.stdout.splitlines()[-1])
+        failed = done.stderr
+    raise AssertionError(f"BTCPay did not start: {failed}")
 
 
-def _kit(*arguments: str) -> Any:
-    """Run the kit's program; gives the line that it prints."""
-    done = subprocess.run(
-        [sys.executable, KIT / "btcpay", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=_UP_SECONDS,
-    )
-    assert done.returncode == 0, f"btcpay {arguments[0]}: {done.stderr}"
-    return json.loads(done.stdout.splitlines()[-1])
+def _kit(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the kit's program."""
+    command = [sys.executable, str(KIT / "btcpay"), *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=_UP_SECONDS)
 
 
 def _two_free_ports() -> int:
-    """Return a free port whose next one is free, too: PostgreSQL takes it."""
-    import socket  # noqa: PLC0415 - nothing else here needs it
+    """Return a free port whose next one is free, too: PostgreSQL takes it.
 
-    while True:
-        port = free_port()
-        with socket.socket() as following:
-            if following.connect_ex(("127.0.0.1", port + 1)) != 0:
-                return port
+    Both lie below those that the system gives to connections, which come and go all the time.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as first, socket.socket() as second, contextlib.suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
+    raise AssertionError("no two ports in a row are free")

@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 from bolt11 import decode
 
+from tests.btcpay.proxies import replicas_behind_proxy
 from tests.lightning_host.hosts import PASSWORD
 from tests.lightning_host.programs import host_program, sandbox_process, wait_until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tests.btcpay.kit import BtcPay
     from tests.lightning_host.programs import Program
 
-__all__ = ["Payout", "Sale", "Shop", "open_shop"]
+__all__ = ["Payout", "Sale", "Shop", "open_shop", "wait_until_healthy"]
 
 _SETTLED_SECONDS: Final = 90.0
 _NUDGE_SECONDS: Final = 3.0
@@ -63,8 +64,8 @@ class Shop:
     btcpay: BtcPay
     store: str
     control: str
-    flash: subprocess.Popen[bytes]
     hosts: list[Program]
+    flash: subprocess.Popen[bytes] | None = None
     paid_directly: set[str] = field(default_factory=set)
 
     @property
@@ -81,6 +82,10 @@ class Shop:
         listed = self.btcpay.call("GET", f"/stores/{self.store}/invoices/{made['id']}/payment-methods")
         (prompt,) = [each for each in listed if each["paymentMethodId"] == method]
         return Sale(made["id"], str(prompt.get("destination")), made["checkoutLink"])
+
+    def try_to_sell(self) -> tuple[int, Any]:
+        """Ask BTCPay for an invoice; gives status and JSON."""
+        return self.btcpay.ask("POST", f"/stores/{self.store}/invoices", {"amount": "1000", "currency": "SATS"})
 
     def pay_by_lnurl(self, sale: Sale) -> None:
         """Pay a sale as a wallet does that has scanned its LNURL."""
@@ -102,8 +107,8 @@ class Shop:
         """Return what BTCPay calls the sale."""
         return str(self.btcpay.call("GET", f"/stores/{self.store}/invoices/{sale.invoice}")["status"])
 
-    def wait_settled(self, *sales: Sale, seconds: float = _SETTLED_SECONDS) -> float:
-        """Wait until BTCPay calls all of them Settled; gives how many seconds that took."""
+    def wait_settled(self, *sales: Sale, meanwhile: Callable[[], object] | None = None) -> float:
+        """Wait until BTCPay calls all of them Settled, doing something again and again meanwhile; gives the seconds."""
         start, waiting = time.monotonic(), {sale.invoice for sale in sales}
         nudged = start
         while waiting:
@@ -112,8 +117,10 @@ class Shop:
             if waiting and time.monotonic() - nudged > _NUDGE_SECONDS:
                 nudged = time.monotonic()
                 self.nudge()
-            if waiting and time.monotonic() - start > seconds:
-                raise AssertionError(f"{len(waiting)} of {len(sales)} paid sales are not settled after {seconds:.0f} s")
+            if waiting and time.monotonic() - start > _SETTLED_SECONDS:
+                raise AssertionError(f"{len(waiting)} of {len(sales)} paid sales are not settled")
+            if meanwhile is not None:
+                meanwhile()
             time.sleep(0.05)
         return time.monotonic() - start
 
@@ -187,6 +194,7 @@ class Shop:
     @contextmanager
     def flash_frozen(self) -> Iterator[None]:
         """Let Flash answer nothing at all while the block runs."""
+        assert self.flash is not None
         os.kill(self.flash.pid, signal.SIGSTOP)
         try:
             yield
@@ -225,31 +233,45 @@ def open_shop(
     folder: Path,
     *sandbox: str,
     lnurl: bool = False,
-    replicas: int = 1,
-    database: str | None = None,
+    databases: Sequence[str] = (),
     **settings: str,
 ) -> Iterator[Shop]:
-    """Start sandbox and hosts, and make a store at BTCPay; `sandbox` and `settings` go to the first two.
+    """Start a sandbox and a host, and make a store at BTCPay; `sandbox` and `settings` go to the first two.
 
     With the sandbox's `--rate-limit off` the driver keeps no budget of invoices either.
+
+    Args:
+        btcpay: Where the store is made.
+        folder: Where the programs keep what they write.
+        sandbox: Options of the sandbox.
+        lnurl: Whether the store sells by LNURL as well.
+        databases: Where the hosts keep everything, instead of SQLite. For two of them there are two hosts, behind the
+            proxy that docker/btcpay.yaml has.
+        settings: Further variables of the hosts' environment.
+
     """
-    shared = {} if database is None else {"LIGHTNING_HOST_DATABASE_URL": database, "FLASH_JOURNAL_URL": database}
+    if "off" in sandbox:
+        settings = {"FLASH_INVOICE_BUDGET": "off", **settings}
+    settings["LIGHTNING_HOST_PHOENIXD_PASSWORD"] = PASSWORD
     with ExitStack() as stack:
         flash, ready = stack.enter_context(sandbox_process(folder, *sandbox))
         hosts = []
-        for _ in range(replicas):
-            program = host_program(
-                folder,
-                ready["connection_string"],
-                LIGHTNING_HOST_PHOENIXD_PASSWORD=PASSWORD,
-                **({"FLASH_INVOICE_BUDGET": "off"} if "off" in sandbox else {}),
-                **shared,
-                **settings,
-            )
+        for shared in [_database(url) for url in databases] or [{}]:
+            program = host_program(folder, ready["connection_string"], **shared, **settings)
             # `/live` answers as soon as it serves, also while Flash is away.
             hosts.append(replace(program, ready=f"{program.url}/live"))
         for host in hosts:
             stack.enter_context(host.running())
-            wait_until(lambda host=host: httpx.get(f"{host.url}/health").status_code == 200, "the host hears")  # type: ignore[misc]
-        store = btcpay.new_store(hosts[0].url, PASSWORD, lnurl=lnurl)
-        yield Shop(btcpay, store, ready["control"], flash, hosts)
+            wait_until_healthy(host.url)
+        front = hosts[0].url if len(hosts) == 1 else stack.enter_context(replicas_behind_proxy(folder, *hosts)).url
+        store = btcpay.new_store(front, PASSWORD, lnurl=lnurl)
+        yield Shop(btcpay, store, ready["control"], hosts, flash)
+
+
+def wait_until_healthy(url: str) -> None:
+    """Wait until a host hears of settlements."""
+    wait_until(lambda: httpx.get(f"{url}/health", timeout=20).status_code == 200, "the host hears")
+
+
+def _database(url: str) -> dict[str, str]:
+    return {"LIGHTNING_HOST_DATABASE_URL": url, "FLASH_JOURNAL_URL": url}

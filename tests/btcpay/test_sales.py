@@ -11,7 +11,6 @@ from tests.btcpay.shop import open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.btcpay.kit import BtcPay
     from tests.btcpay.shop import Shop
@@ -67,16 +66,3 @@ def test_wrong_password_is_told(btcpay: BtcPay, shop: Shop) -> None:
     store = btcpay.new_store(shop.host.url, "a wrong password")
     status, _ = btcpay.ask("GET", f"/stores/{store}/lightning/BTC/info")
     assert status >= 400
-
-
-def test_budget_that_is_used_up_is_told_in_words(btcpay: BtcPay, tmp_path: Path) -> None:
-    """Beyond Flash's 20 invoices in two minutes a sale is refused with the reason; those before are good."""
-    body = {"amount": "1000", "currency": "SATS"}
-    with open_shop(btcpay, tmp_path) as small:
-        sale = small.sell()
-        refusals = [btcpay.ask("POST", f"/stores/{small.store}/invoices", body) for _ in range(20)][-1:]
-        (status, answer), made = refusals[0], small.operations()["lnUsdInvoiceCreate"]
-        assert (status, made) == (400, 20)
-        assert "20 invoices" in answer["message"] or "budget" in answer["message"]
-        small.pay(sale.bolt11)
-        small.wait_settled(sale)

@@ -1,0 +1,80 @@
+"""Two replicas behind the proxy of docker/proxy: one that is frozen or blind costs no sale."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.btcpay.proxies import frozen, line_to_database
+from tests.btcpay.shop import open_shop, wait_until_healthy
+from tests.lightning_host.programs import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.btcpay.kit import BtcPay
+    from tests.btcpay.proxies import DatabaseLine
+    from tests.btcpay.shop import Shop
+    from tests.lightning_host.programs import Program
+    from tests.support.postgres import PostgresServer
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """A shop whose two hosts reach their database by a line of their own each."""
+
+    shop: Shop
+    lines: list[DatabaseLine]
+
+    def of_btcpay(self) -> int:
+        """Wait until BTCPay listens to a replica; gives its index."""
+        self.shop.nudge()
+        wait_until(lambda: any(map(_is_listened_to, self.shop.hosts)), "BTCPay listens to a replica")
+        return next(index for index, host in enumerate(self.shop.hosts) if _is_listened_to(host))
+
+
+def _is_listened_to(host: Program) -> bool:
+    told = httpx.get(f"{host.url}/metrics", timeout=20).text.splitlines()
+    return any(line.startswith("lightning_host_subscribers") and float(line.split()[-1]) > 0 for line in told)
+
+
+@pytest.fixture(scope="module")
+def replicas(btcpay: BtcPay, postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    """Give two replicas on one database, whose books are compared at the end."""
+    folder = tmp_path_factory.mktemp("replicas")
+    with ExitStack() as stack:
+        database = postgres.new_database()
+        lines = [stack.enter_context(line_to_database(folder, postgres, database)) for _ in range(2)]
+        urls = [line.url for line in lines]
+        shop = stack.enter_context(open_shop(btcpay, folder, "--rate-limit", "off", databases=urls))
+        yield Replicas(shop, lines)
+        shop.assert_ledgers_agree()
+
+
+def test_frozen_replica(replicas: Replicas) -> None:
+    """The replica that BTCPay listens to freezes, its sockets stay open: BTCPay hears of its sales at the other one."""
+    shop, index = replicas.shop, replicas.of_btcpay()
+    sales = [shop.sell() for _ in range(4)]
+    with frozen(shop.hosts[index]):
+        for sale in sales:
+            shop.pay(sale.bolt11)
+        shop.wait_settled(*sales)
+    wait_until_healthy(shop.hosts[index].url)
+
+
+def test_replica_without_its_database(replicas: Replicas) -> None:
+    """A replica whose database is silent says so in `/ready` and ends its sockets: the other one tells of its sales."""
+    shop, index = replicas.shop, replicas.of_btcpay()
+    sales = [shop.sell() for _ in range(4)]
+    with frozen(replicas.lines[index].program):
+        for sale in sales:
+            shop.pay(sale.bolt11)
+        shop.wait_settled(*sales)
+        assert httpx.get(f"{shop.hosts[index].url}/ready", timeout=20).status_code == 503
+    wait_until_healthy(shop.hosts[index].url)
