@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.router import Router
 
-__all__ = ["ChosenWallet", "WalletDirectory", "choose_wallet"]
+__all__ = ["ChosenWallet", "KnownAccount", "WalletDirectory", "choose_wallet"]
 
 _REMEMBERED: Final = timedelta(minutes=10)
 _CASH: Final = {Currency.USD.value, Currency.USDT.value}
@@ -50,10 +50,34 @@ class ChosenWallet:
     account_wallet_ids: tuple[str, ...]
 
 
+class KnownAccount:
+    """What the server last said of an account, on one event loop: connection strings with one token share it.
+
+    Attributes:
+        reply: The answer; None when there is none that can be used.
+        looked_up_at: When it came.
+        looking_up: Held while the server is asked.
+
+    """
+
+    def __init__(self) -> None:
+        self.reply: AccountReply | None = None
+        self.looked_up_at = datetime.min.replace(tzinfo=UTC)
+        self.looking_up = asyncio.Lock()
+
+
 class WalletDirectory:
     """Looks the account up once for all who ask at the same time, and again when that is old.
 
     The server moves accounts from a USD to a USDT wallet (flash-server.md 3.2), so an id is not kept for ever.
+
+    Args:
+        settings: Which wallet is asked for.
+        router: The ways to the server.
+        on_account: Called with each answer, also with one that another directory got.
+        known: What the server last said, shared with other directories of the same token.
+        clock: The wall clock.
+
     """
 
     def __init__(
@@ -61,15 +85,16 @@ class WalletDirectory:
         settings: FlashSettings,
         router: Router,
         on_account: Callable[[AccountReply], None],
+        known: KnownAccount | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._settings = settings
         self._router = router
         self._on_account = on_account
         self._clock = clock
+        self._known = known or KnownAccount()
+        self._seen: AccountReply | None = None
         self._chosen: ChosenWallet | None = None
-        self._looked_up_at = clock()
-        self._looking_up = asyncio.Lock()
         self._tell_once = LogOnce(_log)
 
     async def choose(
@@ -83,26 +108,33 @@ class WalletDirectory:
 
         """
         # The call that looks it up may have more time than this one.
-        if not await deadline.acquire(self._looking_up):
+        known = self._known
+        if not await deadline.acquire(known.looking_up):
             ways = {"account": "another look-up took all the time"}
             raise BackendUnavailable("looking up the account", ways, executed=False)
         try:
             oldest = _REMEMBERED if at_most_old is None else at_most_old
-            age = self._clock() - self._looked_up_at
-            if self._chosen is None or not timedelta(0) <= age <= oldest:
+            age = self._clock() - known.looked_up_at
+            of_no_use = self._chosen is None and self._seen is known.reply
+            if known.reply is None or of_no_use or not timedelta(0) <= age <= oldest:
                 asked_at = self._clock()  # an answer is as old as its question
                 account = await self._look_up(deadline, call_log)
-                self._chosen = choose_wallet(account, self._settings)
+                self._on_account(account)
+                # The price in it is told once, now: what is told later would look as fresh.
+                known.reply, known.looked_up_at = replace(account, price=None), asked_at
+            if self._chosen is None or self._seen is not known.reply:
+                self._seen, self._chosen = known.reply, None
+                self._on_account(known.reply)
+                self._chosen = choose_wallet(known.reply, self._settings)
                 self._warn_of_move(self._chosen)
-                self._looked_up_at = asked_at
             return self._chosen
         finally:
-            self._looking_up.release()
+            known.looking_up.release()
 
     async def moved_from(self, wallet: ChosenWallet, deadline: Deadline) -> ChosenWallet | None:
         """After a refusal look the account up again; return its wallet if that is another one now."""
         if self._chosen == wallet:
-            self._chosen = None
+            self._known.reply = None
         fresh = await self.choose(deadline)
         return None if fresh.id == wallet.id else fresh
 
@@ -121,9 +153,7 @@ class WalletDirectory:
             # The price is part of the same answer and non-null: when it fails, everything is null.
             delivery = await self._router.perform(ME(), deadline, call_log)
         data = delivery.data("looking up the account")
-        account = read_account(data)
-        self._on_account(account)
-        return account
+        return read_account(data)
 
 
 def choose_wallet(account: AccountReply, settings: FlashSettings) -> ChosenWallet:

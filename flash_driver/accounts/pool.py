@@ -2,8 +2,8 @@
 
 The one piece of global state. Connections, to Flash and to the journal's database, belong to an event loop and close
 with their last client, once its calls have come to their end. Sockets belong to a server and a token, whatever else the
-connection strings say. What is remembered of an account (rates, what its server can do) belongs to the process and
-stays, and so does a journal in memory.
+connection strings say, and so does the listening for settlements. What is remembered of an account (rates, what its
+server can do) belongs to the process and stays, and so does a journal in memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary, finalize
 
-from flash_driver.accounts.account import Account, AccountMemory
+from flash_driver.accounts.account import Account
+from flash_driver.accounts.listening import AccountListening
+from flash_driver.accounts.memory import AccountMemory
 from flash_driver.accounts.timing import Timing
 from flash_driver.journal.memory import MemoryStore
 from flash_driver.journal.store import make_store
@@ -40,6 +42,7 @@ class _OnLoop:
     accounts: dict[tuple[FlashSettings, ProcessSettings], Account] = field(default_factory=dict)
     stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
     ways: dict[str, TransportSet] = field(default_factory=dict)
+    listening: dict[tuple[str, ProcessSettings], AccountListening] = field(default_factory=dict)
     closing: set[Account] = field(default_factory=set)
 
 
@@ -67,9 +70,14 @@ class Pool:
             here = self._loops.setdefault(loop, _OnLoop())
             account = here.accounts.get((settings, process))
             if account is None:
-                store = self._store(here, process)
-                ways = self._ways(here, settings)
-                account = Account(settings, process, self._memory(settings, process), store, ways, self._timing)
+                store, ways = self._store(here, process), self._ways(here, settings)
+                memory, timing = self._memory(settings, process), self._timing
+                key = settings.fingerprint, process
+                if (listening := here.listening.get(key)) is None:
+                    listening = AccountListening(settings, process, memory, store, ways, timing.watching)
+                    here.listening[key] = listening
+                listening.add(settings)
+                account = Account(settings, process, memory, ways, listening, timing)
                 here.accounts[settings, process] = account
         if user not in account.users:
             # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
@@ -116,20 +124,24 @@ class Pool:
             await account.aclose()
         finally:
             async with contextlib.AsyncExitStack() as unneeded:
+                # The last one first: listening uses the ways and the store.
                 for each in self._unneeded(here, account):
                     unneeded.push_async_callback(each.aclose)
 
-    def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | TransportSet]:
+    def _unneeded(self, here: _OnLoop, account: Account) -> list[JournalStore | TransportSet | AccountListening]:
         """Take out what no account uses any more, now that this one is closed; one that closes may still have calls."""
         url, fingerprint = account.process.journal_url, account.settings.fingerprint
         with self._guard:
             here.closing.discard(account)
             others = [*here.accounts.values(), *here.closing]
-            unneeded: list[JournalStore | TransportSet | None] = []
+            unneeded: list[JournalStore | TransportSet | AccountListening | None] = []
             if not any(other.process.journal_url == url for other in others):
                 unneeded.append(here.stores.pop(url, None))
             if not any(other.settings.fingerprint == fingerprint for other in others):
                 unneeded.append(here.ways.pop(fingerprint, None))
+            key = fingerprint, account.process
+            if not any((other.settings.fingerprint, other.process) == key for other in others):
+                unneeded.append(here.listening.pop(key, None))
         return [each for each in unneeded if each is not None]
 
     def _forget_closed_loops(self) -> None:

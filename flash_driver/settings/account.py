@@ -210,6 +210,13 @@ class FlashSettings(BaseModel):
         return TokenKind.API_KEY if text.startswith("fk_") else TokenKind.BEARER
 
     @property
+    def of_any_wallet(self) -> Self:
+        """The same without what is said of wallets and invoices: what is left is how to reach the account."""
+        fields = type(self).model_fields
+        rest = ("wallet_id", "currency", "description_hash", "amount_tolerance")
+        return self.model_copy(update={name: fields[name].default for name in rest})
+
+    @property
     def fingerprint(self) -> str:
         """What tells accounts apart without naming them: a hash of server, socket and token."""
         parts = (self.server, self.websocket, self.token.reveal())

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flash_driver.settlements.health import Health
     from flash_driver.settlements.timing import WatchTiming
     from flash_driver.settlements.watched import WatchedAccount
+    from flash_driver.transports.websocket.transport import WebSocketTransport
 
 __all__ = ["FlashInvoiceListener", "Listeners", "parse_cursor"]
 
@@ -164,6 +165,7 @@ class Listeners:
     """
 
     def __init__(self, account: WatchedAccount) -> None:
+        self._account = account
         self._journal = account.journal
         self._timing = account.timing
         self._tail = SettlementTail(account.journal, account.timing)
@@ -177,9 +179,20 @@ class Listeners:
         """Why settlements can't be learned of any more, if that is so."""
         return self.watcher.failure or self._tail.failure
 
-    def health(self, transports: Mapping[str, str]) -> Health:
-        """Say how things stand; `transports` is what is known of each transport."""
-        return self.watcher.health(transports, self._tail.trouble)
+    def health(self, transports: Mapping[str, str], socket: WebSocketTransport | None) -> Health:
+        """Say how things stand; see `Watcher.health`."""
+        return self.watcher.health(transports, socket, self._tail.trouble)
+
+    async def watch(self, account: WatchedAccount) -> None:
+        """Watch the account so from now on, such as by other ways; what is open is then taken up again."""
+        async with self._changing:
+            if account is self._account:
+                return
+            await self.watcher.stop()
+            self._account = account
+            self.watcher = Watcher(account, on_failure=self._tail.wake)
+            if self._present:
+                await self.watcher.start()
 
     async def listen(self, after: str | None, owner: object) -> FlashInvoiceListener:
         """Start a listener, and the watcher if it is the first.

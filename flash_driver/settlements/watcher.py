@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flash_driver.settlements.watched import WatchedAccount
+    from flash_driver.transports.websocket.transport import WebSocketTransport
 
 __all__ = ["Watcher"]
 
@@ -62,15 +63,18 @@ class Watcher:
         """Why settlements can't be learned of any more, if that is so."""
         return self._state.failure
 
-    def health(self, transports: Mapping[str, str], trouble: str | None = None) -> Health:
+    def health(
+        self, transports: Mapping[str, str], socket: WebSocketTransport | None, trouble: str | None = None
+    ) -> Health:
         """Say how things stand.
 
         Args:
             transports: What is known of each transport.
+            socket: The one whose connection is told of; None where there is none.
             trouble: What else is wrong, told where nothing worse is.
 
         """
-        state, socket = self._state, self._account.socket
+        state = self._state
         return Health(
             listening=state.listening,
             reason=state.reason or self._polling.trouble or trouble or self._receipts.trouble,
@@ -98,7 +102,7 @@ class Watcher:
             ("receipts", self._receipts.run),
             ("token", self._watch_token),
         ):
-            self._tasks.start(self._guard(work()), f"watcher {name}")
+            self._tasks.start(self._guard(work), f"watcher {name}")
 
     async def stop(self) -> None:
         """Stop watching; what is open is taken up again by the next start."""
@@ -108,13 +112,13 @@ class Watcher:
             self._polling.clear()
             self._state.say(Listening.OFF)
 
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Tell the listeners when a part ends by an error: no news is worse than an error.
 
         It stays a failure until the watcher is started again, whatever its other tasks still do.
         """
         try:
-            await work
+            await work()
         except LightningError as error:
             self._state.broken = True
             self._state.fail(error)

@@ -22,7 +22,7 @@ from flash_driver.journal.urls import JournalUrl
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 from tests.support.driver import Bench, operations
-from tests.support.timing import account_of
+from tests.support.timing import account_of, watched_of
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class _UnderWay:
     """Counts the questions that are under way at the same time."""
 
     def __init__(self, client: FlashLightningClient) -> None:
-        self._lookup = account_of(client).lookup
+        self._lookup = watched_of(client).lookup
         self._refresh = self._lookup.refresh
         self._now = 0
         self.most = 0

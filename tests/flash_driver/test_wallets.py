@@ -197,7 +197,7 @@ async def test_nobody_waits_longer_than_he_said_for_anothers_look_up(bench: Benc
     wallets = client._account().wallets
     sandbox.arm("delay", seconds=60, operation="me", count=99)
     patient = asyncio.create_task(wallets.choose(Deadline.after(30)))
-    await until(wallets._looking_up.locked)
+    await until(wallets._known.looking_up.locked)
     with pytest.raises(BackendUnavailable, match="another look-up took all the time") as caught:
         await wallets.choose(Deadline.after(0.05))
     assert caught.value.executed is False

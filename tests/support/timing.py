@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from flash_driver.accounts.account import Account
     from flash_driver.client import FlashLightningClient
+    from flash_driver.settlements.watched import WatchedAccount
 
-__all__ = ["SELDOM", "SHORT", "STEADY", "account_of", "short"]
+__all__ = ["SELDOM", "SHORT", "STEADY", "account_of", "short", "watched_of"]
 
 SHORT: Final = Timing(
     connections=Limits(
@@ -69,3 +70,8 @@ def short(*, connections: Limits | None = None, payments: Persistence | None = N
 def account_of(client: FlashLightningClient) -> Account:
     """Return what a client shares with the others of its account."""
     return client._account()
+
+
+def watched_of(client: FlashLightningClient) -> WatchedAccount:
+    """Return what the account's watcher uses, which all connection strings of one token share."""
+    return account_of(client).listeners.watcher._account

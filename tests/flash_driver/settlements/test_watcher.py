@@ -14,7 +14,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.journal.errors import KnownElsewhere
 from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
-from tests.support.timing import SHORT, STEADY, account_of, short
+from tests.support.timing import SHORT, STEADY, account_of, short, watched_of
 from tests.support.waiting import until
 from tests.support.watching import COFFEE, hearing, paid
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     "breaking",
     [
-        lambda account: (account.router, "learn_whether_socket_executes"),
-        lambda account: (account.journal, "pending_invoices"),
+        lambda client: (watched_of(client).router, "learn_whether_socket_executes"),
+        lambda client: (watched_of(client).journal, "pending_invoices"),
     ],
 )
 async def test_a_watcher_that_breaks_says_so(
@@ -43,7 +43,7 @@ async def test_a_watcher_that_breaks_says_so(
         raise RuntimeError("a bug")
 
     with monkeypatch.context() as patch:
-        patch.setattr(*breaking(account_of(client)), broken)
+        patch.setattr(*breaking(client), broken)
         listener = await client.listen()
         with pytest.raises(LightningError, match=r"watching invoices broke \((RuntimeError|ExceptionGroup)\)"):
             await paid(listener)
