@@ -71,7 +71,7 @@ class SharedAttempt(Generic[T]):
     """Something that many may need at once, and that is tried once for all of them.
 
     A caller that is cancelled does not end it, since others may wait for it. Once it has ended, the next caller begins
-    another.
+    another. What it fails with belongs to those who wait for it, and is not logged.
 
     Args:
         attempt: What is tried.
@@ -81,25 +81,26 @@ class SharedAttempt(Generic[T]):
     """
 
     def __init__(
-        self, attempt: Callable[[], Coroutine[Any, Any, T]], name: str, *, closed: Callable[[], LightningError]
+        self, attempt: Callable[[], Coroutine[Any, Any, T]], name: str, *, closed: Callable[[], Exception]
     ) -> None:
         self._attempt = attempt
         self._name = name
         self._closed = closed
-        self._tasks = TaskSet()
         self._task: asyncio.Task[T] | None = None
 
     def begin(self) -> asyncio.Task[T]:
         """Begin, unless it is under way; who awaits the task itself must shield it."""
         if self._task is None or self._task.done():
-            self._task = self._tasks.start(self._attempt(), self._name)
+            self._task = asyncio.create_task(self._attempt(), name=f"flash-driver {self._name}")
+            # Those who wait may be gone by the time it fails; asyncio complains of errors that nobody looked at.
+            self._task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return self._task
 
     async def result(self) -> T:
         """Return what comes of it.
 
         Raises:
-            LightningError: What `closed` makes, if it is closed meanwhile; else whatever the attempt raises.
+            Exception: What `closed` makes, if it is closed meanwhile; else whatever the attempt raises.
 
         """
         task = self.begin()
@@ -112,4 +113,7 @@ class SharedAttempt(Generic[T]):
 
     async def aclose(self) -> None:
         """End the attempt, if there is one; the next caller begins another."""
-        await self._tasks.aclose()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import BackendUnavailable
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.flash_api.outcomes import Unknown
 from flash_driver.payments.attempt import Persistence
 from flash_driver.transports.call_log import CallLog
@@ -56,14 +57,11 @@ class Sending:
         self._on_open_end = on_open_end
         self._clock = clock
         self._persistence = persistence or Persistence()
-        self._late: set[asyncio.Task[None]] = set()
+        self._late = TaskSet()
 
     async def aclose(self) -> None:
         """Take no late answers any more."""
-        tasks = [*self._late]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._late.aclose()
 
     async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
         """Send an attempt that the journal knows as about to be sent, and wait for its end until the deadline."""
@@ -202,11 +200,7 @@ class Sending:
             outcome = attempt.operation(_Writing()).classify(evidence)
             if isinstance(outcome, Unknown) and not outcome.answered:
                 return
-            task = asyncio.create_task(
-                self._keep_late(attempt, outcome, heard), name="flash-driver late payment answer"
-            )
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            self._late.start(self._keep_late(attempt, outcome, heard), "late payment answer")
 
         return take
 

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import SharedAttempt
 from flash_driver.flash_api.outcomes import Cause
 from flash_driver.transports.websocket.connection import Connection
 from flash_driver.transports.websocket.handshake import ConnectionFailed
@@ -53,8 +53,8 @@ class ManagedConnection:
         self._limits = limits
         self._waits = waits
         self._connection: Connection | None = None
-        self._opening: asyncio.Task[Connection] | None = None
-        self._idle_watch: asyncio.Task[None] | None = None
+        self._opening = SharedAttempt(self._open, "websocket connect", closed=_closed)
+        self._idle_watch = SharedAttempt(self._close_when_idle, "websocket idle watch", closed=_closed)
         self._last_used = 0.0
         self._failed_at: float | None = None
         self.times_connected = 0
@@ -93,16 +93,11 @@ class ManagedConnection:
         """
         if (ready := self.ready()) is not None:
             return ready
-        opening = self._begin_to_open()
         try:
             async with asyncio.timeout_at(deadline.at):
-                return await asyncio.shield(opening)
+                return await self._opening.result()
         except TimeoutError:
             raise ConnectionFailed("not connected in time", Cause.SLOW) from None
-        except asyncio.CancelledError:
-            if opening.cancelled() and not being_cancelled():
-                raise ConnectionFailed("the transport was closed") from None
-            raise
 
     def open_ahead(self) -> None:
         """Begin to open the connection for those to come, unless that has just failed."""
@@ -110,30 +105,20 @@ class ManagedConnection:
             self._failed_at is not None and asyncio.get_running_loop().time() - self._failed_at < _TRY_AGAIN_SECONDS
         )
         if self.ready() is None and not failed_lately:
-            self._begin_to_open()
+            self._opening.begin()
 
     async def aclose(self) -> None:
         """Close the socket and end every task; the next use connects again."""
-        tasks = [task for task in (self._opening, self._idle_watch) if task is not None]
-        self._opening = self._idle_watch = None
-        for task in tasks:
-            task.cancel()
         try:
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._opening.aclose()
+            await self._idle_watch.aclose()
         finally:
             connection, self._connection = self._connection, None
             if connection is not None:
                 await connection.aclose()
 
-    def _begin_to_open(self) -> asyncio.Task[Connection]:
-        if self._opening is None or self._opening.done():
-            _log.info("WebSocket not connected, connecting")
-            self._opening = asyncio.create_task(self._open(), name="flash-driver websocket connect")
-            # The caller may have gone by the time it fails; asyncio complains of errors that nobody looked at.
-            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return self._opening
-
     async def _open(self) -> Connection:
+        _log.info("WebSocket not connected, connecting")
         stale, self._connection = self._connection, None
         if stale is not None:
             await stale.aclose()
@@ -146,8 +131,7 @@ class ManagedConnection:
         self._connection = connection
         self.times_connected += 1
         _log.debug("WebSocket connected", times=self.times_connected)
-        if self._idle_watch is None or self._idle_watch.done():
-            self._idle_watch = asyncio.create_task(self._close_when_idle(), name="flash-driver websocket idle watch")
+        self._idle_watch.begin()
         return connection
 
     async def _close_when_idle(self) -> None:
@@ -162,3 +146,7 @@ class ManagedConnection:
                 _log.debug("WebSocket idle, closed")
             else:
                 await asyncio.sleep(left)
+
+
+def _closed() -> ConnectionFailed:
+    return ConnectionFailed("the transport was closed")
