@@ -53,18 +53,23 @@ class ListPaymentsParams:
         include_pending: List also those of which it is not known how they ended.
         offset_index: How many to pass over. A backend counts them, which takes longer the more they are.
         after: The payment hash of a payment: list those that were first attempted after it.
+        unknown_only: List only those that stay UNKNOWN, all at once: nobody is sending them, and it is not known how
+            they ended. There are few of them, so it goes with no other of these.
 
     Raises:
-        InvalidRequest: A value of another type, or an offset below zero.
+        InvalidRequest: A value of another type, an offset below zero, or `unknown_only` with a place to begin at.
 
     """
 
     include_pending: bool = False
     offset_index: int = 0
     after: str | None = None
+    unknown_only: bool = False
 
     def __post_init__(self) -> None:
         check_page(self.after, self.offset_index)
+        if self.unknown_only and (self.after is not None or self.offset_index):
+            raise InvalidRequest("unknown_only", "lists all at once: leave `after` and `offset_index` out")
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,8 @@ class FlashLightningClient:
         """
         params = params or ListPaymentsParams()
         with self._calling() as account:
+            if params.unknown_only:
+                return await account.payments.unknown()
             return await account.payments.history(
                 include_pending=params.include_pending, after=params.after, offset=params.offset_index
             )

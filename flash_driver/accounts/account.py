@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -124,7 +125,11 @@ class Account:
     @property
     def health(self) -> Health:
         """How things stand."""
-        return self.listeners.health(self.memory.capabilities.summary(), self.socket)
+        health = self.listeners.health(self.memory.capabilities.summary(), self.socket)
+        unknown = self.payments.known_unknown
+        if unknown is None:
+            return health
+        return replace(health, unknown_payments=len(unknown), unknown_since=min(unknown.values(), default=None))
 
     async def listen(self, after: str | None, owner: object) -> FlashInvoiceListener:
         """Start a listener that keeps its owner alive.
@@ -133,7 +138,9 @@ class Account:
             InvalidRequest: `after` is no cursor of this journal.
 
         """
-        return await self._listening.listen(after, owner)
+        listener = await self._listening.listen(after, owner)
+        self.payments.watch()
+        return listener
 
     async def aclose(self) -> None:
         """Let the calls under way come to their end, within limits, then end every task, whichever of them fails to.

@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from connection_strings.errors import LightningError
-from connection_strings.lightning import LightningClient, LightningPayment, PayInvoiceParams, PayResponse, PayResult
+from connection_strings.lightning import (
+    LightningClient,
+    LightningPayment,
+    ListPaymentsParams,
+    PayInvoiceParams,
+    PayResponse,
+    PayResult,
+)
 from connection_strings.money import LightMoney
 from flash_driver.bolt11.payment_request import PaymentRequest, decode
 from flash_driver.cli.amounts import parse_amount, parse_decimal, parse_duration, shown_amount
@@ -21,13 +28,13 @@ from flash_driver.cli.session import run_with_client
 from flash_driver.cli.values import payment_json, response_json, shown_time
 from flash_driver.client import FlashLightningClient
 
-__all__ = ["app", "get", "pay", "settle"]
+__all__ = ["app", "get", "list_", "pay", "settle"]
 
 _DO_NOT_PAY_AGAIN = (
     "it may have been paid: do not pay again; `flash-driver payment get` and the Flash app tell how it ended"
 )
 
-app = typer.Typer(no_args_is_help=True, help="Look payments up, and settle by hand what stays unknown.")
+app = typer.Typer(no_args_is_help=True, help="Look payments up, list them, and settle by hand what stays unknown.")
 
 
 def pay(
@@ -107,6 +114,33 @@ def get(
     return run_with_client(output, connection, file, work)
 
 
+@app.command("list")
+def list_(
+    *,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Only those of which nobody knows how they ended.")
+    ] = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+    connection: Connection = None,
+    file: File = None,
+) -> int:
+    """List the payments of the journal, oldest first."""
+    output = Output(as_json=as_json, verbose=verbose)
+
+    async def work(client: LightningClient) -> Exit:
+        payments = await _all_payments(client, unknown_only=unknown)
+        if as_json:
+            output.document({"payments": [payment_json(payment) for payment in payments]})
+        elif not payments:
+            output.text(f"no {'unknown ' if unknown else ''}payments; {where_payments_are_known()}")
+        for payment in [] if as_json else payments:
+            _show_line(output, payment)
+        return Exit.OK
+
+    return run_with_client(output, connection, file, work)
+
+
 @app.command()
 def settle(
     payment_hash: Annotated[str, typer.Argument(metavar="HASH", help="The payment hash of the invoice paid.")],
@@ -132,6 +166,27 @@ def settle(
         return Exit.OK
 
     return run_with_client(output, connection, file, work)
+
+
+async def _all_payments(client: LightningClient, *, unknown_only: bool) -> list[LightningPayment]:
+    """Return all payments, page by page."""
+    if unknown_only:
+        return await client.list_payments(ListPaymentsParams(unknown_only=True))
+    payments: list[LightningPayment] = []
+    page = await client.list_payments(ListPaymentsParams(include_pending=True))
+    while page:
+        payments += page
+        page = await client.list_payments(ListPaymentsParams(include_pending=True, after=page[-1].payment_hash))
+    return payments
+
+
+def _show_line(output: Output, payment: LightningPayment) -> None:
+    """Show a payment, and below it its hash and why it is not paid, which would not fit beside it."""
+    since = shown_time(payment.sent_at or payment.created_at)
+    output.text(f"{payment.status.value:<8}  {shown_amount(payment.amount):>14}  since {since}")
+    output.text(f"  {payment.payment_hash}", style="dim")
+    if payment.failure is not None:
+        output.paragraph(f"  {payment.failure}", style="dim")
 
 
 def _facts(payment: LightningPayment) -> Iterator[tuple[str, str]]:

@@ -52,6 +52,7 @@ class Persistence:
         pauses: Before each repetition while the host waits; the last one again and again while it is in flight.
         margin: How long after its end a call in another process is still taken for alive; clocks differ.
         look: Between two looks into the journal meanwhile.
+        watch: Between two looks for payments that stay unknown, while somebody listens.
         early: When to ask after the sending, where the host allows it (`PayInvoiceParams.resolve_early`); never later
             than the last of these times.
         later: When to ask after the expiry of the BOLT11; the first leaves room for clocks that differ.
@@ -62,6 +63,7 @@ class Persistence:
     pauses: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     margin: float = 10.0
     look: float = 0.5
+    watch: float = 60.0
     early: tuple[float, ...] = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 590.0)
     later: tuple[float, ...] = (60.0, 600.0, 3600.0)
     forgotten: float = 20 * 3600.0

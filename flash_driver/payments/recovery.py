@@ -7,6 +7,7 @@ import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
@@ -36,6 +37,9 @@ class Recovery:
         clock: The wall clock.
         persistence: When to ask.
 
+    Attributes:
+        unknown: The payments that stay unknown, each with when it was sent, as of the last look; None before the first.
+
     """
 
     def __init__(
@@ -52,8 +56,29 @@ class Recovery:
         self._persistence = persistence or Persistence()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, asyncio.Event] = {}
+        self._watching: asyncio.Task[None] | None = None
         self._taken_up = False
         self._closed = False
+        self.unknown: dict[str, datetime] | None = None
+
+    def watch(self) -> None:
+        """Look now and again for payments that stay unknown, also those that other processes have left."""
+        if self._watching is None and not self._closed:
+            self._watching = asyncio.create_task(self._watch(), name="flash-driver payments watcher")
+
+    async def stuck(self) -> list[PaymentAttempt]:
+        """Return the payments that stay unknown, in the order they were first attempted, and ask about them in time."""
+        found = [await self._sending.without_sender(attempt) for attempt in await self._store.unresolved()]
+        for attempt in found:
+            self.later(attempt)
+        stuck = [attempt for attempt in found if attempt.status is LightningPaymentStatus.UNKNOWN]
+        self.unknown = {attempt.payment_hash: attempt.record.sent_at or attempt.record.created_at for attempt in stuck}
+        return stuck
+
+    def settled(self, attempt: PaymentAttempt) -> None:
+        """Take in that it is known how a payment ended."""
+        if self.unknown is not None:
+            self.unknown.pop(attempt.payment_hash, None)
 
     async def take_up(self) -> None:
         """Go on, once, with what earlier processes left open, and with what an earlier client could not keep."""
@@ -66,6 +91,8 @@ class Recovery:
     def later(self, attempt: PaymentAttempt) -> None:
         """Ask about a payment in its time, if that is a question at all."""
         pending = attempt.status is LightningPaymentStatus.PENDING
+        if attempt.status is LightningPaymentStatus.UNKNOWN and self.unknown is not None:
+            self.unknown[attempt.payment_hash] = attempt.record.sent_at or attempt.record.created_at
         if (attempt.is_question or pending) and attempt.payment_hash not in self._tasks and not self._closed:
             asked = self._asked[attempt.payment_hash] = asyncio.Event()
             task = asyncio.create_task(self._resolve(attempt, asked), name="flash-driver payment resolver")
@@ -103,11 +130,23 @@ class Recovery:
     async def aclose(self) -> None:
         """Ask nothing any more; what is open is taken up by the next process or client."""
         self._closed = True
-        tasks = [*self._tasks.values()]
+        tasks = [*self._tasks.values(), *([] if self._watching is None else [self._watching])]
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        failing = False
+        while True:
+            try:
+                await self.stuck()
+                failing = False
+            except LightningError as error:
+                if not failing:
+                    _log.warning("payments that stay unknown can't be looked for, trying again", why=str(error))
+                failing = True
+            await asyncio.sleep(self._persistence.watch)
 
     async def _resolve(self, attempt: PaymentAttempt, asked: asyncio.Event) -> None:
         """Ask how a payment ended at its moments, until that is known or there are no more.
@@ -129,4 +168,5 @@ class Recovery:
             answer = await self._sending.ask_once(known, Deadline.after(_LONGEST_WAIT_FOR_ANSWER))
             asked.set()
             if not answer.is_open:
+                self.settled(answer)
                 _log.info("payment resolved", payment_hash=answer.payment_hash, status=answer.status.value)

@@ -38,7 +38,7 @@ from flash_driver.payments.recovery import Recovery
 from flash_driver.payments.sending import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from connection_strings.lightning import LightningPayment, PayInvoiceParams, PayResponse
     from flash_driver.flash_api.replies import Currency
@@ -157,6 +157,20 @@ class Payments:
             await self._store.insist_unknown(known_as)
         return None if attempt is None else attempt.payment(self._clock(), self._persistence)
 
+    @property
+    def known_unknown(self) -> Mapping[str, datetime] | None:
+        """Payments that stay unknown, each with when it was sent, as of the last look; None before the first."""
+        return self._recovery.unknown
+
+    def watch(self) -> None:
+        """Look for payments that stay unknown now and again, until closed."""
+        self._recovery.watch()
+
+    async def unknown(self) -> list[LightningPayment]:
+        """Return the payments that stay unknown, in the order they were first attempted."""
+        await self._recovery.take_up()
+        return [attempt.payment(self._clock(), self._persistence) for attempt in await self._recovery.stuck()]
+
     async def history(self, *, include_pending: bool, after: str | None, offset: int) -> list[LightningPayment]:
         """Return each payment once, in the order they were first attempted, as `Journal.list_payments` does."""
         await self._recovery.take_up()
@@ -190,6 +204,7 @@ class Payments:
         kept = await self._store.advance(attempt, settled)
         if kept != settled:
             raise InvalidRequest("payment_hash", "is that of a payment which has just changed; look at it again")
+        self._recovery.settled(settled)
         _log.warning("payment settled by hand", payment_hash=attempt.payment_hash, status=settled.status.value)
         return settled.payment(self._clock(), self._persistence)
 

@@ -58,6 +58,9 @@ class Health:
         pending: How many invoices are being watched: unpaid ones, and those that expired lately.
         lag: For how long the longest waiting of them has been due to be asked about.
         transports: What is known of each transport: `works`, or why it is passed over.
+        unknown_payments: How many payments stay unknown: nobody is sending them, and it is not known how they ended.
+            None before the first look; while somebody listens there is one each minute.
+        unknown_since: When the oldest of them was sent.
 
     """
 
@@ -71,6 +74,8 @@ class Health:
     pending: int
     lag: timedelta
     transports: Mapping[str, str]
+    unknown_payments: int | None = None
+    unknown_since: datetime | None = None
 
 
 class ListeningState:

@@ -5,7 +5,7 @@ GET /ready   Can this replica serve? For load balancers and the container's chec
              settlements. The wallets don't matter: all replicas have the same, and one store's dead token must not
              take the other stores down.
 GET /health  Should a person look? 503 when the database or any store is in trouble. Which store, and why, is told
-             to the operator only (access.py).
+             to the operator only (access.py), and so is which payments stay unknown.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.host import HOST
 from lightning_host.monitoring.access import is_operator
+from lightning_host.monitoring.unknown_payments import unknown_payments
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 
@@ -67,6 +68,11 @@ async def _health(request: web.Request) -> web.Response:
     if is_operator(request):
         trouble = {**blocked, **deaf}
         answer["byStore"] = {store.id: trouble.get(store.id, "listening") for store in host.stores}
+        answer["unknownPayments"] = {
+            store: {"count": found.count, "since": None if found.since is None else found.since.isoformat()}
+            for store, found in (await unknown_payments(host.stores)).items()
+            if found.count
+        }
     return web.json_response(answer, status=200 if healthy else 503)
 
 

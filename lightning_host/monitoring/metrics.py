@@ -17,6 +17,7 @@ from lightning_host.checkout.service import SERVICE
 from lightning_host.host import HOST
 from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
+from lightning_host.monitoring.unknown_payments import unknown_payments
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from lightning_host.host import Host
+    from lightning_host.monitoring.unknown_payments import UnknownPayments
 
 __all__ = ["METRICS", "Requests", "count_requests"]
 
@@ -93,7 +95,8 @@ async def _metrics(request: web.Request) -> web.Response:
     since = datetime.now(UTC) - timedelta(seconds=_RECENT_SECONDS)
     recent = {store.id: len(await host.invoices.made_since(store.id, since)) for store in host.stores}
     postponed = request.app[SERVICE].postponed
-    recorded.register(_Recorded(host, await host.settlements.count(), recent, postponed))
+    unknown = await unknown_payments(host.stores)
+    recorded.register(_Recorded(host, await host.settlements.count(), recent, postponed, unknown))
     text = generate_latest(request.app[REQUESTS].registry) + generate_latest(recorded)
     return web.Response(body=text, headers={"Content-Type": _TEXT})
 
@@ -107,11 +110,13 @@ class _Recorded:
         totals: dict[tuple[str, str], tuple[int, int]],
         recent: dict[str, int],
         postponed: Mapping[str, int],
+        unknown: Mapping[str, UnknownPayments],
     ) -> None:
         self._host = host
         self._totals = totals
         self._recent = recent
         self._postponed = postponed
+        self._unknown = unknown
 
     def collect(self) -> Iterator[Metric]:
         """Give the metrics."""
@@ -148,7 +153,23 @@ class _Recorded:
         for store in self._host.stores:
             recent.add_metric([store.id], self._recent[store.id])
             waiting.add_metric([store.id], self._postponed.get(store.id, 0))
-        yield from (count, msat, listening, subscribers, failed, recent, waiting)
+        yield from (count, msat, listening, subscribers, failed, recent, waiting, *self._stuck())
+
+    def _stuck(self) -> Iterator[Metric]:
+        """Give what there is of payments that stay unknown; a wallet that can't say it now has no sample."""
+        number = GaugeMetricFamily(
+            "lightning_host_payments_unknown", "Payments of which nobody knows how they ended", labels=["store"]
+        )
+        oldest = GaugeMetricFamily(
+            "lightning_host_payments_unknown_since_seconds",
+            "When the oldest of them was sent, in seconds since 1970",
+            labels=["store"],
+        )
+        for store, found in self._unknown.items():
+            number.add_metric([store], found.count)
+            if found.since is not None:
+                oldest.add_metric([store], found.since.timestamp())
+        yield from (number, oldest)
 
 
 METRICS: Final = RouteGroup(name="metrics", prefixes=("/metrics",), add_routes=_add_routes, tell=tell_plainly)

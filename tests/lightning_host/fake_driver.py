@@ -274,6 +274,9 @@ class FakeClient:
         params = params or ListPaymentsParams()
         self._check()
         final = (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
+        if params.unknown_only:
+            unknown = LightningPaymentStatus.UNKNOWN
+            return [each for each in self.node.payments.values() if each.status is unknown]
         listed = [each for each in self.node.payments.values() if params.include_pending or each.status in final]
         return self._page(listed, params.after, params.offset_index)
 

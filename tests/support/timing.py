@@ -48,7 +48,12 @@ SHORT: Final = Timing(
         receipts=Backoff(0.05, 0.2),
     ),
     payments=Persistence(
-        pauses=(0.05, 0.1, 0.2, 0.3), margin=0.3, look=0.05, early=(0.2, 0.4, 0.8, 5.0), later=(0.2, 0.5, 1.0)
+        pauses=(0.05, 0.1, 0.2, 0.3),
+        margin=0.3,
+        look=0.05,
+        watch=0.2,
+        early=(0.2, 0.4, 0.8, 5.0),
+        later=(0.2, 0.5, 1.0),
     ),
 )
 """The pauses of most tests."""

@@ -223,6 +223,25 @@ async def test_what_stays_unknown_is_settled_by_hand(cli: Commands, sandbox: Sta
     assert "\nby hand    seen in the app" in (await cli("payment", "get", payment_hash)).out
 
 
+async def test_payments_are_listed(cli: Commands, sandbox: StartSandbox) -> None:
+    """`payment list` shows each payment with its amount, since when and why; `--unknown` what needs a person."""
+    server = await sandbox()
+    assert (await cli("payment", "list", "--unknown")).out.startswith("no unknown payments; ")
+    assert (await cli("pay", foreign(server), "--yes")).status == 0
+    server.arm("payment", outcome="ERROR", executed=True)
+    signed = server.foreign_invoice(70_000)
+    assert (await cli("pay", signed.payment_request, "--yes")).status == 3
+    listed = (await cli("payment", "list")).out.splitlines()
+    assert [line.split()[:4] for line in listed if "sat" in line] == [
+        ["complete", "50", "sat", "since"],
+        ["unknown", "70", "sat", "since"],
+    ]
+    unknown = (await cli("payment", "list", "--unknown")).out
+    assert (unknown.count("since"), "An unexpected error occurred" in unknown) == (1, True)
+    (told,) = (await cli("payment", "list", "--unknown", "--json")).json["payments"]
+    assert (told["payment_hash"], told["status"], told["amount_msat"]) == (signed.payment_hash, "unknown", 70_000)
+
+
 async def test_pays_a_lightning_address(cli: Commands, sandbox: StartSandbox) -> None:
     """The payee is asked for an invoice over the amount; one that commits to something else is not paid."""
     server = await sandbox()

@@ -13,7 +13,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from connection_strings import InvalidRequest, LightMoney, LightningError, PayInvoiceParams, PayResult
+from connection_strings import (
+    InvalidRequest,
+    LightMoney,
+    LightningError,
+    ListPaymentsParams,
+    PayInvoiceParams,
+    PayResult,
+)
 from flash_driver.accounts.pool import Pool
 from flash_driver.settings.process import ProcessSettings
 from tests.support.payments import (
@@ -397,6 +404,28 @@ async def stuck(sandbox: Sandbox, client: FlashLightningClient) -> Any:
     signed = sandbox.foreign_invoice(5000)
     assert (await client.pay(signed.payment_request)).result is PayResult.UNKNOWN
     return signed
+
+
+async def test_health_counts_what_stays_unknown(bench: Bench, tmp_path: Path) -> None:
+    """A process that listens finds what another one has left, says how many and since when, until they are settled."""
+    sandbox = await bench.sandbox()
+    _, process = in_file(tmp_path)
+    payer = await bench.client(sandbox, pool=Pool(), process=process)
+    before = datetime.now(UTC)
+    first, second = await stuck(sandbox, payer), await stuck(sandbox, payer)
+    assert (await payer.pay(sandbox.foreign_invoice(5000).payment_request)).result is PayResult.OK
+    watcher = await bench.client(sandbox, pool=Pool(SHORT), process=process)
+    not_looked_yet = watcher.health
+    assert not_looked_yet.unknown_payments is None
+    async with await watcher.listen():
+        await until(lambda: watcher.health.unknown_payments == 2)
+        assert before <= (watcher.health.unknown_since or before) <= datetime.now(UTC)
+        listed = await payer.list_payments(ListPaymentsParams(unknown_only=True))
+        assert [each.payment_hash for each in listed] == [first.payment_hash, second.payment_hash]
+        await payer.settle_payment(first.payment_hash, paid=True, reason="seen in the app")
+        await until(lambda: watcher.health.unknown_payments == 1)
+        await watcher.settle_payment(second.payment_hash, paid=False, reason="seen in the app")
+        assert (watcher.health.unknown_payments, watcher.health.unknown_since) == (0, None)
 
 
 @pytest.mark.parametrize("paid", [True, False])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from connection_strings import CredentialRejected, LightningError, RateLimited
+from connection_strings import CredentialRejected, LightningError, PayResult, RateLimited
 from lightning_host.settlements import wallet_listener
 from lightning_host.settlements.settlements import Settlements
 from tests.lightning_host.hosts import eventually
@@ -48,6 +48,7 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
             "database": "ok",
             "stores": {"total": 1, "listening": 1, "blocked": 0},
             "byStore": {"shop": "listening"},
+            "unknownPayments": {},
         },
     )
     node.broken = LightningError("away")
@@ -61,6 +62,7 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
                 "database": "ok",
                 "stores": {"total": 1, "listening": 0, "blocked": 0},
                 "byStore": {"shop": "LightningError: away"},
+                "unknownPayments": {},
             },
         )
 
@@ -176,6 +178,27 @@ async def test_metrics_tell_of_trouble(hosts: HostBench, node: FakeNode) -> None
     assert seen["lightning_host_invoices_failed_total", "lnurl", "shop"] == 1
     assert seen["lightning_host_invoices_recent", "shop"] == 1
     assert seen["lightning_host_renewals_postponed_total", "shop"] == 0
+
+
+async def test_payments_that_stay_unknown_are_told(hosts: HostBench, node: FakeNode) -> None:
+    """The operator sees how many there are and since when; they make nothing degraded, and nobody else sees them."""
+    host = await hosts.host(node)
+    assert (await metrics(host))["lightning_host_payments_unknown", "shop"] == 0
+    node.pay_result = PayResult.UNKNOWN
+    before = datetime.now(UTC)
+    signed = node.signer.sign(msat=1000, description="", now=before, expiry=timedelta(hours=1))
+    status, _ = await host.greenfield("POST", "/invoices/pay", {"BOLT11": signed.payment_request})
+    assert status == 202
+    seen = await metrics(host)
+    assert seen["lightning_host_payments_unknown", "shop"] == 1
+    since = datetime.fromtimestamp(seen["lightning_host_payments_unknown_since_seconds", "shop"], UTC)
+    assert before <= since <= datetime.now(UTC)
+    status, told = await host.get("/health")
+    assert (status, told["unknownPayments"]["shop"]) == (200, {"count": 1, "since": since.isoformat()})
+    _, told = await host.get("/health", headers={"X-Forwarded-For": "203.0.113.7"})
+    assert "unknownPayments" not in told
+    node.broken = LightningError("away")
+    assert ("lightning_host_payments_unknown", "shop") not in await metrics(host)
 
 
 async def test_documents_name_the_metrics_that_there_are(hosts: HostBench, node: FakeNode) -> None:
