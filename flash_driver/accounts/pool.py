@@ -158,7 +158,7 @@ class Pool:
 
     def _ways(self, here: _OnLoop, settings: FlashSettings) -> TransportSet:
         if settings.fingerprint not in here.ways:
-            here.ways[settings.fingerprint] = TransportSet(settings, self._timing.connections)
+            here.ways[settings.fingerprint] = TransportSet(settings, self._timing.connections, self._timing.session)
         return here.ways[settings.fingerprint]
 
     def _memory(self, settings: FlashSettings, process: ProcessSettings) -> AccountMemory:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from flash_driver.payments.attempt import Persistence
 from flash_driver.settlements.timing import WatchTiming
+from flash_driver.transports.session import SessionTiming
 from flash_driver.transports.websocket.handshake import Limits
 
 __all__ = ["Timing"]
@@ -17,6 +18,7 @@ class Timing:
 
     Attributes:
         connections: Of WebSocket connections.
+        session: Of finding out whether the token still lives.
         watching: Of watching invoices and telling listeners.
         payments: Of asking how a payment ended.
         linger: How long a close waits for calls under way, in seconds: as long as an invoice may take.
@@ -24,6 +26,7 @@ class Timing:
     """
 
     connections: Limits = field(default_factory=Limits)
+    session: SessionTiming = field(default_factory=SessionTiming)
     watching: WatchTiming = field(default_factory=WatchTiming)
     payments: Persistence = field(default_factory=Persistence)
     linger: float = 5.0

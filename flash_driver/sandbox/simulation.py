@@ -208,6 +208,10 @@ class Simulation:
         """End the token's session, or let it begin again."""
         self._credentials.expire(expired=expired)
 
+    def revoke_api_key(self) -> None:
+        """End the account's API key for good."""
+        self._credentials.revoke_api_key()
+
     def reset(self) -> None:
         """Forget all that happened; credentials and wallets stay."""
         self._bank.reset()

@@ -85,6 +85,8 @@ class WatchTiming:
             new invoices.
         stable: For how long a subscription has to hold before its loss is a first loss again.
         refusal: For how long the token has to be refused over and over before it is called dead.
+        token: After which the server is made to look the token up, where nothing else has shown that it lives.
+        token_doubted: The same after a refusal that proves nothing by itself.
         identify: Before asking again whose account this is.
         journal: Before a journal that could not be read is read again.
         journal_patience: For how long that is tried before listeners are told.
@@ -103,6 +105,8 @@ class WatchTiming:
     longest_closure: float = 60.0
     stable: float = 5.0
     refusal: float = 2.0
+    token: float = 60.0
+    token_doubted: float = 2.5
     identify: float = 10.0
     journal: float = 1.0
     journal_patience: float = 30.0

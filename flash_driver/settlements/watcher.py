@@ -12,14 +12,14 @@ import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import CredentialRejected, LightningError
-from flash_driver.common.deadline import Deadline
+from connection_strings.errors import LightningError
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
 from flash_driver.settlements.health import Health, Listening, ListeningState
 from flash_driver.settlements.polling import Polling
 from flash_driver.settlements.receipt_collector import ReceiptCollector
 from flash_driver.settlements.subscription_feed import SubscriptionFeed
+from flash_driver.settlements.token_watch import watch_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -33,7 +33,6 @@ __all__ = ["Watcher"]
 _FRESH: Final = 60.0
 """How old the word may be whose account this is, in seconds, when listening begins."""
 _LOAD_PAUSE: Final = 0.05
-_CONFIRM_SECONDS: Final = 10.0
 """Between two looks for invoices of other processes, in seconds: the journal wakes it often when many are made."""
 
 _log: Final = get_logger(part="watcher")
@@ -100,7 +99,7 @@ class Watcher:
             ("subscribe", self._feed.run),
             ("poll", self._polling.run),
             ("receipts", self._receipts.run),
-            ("token", self._watch_token),
+            ("token", lambda: watch_token(self._account)),
         ):
             self._tasks.start(self._guard(work), f"watcher {name}")
 
@@ -165,21 +164,6 @@ class Watcher:
                 # A database in trouble is asked again; the subscription goes on meanwhile.
                 self._account.tell_once("the journal could not be read", why=str(error))
                 await asyncio.sleep(timing.journal)
-
-    async def _watch_token(self) -> None:
-        """Tell the listeners when the token dies: a socket that is open goes on as if nothing were.
-
-        Raises:
-            CredentialRejected: It is dead; invoices made before are asked about all the same.
-
-        """
-        session = self._account.router.session
-        if session.dead:  # who listens again has perhaps a session again
-            await session.confirm(Deadline.after(_CONFIRM_SECONDS), again=True)
-        await session.until_dead()
-        raise CredentialRejected(
-            "the server refuses the token; log in to Flash again, and put the new token into the connection string"
-        )
 
     async def _know_account(self) -> bool:
         """Have the account confirmed, so that the journal is the right one; what was lately confirmed is believed.

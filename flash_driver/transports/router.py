@@ -288,8 +288,8 @@ class Router:
 
     def _learn(self, transport: Transport, operation: Operation, outcome: Outcome) -> None:
         """Remember what this says of the way and of the token; an anonymous way is not to blame for the account's."""
-        if transport.shows_credential and not operation.document.public:
-            self.session.hear(outcome)
+        if transport.shows_credential:
+            self.session.hear(outcome, public=operation.document.public)
         not_its_own = isinstance(outcome, NotExecuted) and outcome.cause is not Cause.THROTTLED
         if not (transport.anonymous and not_its_own):
             self._capabilities.learn(transport.name, outcome)

@@ -95,7 +95,8 @@ class Session:
         self._timing = timing or SessionTiming()
         self._http: Outcome | None = None
         self._distrusted_at = float("-inf")
-        self._anonymous_since: float | None = None
+        self._refused_since: float | None = None
+        self._refused_for = 0.0
         self._proved_at = float("-inf")
         self._judged_at = float("-inf")
         self._confirming = asyncio.Lock()
@@ -110,19 +111,47 @@ class Session:
         """Whether the token is known to be dead; it stays so until a way knows it again."""
         return self._died.is_set()
 
-    async def until_dead(self) -> None:
-        """Wait until the token is known to be dead."""
-        await self._died.wait()
+    async def dies_within(self, seconds: float) -> bool:
+        """Wait until the token is known to be dead, or so long; tell whether it is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._died.wait()
+        return self.dead
 
-    def hear(self, outcome: Outcome) -> None:
-        """Take in what HTTP made of a request that shows the token; a change for the worse is looked into at once."""
+    @property
+    def unproved_seconds(self) -> float:
+        """For how long no way that looks the token up has known it."""
+        return _now() - self._proved_at
+
+    @property
+    def doubted_seconds(self) -> float | None:
+        """For how long the token has been refused, though not surely enough to call it dead; None while it is not."""
+        return None if self._refused_since is None else _now() - self._refused_since
+
+    @property
+    def taken_by_http(self) -> bool:
+        """Whether HTTP took the token when it was last shown there, or is the only one to ask."""
+        return self._sockets is None or isinstance(self._http, Completed)
+
+    def hear(self, outcome: Outcome, *, public: bool = False) -> None:
+        """Take in what HTTP made of a request that shows the token; a change for the worse is looked into at once.
+
+        Args:
+            outcome: What became of the request.
+            public: Whether anybody may ask that: then an answer proves nothing, while a refusal is one of the token.
+
+        """
         match outcome:
-            case Completed():
+            case Completed() if not public:
                 self._http = outcome
                 self._alive()
             case NotExecuted(cause=Cause.CREDENTIAL):
                 surprise = isinstance(self._http, Completed)
                 self._http = outcome
+                if self._sockets is None:
+                    self._refused()
+                else:
+                    self._conclude()
                 if surprise:
                     self._distrusted_at = _now()
                     self._suspect()
@@ -137,14 +166,12 @@ class Session:
             again: Whether to ask although it was found out a moment ago.
 
         """
-        if again:
-            self._judged_at = float("-inf")
         if self._sockets is None:
             return True
         if not await deadline.acquire(self._confirming):
             return self.dead
         try:
-            return await self._judge(self._sockets, deadline)
+            return await self._judge(self._sockets, deadline, again=again)
         finally:
             self._confirming.release()
 
@@ -156,16 +183,17 @@ class Session:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _judge(self, sockets: Sockets, deadline: Deadline) -> bool:
+    async def _judge(self, sockets: Sockets, deadline: Deadline, *, again: bool) -> bool:
         lately = _now() - self._timing.recheck
-        if self._judged_at > lately or (self._proved_at > lately and self._anonymous_since is None):
+        known = self._judged_at > lately or (self._proved_at > lately and self._refused_since is None)
+        if known and not again:
             return self.dead
         while True:
             outcome = ME_UPDATES().classify(await self._ask_fresh(sockets, ME_UPDATES, deadline))
             self._heed(outcome)
             if not _anonymous(outcome) or self.dead:
                 break
-            if isinstance(self._http, Completed) or deadline.remaining <= self._timing.apart:
+            if isinstance(self._http, Completed) or deadline.remaining <= self._timing.apart or self._twice:
                 return False
             await asyncio.sleep(self._timing.apart)
         self._judged_at = _now()
@@ -176,18 +204,28 @@ class Session:
         if isinstance(outcome, Completed):
             self._alive()
         elif _anonymous(outcome):
-            now = _now()
-            if self._anonymous_since is None:
-                self._anonymous_since = now
-            elif now - self._anonymous_since >= self._timing.apart and not self.dead and self._http_agrees():
-                _log.error("the token is refused: log in to Flash again and put the new token into its place")
-                self._died.set()
+            self._refused()
 
-    def _http_agrees(self) -> bool:
-        return isinstance(self._http, NotExecuted)
+    @property
+    def _twice(self) -> bool:
+        """Whether the token was refused at two moments far enough apart."""
+        return self._refused_for >= self._timing.apart
+
+    def _refused(self) -> None:
+        now = _now()
+        if self._refused_since is None:
+            self._refused_since = now
+        self._refused_for = now - self._refused_since
+        self._conclude()
+
+    def _conclude(self) -> None:
+        """Call the token dead once two refusals some time apart and HTTP's word have come together."""
+        if self._twice and isinstance(self._http, NotExecuted) and not self.dead:
+            _log.error("the token is refused: log in to Flash again and put the new token into its place")
+            self._died.set()
 
     def _alive(self) -> None:
-        self._proved_at, self._anonymous_since = _now(), None
+        self._proved_at, self._refused_since, self._refused_for = _now(), None, 0.0
         if self.dead:
             _log.info("the token is taken again")
             self._died.clear()

@@ -18,6 +18,7 @@ from flash_driver.transports.websocket.transport import WebSocketTransport
 if TYPE_CHECKING:
     from flash_driver.settings.account import FlashSettings
     from flash_driver.transports.base import Transport
+    from flash_driver.transports.session import SessionTiming
     from flash_driver.transports.websocket.handshake import Limits
 
 __all__ = ["CAPABILITIES", "CAPABILITY_HEADER", "TransportSet"]
@@ -33,10 +34,13 @@ class TransportSet:
     Args:
         settings: Names server and token; what else it says is the asking account's own business.
         limits: How long a WebSocket connection waits and how much it holds.
+        session: How long things count when it is found out whether the token still lives.
 
     """
 
-    def __init__(self, settings: FlashSettings, limits: Limits | None = None) -> None:
+    def __init__(
+        self, settings: FlashSettings, limits: Limits | None = None, session: SessionTiming | None = None
+    ) -> None:
         token = settings.token.reveal()
         self._settings = settings
         self._limits = limits
@@ -47,7 +51,8 @@ class TransportSet:
         secure = settings.server.startswith("https:") or settings.websocket.startswith("wss:")
         self._tls = make_tls_context() if secure else None
         self._made: dict[str, Transport] = {}
-        self._session = Session(self._socket if self._opens_socket else None)
+        self._session_timing = session
+        self._session = Session(self._socket if self._opens_socket else None, session)
 
     @property
     def _socket(self) -> WebSocketTransport:
@@ -57,7 +62,11 @@ class TransportSet:
 
     def session(self, settings: FlashSettings) -> Session:
         """Return what an account learns of its token: by sockets too, if its ways use any."""
-        return self._session if {"websocket", "public"} & set(settings.transports) else Session()
+        return (
+            self._session
+            if {"websocket", "public"} & set(settings.transports)
+            else Session(timing=self._session_timing)
+        )
 
     def choose(self, settings: FlashSettings) -> list[Transport]:
         """Return the transports of an account in the order in which it tries them.

@@ -131,9 +131,13 @@ class _Recorded:
         listening = GaugeMetricFamily(
             "lightning_host_listening", "Whether settlements of the store are heard", labels=["store"]
         )
-        deaf = self._host.settlements.deaf
+        refused = GaugeMetricFamily(
+            "lightning_host_token_refused", "Whether the wallet of the store refuses its token", labels=["store"]
+        )
+        settlements = self._host.settlements
         for store in self._host.stores:
-            listening.add_metric([store.id], float(store.id not in deaf))
+            listening.add_metric([store.id], float(store.id not in settlements.deaf))
+            refused.add_metric([store.id], float(store.id in settlements.refused))
         subscribers = GaugeMetricFamily(
             "lightning_host_subscribers",
             "Pages and sockets that wait for settlements",
@@ -153,7 +157,7 @@ class _Recorded:
         for store in self._host.stores:
             recent.add_metric([store.id], self._recent[store.id])
             waiting.add_metric([store.id], self._postponed.get(store.id, 0))
-        yield from (count, msat, listening, subscribers, failed, recent, waiting, *self._stuck())
+        yield from (count, msat, listening, refused, subscribers, failed, recent, waiting, *self._stuck())
 
     def _stuck(self) -> Iterator[Metric]:
         """Give what there is of payments that stay unknown; a wallet that can't say it now has no sample."""

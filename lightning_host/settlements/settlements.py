@@ -115,6 +115,11 @@ class Settlements:
         return {name: why for name, listener in self._listeners.items() if (why := listener.deaf) is not None}
 
     @property
+    def refused(self) -> set[str]:
+        """The stores whose wallets refuse the token."""
+        return {name for name, listener in self._listeners.items() if listener.token_refused}
+
+    @property
     def telling(self) -> bool:
         """Whether subscribers are told: not while this replica is blind, nor once it closes."""
         return not (self._closing or self._blind)

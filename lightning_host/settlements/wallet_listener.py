@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from connection_strings import InvalidRequest, LightningError
+from connection_strings import CredentialRejected, InvalidRequest, LightningError
 from lightning_host.database import is_away
 from lightning_host.settlements.recorder import amount_is_awaited
 
@@ -50,6 +50,7 @@ class WalletListener:
     Attributes:
         deaf: Why its settlements can't be heard right now; None while they are. The reason of a failure stays until
             listening has gone well for a while.
+        token_refused: Whether that reason is that the wallet refuses the store's token.
 
     """
 
@@ -62,6 +63,7 @@ class WalletListener:
         self._stands = ""
         self._failed = False
         self.deaf: str | None = "not listening yet"
+        self.token_refused = False
 
     async def run(self) -> None:
         """Listen for ever: each time from where it stood."""
@@ -82,6 +84,7 @@ class WalletListener:
                 async for invoice in listener:
                     await self._hear(invoice, listener.cursor)
         except LightningError as error:
+            self.token_refused = isinstance(error, CredentialRejected)
             return f"{type(error).__name__}: {error}"
         except (SQLAlchemyError, OSError):
             return "database trouble"
@@ -101,7 +104,7 @@ class WalletListener:
             sound.cancel()
 
     def _is_heard(self) -> None:
-        self.deaf, self._failed = None, False
+        self.deaf, self.token_refused, self._failed = None, False, False
 
     async def _open(self) -> LightningInvoiceListener:
         cursor = await self._ledger.cursor(self._store.id)

@@ -19,9 +19,11 @@ from connection_strings import (
     NotSupported,
     PayResult,
 )
+from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
 from tests.support.logs import recorded
-from tests.support.timing import SHORT
+from tests.support.timing import SHORT, short
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
@@ -154,6 +156,39 @@ async def test_a_listener_hears_of_a_dead_session(bench: Bench, mutations: str, 
         sandbox.arm("reset", when="now")
         async with asyncio.timeout(15):
             with pytest.raises(CredentialRejected):
+                await listener.wait_invoice()
+
+
+@kinds
+async def test_a_listener_that_hears_nothing_finds_out(bench: Bench, mutations: str, bearer: str) -> None:
+    """The socket stays open and no request fails: the server is made to look the token up, once in a while."""
+    sandbox = await kind(bench, mutations, bearer)
+    client = await bench.client(sandbox, timing=short(token=0.5))
+    async with await client.listen() as listener:
+        await until(lambda: client.health.listening is Listening.HEARING)
+        sandbox.expire_session()
+        with pytest.raises(CredentialRejected, match="log in to Flash again"):
+            async with asyncio.timeout(40):
+                await listener.wait_invoice()
+    assert client.health.listening is Listening.OFF
+    sandbox.expire_session(expired=False)
+    async with await client.listen() as listener:
+        invoice = await client.create_invoice(COFFEE)
+        sandbox.pay(invoice.bolt11)
+        async with asyncio.timeout(40):
+            assert (await listener.wait_invoice()).id == invoice.id
+
+
+async def test_a_dead_api_key_is_told_to_a_listener(bench: Bench) -> None:
+    """Questions in the background go without the key; it is shown once in a while all the same."""
+    sandbox = await bench.sandbox()
+    text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
+    client = await bench.client(text, timing=short(token=0.5))
+    await client.create_invoice(COFFEE)
+    async with await client.listen() as listener:
+        sandbox.revoke_api_key()
+        with pytest.raises(CredentialRejected, match="log in"):
+            async with asyncio.timeout(40):
                 await listener.wait_invoice()
 
 

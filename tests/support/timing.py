@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from flash_driver.accounts.timing import Timing
 from flash_driver.payments.attempt import Persistence
 from flash_driver.settlements.timing import Backoff, Pace, Spacing, WatchTiming
+from flash_driver.transports.session import SessionTiming
 from flash_driver.transports.websocket.handshake import Limits
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SHORT: Final = Timing(
     connections=Limits(
         ping_interval=0.5, ping_timeout=2.0, suspicion_after=0.4, suspicion_timeout=0.8, close_timeout=0.2
     ),
+    session=SessionTiming(apart=0.3, again=0.3),
     watching=WatchTiming(
         pace=Pace(
             polling=0.2,
@@ -42,6 +44,8 @@ SHORT: Final = Timing(
         longest_closure=0.3,
         stable=0.5,
         refusal=0.3,
+        token=5.0,
+        token_doubted=0.3,
         identify=0.05,
         journal=0.05,
         amount_patience=0.5,
@@ -67,6 +71,7 @@ def short(*, connections: Limits | None = None, payments: Persistence | None = N
     """Return short pauses, some of them others: `watching` changes fields of `WatchTiming`."""
     return Timing(
         connections=connections or SHORT.connections,
+        session=SHORT.session,
         watching=replace(SHORT.watching, **watching),
         payments=payments or SHORT.payments,
     )

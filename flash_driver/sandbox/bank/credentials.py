@@ -79,6 +79,12 @@ class Credentials:
         """Let the owner's session end, or begin again; sockets that are open keep their session."""
         self._expired = {self.token} if expired else set()
 
+    def revoke_api_key(self) -> None:
+        """End the owner's API key for good."""
+        key = self._bank.keys.find(self.api_key, self._bank.clock())
+        if key is not None:
+            key.revoked = True
+
     def of_request(self, headers: Mapping[str, str]) -> Caller:
         """Find out who sent an HTTP request: nobody, where there is no credential.
 

@@ -13,7 +13,7 @@ from flash_driver.flash_api.outcomes import Answer, Cause, Completed, NotConnect
 from flash_driver.transports.session import Session, SessionTiming
 from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.transport import WebSocketTransport
-from tests.support.sockets import Peer, free_port, served, within
+from tests.support.sockets import Peer, free_port, served
 
 if TYPE_CHECKING:
     from tests.support.sockets import Served
@@ -89,12 +89,11 @@ async def test_two_fresh_sockets_and_a_401_are_death() -> None:
     async with served(script) as server:
         way = sockets(server)
         session = Session(way, TIMING)
-        waiting = asyncio.create_task(session.until_dead())
+        waiting = asyncio.create_task(session.dies_within(20))
         session.hear(REFUSED)
         assert await session.confirm(Deadline.after(20)) is True
         assert (session.dead, script.opened) == (True, 2)
-        async with within():
-            await waiting
+        assert await waiting
         session.hear(Completed({}))
         assert session.dead is False
         await way.aclose()
@@ -137,8 +136,7 @@ async def test_a_sudden_401_is_looked_into_at_once() -> None:
         session = Session(way, TIMING)
         session.hear(Completed({}))
         session.hear(REFUSED)
-        async with within():
-            await session.until_dead()
+        assert await session.dies_within(20)
         await session.aclose()
         await way.aclose()
 

@@ -148,6 +148,7 @@ async def test_metrics_count_requests_and_settlements(hosts: HostBench, node: Fa
     assert seen["lightning_host_request_seconds_count", "greenfield"] == 2
     assert seen["lightning_host_settled_msat_total", "greenfield", "shop"] == 1000
     assert seen["lightning_host_listening", "shop"] == 1
+    assert seen["lightning_host_token_refused", "shop"] == 0
     assert ("lightning_host_subscribers",) in seen
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from connection_strings import (
     CreateInvoiceParams,
+    CredentialRejected,
     InvalidReply,
     LightMoney,
     LightningClientFactory,
@@ -205,6 +206,23 @@ async def test_wallet_that_fails_is_listened_to_again(
         await node.pay(invoice.id)
         await wait_until_heard(host, invoice)
         await until_deaf(host, {})
+
+
+async def test_a_refused_token_is_told_as_one(
+    node: FakeNode, hosts: HostBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead token is told apart from other trouble, because only a person can do something about it."""
+    monkeypatch.setattr(wallet_listener, "SOUND_SECONDS", 0.1)
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        assert host.settlements.refused == set()
+        node.broken = CredentialRejected("the token is dead")
+        await node.ring()
+        await until_deaf(host, {"shop": "CredentialRejected: the token is dead"})
+        assert host.settlements.refused == {"shop"}
+        node.broken = None
+        await until_deaf(host, {})
+        assert host.settlements.refused == set()
 
 
 async def test_invoices_of_other_hosts_do_not_count(node: FakeNode, hosts: HostBench) -> None:
