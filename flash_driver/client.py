@@ -279,7 +279,7 @@ class FlashLightningClient:
             wallet = await account.wallets.choose(deadline)
             rows = read_balances((await account.router.perform(BALANCE(), deadline)).data("reading the balance"))
             held = next((row.minor_units for row in rows if row.wallet.id == wallet.id), None)
-            if held is None and (moved := await account.wallets.moved_from(wallet, deadline)) is not None:
+            if held is None and (moved := await account.wallets.moved_from(wallet.id, deadline)) is not None:
                 wallet, held = moved, next((row.minor_units for row in rows if row.wallet.id == moved.id), None)
             if held is None:
                 raise LightningError("the server does not tell the balance of this wallet")

@@ -131,12 +131,12 @@ class WalletDirectory:
         finally:
             known.looking_up.release()
 
-    async def moved_from(self, wallet: ChosenWallet, deadline: Deadline) -> ChosenWallet | None:
+    async def moved_from(self, wallet_id: str, deadline: Deadline) -> ChosenWallet | None:
         """After a refusal look the account up again; return its wallet if that is another one now."""
-        if self._chosen == wallet:
+        if self._chosen is not None and self._chosen.id == wallet_id:
             self._known.reply = None
         fresh = await self.choose(deadline)
-        return None if fresh.id == wallet.id else fresh
+        return None if fresh.id == wallet_id else fresh
 
     def _warn_of_move(self, chosen: ChosenWallet) -> None:
         """Say once for each wallet that the connection string names one that the account no longer has."""

@@ -209,7 +209,7 @@ class InvoiceRequest:
             if blocked is not None:
                 raise blocked
         elif refusal.code in (None, "INVALID_INPUT"):
-            moved = await self._wallets.moved_from(wallet, deadline)
+            moved = await self._wallets.moved_from(wallet.id, deadline)
             if moved is not None:
                 raise WalletMoved(moved)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from connection_strings.errors import LightningError, RequestRefused
+from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PAY
 from flash_driver.payments.costs import PaymentDeclined
 
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from flash_driver.payments.order import Order
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
-    from flash_driver.wallets import WalletDirectory
+    from flash_driver.wallets import ChosenWallet, WalletDirectory
 
 __all__ = ["Preparation"]
 
 _LONGEST_WAIT_FOR_WALLET: Final = 5.0
+
+_log: Final = get_logger(part="payments")
 
 
 class Preparation:
@@ -66,6 +70,31 @@ class Preparation:
             raise PaymentDeclined("the invoice has expired")
         wallet = await self._wallets.choose(deadline.at_most(_LONGEST_WAIT_FOR_WALLET))
         self._router.insist_on_a_way(PAY)
+        try:
+            return await self._price(attempt, order, wallet, deadline)
+        except PaymentDeclined as declined:
+            refused = isinstance(declined.__cause__, RequestRefused)
+            moved = await self._wallet_instead(wallet.id, deadline) if refused else None
+            if moved is None:
+                raise
+            return await self._price(attempt, order, moved, deadline)
+
+    async def has_moved(self, attempt: PaymentAttempt, deadline: Deadline) -> bool:
+        """Whether the account has another wallet than the one that an attempt was to be paid from."""
+        return await self._wallet_instead(attempt.record.wallet_id, deadline) is not None
+
+    async def _wallet_instead(self, wallet_id: str, deadline: Deadline) -> ChosenWallet | None:
+        try:
+            return await self._wallets.moved_from(wallet_id, deadline.at_most(_LONGEST_WAIT_FOR_WALLET))
+        except LightningError as error:
+            _log.info("the wallet could not be looked up again", why=str(error))
+            return None
+
+    async def _price(
+        self, attempt: PaymentAttempt, order: Order, wallet: ChosenWallet, deadline: Deadline
+    ) -> PaymentAttempt:
+        """Find out what to send from this wallet, and insist on the fee limit."""
+        request = order.request
         expected = self._process.network or wallet.network
         if expected not in (None, request.network, "mainnet" if request.network == "bitcoin" else None):
             raise PaymentDeclined(f"the invoice is for {request.network}, this wallet is on {expected}")

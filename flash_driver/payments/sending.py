@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from connection_strings.errors import BackendUnavailable
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
-from flash_driver.flash_api.outcomes import Unknown
+from flash_driver.flash_api.outcomes import Refused, Unknown
 from flash_driver.payments.attempt import Persistence
 from flash_driver.transports.call_log import CallLog
 
@@ -26,9 +27,38 @@ if TYPE_CHECKING:
     from flash_driver.transports.delivery import Delivery
     from flash_driver.transports.router import Router
 
-__all__ = ["Sending"]
+__all__ = ["Sending", "Sent"]
 
 _log: Final = get_logger(part="payments")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of an attempt that was sent.
+
+    Attributes:
+        attempt: As the journal keeps it.
+        outcome: The server's last answer to it.
+
+    """
+
+    attempt: PaymentAttempt
+    outcome: Outcome
+
+    @property
+    def response(self) -> PayResponse:
+        """What the host is told."""
+        return self.attempt.response(self.outcome)
+
+    @property
+    def another_wallet_may_do(self) -> bool:
+        """Whether certainly nothing was paid, by a refusal that may be about the wallet."""
+        failed = self.attempt.status is LightningPaymentStatus.FAILED
+        match self.outcome:
+            case Refused(retry_after=None, definite=False, temporary=False):
+                return failed
+            case _:
+                return False
 
 
 class Sending:
@@ -63,7 +93,7 @@ class Sending:
         """Take no late answers any more."""
         await self._late.aclose()
 
-    async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
+    async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> Sent:
         """Send an attempt that the journal knows as about to be sent, and wait for its end until the deadline."""
         call_log = CallLog(_log.bind(payment_hash=attempt.payment_hash), "sending payment", "payment settled")
         return await self._send_until_known(attempt, deadline, call_log, sent_before=False)
@@ -74,7 +104,7 @@ class Sending:
         if attempt.may_have_sender(now, self._persistence.margin) or attempt.is_forgotten(now, self._persistence):
             return attempt.response()
         call_log = CallLog(_log.bind(payment_hash=attempt.payment_hash), "asking about payment", "payment settled")
-        return await self._send_until_known(attempt, deadline, call_log, sent_before=True)
+        return (await self._send_until_known(attempt, deadline, call_log, sent_before=True)).response
 
     async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
         """Ask how an attempt ended, and return it as it stands then."""
@@ -106,7 +136,7 @@ class Sending:
 
     async def _send_until_known(
         self, seen: PaymentAttempt, deadline: Deadline, call_log: CallLog, *, sent_before: bool
-    ) -> PayResponse:
+    ) -> Sent:
         """Send an attempt, and again under the same key while it is not known how it ended and that is a question.
 
         The custodian may take all the time that the host gives, so each sending is waited for until the deadline. The
@@ -165,7 +195,7 @@ class Sending:
 
     async def _ended(
         self, seen: PaymentAttempt, attempt: PaymentAttempt, delivery: Delivery, call_log: CallLog
-    ) -> PayResponse:
+    ) -> Sent:
         """Keep what an attempt has become, and tell of it."""
         kept = await self._store.keep(seen, attempt)
         if kept.status is LightningPaymentStatus.COMPLETE:
@@ -178,7 +208,7 @@ class Sending:
                 why=kept.record.failure,
             )
             self._on_open_end(kept)
-        return kept.response(delivery.outcome)
+        return Sent(kept, delivery.outcome)
 
     async def _give_key_up(self, attempt: PaymentAttempt) -> PaymentAttempt:
         """Go on without the key that the server does not know; that is kept first, so that it never comes back.

@@ -249,8 +249,13 @@ class Payments:
         under_way.sending = True
         return await self._sending.ask(known, deadline)
 
-    async def _attempt(self, under_way: _UnderWay, failed: PaymentAttempt | None, deadline: Deadline) -> PayResponse:
-        """Begin an attempt in the journal, prepare it, send it; or answer for another one that was begun meanwhile."""
+    async def _attempt(
+        self, under_way: _UnderWay, failed: PaymentAttempt | None, deadline: Deadline, *, last: bool = False
+    ) -> PayResponse:
+        """Begin an attempt in the journal, prepare it, send it; or answer for another one that was begun meanwhile.
+
+        One that was refused for certain is followed by another, once, where the account has another wallet by now.
+        """
         order, marked = under_way.order, None
         begun = PaymentAttempt.begun(order, failed, self._clock())
         try:
@@ -272,7 +277,10 @@ class Payments:
             raise
         under_way.sending = True
         if marked is not None and counting == marked:
-            return await self._sending.send(marked, deadline)
+            sent = await self._sending.send(marked, deadline)
+            if not last and sent.another_wallet_may_do and await self._preparation.has_moved(marked, deadline):
+                return await self._attempt(under_way, sent.attempt, deadline, last=True)
+            return sent.response
         # Another process has begun an attempt, or preparing took so long that it called this one failed.
         counting = (
             counting

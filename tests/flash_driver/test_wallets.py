@@ -211,13 +211,13 @@ async def test_moved_from(bench: Bench) -> None:
     client = await bench.client(sandbox)
     wallets = client._account().wallets
     old = await wallets.choose(Deadline.after(5))
-    assert await wallets.moved_from(old, Deadline.after(5)) is None
+    assert await wallets.moved_from(old.id, Deadline.after(5)) is None
     sandbox.set_cutover("COMPLETE")
-    new = await wallets.moved_from(old, Deadline.after(5))
+    new = await wallets.moved_from(old.id, Deadline.after(5))
     assert new is not None
     assert new.currency == "USDT"
     asked = operations(sandbox, "me")["websocket"]
-    assert await wallets.moved_from(old, Deadline.after(5)) == new
+    assert await wallets.moved_from(old.id, Deadline.after(5)) == new
     assert operations(sandbox, "me")["websocket"] == asked
 
 

@@ -390,7 +390,7 @@ async def test_wallet_that_keeps_moving(bench: Bench) -> None:
     sandbox.arm("error", operation=USD, code="INVALID_INPUT", message="The wallet has moved", count=2)
     turns = iter([usdt, usd])
 
-    async def moved_from(_wallet: ChosenWallet, _deadline: Deadline) -> ChosenWallet:
+    async def moved_from(_wallet_id: str, _deadline: Deadline) -> ChosenWallet:
         return next(turns)
 
     with pytest.MonkeyPatch.context() as patch:
