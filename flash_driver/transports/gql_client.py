@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +32,6 @@ from flash_driver.transports.http import read_retry_after
 from flash_driver.transports.network import JSON_HEADERS, MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from datetime import timedelta
 
@@ -243,7 +243,8 @@ def _root_cause(error: BaseException) -> BaseException:
 
 def _watched_transport(tls: ssl.SSLContext | None) -> Any:
     """Return an httpx transport that notes each status and stops reading a reply that grows too large."""
-    verify = tls if tls is not None else True
+    # Where there is no TLS: a context that trusts nobody. httpx would read a file of certificates twice, for nothing.
+    verify = tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     below = _httpx.AsyncHTTPTransport(verify=verify, retries=0, trust_env=False)
     unkept = _httpx.AsyncHTTPTransport(
         verify=verify, retries=0, trust_env=False, limits=_httpx.Limits(max_keepalive_connections=0)
