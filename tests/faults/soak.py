@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import math
 import os
 import sys
 import time
@@ -24,20 +25,32 @@ if TYPE_CHECKING:
 __all__ = ["main", "replays", "soak", "table"]
 
 _AT_ONCE: Final = 40
-_PER_BATCH: Final = 200
+_PER_BATCH: Final = 100
 _PROCESSES_PER_CORE: Final = 2
 """While one of them waits for the last worlds of a batch, the other has work."""
 _LATEST: Final = 0.2
 """No further schedule begins while the event loop is later than this, in seconds: a starved world proves nothing."""
 
 
-async def soak(seeds: Iterable[int], at_once: int = _AT_ONCE, settle_on: SettleOn = "query") -> Verdict:
-    """Play the schedules of these seeds, that many at once at most, and add up what they came to."""
+async def soak(
+    seeds: Iterable[int], at_once: int = _AT_ONCE, settle_on: SettleOn = "query", until: float = math.inf
+) -> Verdict:
+    """Play the schedules of these seeds, that many at once at most, and add up what they came to.
+
+    Args:
+        seeds: Which.
+        at_once: How many at once.
+        settle_on: Whose word settles an invoice.
+        until: Begin none after this moment of the steady clock.
+
+    """
     total, waiting, playing = Verdict(), iter(seeds), 0
 
     async def work() -> None:
         nonlocal playing
         for seed in waiting:
+            if time.monotonic() >= until:
+                return
             while await lag() > _LATEST and playing:
                 pass
             playing += 1
@@ -100,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--schedules", type=int, default=1000, help="how many to play")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="replay this one, and tell what happens")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no further schedule after this time")
     parser.add_argument("--workers", type=int, default=_PROCESSES_PER_CORE * (os.cpu_count() or 1), help="processes")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help="schedules at once in a process; many starve it")
     parser.add_argument("--settle-on", choices=get_args(SettleOn), default="query", help="see FLASH_SETTLE_ON")
@@ -110,24 +124,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger("flash_driver").setLevel(logging.DEBUG)
         schedule = draw(chosen.seed)
         print(schedule.sandbox, schedule.transports, *schedule.steps, sep="\n")  # noqa: T201 - a command
-        total = _play_batch([chosen.seed], 1, chosen.settle_on)
+        total = _play_batch([chosen.seed], 1, chosen.settle_on, math.inf)
     else:
         seeds = range(chosen.first, chosen.first + chosen.schedules)
-        total = _play_all(seeds, chosen.workers, chosen.at_once, chosen.settle_on)
+        total = _play_all(seeds, chosen.workers, chosen.at_once, chosen.settle_on, began + chosen.seconds)
     print(table(total, time.monotonic() - began, chosen.settle_on))  # noqa: T201 - a command
     return 0 if total.sound else 1
 
 
-def _play_batch(seeds: Sequence[int], at_once: int, settle_on: SettleOn) -> Verdict:
-    return asyncio.run(soak(seeds, at_once, settle_on))
+def _play_batch(seeds: Sequence[int], at_once: int, settle_on: SettleOn, until: float) -> Verdict:
+    return asyncio.run(soak(seeds, at_once, settle_on, until))
 
 
-def _play_all(seeds: range, workers: int, at_once: int, settle_on: SettleOn) -> Verdict:
+def _play_all(seeds: range, workers: int, at_once: int, settle_on: SettleOn, until: float) -> Verdict:
     total, began = Verdict(), time.monotonic()
     size = max(1, min(_PER_BATCH, -(-len(seeds) // workers)))
     batches = [seeds[start : start + size] for start in range(0, len(seeds), size)]
     with ProcessPoolExecutor(workers, initializer=_silence) as pool:
-        for ended in as_completed([pool.submit(_play_batch, batch, at_once, settle_on) for batch in batches]):
+        for ended in as_completed([pool.submit(_play_batch, batch, at_once, settle_on, until) for batch in batches]):
             done = ended.result()
             total.add(done)
             seconds = time.monotonic() - began
