@@ -117,7 +117,7 @@ async def check_clock(examination: Examination, url: str, tls: ssl.SSLContext | 
         apart = (datetime.now(UTC) - date).total_seconds()
         if abs(apart) > _MOST_SECONDS_APART:
             way = "ahead of" if apart > 0 else "behind"
-            advice = "set this machine's clock (NTP): invoices live 60 s, and to a fast clock new ones have expired"
+            advice = "set this machine's clock (NTP): invoices live 60 s, and hosts judge by it which have expired"
             raise Trouble(f"{abs(apart):,.0f} s {way} the server", advice)
         row.found = f"the server's, within {max(1, round(abs(apart)))} s"
 

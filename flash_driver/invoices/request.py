@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import NotSupported, RateLimited
 from flash_driver.bolt11.payment_request import decode_reply
+from flash_driver.common.log import get_logger
+from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import (
     INVOICE_CREATE_BTC,
     INVOICE_CREATE_NO_AMOUNT,
@@ -39,6 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["CheckedInvoice", "HashSupport", "InvoiceOrder", "InvoiceRequest", "WalletMoved"]
 
 _MAX_MINUTES: Final = 24 * 60
+_CLOCKS_APART: Final = timedelta(seconds=30)
+"""An invoice has been signed a few seconds ago when it comes; what is more, clocks make."""
+
+_log: Final = get_logger()
 
 
 class WalletMoved(Exception):
@@ -139,6 +145,7 @@ class InvoiceRequest:
         self._budget = budget
         self._hashes = hashes
         self._clock = clock
+        self._tell_once = LogOnce(_log)
 
     async def request(self, order: InvoiceOrder, wallet: ChosenWallet, minor_units: Decimal | None) -> CheckedInvoice:
         """Have one invoice made.
@@ -194,9 +201,18 @@ class InvoiceRequest:
             network=self._process.network or wallet.network,
             payment_hash=created.payment_hash,
             amountless=order.params.amountless,
-            now=self._clock(),
         )
+        self._compare_clocks(request.created_at)
         return CheckedInvoice(request, wallet, minor_units, delivery.transport)
+
+    def _compare_clocks(self, signed_at: datetime) -> None:
+        """Warn where this machine's clock is far from the custodian's: hosts show times by it."""
+        ahead = self._clock() - signed_at
+        if abs(ahead) > _CLOCKS_APART:
+            self._tell_once(
+                "this machine's clock is not the server's; set it (NTP)",
+                it_is="ahead" if ahead > timedelta(0) else "behind",
+            )
 
     def _learn_of_hashes(self, wanted: str, found: str | None) -> None:
         """Take note of whether this server keeps hashes; another one than was asked for shows neither."""

@@ -22,8 +22,10 @@ __all__ = ["RateUnknown", "ServerPrice"]
 _MSAT_PER_SAT: Final = 1000
 _MAX_CENTS_PER_SAT: Final = Decimal(10) ** 6
 _MIN_CENTS_PER_SAT: Final = Decimal(10) ** -9
-_FARTHEST_AHEAD: Final = timedelta(minutes=5)
-"""A price from further in the future is refused: every later one would count as older than it."""
+_OLDEST: Final = timedelta(minutes=10)
+"""How old a price may be that the server has kept (flash-server.md 3.3)."""
+_FARTHEST_AHEAD: Final = timedelta(minutes=15)
+"""How much more than our own the server's clock may seem to have gone from one price to the next: a kept one is old."""
 _GOOD_TO_PAY_AT: Final = timedelta(seconds=60)
 """How long ago the server may have said the price that money is sent at."""
 
@@ -51,6 +53,7 @@ class ServerPrice:
         self._latest: PriceTick | None = None
         self._suspect: PriceTick | None = None
         self._told_at: datetime | None = None
+        self._heard_at = clock()
         self.history = PriceHistory()
 
     @property
@@ -61,7 +64,8 @@ class ServerPrice:
     def see(self, tick: PriceTick | None) -> None:
         """Take in what the server says; an absurd or older price changes nothing.
 
-        One that is far from the last is believed only when the next one confirms it, one from the future never.
+        One that is far from the last, in price or in time, is believed only when the next one confirms it. Its time is
+        the server's: what this machine's clock says of that counts for nothing.
         """
         if tick is not None and _is_price(tick.cents_per_sat):
             with self._lock:
@@ -94,23 +98,25 @@ class ServerPrice:
         with exactly():
             return int((cents * _MSAT_PER_SAT / price).to_integral_value(ROUND_CEILING))
 
+    def _in_step(self, tick: PriceTick, latest: PriceTick, now: datetime) -> bool:
+        """Whether the server's clock has gone on as ours has since the last price, as far as that shows."""
+        gone_on = tick.time - latest.time
+        return timedelta(0) <= gone_on <= abs(now - self._heard_at) + _FARTHEST_AHEAD
+
     def _see(self, tick: PriceTick, now: datetime) -> None:
         latest, suspect = self._latest, self._suspect
-        if tick.time - now > _FARTHEST_AHEAD:
-            _log.warning("the server's price is dated in the future, not believed")
-            return
         if tick == latest:
             self._told_at = now
             return
-        if latest is not None and tick.time < latest.time:
+        if latest is not None and timedelta(0) < latest.time - tick.time <= _OLDEST:
             return
-        if latest is not None and not _follows(tick, latest):
+        if latest is not None and not (self._in_step(tick, latest, now) and _follows(tick, latest)):
             confirmed = suspect is not None and tick != suspect and _follows(tick, suspect)
             if not confirmed:
                 _log.warning("the server's price is far from its last one, not believed yet")
                 self._suspect = tick
                 return
-        self._latest, self._suspect, self._told_at = tick, None, now
+        self._latest, self._suspect, self._told_at, self._heard_at = tick, None, now, now
         # By our own clock: the server's has whole seconds only, and may go differently.
         self.history.add(moment_of(now), tick.cents_per_sat)
 

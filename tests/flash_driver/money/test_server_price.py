@@ -59,6 +59,38 @@ def test_money_is_not_sent_at_a_price_in_doubt() -> None:
     assert service.price.to_pay_at() == Decimal("0.05")
 
 
+@pytest.mark.parametrize(
+    "apart", [timedelta(days=-400), timedelta(minutes=-7), timedelta(minutes=7), timedelta(days=1)]
+)
+def test_a_price_is_judged_by_the_servers_clock(apart: timedelta) -> None:
+    """However far off this machine's clock is, that costs no price: only the server's own times are compared."""
+    service = Service()
+    for seconds, price in enumerate(["0.0975", "0.0976", "0.0974"]):
+        service.tell(price, after=seconds, told_at=service.now + timedelta(seconds=seconds) + apart)
+        assert service.price.to_pay_at() == Decimal(price)
+
+
+def test_a_misdated_price_is_overcome() -> None:
+    """Where the first price was dated a day ahead, the next two set it right; a stray one later changes nothing."""
+    service = Service()
+    service.tell("0.0975", told_at=service.now + timedelta(days=1))
+    service.tell("0.0976", after=30)
+    assert service.price.latest == PriceTick(Decimal("0.0975"), START + timedelta(days=1))
+    service.tell("0.0974", after=30)
+    assert service.price.to_pay_at() == Decimal("0.0974")
+    service.tell("0.0973", after=30, told_at=service.now + timedelta(days=1))
+    service.tell("0.0972", after=30)
+    assert service.price.to_pay_at() == Decimal("0.0972")
+
+
+def test_a_kept_price_is_passed_over() -> None:
+    """An older price that some part of the server has kept, by ten minutes at the most, changes nothing."""
+    service = Service()
+    service.tell("0.0975")
+    service.tell("0.0976", after=1, told_at=START - timedelta(minutes=9))
+    assert service.price.to_pay_at() == Decimal("0.0975")
+
+
 def test_a_fee_is_never_made_smaller() -> None:
     """A fee is rounded up to whole millisatoshi, so that a limit is kept."""
     service = Service()
