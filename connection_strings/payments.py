@@ -138,6 +138,8 @@ class PayResponse:
         details: What is known of the payment, None when it was refused before it had a hash.
         error_detail: The reason in words, for a person.
         paid_before: Whether an earlier call has paid it, so that this one sent nothing; then the result is OK.
+        unreachable: Whether nothing was sent because the backend carried nothing out: it can't be reached, or refuses
+            the credential. Then the result is ERROR, and the same payment may be tried again.
 
     """
 
@@ -145,6 +147,7 @@ class PayResponse:
     details: PayDetails | None = None
     error_detail: str | None = None
     paid_before: bool = False
+    unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +159,8 @@ class LightningPayment:
         amount_sent: Amount plus fee, None when the backend does not tell.
         fee: The routing fee, None when the backend does not tell.
         amount_estimated: Whether `amount` is an estimate: the backend sent another currency on an amountless BOLT11.
-        sent_at: When it was sent; None when certainly nothing was, or the backend does not tell.
+        sent_at: When it was sent; None when certainly nothing was, or the backend does not tell. One that failed and
+            was not sent is to a host as if it had never been asked for.
         failure: Why it failed, or why it is not known how it ended, in words for a person.
         way_out: What will or could tell how it ended, in words for a person; None when that is known.
         settled_by_hand: The reason that an operator wrote down for deciding how it ended; None if nobody did.

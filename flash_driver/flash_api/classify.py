@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 from flash_driver.flash_api.error_words import describe, error_rows, first_error, message_of
 from flash_driver.flash_api.outcomes import (
+    IN_FLIGHT,
     Answer,
     Cause,
     Closed,
@@ -252,7 +253,7 @@ def _classify_send(data: Mapping[str, Any], payload: Mapping[str, Any]) -> Outco
         case "ALREADY_PAID", _:
             return Unknown("the invoice is already paid", answered=True, kept=True)
         case "PENDING", _:
-            return Unknown("the payment is in flight", answered=True, kept=True)
+            return Unknown(IN_FLIGHT, answered=True, kept=True)
         case _:
             # Without any status the server kept nothing (flash-server.md 3.7).
             return Unknown("a payment status that is not known", answered=True, kept=bool(payload.get("status")))

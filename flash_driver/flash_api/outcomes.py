@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "IN_FLIGHT",
     "Answer",
     "Cause",
     "Closed",
@@ -124,6 +125,10 @@ class NotExecuted:
     reason: str
     cause: Cause = Cause.UNREACHABLE
     retry_after: timedelta | None = None
+
+
+IN_FLIGHT: Final = "the payment is in flight"
+"""The reason of an unknown outcome whose money has left: the server itself says so (flash-server.md 3.7)."""
 
 
 @dataclass(frozen=True, slots=True)

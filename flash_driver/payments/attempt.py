@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from connection_strings.lightning import LightningPaymentStatus, PayDetails, PayResponse, PayResult
 from flash_driver.bolt11.payment_request import decode
 from flash_driver.flash_api.documents import PAY, PAY_NO_AMOUNT
-from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.flash_api.outcomes import IN_FLIGHT, Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.journal.records import PaymentRecord
 
 if TYPE_CHECKING:
@@ -131,6 +131,12 @@ class PaymentAttempt:
         """Whether to send it once more is to ask how it ended, rather than to pay again."""
         record = self.record
         return self.is_open and record.idempotency_key is not None and record.sent_at is not None
+
+    @property
+    def told_status(self) -> LightningPaymentStatus:
+        """How it stands for the host: of money that the server says is in flight it is known that it left."""
+        in_flight = self.status is LightningPaymentStatus.UNKNOWN and self.record.failure == IN_FLIGHT
+        return LightningPaymentStatus.PENDING if in_flight else self.status
 
     def may_have_sender(self, now: datetime, margin: float) -> bool:
         """Whether the call that began it may still be at it: it alone may send it, and writes down how that ended."""
@@ -289,7 +295,7 @@ class PaymentAttempt:
         payment = self.record.payment
         details = PayDetails(
             payment_hash=self.payment_hash,
-            status=self.status,
+            status=self.told_status,
             total_amount=payment.amount_sent,
             fee_amount=payment.fee,
             preimage=self.record.preimage,
@@ -299,11 +305,12 @@ class PaymentAttempt:
             details=details,
             error_detail=self.record.failure,
             paid_before=paid_before,
+            unreachable=self.status is LightningPaymentStatus.FAILED and isinstance(outcome, NotExecuted),
         )
 
     def payment(self, now: datetime, persistence: Persistence) -> LightningPayment:
         """Return the payment as the host sees it, with what could tell how it ended."""
-        return replace(self.record.payment, way_out=self._way_out(now, persistence))
+        return replace(self.record.payment, status=self.told_status, way_out=self._way_out(now, persistence))
 
     def _way_out(self, now: datetime, persistence: Persistence) -> str | None:
         if not self.is_open:

@@ -19,12 +19,14 @@ from connection_strings import (
     LightningError,
     LightningInvoice,
     LightningInvoiceStatus,
+    LightningPaymentStatus,
     ListInvoicesParams,
     ListPaymentsParams,
     NotSupported,
     PayInvoiceParams,
     PayResult,
 )
+from connection_strings.bolt11.reader import read
 from connection_strings.lightning import DEFAULT_SEND_TIMEOUT
 from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import Permission
@@ -45,7 +47,7 @@ from lightning_host.web.route_group import RouteGroup
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from connection_strings import PayDetails
+    from connection_strings import LightningPayment, PayDetails
     from lightning_host.host import Host
     from lightning_host.stores import Store
     from lightning_host.web.problems import Problem
@@ -61,8 +63,11 @@ _LONGEST_DESCRIPTION: Final = 8192
 _FUNDS: Final = re.compile(r"balance|funds", re.IGNORECASE)
 _YOUNG: Final = timedelta(minutes=10)
 _MOST_ASKED: Final = 20
+_BTCPAYS_PATHS: Final = re.compile(r"/api/v1/(stores/[^/]+/)?(lightning|webhooks)(/|$)")
+"""What BTCPay serves, too; other paths name fields as their callers write them."""
+
 _FIELD_NAMES: Final = {"bolt11": "BOLT11"}
-"""Parameters of the contract that this API writes differently, besides `snake_case` becoming `camelCase`."""
+"""Parameters of the contract that this API writes differently, besides `snake_case` becoming `CamelCase`."""
 
 
 def _add_routes(app: web.Application) -> None:
@@ -111,20 +116,21 @@ async def _balance(request: web.Request, store: Store) -> web.Response:
 
 
 async def _create_invoice(request: web.Request, store: Store) -> web.Response:
+    """Make an invoice; that the payer chooses the amount has to be said, by "0" or null."""
     host = request.app[HOST]
     fields = await read_json(request, host.settings.request_seconds)
-    hash_only = fields.flag("descriptionHashOnly")
-    if hash_only and "description" not in fields:
-        fields.refuse("description", "is required when descriptionHashOnly is true")
-    params = CreateInvoiceParams(
-        amount=fields.msat("amount") if "amount" in fields else None,
-        description=fields.text("description", default="", longest=_LONGEST_DESCRIPTION),
-        expiry=timedelta(
-            seconds=fields.whole("expiry", default=_DEFAULT_EXPIRY_SECONDS, least=1, most=_LONGEST_SECONDS)
-        ),
-        description_hash_only=hash_only,
-        private_route_hints=fields.flag("privateRouteHints"),
-    )
+    with fields.together("amount", "description", "descriptionHashOnly", "expiry", "privateRouteHints"):
+        hash_only = fields.flag("descriptionHashOnly")
+        if hash_only and "description" not in fields:
+            fields.note("description", "is required when descriptionHashOnly is true")
+        seconds = fields.whole("expiry", default=_DEFAULT_EXPIRY_SECONDS, least=1, most=_LONGEST_SECONDS)
+        params = CreateInvoiceParams(
+            amount=None if fields.is_null("amount") else fields.msat("amount"),
+            description=fields.text("description", default="", longest=_LONGEST_DESCRIPTION),
+            expiry=timedelta(seconds=seconds),
+            description_hash_only=hash_only,
+            private_route_hints=fields.flag("privateRouteHints"),
+        )
     invoice = await host.invoices.create(store, params, purpose="greenfield")
     return web.json_response(invoice_data(invoice))
 
@@ -160,18 +166,23 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
     """Pay; an outcome that can't be known is 202, never an error: a caller pays again after an error."""
     host = request.app[HOST]
     fields = await read_json(request, host.settings.request_seconds)
-    bolt11 = fields.text("BOLT11")
-    timeout = DEFAULT_SEND_TIMEOUT
-    if "sendTimeout" in fields:
-        timeout = timedelta(seconds=fields.whole("sendTimeout", least=1, most=_LONGEST_SEND_SECONDS))
-    params = PayInvoiceParams(
-        amount=fields.msat("amount") if "amount" in fields else None,
-        max_fee_percent=fields.decimal("maxFeePercent", most=1000) if "maxFeePercent" in fields else None,
-        max_fee_flat=fields.sat("maxFeeFlat") if "maxFeeFlat" in fields else None,
-        send_timeout=timeout,
-        resolve_early=True,  # a caller of this API is told 202 and asks again, it never pays in another way
-    )
+    with fields.together("BOLT11", "amount", "maxFeePercent", "maxFeeFlat", "sendTimeout"):
+        bolt11 = _read_bolt11(fields)
+        timeout = DEFAULT_SEND_TIMEOUT
+        if "sendTimeout" in fields:
+            timeout = timedelta(seconds=fields.whole("sendTimeout", least=1, most=_LONGEST_SEND_SECONDS))
+        params = PayInvoiceParams(
+            amount=fields.msat("amount") if "amount" in fields else None,
+            max_fee_percent=fields.decimal("maxFeePercent", most=1000) if "maxFeePercent" in fields else None,
+            max_fee_flat=fields.sat("maxFeeFlat") if "maxFeeFlat" in fields else None,
+            send_timeout=timeout,
+            resolve_early=True,  # a caller of this API is told 202 and asks again, it never pays in another way
+        )
     response = await host.background.run(store.client.pay(bolt11, params))
+    if response.unreachable:
+        raise ProblemError.make(
+            503, "lightning-node-unavailable", response.error_detail or "nothing was sent; try again"
+        )
     if response.result is PayResult.COULD_NOT_FIND_ROUTE:
         words = response.error_detail or "no route to the payee"
         raise ProblemError.make(400, "could-not-find-route", words)
@@ -181,6 +192,16 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
         raise ProblemError.make(400, code, words)
     data = await _what_became_of(store, bolt11, response.details)
     return web.json_response(data, status=200 if response.result is PayResult.OK else 202)
+
+
+def _read_bolt11(fields: Fields) -> str:
+    """Read a BOLT11; whether this wallet can pay it is for the wallet to say."""
+    text = fields.text("BOLT11")
+    try:
+        read(text)
+    except ValueError as error:
+        fields.note("BOLT11", f"is not a BOLT11 payment request ({error})")
+    return text
 
 
 async def _what_became_of(store: Store, bolt11: str, details: PayDetails | None) -> dict[str, Any]:
@@ -195,7 +216,7 @@ async def _what_became_of(store: Store, bolt11: str, details: PayDetails | None)
 async def _get_payment(request: web.Request, store: Store) -> web.Response:
     payment_hash = request.match_info["payment_hash"]
     payment = await store.client.get_payment(known_as) if (known_as := read_payment_hash(payment_hash)) else None
-    if payment is None:
+    if payment is None or _was_never_sent(payment):
         raise ProblemError.make(404, "payment-not-found", "there is no payment with this payment hash")
     return web.json_response(payment_data(payment))
 
@@ -205,7 +226,13 @@ async def _list_payments(request: web.Request, store: Store) -> web.Response:
     params = ListPaymentsParams(
         include_pending=query.flag("includePending"), offset_index=query.whole("offsetIndex", default=0)
     )
-    return web.json_response([payment_data(payment) for payment in await store.client.list_payments(params)])
+    listed = await store.client.list_payments(params)
+    return web.json_response([payment_data(payment) for payment in listed if not _was_never_sent(payment)])
+
+
+def _was_never_sent(payment: LightningPayment) -> bool:
+    """Whether it is for a caller as if it had never been asked for: it may be asked for again."""
+    return payment.status is LightningPaymentStatus.FAILED and payment.sent_at is None
 
 
 async def _not_a_node(request: web.Request, store: Store) -> web.Response:
@@ -228,9 +255,9 @@ _PERMISSIONS: Final = {
 
 def _tell(request: web.Request, problem: Problem) -> web.Response:
     """Tell a problem as BTCPay does: a list of fields with 422, one code and message with any other status."""
-    del request
     if problem.fields and problem.status == 422:
-        listed = [{"path": _field_name(name), "message": message} for name, message in problem.fields]
+        name_of = _field_name if _BTCPAYS_PATHS.match(request.path) else str
+        listed = [{"path": name_of(name), "message": message} for name, message in problem.fields]
         return web.json_response(listed, status=422)
     answer = {"code": problem.code, "message": problem.message}
     if problem.permission is not None:
@@ -239,8 +266,8 @@ def _tell(request: web.Request, problem: Problem) -> web.Response:
 
 
 def _field_name(name: str) -> str:
-    first, *rest = name.split("_")
-    return _FIELD_NAMES.get(name) or first + "".join(word.capitalize() for word in rest)
+    """Write the name of a field as BTCPay's validation does: `description_hash` and `expiry` with capitals."""
+    return _FIELD_NAMES.get(name) or "".join(word[:1].upper() + word[1:] for word in name.split("_"))
 
 
 GREENFIELD: Final = RouteGroup(name="greenfield", prefixes=("/api/v1/",), add_routes=_add_routes, tell=_tell)

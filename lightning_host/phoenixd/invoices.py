@@ -12,6 +12,7 @@ from connection_strings import CreateInvoiceParams, LightningError, LightningInv
 from connection_strings.payment_hash import read_payment_hash
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import exact_invoice
+from lightning_host.phoenixd.paging import PAGE_FIELDS, read_page
 from lightning_host.phoenixd.values import cut_description, incoming_data, whole_sat
 from lightning_host.web.bodies import Fields, read_form
 from lightning_host.web.problems import ProblemError
@@ -28,28 +29,34 @@ PURPOSE: Final = "phoenixd"
 _DEFAULT_EXPIRY_SECONDS: Final = 3600
 _LONGEST_SECONDS: Final = 365 * 24 * 3600
 _LONGEST_DESCRIPTION: Final = 8192
-_PAGE: Final = 500
+_FIELDS: Final = ("description", "descriptionHash", "amountSat", "expirySeconds", "externalId", "webhookUrl")
 _LAST_WORD: Final = timedelta(minutes=2)
 """How long after a BOLT11's expiry a wallet's "unpaid" is no last word: a payment in time may be reported late."""
 
 
 async def create(request: web.Request, store: Store) -> web.Response:
-    """Make an invoice."""
+    """Make an invoice; as with phoenixd, a description or the hash of one has to be given, if only an empty one."""
     host = request.app[HOST]
     fields = await read_form(request, host.settings.request_seconds)
-    wanted_hash = read_payment_hash(fields.text("descriptionHash", longest=64)) if "descriptionHash" in fields else None
-    if "descriptionHash" in fields and wanted_hash is None:
-        fields.refuse("descriptionHash", "must be 64 hexadecimal digits")
-    text = fields.text("description", default="", longest=_LONGEST_DESCRIPTION)
-    # BTCPay asks for 0 seconds when its own invoice is about to expire.
-    seconds = max(1, fields.whole("expirySeconds", default=_DEFAULT_EXPIRY_SECONDS, most=_LONGEST_SECONDS))
+    with fields.together(*_FIELDS):
+        if request.query:
+            fields.note(next(iter(request.query)), "belongs into the body")
+        if "description" not in fields and "descriptionHash" not in fields:
+            fields.note("description", "is missing, and so is descriptionHash; one of them is needed")
+        if "webhookUrl" in fields:
+            fields.note("webhookUrl", "is not served; webhooks are registered at /api/v1/stores/STORE/webhooks")
+        wanted_hash = _read_hash(fields)
+        text = fields.text("description", default="", longest=_LONGEST_DESCRIPTION)
+        # BTCPay asks for 0 seconds when its own invoice is about to expire.
+        seconds = max(1, fields.whole("expirySeconds", default=_DEFAULT_EXPIRY_SECONDS, most=_LONGEST_SECONDS))
+        amount = fields.sat("amountSat") if "amountSat" in fields else None
+        external_id = fields.text("externalId", longest=512) if "externalId" in fields else None
     params = CreateInvoiceParams(
-        amount=fields.sat("amountSat") if "amountSat" in fields else None,
+        amount=amount,
         description=store.title if wanted_hash else cut_description(text),
         expiry=timedelta(seconds=seconds),
         description_hash=wanted_hash,
     )
-    external_id = fields.text("externalId", longest=512) if "externalId" in fields else None
     # A hash means that an LNURL wallet pays, which refuses another amount; the client does not compare it (LNbits).
     make = host.invoices.create if wanted_hash is None else partial(exact_invoice, host)
     invoice = await make(store, params, purpose=PURPOSE, external_id=external_id)
@@ -93,11 +100,25 @@ async def _ask(host: Host, store: Store, made: HostInvoice) -> LightningInvoice 
 async def list_incoming(request: web.Request, store: Store) -> web.Response:
     """List invoices, newest first; only settled ones unless all are asked for."""
     host, query = request.app[HOST], Fields(request.query)
+    with query.together("externalId", *PAGE_FIELDS):
+        page = read_page(query)
+        external_id = query.text("externalId") if "externalId" in query else None
     listed = await host.settlements.invoices(
         store.id,
-        settled_only=not query.flag("all"),
-        external_id=query.text("externalId") if "externalId" in query else None,
-        offset=query.whole("offset", default=0),
-        limit=query.whole("limit", default=20, least=1, most=_PAGE),
+        settled_only=not page.everything,
+        external_id=external_id,
+        since=page.since,
+        until=page.until,
+        offset=page.offset,
+        limit=page.limit,
     )
     return web.json_response([incoming_data(made, settlement) for made, settlement in listed])
+
+
+def _read_hash(fields: Fields) -> str | None:
+    if "descriptionHash" not in fields:
+        return None
+    given = read_payment_hash(fields.text("descriptionHash", longest=64))
+    if given is None:
+        fields.note("descriptionHash", "must be 64 hexadecimal digits")
+    return given

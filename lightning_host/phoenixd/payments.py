@@ -24,20 +24,21 @@ from connection_strings import (
 )
 from connection_strings.bolt11.reader import read
 from connection_strings.payment_hash import read_payment_hash
-from lightning_host.database import now_ms
+from lightning_host.database import now_ms, to_ms
 from lightning_host.host import HOST
 from lightning_host.phoenixd.clients import ALREADY_PAID, NO_ROUTE, NOT_ENOUGH_FUNDS
+from lightning_host.phoenixd.paging import PAGE_FIELDS, read_page
 from lightning_host.phoenixd.table import PhoenixdTable
 from lightning_host.phoenixd.values import not_known_yet, outgoing_data, paid_data
 from lightning_host.web.bodies import Fields, read_form
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from connection_strings.bolt11.reader import Bolt11
     from lightning_host.stores import Store
 
 __all__ = ["find", "list_outgoing", "pay"]
 
-_PAGE: Final = 500
 _FUNDS: Final = re.compile(r"balance|funds", re.IGNORECASE)
 _UNKNOWN: Final = "it is not known yet what became of the payment; ask for it by its payment hash"
 _PREPARING: Final = timedelta(minutes=2)
@@ -48,17 +49,25 @@ async def pay(request: web.Request, store: Store) -> web.Response:
     """Pay a BOLT11; every outcome is told with status 200."""
     host = request.app[HOST]
     fields = await read_form(request, host.settings.request_seconds)
-    text = fields.text("invoice")
-    try:
-        decoded = read(text)
-    except ValueError:
-        fields.refuse("invoice", "is not a BOLT11")
-    # A client that is told "in flight" holds the payment and asks again; it never pays in another way.
-    params = PayInvoiceParams(amount=fields.sat("amountSat") if "amountSat" in fields else None, resolve_early=True)
+    with fields.together("invoice", "amountSat"):
+        if request.query:
+            fields.note(next(iter(request.query)), "belongs into the body")
+        text = fields.text("invoice")
+        amount = fields.sat("amountSat") if "amountSat" in fields else None
+        decoded = _decode(fields, text)
+        # A client that is told "in flight" holds the payment and asks again; it never pays in another way.
+        params = PayInvoiceParams(amount=amount, resolve_early=True)
     asked = params.amount or LightMoney.from_msat(decoded.amount_msat or 0)
     payouts = PhoenixdTable(host.database)
     answer = await host.background.run(_pay(store, payouts, (text, decoded.payment_hash.hex()), params, asked))
     return web.json_response(answer)
+
+
+def _decode(fields: Fields, text: str) -> Bolt11:
+    try:
+        return read(text)
+    except ValueError:
+        fields.refuse("invoice", "is not a BOLT11" if text else "is missing")
 
 
 async def _pay(
@@ -122,12 +131,13 @@ def _none() -> ProblemError:
 async def list_outgoing(request: web.Request, store: Store) -> web.Response:
     """List payments, oldest first: those that went out, and with `all` those that may have; never failed ones."""
     query = Fields(request.query)
-    everything, offset = query.flag("all"), query.whole("offset", default=0)
-    limit = query.whole("limit", default=20, least=1, most=_PAGE)
+    with query.together(*PAGE_FIELDS):
+        page = read_page(query)
     listed = [
         payment
-        for payment in await store.client.list_payments(ListPaymentsParams(include_pending=everything))
+        for payment in await store.client.list_payments(ListPaymentsParams(include_pending=page.everything))
         if payment.status is LightningPaymentStatus.COMPLETE
-        or (everything and payment.status is not LightningPaymentStatus.FAILED)
+        or (page.everything and payment.status is not LightningPaymentStatus.FAILED)
     ]
-    return web.json_response([outgoing_data(payment) for payment in listed[offset : offset + limit]])
+    within = [payment for payment in listed if page.includes(to_ms(payment.created_at))]
+    return web.json_response([outgoing_data(payment) for payment in within[page.offset : page.offset + page.limit]])

@@ -81,6 +81,7 @@ def incoming_data(
         "preimage": None if settlement is None else settlement.preimage,
         "externalId": made.external_id,
         "description": made.description,
+        "payerNote": made.comment or None,
         "invoice": made.bolt11,
         "isPaid": settlement is not None,
         "isExpired": expired and settlement is None,

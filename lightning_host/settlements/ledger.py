@@ -134,17 +134,38 @@ class SettlementLedger:
         return None if row is None else _read(row)
 
     async def invoices(
-        self, store_id: str, *, settled_only: bool, external_id: str | None, offset: int, limit: int
+        self,
+        store_id: str,
+        *,
+        settled_only: bool,
+        external_id: str | None,
+        since: int,
+        until: int | None,
+        offset: int,
+        limit: int,
     ) -> list[tuple[HostInvoice, Settlement | None]]:
-        """List the invoices of a store with their settlements, newest first."""
+        """List the invoices of a store with their settlements, newest first.
+
+        Args:
+            store_id: Which store.
+            settled_only: Only what was paid; times are those of the payment then, else those of the invoice.
+            external_id: Only what the caller finds by this.
+            since: From when on, in ms since 1970.
+            until: Until when, in ms, the moment itself included; None for no end.
+            offset: How many of those are left out first.
+            limit: How many at most.
+
+        """
+        time = _settlements.c.paid_at if settled_only else host_invoices.c.created_at
+        newest = _settlements.c.number if settled_only else time
         query = (
             select(host_invoices, *_settlement_columns())
             .outerjoin(_settlements, _OF_SAME_INVOICE)
-            .where(host_invoices.c.store == store_id)
-            .order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
+            .where(host_invoices.c.store == store_id, time >= since)
+            .order_by(newest.desc(), host_invoices.c.payment_hash)
         )
-        if settled_only:
-            query = query.where(_settlements.c.number.is_not(None))
+        if until is not None:
+            query = query.where(time <= until)
         if external_id is not None:
             query = query.where(host_invoices.c.external_id == external_id)
         async with self._database.begin() as connection:

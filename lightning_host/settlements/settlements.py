@@ -138,11 +138,25 @@ class Settlements:
         return await self._ledger.last_number()
 
     async def invoices(
-        self, store_id: str, *, settled_only: bool, external_id: str | None = None, offset: int = 0, limit: int = 100
+        self,
+        store_id: str,
+        *,
+        settled_only: bool,
+        external_id: str | None = None,
+        since: int = 0,
+        until: int | None = None,
+        offset: int = 0,
+        limit: int = 100,
     ) -> list[tuple[HostInvoice, Settlement | None]]:
-        """List the invoices of a store with their settlements, newest first."""
+        """List the invoices of a store with their settlements, newest first (see `SettlementLedger.invoices`)."""
         return await self._ledger.invoices(
-            store_id, settled_only=settled_only, external_id=external_id, offset=offset, limit=limit
+            store_id,
+            settled_only=settled_only,
+            external_id=external_id,
+            since=since,
+            until=until,
+            offset=offset,
+            limit=limit,
         )
 
     async def count(self) -> dict[tuple[str, str], tuple[int, int]]:

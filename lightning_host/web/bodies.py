@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 
-from connection_strings import LightMoney
-from lightning_host.web.problems import ProblemError
+from connection_strings import InvalidRequest, LightMoney
+from lightning_host.web.problems import Problem, ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +26,10 @@ __all__ = ["Fields", "read_form", "read_json"]
 _MOST_DIGITS: Final = 30
 _MOST_FIELDS: Final = 100
 _LONGEST_NUMBER: Final = 1_000
+_LONGEST_NAME: Final = 50
+_WHOLE: Final = re.compile(r"-?[0-9]+")
 _DECIMAL: Final = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+_Value = TypeVar("_Value")
 
 
 async def read_json(request: web.Request, seconds: float) -> Fields:
@@ -66,11 +71,18 @@ async def read_form(request: web.Request, seconds: float) -> Fields:
 
 
 class Fields:
-    """The fields of a request; each reader raises a `ProblemError` (422) that names the field."""
+    """The fields of a request; what is wrong with one is a `ProblemError` (422) that names it.
+
+    A reader raises at once. Within a block of `together` it goes on instead, with a value that stands in for the wrong
+    one, and the end of the block raises for all fields that are wrong.
+    """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         # Names count in lower case: BTCPay reads them so.
         self._values = {name.lower(): value for name, value in values.items() if value is not None}
+        self._written = {name.lower(): name for name in values}
+        self._wrong: dict[str, str] = {}
+        self._together = False
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._values
@@ -78,33 +90,61 @@ class Fields:
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
+    @contextmanager
+    def together(self, *known: str) -> Iterator[None]:
+        """Read fields in the block, and tell at its end all that is wrong with them.
+
+        Args:
+            known: All fields that there are; another one is wrong, unless it is null. None are checked if it is empty.
+
+        Raises:
+            ProblemError: At the end of the block, or by `refuse`, with all that was found until then.
+
+        """
+        self._together = True
+        if known:
+            self._refuse_others(known)
+        try:
+            yield
+        except InvalidRequest as error:  # of what was made from the fields, perhaps of a value that stands in
+            self.note(error.field, error.reason)
+        self._together = False
+        if self._wrong:
+            raise ProblemError(_validation(self._wrong))
+
+    def is_null(self, name: str) -> bool:
+        """Whether a field is there and has no value."""
+        return name.lower() in self._written and name not in self
+
     def text(self, name: str, *, default: str | None = None, longest: int = 4096) -> str:
         """Read a text."""
         value = self._values.get(name.lower(), default)
         if value is None:
-            self.refuse(name, "is missing")
+            return self._note(name, "is missing", "")
         if not isinstance(value, str):
-            self.refuse(name, "must be a text")
+            return self._note(name, "must be a text", "")
         if len(value) > longest:
-            self.refuse(name, f"must not be longer than {longest} characters")
+            return self._note(name, f"must not be longer than {longest} characters", "")
         try:
             value.encode()
         except UnicodeEncodeError:
-            self.refuse(name, "has half a character")
+            return self._note(name, "has half a character", "")
         if "\x00" in value:
-            self.refuse(name, "has a character that no text has")
+            return self._note(name, "has a character that no text has", "")
         return value
 
     def whole(self, name: str, *, default: int | None = None, least: int = 0, most: int = 2**53) -> int:
         """Read a whole number, written as a number or as a text."""
         value = self._values.get(name.lower(), default)
         if value is None:
-            self.refuse(name, "is missing")
+            return self._note(name, "is missing", least)
         number = _whole(value)
         if number is None:
-            self.refuse(name, "must be a whole number")
+            return self._note(name, "must be a whole number", least)
+        if number < 0 <= least:
+            return self._note(name, "must not be negative", least)
         if not least <= number <= most:
-            self.refuse(name, f"must be from {least} to {most}")
+            return self._note(name, f"must be from {least} to {most}", least)
         return number
 
     def flag(self, name: str, *, default: bool = False) -> bool:
@@ -113,14 +153,14 @@ class Fields:
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"
         if not isinstance(value, bool):
-            self.refuse(name, "must be true or false")
+            return self._note(name, "must be true or false", default)
         return value
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         """Read an object; what is in it has not been checked."""
         value = self._values.get(name.lower())
         if not isinstance(value, dict):
-            self.refuse(name, "must be an object")
+            return self._note(name, "must be an object", {})
         return value
 
     def msat(self, name: str) -> LightMoney:
@@ -135,15 +175,38 @@ class Fields:
         """Read a decimal number from zero up, written as a number or as a text."""
         text = str(self._values.get(name.lower(), ""))
         if _DECIMAL.fullmatch(text) is None:
-            self.refuse(name, "must be a plain decimal number")
+            return self._note(name, "must be a plain decimal number", Decimal(0))
         number = Decimal(text)
         if number > most:
-            self.refuse(name, f"must be from 0 to {most}")
+            return self._note(name, f"must be from 0 to {most}", Decimal(0))
         return number
 
+    def note(self, name: str, reason: str) -> None:
+        """Say what is wrong with a field, and go on to the end of the block of `together` if there is one."""
+        self._note(name, reason, None)
+
     def refuse(self, name: str, reason: str) -> NoReturn:
-        """Say what is wrong with a field."""
-        raise ProblemError.make(422, "validation-error", reason, field=name)
+        """Say what is wrong with a field, and go no further."""
+        self._wrong.setdefault(name, reason)  # of one field the first reason
+        raise ProblemError(_validation(self._wrong))
+
+    def _note(self, name: str, reason: str, instead: _Value) -> _Value:
+        if not self._together:
+            self.refuse(name, reason)
+        self._wrong.setdefault(name, reason)
+        return instead
+
+    def _refuse_others(self, known: tuple[str, ...]) -> None:
+        lower = {name.lower(): name for name in known}
+        for name in [each for each in self._values if each not in lower]:
+            meant = get_close_matches(name, lower, n=1)
+            hint = f"; did you mean {lower[meant[0]]}?" if meant else ""
+            self.note(self._written[name][:_LONGEST_NAME], f"is not known here{hint}")
+
+
+def _validation(wrong: Mapping[str, str]) -> Problem:
+    words, fields = "; ".join(wrong.values()), tuple(wrong.items())
+    return Problem(status=422, code="validation-error", message=words, public=words, fields=fields)
 
 
 async def _read(request: web.Request, seconds: float) -> bytes:
@@ -170,7 +233,7 @@ def _whole(value: object) -> int | None:
         return value
     if isinstance(value, Decimal):
         value = str(value)
-    if not isinstance(value, str) or len(value) > _MOST_DIGITS or not value.isascii() or not value.isdigit():
+    if not isinstance(value, str) or len(value) > _MOST_DIGITS or _WHOLE.fullmatch(value) is None:
         return None
     return int(value)
 

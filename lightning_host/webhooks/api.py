@@ -38,6 +38,8 @@ __all__ = ["add_webhook_api"]
 
 _MOST: Final = 20
 _SECRET_BYTES: Final = 24
+_FIELDS: Final = ("id", "url", "secret", "enabled", "automaticRedelivery", "authorizedEvents")
+"""What a webhook is made of; `id`, which a client that changes one may send along, changes nothing."""
 
 
 def add_webhook_api(app: web.Application) -> None:
@@ -65,10 +67,11 @@ async def _register(request: web.Request) -> web.Response:
     fields = await _fields(request)
     if len(await rows.of_store(store.id)) >= _MOST:
         raise ProblemError.make(400, "too-many-webhooks", f"a store has {_MOST} webhooks at most")
-    secret = _read_secret(fields) or Secret(secrets.token_urlsafe(_SECRET_BYTES))
-    url, enabled = _read_url(request, fields), fields.flag("enabled", default=True)
-    again = fields.flag("automaticRedelivery", default=True)
-    events = _read_events(fields)
+    with fields.together(*_FIELDS):
+        secret = _read_secret(fields) or Secret(secrets.token_urlsafe(_SECRET_BYTES))
+        url, enabled = _read_url(request, fields), fields.flag("enabled", default=True)
+        again = fields.flag("automaticRedelivery", default=True)
+        events = _read_events(fields)
     webhook = await rows.add(store.id, url, secret, events, enabled=enabled, automatic_redelivery=again)
     return web.json_response({**_webhook_json(webhook), "secret": webhook.secret.reveal()})
 
@@ -85,17 +88,17 @@ async def _get(request: web.Request) -> web.Response:
 async def _change(request: web.Request) -> web.Response:
     webhook, rows = await _webhook(request), _rows(request)
     fields = await _fields(request)
-    values: dict[str, Any] = {
-        "enabled": fields.flag("enabled", default=webhook.enabled),
-        "automatic_redelivery": fields.flag("automaticRedelivery", default=webhook.automatic_redelivery),
-    }
-    if "url" in fields:
-        values["url"] = _read_url(request, fields)
-    if "authorizedEvents" in fields:
-        values["events"] = _read_events(fields)
-    secret = _read_secret(fields)
-    if secret is not None:
-        values["secret"] = secret
+    with fields.together(*_FIELDS):
+        values: dict[str, Any] = {
+            "enabled": fields.flag("enabled", default=webhook.enabled),
+            "automatic_redelivery": fields.flag("automaticRedelivery", default=webhook.automatic_redelivery),
+        }
+        if "url" in fields:
+            values["url"] = _read_url(request, fields)
+        if "authorizedEvents" in fields:
+            values["events"] = _read_events(fields)
+        if (secret := _read_secret(fields)) is not None:
+            values["secret"] = secret
     await rows.change(webhook, **values)
     return web.json_response(_webhook_json(await _webhook(request)))
 
@@ -160,17 +163,20 @@ def _read_url(request: web.Request, fields: Fields) -> str:
     try:
         url = URL(text)
     except ValueError:
-        fields.refuse("url", "must be a URL")
+        fields.note("url", "must be a URL")
+        return text
     if url.scheme not in ("http", "https") or not url.host or url.user is not None or not text.isprintable():
-        fields.refuse("url", "must be an http:// or https:// URL without user")
-    if not request.app[HOST].settings.webhook_private_addresses:
-        try:
-            private = not is_public(url.host)
-        except ValueError:
-            private = url.host == "localhost"
-        if private:
-            fields.refuse("url", "must not be a private address")
+        fields.note("url", "must be an http:// or https:// URL without user")
+    elif not request.app[HOST].settings.webhook_private_addresses and _is_private(url.host):
+        fields.note("url", "must not be a private address")
     return text
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost"
 
 
 def _read_secret(fields: Fields) -> Secret | None:
@@ -178,7 +184,7 @@ def _read_secret(fields: Fields) -> Secret | None:
         return None
     text = fields.text("secret", longest=200)
     if not text or not text.isprintable():
-        fields.refuse("secret", "must be visible characters")
+        fields.note("secret", "must be visible characters")
     return Secret(text)
 
 
@@ -192,7 +198,8 @@ def _read_events(fields: Fields) -> tuple[str, ...]:
         return ()
     specific = asked.get("specificevents")
     if not isinstance(specific, list) or not specific or not all(event in EVENTS for event in specific):
-        fields.refuse("authorizedEvents", f"must be everything, or specificEvents of {', '.join(EVENTS)}")
+        fields.note("authorizedEvents", f"must be everything, or specificEvents of {', '.join(EVENTS)}")
+        return ()
     return tuple(dict.fromkeys(specific))
 
 

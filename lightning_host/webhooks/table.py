@@ -16,6 +16,7 @@ from sqlalchemy import delete, insert, select, update
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import CheckoutTable
 from lightning_host.database import now_ms
+from lightning_host.invoices import HostInvoices
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
 from lightning_host.webhooks.records import deliveries as _deliveries
 from lightning_host.webhooks.records import webhooks as _webhooks
@@ -39,6 +40,7 @@ class WebhookTable:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._checkouts = CheckoutTable(database)
+        self._invoices = HostInvoices(database)
 
     # --- webhooks ---------------------------------------------------------------------------------------------------
 
@@ -212,6 +214,9 @@ class WebhookTable:
 
     async def _event(self, connection: AsyncConnection, settlement: Settlement) -> tuple[str, dict[str, Any]]:
         """Return what kind of event a settlement is, and what is told of it."""
+        made = await self._invoices.find(settlement.store, settlement.payment_hash, connection=connection)
+        comment = made.comment if made is not None else ""
+        metadata = {"orderId": settlement.external_id, "comment": comment}
         told: dict[str, Any] = {
             "timestamp": int(settlement.paid_at.timestamp()),
             "storeId": settlement.store,
@@ -221,7 +226,8 @@ class WebhookTable:
             "purpose": settlement.purpose,
             "subject": settlement.subject,
             "externalId": settlement.external_id,
-            "metadata": {} if settlement.external_id is None else {"orderId": settlement.external_id},
+            "comment": comment,
+            "metadata": {name: value for name, value in metadata.items() if value},
             "manuallyMarked": False,
             "number": settlement.number,
             "overPaid": False,

@@ -14,6 +14,7 @@ import random
 import socket
 import subprocess
 import sys
+import tarfile
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import httpx
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["KIT", "BtcPay", "running_btcpay"]
+__all__ = ["KIT", "BtcPay", "running_btcpay", "unpack_kit"]
 
 KIT: Final = Path(os.environ.get("BTCPAY_KIT") or Path(__file__).parents[3] / "shared" / "btcpay")
 """The folder with the program `btcpay`."""
@@ -103,6 +104,17 @@ def running_btcpay() -> Iterator[BtcPay]:
             password=told["password"],
             probe=([program], dict([environment.split("=", 1)])),
         )
+
+
+def unpack_kit(folder: Path) -> Path:
+    """Unpack BTCPay's programs and the .NET runtime into a folder, unless the kit has done so; gives where they are."""
+    unpacked = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "btcpay-kit"
+    stamp, archive = unpacked / "unpacked", KIT / "btcpay.tar.xz"
+    if stamp.exists() and stamp.stat().st_mtime >= archive.stat().st_mtime:
+        return unpacked / "pkg"
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="tar")
+    return folder / "pkg"
 
 
 def _up(folder: str, stack: ExitStack) -> Any:

@@ -255,6 +255,7 @@ class FakeClient:
             bolt11=bolt11,
             status=done,
             created_at=datetime.now(UTC),
+            sent_at=datetime.now(UTC),
             preimage="11" * 32 if result is PayResult.OK else None,
             amount=amount,
             amount_sent=None if fee is None else amount + fee,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
 
+FORM = {"amountSat": "21", "description": ""}
+
 
 async def test_settlement_is_recorded_once_and_told_in_each_replica(
     bench: Bench, hosts: HostBench, postgres: PostgresServer
@@ -77,7 +79,7 @@ async def test_made_through_one_and_heard_through_the_other(
     """A phoenixd client of one replica hears of an invoice that the other made, also when that one has died."""
     database = postgres.new_database()
     one, two = [await hosts.host(node, database=database) for _ in range(2)]
-    made = [(await one.phoenixd("POST", "/createinvoice", {"amountSat": "21"}))[1]["paymentHash"] for _ in range(2)]
+    made = [(await one.phoenixd("POST", "/createinvoice", FORM))[1]["paymentHash"] for _ in range(2)]
     auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
     async with two.session.ws_connect(f"{two.url}/websocket", headers=auth) as socket:
         async with asyncio.timeout(20):
@@ -106,7 +108,7 @@ async def test_database_that_comes_back_is_used_again(
 ) -> None:
     """While PostgreSQL is away the host says so; what was paid meanwhile is recorded and told once it is back."""
     host = await hosts.host(node, database=postgres.new_database())
-    made = (await host.phoenixd("POST", "/createinvoice", {"amountSat": "21"}))[1]["paymentHash"]
+    made = (await host.phoenixd("POST", "/createinvoice", FORM))[1]["paymentHash"]
     postgres.stop()
     try:
         assert (await host.get("/health"))[0] == 503

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connection_strings import LightMoney, LightningPaymentStatus, PayResult
-from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.flash_api.outcomes import IN_FLIGHT, Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.journal.records import PaymentRecord
 from flash_driver.payments.attempt import PaymentAttempt, idempotency_key
 from flash_driver.transports.delivery import Delivery
@@ -120,6 +120,16 @@ def test_response(status: LightningPaymentStatus, outcome: Outcome | None, resul
     told = attempt(status=status, fee_msat=7).response()
     assert told.details is not None
     assert told.details.total_amount == LightMoney.from_msat(50_007)
+
+
+def test_money_that_left_is_pending() -> None:
+    """That Flash says "in flight" is told as pending; what nobody knows anything of stays unknown."""
+    left = ATTEMPT.judged(Unknown(IN_FLIGHT, answered=True, kept=True), {}, sent_before=False)
+    lost = ATTEMPT.judged(Unknown("no answer came"), {}, sent_before=False)
+    for judged, told in ((left, PENDING), (lost, UNKNOWN)):
+        details = judged.response().details
+        assert details is not None
+        assert (judged.status, judged.told_status, details.status) == (UNKNOWN, told, told)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,11 @@ from connection_strings import (
     RateLimited,
     RequestRefused,
 )
+from flash_driver.sandbox.bank.signer import InvoiceSigner
 from tests.lightning_host.fake_driver import FakeClient
 from tests.lightning_host.hosts import API_KEY
 from tests.lightning_host.needs import missing, need_program
+from tests.support.proxy import FaultProxy
 
 if TYPE_CHECKING:
     from connection_strings import LightningInvoice
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 CLIENT = Path(__file__).parent / "greenfield_client"
 SERVICE = "LightningStoreService"
 _HOUR = timedelta(hours=1)
+SOMEBODYS = InvoiceSigner().sign(msat=1_000, description="", now=datetime.now(UTC), expiry=_HOUR).payment_request
 
 
 @pytest.fixture(scope="session")
@@ -154,9 +157,9 @@ async def test_terms_reach_the_wallet_as_given(hosts: HostBench, node: FakeNode)
     assert invoice["expiresAt"] - datetime.now(UTC).timestamp() <= 120
 
 
-@pytest.mark.parametrize("body", [{}, {"amount": "0"}, {"amount": None}])
+@pytest.mark.parametrize("body", [{"amount": "0"}, {"Amount": 0}, {"amount": None}])
 async def test_no_amount_makes_an_amountless_invoice(hosts: HostBench, node: FakeNode, body: dict[str, Any]) -> None:
-    """As with BTCPay, no amount or zero lets the payer choose; what was received is told."""
+    """Zero or null lets the payer choose; what was received is told."""
     host = await hosts.host(node)
     status, invoice = await host.greenfield("POST", "/invoices", body)
     assert (status, invoice["amount"]) == (200, "0")
@@ -200,6 +203,22 @@ async def test_each_outcome_of_a_payment_has_its_status(
     assert {name: body[name] for name in answer} == answer
     got, payment = await host.greenfield("GET", f"/payments/{signed.payment_hash}")
     assert (got, payment["paymentHash"]) == (200, signed.payment_hash)
+
+
+async def test_payment_that_could_not_be_sent_does_not_exist(bench: Bench, hosts: HostBench) -> None:
+    """While Flash can't be reached, a payment is 503 (it may be tried again), and afterwards there is none."""
+    sandbox = await bench.sandbox()
+    foreign = sandbox.foreign_invoice(msat=500_000)
+    async with FaultProxy(sandbox.server) as between:
+        host = await hosts.host_of(sandbox.connection_string.replace(sandbox.server, between.url))
+        await between.aclose()
+        order = {"BOLT11": foreign.payment_request, "sendTimeout": 5}
+        status, answer = await host.greenfield("POST", "/invoices/pay", order)
+        assert (status, answer["code"]) == (503, "lightning-node-unavailable")
+        assert await host.greenfield("GET", "/payments?includePending=true") == (200, [])
+        status, answer = await host.greenfield("GET", f"/payments/{foreign.payment_hash}")
+        assert (status, answer["code"]) == (404, "payment-not-found")
+    assert sandbox.ledger_snapshot()["payments"] == []
 
 
 async def test_limits_of_a_payment_reach_the_wallet(hosts: HostBench, node: FakeNode) -> None:
@@ -286,25 +305,27 @@ async def test_only_a_key_of_the_store_opens_it(  # noqa: PLR0917 - pytest passe
 @pytest.mark.parametrize(
     ("body", "path"),
     [
-        ({"amount": "lots"}, "amount"),
-        ({"amount": -1}, "amount"),
-        ({"amount": "-1"}, "amount"),
-        ({"amount": 1.5}, "amount"),
-        ({"amount": "1e3"}, "amount"),
-        ({"amount": True}, "amount"),
-        ({"amount": [1]}, "amount"),
-        ({"amount": "٣"}, "amount"),
-        ({"amount": "9" * 29}, "amount"),
-        ({"amount": 2_100_000_000_000_000_001}, "amount"),
-        ({"amount": "1000", "expiry": 0}, "expiry"),
-        ({"amount": "1000", "expiry": "soon"}, "expiry"),
-        ({"amount": "1000", "expiry": 10**12}, "expiry"),
-        ({"amount": "1000", "description": 7}, "description"),
-        ({"amount": "1000", "description": "x" * 9000}, "description"),
-        ({"amount": "1000", "description": "nul\x00"}, "description"),
-        ({"amount": "1000", "description": "\ud800"}, "description"),
-        ({"amount": "1000", "descriptionHashOnly": True}, "description"),
-        ({"amount": "1000", "descriptionHashOnly": "maybe"}, "descriptionHashOnly"),
+        ({"amount": "lots"}, "Amount"),
+        ({"amount": -1}, "Amount"),
+        ({"amount": "-1"}, "Amount"),
+        ({"amount": 1.5}, "Amount"),
+        ({"amount": "1e3"}, "Amount"),
+        ({"amount": True}, "Amount"),
+        ({"amount": [1]}, "Amount"),
+        ({"amount": "٣"}, "Amount"),
+        ({"amount": "9" * 29}, "Amount"),
+        ({"amount": 2_100_000_000_000_000_001}, "Amount"),
+        ({"amount": "1000", "expiry": 0}, "Expiry"),
+        ({"amount": "1000", "expiry": "soon"}, "Expiry"),
+        ({"amount": "1000", "expiry": 10**12}, "Expiry"),
+        ({"amount": "1000", "description": 7}, "Description"),
+        ({"amount": "1000", "description": "x" * 9000}, "Description"),
+        ({"amount": "1000", "description": "nul\x00"}, "Description"),
+        ({"amount": "1000", "description": "\ud800"}, "Description"),
+        ({"amount": "1000", "descriptionHashOnly": True}, "Description"),
+        ({"amount": "1000", "descriptionHashOnly": "maybe"}, "DescriptionHashOnly"),
+        ({}, "Amount"),
+        ({"amount": "1000", "expriy": 60}, "Expriy"),
     ],
 )
 async def test_bad_field_is_named(hosts: HostBench, node: FakeNode, body: dict[str, Any], path: str) -> None:
@@ -321,13 +342,13 @@ async def test_bad_field_is_named(hosts: HostBench, node: FakeNode, body: dict[s
         ({}, "BOLT11"),
         ({"BOLT11": 7}, "BOLT11"),
         ({"BOLT11": "x" * 5000}, "BOLT11"),
-        ({"BOLT11": "lnbc1", "maxFeePercent": "NaN"}, "maxFeePercent"),
-        ({"BOLT11": "lnbc1", "maxFeePercent": "-1"}, "maxFeePercent"),
-        ({"BOLT11": "lnbc1", "maxFeePercent": 1e300}, "maxFeePercent"),
-        ({"BOLT11": "lnbc1", "maxFeeFlat": "some"}, "maxFeeFlat"),
-        ({"BOLT11": "lnbc1", "amount": "0.5"}, "amount"),
-        ({"BOLT11": "lnbc1", "amount": "0"}, "amount"),
-        ({"BOLT11": "lnbc1", "sendTimeout": 0}, "sendTimeout"),
+        ({"BOLT11": SOMEBODYS, "maxFeePercent": "NaN"}, "MaxFeePercent"),
+        ({"BOLT11": SOMEBODYS, "maxFeePercent": "-1"}, "MaxFeePercent"),
+        ({"BOLT11": SOMEBODYS, "maxFeePercent": 1e300}, "MaxFeePercent"),
+        ({"BOLT11": SOMEBODYS, "maxFeeFlat": "some"}, "MaxFeeFlat"),
+        ({"BOLT11": SOMEBODYS, "amount": "0.5"}, "Amount"),
+        ({"BOLT11": SOMEBODYS, "amount": "0"}, "Amount"),
+        ({"BOLT11": SOMEBODYS, "sendTimeout": 0}, "SendTimeout"),
     ],
 )
 async def test_bad_field_of_a_payment_is_named(
@@ -338,6 +359,20 @@ async def test_bad_field_of_a_payment_is_named(
     status, answer = await host.greenfield("POST", "/invoices/pay", body)
     assert (status, [field["path"] for field in answer]) == (422, [path])
     assert node.paid_with == []
+
+
+async def test_all_that_is_wrong_is_told_at_once(hosts: HostBench, node: FakeNode) -> None:
+    """Each wrong field is in the answer, by BTCPay's name and with words of its own; a misspelt one with a guess."""
+    host = await hosts.host(node)
+    body = {"amuont": "1", "Amount": "-1", "EXPIRY": 0, "descriptionHashOnly": True}
+    status, answer = await host.greenfield("POST", "/invoices", body)
+    told = {field["path"]: field["message"] for field in answer}
+    assert (status, sorted(told)) == (422, ["Amount", "Amuont", "Description", "Expiry"])
+    assert told["Amount"] == "must not be negative"
+    assert told["Amuont"] == "is not known here; did you mean amount?"
+    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": "lnbc1", "amount": -1})
+    assert (status, sorted(field["path"] for field in answer)) == (422, ["Amount", "BOLT11"])
+    assert (node.created, node.paid_with) == ([], [])
 
 
 async def test_bolt11_that_the_wallet_refuses_is_a_bad_field(bench: Bench, hosts: HostBench) -> None:
@@ -444,5 +479,5 @@ async def test_too_little_balance_is_no_route(
         return PayResponse(result=PayResult.ERROR, error_detail="Insufficient balance")
 
     monkeypatch.setattr(FakeClient, "pay", pay)
-    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": "lnbcrt1"})
+    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": SOMEBODYS})
     assert (status, answer["code"]) == (400, "could-not-find-route")

@@ -157,6 +157,44 @@ async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
     assert one["paymentHash"] == made[2]
 
 
+async def test_part_of_a_list_is_asked_for(hosts: HostBench, node: FakeNode) -> None:
+    """`from` and `to` are ms: of the payment, with `all` of the making; what is not known is refused, not ignored."""
+    host = await hosts.host(node)
+    made = await make(host)
+    await node.pay(made)
+
+    async def paid() -> bool:
+        return bool((await host.phoenixd("GET", "/payments/incoming"))[1])
+
+    await eventually(paid)
+    _, (one,) = await host.phoenixd("GET", "/payments/incoming")
+    for everything, time in (("false", one["completedAt"]), ("true", one["createdAt"])):
+        path = f"/payments/incoming?all={everything}"
+        assert (await host.phoenixd("GET", f"{path}&from={time}&to={time}"))[1] == [one]
+        assert (await host.phoenixd("GET", f"{path}&from={time + 1}"))[1] == []
+        assert (await host.phoenixd("GET", f"{path}&to={time - 1}"))[1] == []
+    await host.phoenixd("POST", "/payinvoice", {"invoice": foreign(node)[0]})
+    _, (sent,) = await host.phoenixd("GET", "/payments/outgoing")
+    assert (await host.phoenixd("GET", f"/payments/outgoing?from={sent['createdAt']}&to={sent['createdAt']}"))[1] == [
+        sent
+    ]
+    assert (await host.phoenixd("GET", f"/payments/outgoing?from={sent['createdAt'] + 1}"))[1] == []
+    status, told = await host.phoenixd("GET", "/payments/outgoing?form=1")
+    assert (status, told["error"]) == (400, "form is not known here; did you mean from?")
+
+
+async def test_payers_note_is_told(hosts: HostBench, node: FakeNode) -> None:
+    """What the payer of a Lightning address said stands where phoenixd tells it."""
+    host = await hosts.host(node, public_url="https://shop.example")
+    callback = "/lnurlp/shop/callback?amount=21000&comment=Thank%20you"
+    await node.pay(decode((await host.get(callback))[1]["pr"]).payment_hash)
+
+    async def told() -> bool:
+        return [each["payerNote"] for each in (await host.phoenixd("GET", "/payments/incoming"))[1]] == ["Thank you"]
+
+    await eventually(told)
+
+
 def as_btcpay(host: RunningHost, path: str) -> Any:
     """Ask as BTCPay does, which sends no User-Agent."""
     auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
@@ -524,13 +562,22 @@ async def test_each_password_opens_its_own_store(hosts: HostBench, node: FakeNod
 @pytest.mark.parametrize(
     ("path", "form", "words"),
     [
-        ("/createinvoice", {"amountSat": "lots"}, "amountSat must be a whole number"),
-        ("/createinvoice", {"amountSat": "-1"}, "amountSat must be a whole number"),
-        ("/createinvoice", {"amountSat": "9" * 20}, "amountSat must be from 0 to 2100000000000000"),
-        ("/createinvoice", {"expirySeconds": "9" * 9}, "expirySeconds must be from 0 to 31536000"),
+        ("/createinvoice", {"description": "", "amountSat": "lots"}, "amountSat must be a whole number"),
+        ("/createinvoice", {"description": "", "amountSat": "-1"}, "amountSat must not be negative"),
+        ("/createinvoice", {"description": "", "amountSat": "9" * 20}, "amountSat must be from 0 to 2100000000000000"),
+        ("/createinvoice", {"description": "", "expirySeconds": "9" * 9}, "expirySeconds must be from 0 to 31536000"),
         ("/createinvoice", {"description": "x" * 8193}, "description must not be longer than 8192 characters"),
         ("/createinvoice", {"descriptionHash": "xyz"}, "descriptionHash must be 64 hexadecimal digits"),
+        ("/createinvoice", {}, "description is missing, and so is descriptionHash; one of them is needed"),
+        ("/createinvoice", {"description": "x", "amount": "7"}, "amount is not known here; did you mean amountSat?"),
+        (
+            "/createinvoice",
+            {"description": "x", "webhookUrl": "https://shop.example/"},
+            "webhookUrl is not served; webhooks are registered at /api/v1/stores/STORE/webhooks",
+        ),
+        ("/createinvoice?amountSat=7", {"description": "x"}, "amountSat belongs into the body"),
         ("/payinvoice", {}, "invoice is missing"),
+        ("/payinvoice", {"invoice": "", "sendAll": "true"}, "sendAll is not known here; invoice is missing"),
         ("/payinvoice", {"invoice": "lnbc1nonsense"}, "invoice is not a BOLT11"),
     ],
 )
@@ -558,7 +605,7 @@ async def test_wallet_that_makes_none_is_told(
     """The wallet's words reach the client; only what is about the request is the request's fault."""
     host = await hosts.host(node)
     node.broken = error
-    assert await host.phoenixd("POST", "/createinvoice", {"amountSat": "1"}) == (
+    assert await host.phoenixd("POST", "/createinvoice", {"amountSat": "1", "description": ""}) == (
         status,
         {"error": "odd", "message": "odd"},
     )

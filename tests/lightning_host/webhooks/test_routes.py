@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from bolt11 import decode
 
 from lightning_host.webhooks.network import is_public
 from lightning_host.webhooks.sender import pauses
@@ -78,6 +79,16 @@ async def test_settlement_is_told_with_a_signature(hosts: HostBench, node: FakeN
     assert (told.body["webhookId"], told.body["isRedelivery"]) == (webhook["id"], False)
     done = await until_status(host, webhook, "Delivered")
     assert (done["id"], done["attempts"], done["httpCode"]) == (told.body["deliveryId"], 1, 200)
+
+
+async def test_payers_comment_is_told(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
+    """What the payer of a Lightning address said reaches the merchant's server, also in BTCPay's metadata."""
+    host = await hosts.host(node, public_url="https://shop.example", **QUICK)
+    await register(host, receiver.url)
+    path = "/lnurlp/shop/callback?amount=21000&comment=Thank%20you"
+    await node.pay(decode((await host.get(path))[1]["pr"]).payment_hash)
+    (told,) = await receiver.until(1)
+    assert (told.body["comment"], told.body["metadata"]) == ("Thank you", {"comment": "Thank you"})
 
 
 async def test_failures_are_tried_again(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
@@ -258,7 +269,7 @@ async def test_urls_that_are_refused(hosts: HostBench, node: FakeNode, url: str)
     """Private addresses and what is no plain web address can't be registered."""
     host = await hosts.host(node)
     status, problems = await host.request("POST", WEBHOOKS, json={"url": url}, headers=KEY)
-    assert (status, problems[0]["path"]) == (422, "url")
+    assert (status, problems[0]["path"]) == (422, "Url")
 
 
 @pytest.mark.parametrize(
@@ -319,13 +330,14 @@ async def test_only_what_was_asked_for_is_told(hosts: HostBench, node: FakeNode,
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"secret": ""}, "secret"),
-        ({"secret": 5}, "secret"),
-        ({"enabled": "maybe"}, "enabled"),
-        ({"authorizedEvents": []}, "authorizedEvents"),
-        ({"authorizedEvents": {"specificEvents": ["Unknown"]}}, "authorizedEvents"),
-        ({"authorizedEvents": {"specificEvents": "x"}}, "authorizedEvents"),
-        ({"authorizedEvents": {}}, "authorizedEvents"),
+        ({"secret": ""}, "Secret"),
+        ({"secret": 5}, "Secret"),
+        ({"enabled": "maybe"}, "Enabled"),
+        ({"authorizedEvents": []}, "AuthorizedEvents"),
+        ({"authorizedEvents": {"specificEvents": ["Unknown"]}}, "AuthorizedEvents"),
+        ({"authorizedEvents": {"specificEvents": "x"}}, "AuthorizedEvents"),
+        ({"authorizedEvents": {}}, "AuthorizedEvents"),
+        ({"authorisedEvents": {"everything": True}}, "AuthorisedEvents"),
     ],
 )
 async def test_fields_that_are_refused(hosts: HostBench, node: FakeNode, fields: dict[str, Any], field: str) -> None:
