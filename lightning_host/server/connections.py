@@ -1,13 +1,15 @@
 """Connections of one process, bounded in number: in all, and by address.
 
 A connection takes memory and a file before it has sent a byte, so they are counted as they are made, not when a request
-has come. One too many gets a ready answer to whatever it asks (429 when its address has too many, 503 when the process
-has), and is closed. Trusted proxies bring connections of many clients: for them only the whole bound holds.
+has come. One too many waits a moment for another to end: clients open as many connections as they have requests. Then
+it gets a ready answer to whatever it asks (429 when its address has too many, 503 when the process has), and is closed.
+Trusted proxies bring connections of many clients: for them only the whole bound holds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Final
 
 from lightning_host.client_address import is_trusted, key_of, read_address
@@ -22,16 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Gate"]
 
-_PATIENCE_SECONDS: Final = 2.0
-"""How long one that is turned away may take to ask, so that it gets to read why."""
+_WAIT_SECONDS: Final = 5.0
+"""How long one too many waits for another to end."""
 
-_MOST_WAITING: Final = 100
-"""How many may be waiting for that at once; others are cut off without a word."""
+_PATIENCE_SECONDS: Final = 2.0
+"""How long one that is turned away may take to ask and to read why."""
+
+_MOST_WAITING: Final = 300
+"""How many may be waiting, or being told, at once; others are cut off without a word."""
 
 _REASONS: Final = {TooMany.OF_CLIENT: "Too Many Requests", TooMany.IN_ALL: "Service Unavailable"}
 _WORDS: Final = {
-    TooMany.OF_CLIENT: "too many connections from this address; try again soon\n",
-    TooMany.IN_ALL: "too many connections; try again soon\n",
+    TooMany.OF_CLIENT: "too many connections from this address; try again soon",
+    TooMany.IN_ALL: "too many connections; try again soon",
 }
 
 
@@ -51,44 +56,70 @@ class Gate:
         self._server = server
         self._limit = limit
         self._proxies = proxies
-        self._refusals: set[_Refusal] = set()
+        self._waiting: dict[_Waiting, None] = {}  # in the order they came
 
     def __call__(self) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
         return _Connection(self._open)
 
     def close(self) -> None:
-        """Cut off those that are being turned away."""
-        for refusal in self._refusals:
-            refusal.abort()
+        """Cut off those that wait or are being turned away."""
+        for waiting in self._waiting:
+            waiting.abort()
 
-    def _open(self, transport: asyncio.Transport) -> tuple[asyncio.Protocol, Callable[[], None]]:
-        """Return who takes a connection on, and what to call once it is closed."""
-        peer = transport.get_extra_info("peername")
+    def _open(self, connection: _Connection) -> None:
+        """Let a connection in, or have it wait."""
+        peer = connection.transport.get_extra_info("peername")
         address = read_address(str(peer[0])) if peer else None
         client = None if address is None or is_trusted(address, self._proxies) else key_of(address)
         refused = self._limit.enter(client)
         if refused is None:
-            return self._server(), lambda: self._limit.leave(client)
-        refusal = _Refusal(refused)
-        if len(self._refusals) >= _MOST_WAITING:
-            transport.abort()
-        self._refusals.add(refusal)
-        return refusal, lambda: self._refusals.discard(refusal)
+            self._let_in(connection, client)
+            return
+        if len(self._waiting) >= _MOST_WAITING:
+            connection.transport.abort()
+            return
+        waiting = _Waiting(connection, client, refused)
+        self._waiting[waiting] = None
+        connection.hand_to(waiting, lambda: self._waiting.pop(waiting, None))
+
+    def _let_in(self, connection: _Connection, client: str | None) -> None:
+        connection.hand_to(self._server(), lambda: self._leave(client))
+
+    def _leave(self, client: str | None) -> None:
+        """Count a connection out, and let in whom there is room for now."""
+        self._limit.leave(client)
+        for waiting in [*self._waiting]:
+            if waiting.turned_away:
+                continue
+            refused = self._limit.enter(waiting.client)
+            if refused is TooMany.IN_ALL:
+                return
+            if refused is None:
+                del self._waiting[waiting]
+                waiting.end()
+                self._let_in(waiting.connection, waiting.client)
 
 
 class _Connection(asyncio.Protocol):
-    """Hands everything on to the protocol that takes the connection, which is decided once it is made."""
+    """Hands everything on to what takes the connection on, which is decided once it is made."""
 
-    def __init__(self, open_: Callable[[asyncio.Transport], tuple[asyncio.Protocol, Callable[[], None]]]) -> None:
+    transport: asyncio.Transport
+
+    def __init__(self, open_: Callable[[_Connection], None]) -> None:
         self._open = open_
         self._inner = asyncio.Protocol()
-        self._closed: Callable[[], None] | None = None
+        self._closed: Callable[[], object] | None = None
+
+    def hand_to(self, inner: asyncio.Protocol, closed: Callable[[], object]) -> None:
+        """Let a protocol take the connection on; `closed` is called once it has ended, unless it is handed on."""
+        self._inner, self._closed = inner, closed
+        inner.connection_made(self.transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport), "a stream"  # noqa: S101 - says so to the type checker
-        self._inner, self._closed = self._open(transport)
-        self._inner.connection_made(transport)
+        self.transport = transport
+        self._open(self)
 
     def data_received(self, data: bytes) -> None:
         self._inner.data_received(data)
@@ -108,29 +139,53 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(error)
 
 
-class _Refusal(asyncio.Protocol):
-    """Answers the first thing that comes with a refusal, and closes."""
+class _Waiting(asyncio.Protocol):
+    """Reads nothing while it waits; then answers the first thing that comes with a refusal.
 
-    def __init__(self, why: TooMany) -> None:
+    Args:
+        connection: What waits.
+        client: Where it comes from, None for a trusted proxy.
+        why: Why it has to wait.
+
+    """
+
+    def __init__(self, connection: _Connection, client: str | None, why: TooMany) -> None:
+        self.connection = connection
+        self.client = client
+        self.turned_away = False
         self._why = why
-        self._transport: asyncio.Transport | None = None
+        self._answered = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream"  # noqa: S101 - says so to the type checker
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, transport.abort)
+        del transport
+        self.connection.transport.pause_reading()
+        self._timer = asyncio.get_running_loop().call_later(_WAIT_SECONDS, self._turn_away)
+
+    def end(self) -> None:
+        """Wait no longer: the connection is let in."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.connection.transport.resume_reading()
 
     def abort(self) -> None:
         """Close without a word."""
-        if self._transport is not None:
-            self._transport.abort()
+        self.connection.transport.abort()
+
+    def _turn_away(self) -> None:
+        self.turned_away = True
+        transport = self.connection.transport
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, transport.abort)
+        transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         del data
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(_answer(self._why))
-            self._transport.close()
+        transport = self.connection.transport
+        if not self._answered and not transport.is_closing():
+            # What else comes is read and left: to close on it would reset the connection, and the answer with it.
+            self._answered = True
+            transport.write(_answer(self._why))
+            transport.write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
@@ -139,15 +194,15 @@ class _Refusal(asyncio.Protocol):
 
 
 def _answer(why: TooMany) -> bytes:
-    words = _WORDS[why]
+    body = json.dumps({"code": "too-many-connections", "message": _WORDS[why]})
     lines = (
         f"HTTP/1.1 {why.value} {_REASONS[why]}",
-        "Content-Type: text/plain; charset=utf-8",
-        f"Content-Length: {len(words)}",
+        "Content-Type: application/json; charset=utf-8",
+        f"Content-Length: {len(body)}",
         f"Retry-After: {RETRY_SECONDS}",
         "Connection: close",
         *(f"{name}: {value}" for name, value in SECURITY_HEADERS.items()),
         "",
-        words,
+        body,
     )
     return "\r\n".join(lines).encode()

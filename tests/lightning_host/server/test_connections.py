@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
+
+import pytest
 
 from lightning_host.client_address import read_networks
 from lightning_host.server.app import SECURITY_HEADERS
@@ -14,12 +17,17 @@ from tests.lightning_host.hosts import eventually
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import pytest
-
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
 
 REQUEST = b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn away at once, and give all the time to read why, in tests that are not about waiting."""
+    monkeypatch.setattr("lightning_host.server.connections._WAIT_SECONDS", 0)
+    monkeypatch.setattr("lightning_host.server.connections._PATIENCE_SECONDS", 600)
 
 
 @asynccontextmanager
@@ -50,7 +58,10 @@ async def test_one_address_can_not_take_all(hosts: HostBench, node: FakeNode) ->
         refused = await ask(host, "127.0.0.2")
         assert refused.startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
         assert b"\r\nRetry-After: 10\r\n" in refused
-        assert refused.endswith(b"\r\n\r\ntoo many connections from this address; try again soon\n")
+        assert json.loads(refused.partition(b"\r\n\r\n")[2]) == {
+            "code": "too-many-connections",
+            "message": "too many connections from this address; try again soon",
+        }
         for name, value in SECURITY_HEADERS.items():
             assert f"{name}: {value}".encode() in refused
         assert (await ask(host, "127.0.0.3")).startswith(b"HTTP/1.1 200 ")
@@ -59,6 +70,26 @@ async def test_one_address_can_not_take_all(hosts: HostBench, node: FakeNode) ->
         return (await ask(host, "127.0.0.2")).startswith(b"HTTP/1.1 200 ")
 
     await eventually(served_again)
+
+
+async def test_one_too_many_waits_for_another_to_end(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients open as many connections as they have requests: all of these are served, one after the other."""
+    monkeypatch.setattr("lightning_host.server.connections._WAIT_SECONDS", 600)
+    host = await hosts.host(node, wait=False, most_connections_per_address=2)
+    answers = await asyncio.gather(*(ask(host, "127.0.0.2") for _ in range(20)))
+    assert {answer[:13] for answer in answers} == {b"HTTP/1.1 200 "}
+
+
+async def test_body_of_one_that_is_turned_away_does_not_hide_the_answer(hosts: HostBench, node: FakeNode) -> None:
+    """A request with a body that nobody reads to its end still gets its answer, and no reset."""
+    host = await hosts.host(node, wait=False, most_connections_per_address=1)
+    async with connection(host, "127.0.0.2"), connection(host, "127.0.0.2") as (reader, writer), asyncio.timeout(20):
+        writer.write(b"POST /createinvoice HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400_000)
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 429 ")
+    assert b'"code": "too-many-connections"' in answer
 
 
 async def test_all_together_are_bounded(hosts: HostBench, node: FakeNode) -> None:
@@ -84,12 +115,12 @@ async def test_trusted_proxy_brings_many_clients(hosts: HostBench, node: FakeNod
 
 
 async def test_those_turned_away_are_bounded_too(hosts: HostBench, node: FakeNode) -> None:
-    """A hundred may be waiting to be told why; those beyond are cut off without an answer, whatever they ask."""
+    """Three hundred may wait or be told why; those beyond are cut off without an answer, whatever they ask."""
     host = await hosts.host(node, wait=False, most_connections_per_address=1)
     async with AsyncExitStack() as stack:
-        held = [await stack.enter_async_context(connection(host, "127.0.0.2")) for _ in range(1 + 100 + 1)]
+        held = [await stack.enter_async_context(connection(host, "127.0.0.2")) for _ in range(1 + 300 + 1)]
         answers = []
-        for reader, writer in (held[100], held[101]):
+        for reader, writer in (held[300], held[301]):
             async with asyncio.timeout(20):
                 with contextlib.suppress(ConnectionError):
                     writer.write(REQUEST)
@@ -98,11 +129,8 @@ async def test_those_turned_away_are_bounded_too(hosts: HostBench, node: FakeNod
     assert answers[1:] in ([], [b""])
 
 
-async def test_stop_waits_for_nobody_who_is_turned_away(
-    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stop_waits_for_nobody_who_is_turned_away(hosts: HostBench, node: FakeNode) -> None:
     """A host that stops cuts off those who were turned away and has not asked anything yet."""
-    monkeypatch.setattr("lightning_host.server.connections._PATIENCE_SECONDS", 600)
     host = await hosts.host(node, wait=False, most_connections_per_address=1)
     async with connection(host, "127.0.0.2"), connection(host, "127.0.0.2") as (reader, _), asyncio.timeout(20):
         assert (await ask(host, "127.0.0.2")).startswith(b"HTTP/1.1 429 ")
