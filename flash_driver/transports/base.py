@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from flash_driver.flash_api.outcomes import Cause, Evidence, NotConnected
+from flash_driver.flash_api.outcomes import Cause, Evidence, NotConnected, NotWritten
+from flash_driver.transports.network import JSON_HEADERS
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document, Operation
 
-__all__ = ["Late", "Link", "NotReady", "Prober", "Transport", "perform"]
+__all__ = ["Late", "Link", "NotReady", "PostTransport", "Prober", "Transport", "perform"]
 
 Late: TypeAlias = Callable[[Evidence], None]
 """Takes an answer that comes after its caller stopped waiting."""
@@ -112,6 +118,57 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close connections; the next request opens them again."""
         ...
+
+
+class PostTransport(ABC):
+    """A way that needs no connection beforehand: each request gets one, a kept or a fresh one, as it is posted.
+
+    Args:
+        url: The GraphQL endpoint.
+        headers: The credential and what else goes with each request.
+        tls: TLS settings for https.
+
+    """
+
+    prober: Final = None
+    anonymous: Final = False
+    shows_credential: Final = True
+
+    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
+        self._url = url
+        self._headers = {**headers, **JSON_HEADERS}
+        self._tls = tls
+
+    def counted_as(self, document: Document) -> Document:
+        """Return what the server counts a request as: what it is."""
+        return document
+
+    async def ready(self, deadline: Deadline) -> Link:
+        """Return a link that gets its connection by this deadline."""
+        return _Post(self, deadline)
+
+    @abstractmethod
+    async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
+        """Post an operation, and report what was seen by the deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """One request to come, and by when it has to have a connection."""
+
+    transport: PostTransport
+    connected_by: Deadline
+
+    async def execute(
+        self,
+        operation: Operation,
+        deadline: Deadline,
+        late: Late | None = None,  # noqa: ARG002 - HTTP has none
+    ) -> Evidence:
+        """Post the operation; an answer that comes too late is lost."""
+        if deadline.passed or self.connected_by.passed:
+            return NotWritten("no time was left to write the request")
+        return await self.transport.post(operation, self.connected_by, deadline)
 
 
 async def perform(transport: Transport, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:

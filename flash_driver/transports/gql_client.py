@@ -25,11 +25,11 @@ from flash_driver.flash_api.outcomes import (
     Garbage,
     HttpStatus,
     NotConnected,
-    NotWritten,
     TimedOut,
 )
+from flash_driver.transports.base import PostTransport
 from flash_driver.transports.http import read_retry_after
-from flash_driver.transports.network import JSON_HEADERS, MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from gql.client import AsyncClientSession
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Document, Operation
-    from flash_driver.transports.base import Late, Link
+    from flash_driver.flash_api.documents import Operation
 
 __all__ = ["GraphQLTransport", "PrintedRequest"]
 
@@ -65,41 +64,19 @@ class PrintedRequest(GraphQLRequest):
         return self._payload
 
 
-class GraphQLTransport:
-    """GraphQL over HTTP by `gql.Client`.
-
-    Args:
-        url: The GraphQL endpoint.
-        headers: The credential and what else goes with each request.
-        tls: TLS settings for https.
-
-    """
+class GraphQLTransport(PostTransport):
+    """GraphQL over HTTP by `gql.Client`."""
 
     name: Final = "graphql"
-    prober: Final = None
-    anonymous: Final = False
-    shows_credential: Final = True
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
-        self._url = url
-        self._headers = {**headers, **JSON_HEADERS}
-        self._tls = tls
+        super().__init__(url, headers, tls)
         self._client: Client | None = None
         self._session: AsyncClientSession | None = None
         self._connecting = asyncio.Lock()
 
-    def counted_as(self, document: Document) -> Document:
-        """Return what the server counts a request as: what it is."""
-        return document
-
-    async def ready(self, deadline: Deadline) -> Link:
-        """Return a link that gets its connection, a kept one or a fresh one, by this deadline."""
-        return _Post(self, deadline)
-
     async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
         """Execute an operation through the client's session."""
-        if deadline.passed or connected_by.passed:
-            return NotWritten("no time was left to write the request")
         seen = _Seen(operation.about_to_write, fresh=operation.fresh_connection)
         token = _seen.set(seen)
         try:
@@ -147,23 +124,6 @@ class GraphQLTransport:
                 self._client = Client(transport=transport, execute_timeout=None, fetch_schema_from_transport=False)
                 self._session = await self._client.connect_async()  # type: ignore[no-untyped-call]  # as above
             return self._session
-
-
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """One request to come, and by when it has to have a connection."""
-
-    transport: GraphQLTransport
-    connected_by: Deadline
-
-    async def execute(
-        self,
-        operation: Operation,
-        deadline: Deadline,
-        late: Late | None = None,  # noqa: ARG002 - HTTP has none
-    ) -> Evidence:
-        """Post the operation; an answer that comes too late is lost."""
-        return await self.transport.post(operation, self.connected_by, deadline)
 
 
 def _timeouts(connected_by: Deadline, deadline: Deadline) -> Any:

@@ -19,10 +19,10 @@ from flash_driver.flash_api.outcomes import (
     Garbage,
     HttpStatus,
     NotConnected,
-    NotWritten,
     TimedOut,
 )
-from flash_driver.transports.network import JSON_HEADERS, MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.base import PostTransport
+from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.flash_api.documents import Document, Operation
-    from flash_driver.transports.base import Late, Link
+    from flash_driver.flash_api.documents import Operation
 
 __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
 
@@ -52,39 +51,17 @@ class _Progress:
     refused: HttpStatus | None = None
 
 
-class HttpTransport:
-    """GraphQL as one POST per operation.
-
-    Args:
-        url: The GraphQL endpoint.
-        headers: The credential and what else goes with each request.
-        tls: TLS settings for https.
-
-    """
+class HttpTransport(PostTransport):
+    """GraphQL as one POST per operation."""
 
     name: Final = "http"
-    prober: Final = None
-    anonymous: Final = False
-    shows_credential: Final = True
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
-        self._url = url
-        self._headers = {**headers, **JSON_HEADERS}
-        self._tls = tls
+        super().__init__(url, headers, tls)
         self._session: aiohttp.ClientSession | None = None
-
-    def counted_as(self, document: Document) -> Document:
-        """Return what the server counts a request as: what it is."""
-        return document
-
-    async def ready(self, deadline: Deadline) -> Link:
-        """Return a link that gets its connection, a kept one or a fresh one, by this deadline."""
-        return _Post(self, deadline)
 
     async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
         """Post an operation once; redirects are not followed and replies have a size limit."""
-        if deadline.passed or connected_by.passed:
-            return NotWritten("no time was left to write the request")
         progress = _Progress(operation.about_to_write)
         try:
             async with asyncio.timeout_at(deadline.at):
@@ -136,23 +113,6 @@ class HttpTransport:
             trace_configs=[_trace()],
             auto_decompress=False,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """One request to come, and by when it has to have a connection."""
-
-    transport: HttpTransport
-    connected_by: Deadline
-
-    async def execute(
-        self,
-        operation: Operation,
-        deadline: Deadline,
-        late: Late | None = None,  # noqa: ARG002 - HTTP has none
-    ) -> Evidence:
-        """Post the operation; an answer that comes too late is lost."""
-        return await self.transport.post(operation, self.connected_by, deadline)
 
 
 def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence:
