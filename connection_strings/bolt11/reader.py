@@ -16,7 +16,10 @@ from typing import Final
 from connection_strings.bolt11 import bech32
 from connection_strings.money import LightMoney
 
-__all__ = ["Bolt11", "read"]
+__all__ = ["LONGEST", "Bolt11", "read"]
+
+LONGEST: Final = 7089
+"""How many characters a BOLT11 may have: what the largest QR code holds, and LND's limit."""
 
 _NETWORKS: Final = {"bc": "bitcoin", "tb": "testnet", "tbs": "signet", "bcrt": "regtest"}
 _PREFIX: Final = re.compile(r"ln(?P<network>bcrt|bc|tbs|tb)(?:(?P<number>[1-9][0-9]{0,19})(?P<multiplier>[munp]?))?")
@@ -97,6 +100,8 @@ def read(text: str) -> Bolt11:
         ValueError: It is not a BOLT11; the words say why, and quote nothing.
 
     """
+    if len(text) > LONGEST:
+        raise ValueError("it is too long")
     prefix, digits = bech32.decode(text)
     network, amount_msat = _read_prefix(prefix)
     if len(digits) < _TIMESTAMP_DIGITS + _SIGNATURE_DIGITS:

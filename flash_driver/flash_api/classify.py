@@ -29,7 +29,7 @@ from flash_driver.flash_api.outcomes import (
     Unknown,
 )
 
-__all__ = ["RATE_LIMIT_BLOCK", "SUBSCRIPTIONS_ONLY", "classify"]
+__all__ = ["LONGEST_WAIT", "RATE_LIMIT_BLOCK", "SUBSCRIPTIONS_ONLY", "classify"]
 
 # --- the table ------------------------------------------------------------------------------------------------------
 
@@ -39,7 +39,8 @@ SUBSCRIPTIONS_ONLY: Final = "only subscription operations are supported"
 RATE_LIMIT_BLOCK: Final = timedelta(seconds=300)
 
 
-_LONGEST_BLOCK: Final = timedelta(days=1)
+LONGEST_WAIT: Final = timedelta(days=1)
+"""How long a way is left alone at the most, however long the server says."""
 
 
 _NOT_EXECUTED_CODES: Final = {
@@ -298,4 +299,4 @@ def _retry_after(errors: Sequence[Mapping[str, Any]]) -> timedelta:
     seconds = extensions.get("retryAfterSeconds") if isinstance(extensions, dict) else None
     if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:
         return RATE_LIMIT_BLOCK
-    return timedelta(seconds=min(seconds, _LONGEST_BLOCK.total_seconds()))
+    return timedelta(seconds=min(seconds, LONGEST_WAIT.total_seconds()))

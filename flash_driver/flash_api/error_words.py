@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["describe", "error_rows", "first_error", "message_of"]
 
 _LONGEST_CODE: Final = 64
+_LONGEST_MESSAGE: Final = 4096
 
 # Apollo Router drops the code of an error on its way (flash-server.md 5.1); these words identify it all the same.
 _CODE_BY_WORDS: Final = (
@@ -42,9 +43,12 @@ def describe(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
 
 
 def message_of(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Return the words of the first error, as the server wrote them; empty where it has none."""
+    """Return the first words of the first error, as the server wrote them; empty where it has none.
+
+    They are cut before anything looks for a meaning in them: a message may have megabytes.
+    """
     message = first_error(errors).get("message")
-    return message if isinstance(message, str) else ""
+    return message[:_LONGEST_MESSAGE] if isinstance(message, str) else ""
 
 
 def first_error(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

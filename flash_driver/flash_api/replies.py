@@ -36,6 +36,7 @@ __all__ = [
     "read_created",
     "read_fee_probe",
     "read_invoice_status",
+    "read_own_wallet_ids",
     "read_price",
     "read_price_time",
     "read_receipt_hash",
@@ -157,6 +158,14 @@ def read_account(data: Mapping[str, Any]) -> AccountReply:
     )
 
 
+def read_own_wallet_ids(data: Mapping[str, Any]) -> frozenset[str]:
+    """Return the ids of the account's wallets at Flash, in lower case; what is no such wallet is passed over."""
+    rows = _optional(data, "me", "defaultAccount", "wallets")
+    own = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    ids = [row.get("id") for row in own if row.get("isExternal") is not True]
+    return frozenset(each.lower() for each in ids if isinstance(each, str))
+
+
 def read_balances(data: Mapping[str, Any]) -> list[BalanceReply]:
     """Read the answer to `BALANCE`."""
     rows = _dig(data, "me", "defaultAccount", "wallets", kind=list)
@@ -240,7 +249,8 @@ def read_received(data: Mapping[str, Any], payment_hash: str, wallet_ids: Collec
     resolver does not check whose transaction it shows (flash-server.md 3.9).
     """
     details = _optional(data, "transactionDetails", "transactionDetails")
-    if not isinstance(details, dict) or details.get("accountId") not in wallet_ids:
+    wallet_id = _optional(details, "accountId")
+    if not isinstance(wallet_id, str) or wallet_id not in wallet_ids:
         return None
     if read_payment_hash(details.get("paymentHash")) != payment_hash:
         return None

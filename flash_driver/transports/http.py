@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from flash_driver.common import exact_json as wire
+from flash_driver.flash_api.classify import LONGEST_WAIT
 from flash_driver.flash_api.outcomes import (
     Answer,
     Cause,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from flash_driver.flash_api.documents import Operation
 
 __all__ = ["HttpTransport", "read_reply", "read_retry_after"]
+
+_LONGEST_DATE: Final = 64
 
 
 @dataclass(slots=True)
@@ -132,21 +135,26 @@ def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence
 
 
 def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
-    """Read `Retry-After`, whole seconds or a date by the clock of the server that gives it (RFC 9110 10.2.3)."""
+    """Read `Retry-After`, whole seconds or a date by the clock of the server that gives it (RFC 9110 10.2.3).
+
+    Returns:
+        From nothing to a day, whatever the server says; None where it says nothing that can be read.
+
+    """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit() and len(value) < 8:
-        return timedelta(seconds=int(value))
+        return min(timedelta(seconds=int(value)), LONGEST_WAIT)
     if (moment := _read_date(value)) is None:
         return None
     now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(timedelta(0), moment - now)
+    return min(max(timedelta(0), moment - now), LONGEST_WAIT)
 
 
 def _read_date(value: str) -> datetime | None:
     """Read a date of HTTP (RFC 9110 5.6.7); None where it is none."""
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+        moment = email.utils.parsedate_to_datetime(value[:_LONGEST_DATE])
+    except (ValueError, TypeError, OverflowError):
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 

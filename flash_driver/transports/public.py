@@ -25,6 +25,7 @@ from flash_driver.flash_api.documents import (
     Operation,
 )
 from flash_driver.flash_api.outcomes import Answer, Cause, Completed, Evidence, NotConnected
+from flash_driver.flash_api.replies import read_own_wallet_ids
 
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
@@ -95,10 +96,7 @@ class PublicTransport:
     async def _ask_account(self, deadline: Deadline) -> Evidence:
         evidence = await self._session.account(deadline)
         if isinstance(outcome := ME().classify(evidence), Completed):
-            account = outcome.data["me"].get("defaultAccount")
-            wallets = account.get("wallets") if isinstance(account, dict) else None
-            rows = [row for row in wallets or [] if isinstance(row, dict) and row.get("isExternal") is not True]
-            self._wallet_ids = frozenset(str(row.get("id")).lower() for row in rows)
+            self._wallet_ids = read_own_wallet_ids(outcome.data)
             self._told_at = asyncio.get_running_loop().time()
         return evidence
 
