@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host check docs test lint types tests btcpay btcpay-demo compose-test format soak bench clean
+.PHONY: help run host check docs test lint types tests btcpay btcpay-soak btcpay-demo compose-test format soak bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,9 +39,11 @@ tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 btcpay: $(VENV)/ready-to-test ## Sell and pay out with a real BTCPay Server, where its kit is (BTCPAY_KIT)
 	$(BIN)/python -m pytest tests/btcpay
 
+btcpay-soak: $(VENV)/ready-to-test ## Sell and pay out with BTCPay for five minutes while everything around it fails
+	$(BIN)/python -m tests.btcpay.soak $(SOAK)
+
 btcpay-demo: ## Start BTCPay, host and sandbox in containers, with a store that is ready to sell
-	docker compose -f docker/btcpay.yaml up --build --detach sandbox host postgres btcpay
-	docker compose -f docker/btcpay.yaml run --rm setup
+	docker/btcpay-demo
 
 compose-test: ## Run sandbox, two replicas and PostgreSQL in containers, and kill some meanwhile
 	docker/compose-test

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.btcpay.kit import BtcPay
+    from tests.btcpay.shop import Shop
     from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,12 +42,16 @@ def test_host_restarts_into_an_outage_of_flash(btcpay: BtcPay, tmp_path: Path) -
             shop.pay(sale.bolt11)
         with shop.flash_frozen():
             shop.host.start()
-            wait_until(lambda: all(shop.outlived(sale) for sale in sales), "the BOLT11s are over")
-            for _ in range(3):
-                shop.nudge()
-                time.sleep(4)  # BTCPay comes back and asks; nothing tells when it has
+            wait_until(lambda: all(shop.is_over(sale.bolt11) for sale in sales), "the BOLT11s are over")
+            shop.nudge()
+            wait_until(lambda: _broken_off(shop) >= len(sales), "BTCPay has asked about all of them")
         shop.wait_settled(*sales)
         shop.assert_ledgers_agree()
+
+
+def _broken_off(shop: Shop) -> int:
+    """Return how many questions of BTCPay's the host has answered by breaking the connection."""
+    return int(shop.metric("lightning_host_requests_total", group="phoenixd", method="GET", status="503"))
 
 
 def test_database_restarts_while_customers_pay(btcpay: BtcPay, postgres: PostgresServer, tmp_path: Path) -> None:

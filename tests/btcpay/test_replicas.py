@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from tests.btcpay.kit import BtcPay
     from tests.btcpay.proxies import DatabaseLine
     from tests.btcpay.shop import Shop
-    from tests.lightning_host.programs import Program
     from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.timeout(300)
@@ -35,13 +34,11 @@ class Replicas:
     def of_btcpay(self) -> int:
         """Wait until BTCPay listens to a replica; gives its index."""
         self.shop.nudge()
-        wait_until(lambda: any(map(_is_listened_to, self.shop.hosts)), "BTCPay listens to a replica")
-        return next(index for index, host in enumerate(self.shop.hosts) if _is_listened_to(host))
+        wait_until(lambda: any(map(self._is_listened_to, range(2))), "BTCPay listens to a replica")
+        return next(filter(self._is_listened_to, range(2)))
 
-
-def _is_listened_to(host: Program) -> bool:
-    told = httpx.get(f"{host.url}/metrics", timeout=20).text.splitlines()
-    return any(line.startswith("lightning_host_subscribers") and float(line.split()[-1]) > 0 for line in told)
+    def _is_listened_to(self, index: int) -> bool:
+        return self.shop.metric("lightning_host_subscribers", at=index) > 0
 
 
 @pytest.fixture(scope="module")

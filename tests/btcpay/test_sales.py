@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.btcpay.shop import open_shop
+from tests.lightning_host.programs import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.btcpay.kit import BtcPay
     from tests.btcpay.shop import Shop
 
 pytestmark = pytest.mark.timeout(300)  # BTCPay itself takes up to a minute to start
-
-
-@pytest.fixture(scope="module")
-def shop(btcpay: BtcPay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Give a shop whose books are compared at the end."""
-    with open_shop(btcpay, tmp_path_factory.mktemp("shop"), "--rate-limit", "off", lnurl=True) as opened:
-        yield opened
-        opened.assert_ledgers_agree()
 
 
 @pytest.mark.parametrize(("amount", "currency"), [("1000", "SATS"), ("0.0002", "BTC"), ("2.50", "USD")])
@@ -46,6 +37,13 @@ def test_lnurl(shop: Shop) -> None:
     sale = shop.sell("21000", method="BTC-LNURL")
     shop.pay_by_lnurl(sale)
     shop.wait_settled(sale)
+
+
+def test_lightning_address(shop: Shop) -> None:
+    """A payment to a Lightning address of BTCPay makes an invoice there, and settles it."""
+    before = shop.settled()
+    shop.pay_to_address(f"till-{secrets.token_hex(4)}", 7_000_000)
+    wait_until(lambda: len(shop.settled() - before) == 1, "the invoice is settled")
 
 
 def test_fifty_at_once(shop: Shop) -> None:
