@@ -103,6 +103,8 @@ async def _verify(request: web.Request) -> web.Response:
     if payment_hash is None or invoice is None or invoice.purpose not in _VERIFIABLE:
         raise ProblemError.make(404, "invoice-not-found", "Not found")
     settlement = await host.settlements.find(store_id, payment_hash)
+    if settlement is not None and (store := host.stores.get(store_id)) is not None:
+        (settlement,) = await host.lookups.complete(store, [settlement])
     return answer(
         {
             "status": "OK",

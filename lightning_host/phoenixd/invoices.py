@@ -75,6 +75,8 @@ async def look_up(request: web.Request, store: Store) -> web.Response:
     if settlement is None:
         invoice = await _ask(host, store, made)
         settlement = await host.settlements.find(store.id, payment_hash)
+    if settlement is not None:
+        (settlement,) = await host.lookups.complete(store, [settlement])
     return web.json_response(incoming_data(made, settlement, invoice))
 
 
@@ -112,7 +114,9 @@ async def list_incoming(request: web.Request, store: Store) -> web.Response:
         offset=page.offset,
         limit=page.limit,
     )
-    return web.json_response([incoming_data(made, settlement) for made, settlement in listed])
+    settled = await host.lookups.complete(store, [settlement for _, settlement in listed if settlement is not None])
+    by_hash = {settlement.payment_hash: settlement for settlement in settled}
+    return web.json_response([incoming_data(made, by_hash.get(made.payment_hash)) for made, _ in listed])
 
 
 def _read_hash(fields: Fields) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -58,9 +58,10 @@ class Settlement:
 
     Attributes:
         number: Its place among all settlements of this host, counted from one, in the order they were recorded.
-        amount: What was received.
+        amount: What was received; zero while the wallet has not told how much.
         purpose: As the invoice's (see `HostInvoice`).
         subject: As the invoice's.
+        preimage: None while the wallet has not told it: it may come to know it after the payment.
 
     """
 
@@ -74,6 +75,11 @@ class Settlement:
     preimage: str | None
     paid_at: datetime
     recorded_at: datetime
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left that the wallet may tell later."""
+        return self.preimage is not None and self.amount != LightMoney.ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,17 @@ class SettlementLedger:
         )
         new = await self._database.insert_if_new(connection, _settlements, _row(settlement))
         return settlement if new else None
+
+    async def complete(self, settlement: Settlement, invoice: LightningInvoice) -> Settlement:
+        """Add what the wallet has told since it was recorded; what is known stays. Returns it as it is then."""
+        amount = settlement.amount or invoice.amount_received or LightMoney.ZERO
+        told = replace(settlement, amount=amount, preimage=settlement.preimage or invoice.preimage)
+        if told != settlement:
+            same = and_(_settlements.c.store == told.store, _settlements.c.payment_hash == told.payment_hash)
+            new = {"amount_msat": told.amount.msat, "preimage": told.preimage}
+            async with self._database.begin() as connection:
+                await connection.execute(_settlements.update().where(same).values(new))
+        return told
 
     async def find(
         self, store_id: str, payment_hash: str, *, connection: AsyncConnection | None = None

@@ -7,20 +7,27 @@ answer is therefore not asked for some seconds: the next caller is told so at on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from connection_strings import (
     BackendUnavailable,
     InvalidReply,
     InvalidRequest,
     LightningError,
+    LightningInvoiceStatus,
     NotSupported,
     RequestRefused,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from connection_strings import LightningInvoice
+    from lightning_host.settlements.ledger import Settlement
     from lightning_host.settlements.settlements import Settlements
     from lightning_host.stores import Store
 
@@ -28,6 +35,7 @@ __all__ = ["InvoiceLookups"]
 
 _ANSWER_SECONDS: Final = 4.0
 _REST_SECONDS: Final = 5.0
+_COMPLETING_SECONDS: Final = 2.0
 _OF_ONE_INVOICE: Final = (InvalidRequest, InvalidReply, NotSupported, RequestRefused)
 """What is about the invoice that was asked for; everything else is about the wallet."""
 
@@ -66,3 +74,20 @@ class InvoiceLookups:
         if invoice is not None:
             await self._settlements.see(store, invoice)
         return invoice
+
+    async def complete(self, store: Store, settled: Sequence[Settlement]) -> list[Settlement]:
+        """Add what the wallet has learned since the settlements were recorded: preimages, and amounts not known then.
+
+        What the wallet, or the database, can't tell or keep within two seconds in all stays as it was: it is settled
+        all the same, and is asked about again the next time.
+        """
+        told = {settlement.payment_hash: settlement for settlement in settled}
+        with contextlib.suppress(LightningError, TimeoutError, SQLAlchemyError, OSError):
+            async with asyncio.timeout(_COMPLETING_SECONDS):
+                for settlement in settled:
+                    if settlement.complete or time.monotonic() < self._failed.get(store.id, (0.0, ""))[0]:
+                        continue
+                    invoice = await store.client.get_invoice(settlement.payment_hash)
+                    if invoice is not None and invoice.status is LightningInvoiceStatus.PAID:
+                        told[invoice.payment_hash] = await self._settlements.complete(settlement, invoice)
+        return list(told.values())

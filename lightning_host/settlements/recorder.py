@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from connection_strings import LightningInvoiceStatus
 from lightning_host.tasks import TaskSet
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorder", "amount_is_awaited"]
 
+_T = TypeVar("_T")
 _log: Final = logging.getLogger("lightning_host")
 _LAST_SECONDS: Final = 5.0
 _AMOUNT_PATIENCE: Final = timedelta(minutes=1)
@@ -67,13 +68,17 @@ class Recorder:
         if invoice.status is LightningInvoiceStatus.PAID and not amount_is_awaited(invoice):
             await self._whole(self._record(store_id, invoice, cursor))
 
+    async def complete(self, settlement: Settlement, invoice: LightningInvoice) -> Settlement:
+        """Add to a settlement what its wallet has told since; return it as it is then."""
+        return await self._whole(self._ledger.complete(settlement, invoice))
+
     async def keep_cursor(self, store_id: str, cursor: str) -> None:
         """Write down where a store's listener stands."""
         await self._whole(self._ledger.keep_cursor(store_id, cursor))
 
-    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _whole(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Let a transaction come to its end even if its caller is cancelled: SQLite stays locked by half of one."""
-        await asyncio.shield(self._writing.start(work, "recording"))
+        return await asyncio.shield(self._writing.start(work, "recording"))
 
     async def aclose(self) -> None:
         """Wait for what is being written."""

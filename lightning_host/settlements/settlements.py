@@ -167,6 +167,16 @@ class Settlements:
         """Record an invoice that was found paid by asking; does nothing when it is not paid or was recorded."""
         await self._recorder.record(store.id, invoice)
 
+    async def complete(self, settlement: Settlement, invoice: LightningInvoice) -> Settlement:
+        """Add to a settlement what its wallet has told since it was recorded; return it as it is then.
+
+        Raises:
+            SQLAlchemyError: It can't be written down now.
+            OSError: The same.
+
+        """
+        return await self._recorder.complete(settlement, invoice)
+
     async def prove(self) -> None:
         """Prove that a settlement could be recorded now, by the very lock that recording takes.
 
