@@ -1,24 +1,19 @@
 """What people paste when they want to pay: a BOLT11, a Lightning address, an LNURL-pay link, or a link around one.
 
-Pure: asking the payee's server is left to each house, which hands its answers in here to be checked (LUD-06).
+Pure; a payee behind an address or a link is asked in `payee`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
 
 from connection_strings.bolt11 import bech32
-from connection_strings.bolt11.reader import read
-from connection_strings.errors import InvalidReply, InvalidRequest
+from connection_strings.errors import InvalidRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-__all__ = ["PayLink", "PayTerms", "check_payee_invoice", "read_destination", "read_pay_terms"]
+__all__ = ["PayLink", "pay_link", "read_destination"]
 
 _ADDRESS: Final = re.compile(r"[a-z0-9_.+-]+@(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 _LONGEST: Final = 7089
@@ -43,37 +38,6 @@ class PayLink:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class PayTerms:
-    """What a payee accepts (LUD-06).
-
-    Attributes:
-        callback: Where to ask for an invoice.
-        least_msat: The smallest amount, in millisatoshi.
-        most_msat: The largest amount.
-        metadata: Whose SHA-256 its invoices commit to.
-
-    """
-
-    callback: str
-    least_msat: int
-    most_msat: int
-    metadata: str
-
-    def invoice_url(self, amount_msat: int) -> str:
-        """Return where an invoice over an amount is to be had.
-
-        Raises:
-            InvalidRequest: The payee does not accept this amount.
-
-        """
-        if not self.least_msat <= amount_msat <= self.most_msat:
-            raise InvalidRequest("amount", f"must be from {self.least_msat} to {self.most_msat} msat for this payee")
-        parts = urlsplit(self.callback)
-        query = f"{parts.query}&amount={amount_msat}".removeprefix("&")
-        return urlunsplit((parts.scheme, parts.netloc, parts.path, query, ""))
-
-
 def read_destination(text: str) -> str | PayLink:
     """Tell what somebody wants to pay: the text of a BOLT11, not read yet, or a payee to ask for one.
 
@@ -91,7 +55,7 @@ def read_destination(text: str) -> str | PayLink:
         case "bitcoin":
             return _read_bip21(rest)
         case "lnurlp":
-            return _link(_over_http(rest.removeprefix("//")))
+            return pay_link(_over_http(rest.removeprefix("//")))
         case "http" | "https":
             return _read_fallback(text)
         case other if other in _OTHER_LINKS:
@@ -103,7 +67,7 @@ def _read_bare(text: str) -> str | PayLink:
     """Read what has no scheme that is known."""
     lower = text.lower()
     if lower.startswith("lnurl1"):
-        return _link(_decoded(lower))
+        return pay_link(_decoded(lower))
     if "@" in text:
         if _ADDRESS.fullmatch(lower) is None:
             raise InvalidRequest("destination", "looks like a Lightning address, but has characters that none has")
@@ -112,55 +76,6 @@ def _read_bare(text: str) -> str | PayLink:
     if lower.startswith(("bc1", "tb1", "bcrt1")) or re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", text):
         raise InvalidRequest("destination", "is an on-chain address: ask the payee for a Lightning invoice")
     return text
-
-
-def read_pay_terms(answer: Mapping[str, object]) -> PayTerms:
-    """Read what a payee's server answered to the question for its terms (LUD-06).
-
-    Raises:
-        InvalidReply: It refuses, or says something else than terms.
-
-    """
-    _insist_on_no_error(answer)
-    callback, metadata = answer.get("callback"), answer.get("metadata")
-    least, most = answer.get("minSendable"), answer.get("maxSendable")
-    if answer.get("tag") != "payRequest" or not isinstance(callback, str) or not isinstance(metadata, str):
-        raise InvalidReply("the payee's server does not answer as LNURL-pay does (LUD-06)")
-    if not (type(least) is int and type(most) is int and 0 < least <= most):
-        raise InvalidReply("the payee's server names no amounts that it accepts (LUD-06)")
-    try:
-        return PayTerms(_link(callback).url, least, most, metadata)
-    except InvalidRequest:
-        raise InvalidReply("the payee's server names no https address to ask for an invoice") from None
-
-
-def check_payee_invoice(answer: Mapping[str, object], amount_msat: int, terms: PayTerms) -> str:
-    """Return the BOLT11 that a payee's server made, if it is the one asked for (LUD-06).
-
-    Raises:
-        InvalidReply: It is over another amount, commits to other metadata, or there is none.
-
-    """
-    _insist_on_no_error(answer)
-    bolt11 = answer.get("pr")
-    try:
-        invoice = read(bolt11) if isinstance(bolt11, str) else None
-    except ValueError as error:
-        raise InvalidReply(f"the payee's invoice is not a BOLT11 ({error})") from None
-    if invoice is None or not isinstance(bolt11, str):
-        raise InvalidReply("the payee's server made no invoice")
-    if invoice.amount_msat != amount_msat:
-        raise InvalidReply("the payee's invoice is over another amount than was asked for")
-    if invoice.description_hash != sha256(terms.metadata.encode()).digest():
-        raise InvalidReply("the payee's invoice is not for this payee: it commits to other metadata")
-    return bolt11
-
-
-def _insist_on_no_error(answer: Mapping[str, object]) -> None:
-    if answer.get("status") == "ERROR":
-        reason = answer.get("reason")
-        words = reason[:200] if isinstance(reason, str) and reason.isprintable() else "no reason given"
-        raise InvalidReply(f"the payee's server refuses: {words}")
 
 
 def _read_bip21(rest: str) -> str | PayLink:
@@ -184,7 +99,13 @@ def _over_http(address: str) -> str:
     return f"{'http' if plain else 'https'}://{address}"
 
 
-def _link(url: str) -> PayLink:
+def pay_link(url: str) -> PayLink:
+    """Return the link to a payee; its address has to be encrypted, unless it is on this machine or an onion service.
+
+    Raises:
+        InvalidRequest: It is not, or leads to something else than a payee.
+
+    """
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""

@@ -142,6 +142,8 @@ class HostSettings(BaseSettings):
         trusted_proxies: Reverse proxies in front of this host, as addresses or networks separated by commas: their
             `X-Forwarded-For` is believed, and their connections are not counted by address. None by default: then the
             proxy itself is the address that pages and connections are counted by.
+        payee_private_addresses: Whether Lightning addresses and LNURLs to be paid may lead to loopback and private
+            addresses.
         webhook_private_addresses: Whether webhooks may go to loopback and private addresses.
         webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
             further pause is longer.
@@ -186,6 +188,7 @@ class HostSettings(BaseSettings):
     most_connections: int = Field(default=4_000, ge=1)
     most_connections_per_address: int = Field(default=250, ge=1)
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    payee_private_addresses: bool = False
     webhook_private_addresses: bool = False
     webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
     webhook_keep_days: int = Field(default=30, ge=1, le=3650)

@@ -46,6 +46,9 @@ def pay(
     amount: Annotated[
         str | None, typer.Option(metavar="AMOUNT", help="What to pay where the invoice leaves it to the payer.")
     ] = None,
+    comment: Annotated[
+        str, typer.Option(metavar="WORDS", help="What the payee of a Lightning address or LNURL reads beside it.")
+    ] = "",
     max_fee_percent: Annotated[
         str | None, typer.Option(metavar="PERCENT", help="Most fee to accept, in percent of the amount.")
     ] = None,
@@ -62,7 +65,7 @@ def pay(
     """Pay an invoice, or a payee who makes one. Exit status 3: it may have been paid, do not pay again."""
     output = Output(as_json=as_json, verbose=verbose)
     asked = None if amount is None else parse_amount(amount)
-    bolt11 = bolt11_of(destination, asked)
+    bolt11 = bolt11_of(destination, asked, comment)
     request = decode(bolt11)
     params = PayInvoiceParams(
         amount=asked,

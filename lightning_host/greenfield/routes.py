@@ -26,7 +26,6 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
-from connection_strings.bolt11.reader import read
 from connection_strings.lightning import DEFAULT_SEND_TIMEOUT
 from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import Permission
@@ -41,6 +40,7 @@ from lightning_host.greenfield.values import (
 from lightning_host.host import HOST
 from lightning_host.web.api_access import opened_store
 from lightning_host.web.bodies import Fields, read_json
+from lightning_host.web.payees import bolt11_to_pay, read_payable
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.route_group import RouteGroup
 
@@ -167,7 +167,7 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
     host = request.app[HOST]
     fields = await read_json(request, host.settings.request_seconds)
     with fields.together("BOLT11", "amount", "maxFeePercent", "maxFeeFlat", "sendTimeout"):
-        bolt11 = _read_bolt11(fields)
+        destination = read_payable(fields, "BOLT11")
         timeout = DEFAULT_SEND_TIMEOUT
         if "sendTimeout" in fields:
             timeout = timedelta(seconds=fields.whole("sendTimeout", least=1, most=_LONGEST_SEND_SECONDS))
@@ -178,6 +178,8 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
             send_timeout=timeout,
             resolve_early=True,  # a caller of this API is told 202 and asks again, it never pays in another way
         )
+    names = {"destination": "BOLT11", "amount": "amount"}
+    bolt11 = await bolt11_to_pay(host.settings, fields, names, destination, params.amount)
     response = await host.background.run(store.client.pay(bolt11, params))
     if response.unreachable:
         raise ProblemError.make(
@@ -192,16 +194,6 @@ async def _pay(request: web.Request, store: Store) -> web.Response:
         raise ProblemError.make(400, code, words)
     data = await _what_became_of(store, bolt11, response.details)
     return web.json_response(data, status=200 if response.result is PayResult.OK else 202)
-
-
-def _read_bolt11(fields: Fields) -> str:
-    """Read a BOLT11; whether this wallet can pay it is for the wallet to say."""
-    text = fields.text("BOLT11")
-    try:
-        read(text)
-    except ValueError as error:
-        fields.note("BOLT11", f"is not a BOLT11 payment request ({error})")
-    return text
 
 
 async def _what_became_of(store: Store, bolt11: str, details: PayDetails | None) -> dict[str, Any]:

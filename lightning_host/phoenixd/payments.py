@@ -1,4 +1,4 @@
-"""Outgoing payments: `/payinvoice` and `/payments/outgoing`.
+"""Outgoing payments: `/payinvoice`, `/paylnaddress`, `/lnurlpay` and `/payments/outgoing`.
 
 A payment is in flight from the moment of the request. Only what certainly was not sent is told as failed: by a reason
 that clients know (clients.py), and by 404 afterwards, upon which LNbits gives the money back.
@@ -18,6 +18,7 @@ from connection_strings import (
     LightningError,
     LightningPaymentStatus,
     ListPaymentsParams,
+    NotSupported,
     PayInvoiceParams,
     PayResponse,
     PayResult,
@@ -31,14 +32,16 @@ from lightning_host.phoenixd.paging import PAGE_FIELDS, read_page
 from lightning_host.phoenixd.table import PhoenixdTable
 from lightning_host.phoenixd.values import not_known_yet, outgoing_data, paid_data
 from lightning_host.web.bodies import Fields, read_form
+from lightning_host.web.payees import bolt11_to_pay, read_payable
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
-    from connection_strings.bolt11.reader import Bolt11
     from lightning_host.stores import Store
 
-__all__ = ["find", "list_outgoing", "pay"]
+__all__ = ["find", "list_outgoing", "pay", "pay_address", "pay_lnurl", "pay_offer"]
 
+_ASKED: Final = {"amount": "amountSat", "comment": "message"}
+"""What phoenixd calls the amount, and the words for the payee, where the payee is asked for an invoice."""
 _FUNDS: Final = re.compile(r"balance|funds", re.IGNORECASE)
 _UNKNOWN: Final = "it is not known yet what became of the payment; ask for it by its payment hash"
 _PREPARING: Final = timedelta(minutes=2)
@@ -46,28 +49,43 @@ _PREPARING: Final = timedelta(minutes=2)
 
 
 async def pay(request: web.Request, store: Store) -> web.Response:
-    """Pay a BOLT11; every outcome is told with status 200."""
+    """Pay a BOLT11, or what else a payer pastes; every outcome of a payment is told with status 200."""
+    return await _pay_destination(request, store, {"destination": "invoice", "amount": "amountSat"})
+
+
+async def pay_address(request: web.Request, store: Store) -> web.Response:
+    """Pay a Lightning address, as phoenixd's `/paylnaddress` does."""
+    return await _pay_destination(request, store, {**_ASKED, "destination": "address"})
+
+
+async def pay_lnurl(request: web.Request, store: Store) -> web.Response:
+    """Pay an LNURL-pay link, as phoenixd's `/lnurlpay` does."""
+    return await _pay_destination(request, store, {**_ASKED, "destination": "lnurl"})
+
+
+async def pay_offer(request: web.Request, store: Store) -> web.Response:
+    """Refuse a BOLT 12 offer, with words that help: no wallet behind this host pays one."""
+    del request, store
+    raise NotSupported("this wallet pays no BOLT 12 offers: ask the payee for an invoice or a Lightning address")
+
+
+async def _pay_destination(request: web.Request, store: Store, names: dict[str, str]) -> web.Response:
     host = request.app[HOST]
     fields = await read_form(request, host.settings.request_seconds)
-    with fields.together("invoice", "amountSat"):
+    with fields.together(*names.values()):
         if request.query:
             fields.note(next(iter(request.query)), "belongs into the body")
-        text = fields.text("invoice")
+        destination = read_payable(fields, names["destination"])
         amount = fields.sat("amountSat") if "amountSat" in fields else None
-        decoded = _decode(fields, text)
+        comment = fields.text(names["comment"], default="") if "comment" in names else ""
         # A client that is told "in flight" holds the payment and asks again; it never pays in another way.
         params = PayInvoiceParams(amount=amount, resolve_early=True)
+    text = await bolt11_to_pay(host.settings, fields, names, destination, amount, comment)
+    decoded = read(text)
     asked = params.amount or LightMoney.from_msat(decoded.amount_msat or 0)
     payouts = PhoenixdTable(host.database)
     answer = await host.background.run(_pay(store, payouts, (text, decoded.payment_hash.hex()), params, asked))
     return web.json_response(answer)
-
-
-def _decode(fields: Fields, text: str) -> Bolt11:
-    try:
-        return read(text)
-    except ValueError:
-        fields.refuse("invoice", "is not a BOLT11" if text else "is missing")
 
 
 async def _pay(

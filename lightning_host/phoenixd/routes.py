@@ -36,12 +36,15 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/payments/incoming", invoices.list_incoming),
         ("GET", "/payments/incoming/{payment_hash}", invoices.look_up),
         ("POST", "/payinvoice", payments.pay),
+        ("POST", "/paylnaddress", payments.pay_address),
+        ("POST", "/lnurlpay", payments.pay_lnurl),
+        ("POST", "/payoffer", payments.pay_offer),
         ("GET", "/payments/outgoing", payments.list_outgoing),
         ("GET", "/payments/outgoing/{payment_hash}", payments.find),
         ("GET", "/payments/outgoingbyhash/{payment_hash}", payments.find),
         ("GET", "/websocket", events.tell_events),
     ):
-        app.router.add_route(method, path, _authorized(handler, pays=handler is payments.pay))
+        app.router.add_route(method, path, _authorized(handler, pays=handler in _PAYING))
     app.cleanup_ctx.append(_life)
 
 
@@ -49,6 +52,9 @@ async def _life(app: web.Application) -> AsyncIterator[None]:
     facts = app[WALLET_FACTS] = WalletFacts()
     yield
     await facts.aclose()
+
+
+_PAYING: Final = (payments.pay, payments.pay_address, payments.pay_lnurl, payments.pay_offer)
 
 
 def _authorized(
@@ -83,8 +89,11 @@ def _tell(request: web.Request, problem: Problem) -> web.Response:
 
 PHOENIXD: Final = RouteGroup(
     name="phoenixd",
-    prefixes=("/getinfo", "/getbalance", "/createinvoice", "/payinvoice", "/payments/", "/websocket"),
+    prefixes=(
+        *("/getinfo", "/getbalance", "/createinvoice", "/websocket", "/payments/"),
+        *("/payinvoice", "/paylnaddress", "/lnurlpay", "/payoffer"),
+    ),
     add_routes=_add_routes,
     tell=_tell,
 )
-"""`/getinfo`, `/createinvoice`, `/payinvoice`, `/payments/...`, `/websocket`."""
+"""`/getinfo`, `/createinvoice`, `/payinvoice`, `/paylnaddress`, `/lnurlpay`, `/payments/...`, `/websocket`."""

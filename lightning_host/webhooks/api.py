@@ -26,7 +26,7 @@ from lightning_host.host import HOST
 from lightning_host.web.api_access import opened_store, opened_stores, page_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
-from lightning_host.webhooks.network import is_public
+from lightning_host.web.public_network import is_public
 from lightning_host.webhooks.records import EVENTS, DeliveryStatus
 from lightning_host.webhooks.table import WebhookTable
 

@@ -24,7 +24,7 @@ import aiohttp
 from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.tasks import TaskSet
-from lightning_host.webhooks.network import ForbiddenAddressError, webhook_connector
+from lightning_host.web.public_network import ForbiddenAddressError, public_connector
 from lightning_host.webhooks.table import WebhookTable
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class WebhookSender:
     async def _run(self) -> None:
         private = self._host.settings.webhook_private_addresses
         timeout = aiohttp.ClientTimeout(total=_SEND_SECONDS)
-        connector = webhook_connector(private=private)
+        connector = public_connector(private=private)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
             while True:
                 self._wake.clear()

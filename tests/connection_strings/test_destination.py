@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from connection_strings.destination import PayLink, PayTerms, check_payee_invoice, read_destination, read_pay_terms
+from connection_strings.destination import PayLink, read_destination
 from connection_strings.errors import InvalidReply, InvalidRequest
+from connection_strings.payee import PayTerms, check_payee_invoice, read_pay_terms
 
 LNURL = (
     "LNURL1DP68GURN8GHJ7UM9WFMXJCM99E3K7MF0V9CXJ0M385EKVCENXC6R2C35XVUKXEFCV5MKVV34X5EKZD3EV56NYD3HXQURZEPEXEJXXEP"

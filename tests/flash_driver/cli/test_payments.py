@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import sys
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from connection_strings import LightMoney, LightningPaymentStatus, PayDetails, PayResponse, PayResult
 from flash_driver.client import FlashLightningClient
+from flash_driver.sandbox.bank.signer import InvoiceSigner
 
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
@@ -249,11 +252,19 @@ async def test_pays_a_lightning_address(cli: Commands, sandbox: StartSandbox) ->
 
     async def terms(request: web.Request) -> web.Response:
         callback = str(request.url.with_path("/cb"))
-        bounds = {"minSendable": 1000, "maxSendable": 100_000}
+        bounds = {"minSendable": 1000, "maxSendable": 100_000, "commentAllowed": 10}
         return web.json_response({"tag": "payRequest", "callback": callback, "metadata": "[]", **bounds})
 
     async def invoice(request: web.Request) -> web.Response:
-        made.append(server.foreign_invoice(int(request.query["amount"])).payment_request)
+        committed = "[]" if request.query.get("comment") == "for tea" else "of somebody else"
+        signed = InvoiceSigner().sign(
+            msat=int(request.query["amount"]),
+            description="",
+            now=datetime.now(UTC),
+            expiry=timedelta(hours=1),
+            description_hash=sha256(committed.encode()).hexdigest(),
+        )
+        made.append(signed.payment_request)
         return web.json_response({"pr": made[-1]})
 
     app = web.Application()
@@ -265,6 +276,10 @@ async def test_pays_a_lightning_address(cli: Commands, sandbox: StartSandbox) ->
         assert "from 1000 to 100000 msat" in (await cli("pay", address, "--yes", "--amount", "500sat")).err
         refused = await cli("pay", address, "--yes", "--amount", "50sat")
         assert (refused.status, "it commits to other metadata" in refused.err) == (1, True)
-    assert (len(made), executed(server)) == (1, [])
+        assert (len(made), executed(server)) == (1, [])
+        done = await cli("pay", address, "--yes", "--amount", "50sat", "--comment", "for tea")
+        assert (done.status, done.err) == (0, "")
+        (row,) = server.ledger_snapshot()["payments"]
+        assert (row["payment_request"], row["msat"], row["times_executed"]) == (made[1], 50_000, 1)
     assert "is a BIP21 link" in (await cli("pay", "bitcoin:bc1qxyz?amount=1", "--yes")).err
     assert (await cli("pay", f"bitcoin:bc1qxyz?lightning={foreign(server)}", "--yes")).status == 0

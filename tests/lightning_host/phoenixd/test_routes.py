@@ -578,7 +578,7 @@ async def test_each_password_opens_its_own_store(hosts: HostBench, node: FakeNod
         ("/createinvoice?amountSat=7", {"description": "x"}, "amountSat belongs into the body"),
         ("/payinvoice", {}, "invoice is missing"),
         ("/payinvoice", {"invoice": "", "sendAll": "true"}, "sendAll is not known here; invoice is missing"),
-        ("/payinvoice", {"invoice": "lnbc1nonsense"}, "invoice is not a BOLT11"),
+        ("/payinvoice", {"invoice": "lnbc1nonsense"}, "invoice is not a BOLT11 payment request (it is not Bech32)"),
     ],
 )
 async def test_bad_field_is_named(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bolt11 import decode
 
-from lightning_host.webhooks.network import is_public
+from lightning_host.web.public_network import is_public
 from lightning_host.webhooks.sender import pauses
 from tests.lightning_host.hosts import eventually
 from tests.support.checkouts import KEY, open_checkout

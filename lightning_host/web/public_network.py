@@ -1,7 +1,7 @@
-"""Where webhooks may go: addresses of the internet, and not of this machine or its neighbours.
+"""Where a URL from outside may lead: to addresses of the internet, and not of this machine or its neighbours.
 
-A webhook's URL comes from outside. What its name means is decided when the connection is made, address by address, so
-that neither a name that points inwards nor one that changes its mind leads into the private network.
+What its name means is decided when the connection is made, address by address, so that neither a name that points
+inwards nor one that changes its mind leads into the private network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import aiohttp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ForbiddenAddressError", "is_public", "webhook_connector"]
+__all__ = ["ForbiddenAddressError", "is_public", "public_connector"]
 
 
 _SPECIAL: Final = """
@@ -34,7 +34,7 @@ _IPV6_INTERNET: Final = (IPv6Network("2000::/3"), IPv6Network("64:ff9b::/96"))
 
 
 class ForbiddenAddressError(OSError):
-    """The address is private, and webhooks may not go there."""
+    """The address is private, and a URL from outside may not lead there."""
 
 
 def is_public(address: str) -> bool:
@@ -53,7 +53,7 @@ def _of_nat64(address: IPv6Address) -> IPv4Address | None:
     return IPv4Address(address.packed[-4:]) if address in _IPV6_INTERNET[1] else None
 
 
-def webhook_connector(*, private: bool) -> aiohttp.TCPConnector:
+def public_connector(*, private: bool) -> aiohttp.TCPConnector:
     """Make a connector that refuses private addresses, unless they are allowed; it keeps no connection."""
     make_socket: Callable[[Any], socket.socket] | None = None if private else _public_socket
     return aiohttp.TCPConnector(force_close=True, use_dns_cache=False, socket_factory=make_socket)
@@ -62,5 +62,5 @@ def webhook_connector(*, private: bool) -> aiohttp.TCPConnector:
 def _public_socket(info: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, _, address = info
     if not is_public(str(address[0])):
-        raise ForbiddenAddressError("webhooks may not go to a private address")
+        raise ForbiddenAddressError("a URL from outside may not lead to a private address")
     return socket.socket(family, kind, protocol)
