@@ -179,7 +179,7 @@ async def test_page_shows_address_and_code(hosts: HostBench, node: FakeNode) -> 
         ("", "amount is missing"),
         ("?amount=", "amount must be a whole number"),
         ("?amount=ten", "amount must be a whole number"),
-        ("?amount=-1000", "amount must be a whole number"),
+        ("?amount=-1000", "amount must not be negative"),
         ("?amount=1000.5", "amount must be a whole number"),
         ("?amount=1e6", "amount must be a whole number"),
         ("?amount=0", "amount must be from 1 to 100,000,000 satoshi (told in millisatoshi)"),

@@ -492,6 +492,28 @@ async def test_a_late_commit_falls_out_of_no_list(store: SqlStore) -> None:
     assert sorted(row.payment_hash for row in seen) == [an_invoice(number).payment_hash for number in (1, 2)]
 
 
+async def test_a_late_commit_is_found_by_who_watches(store: SqlStore) -> None:
+    """An invoice that is kept slowly is found from the place of before, though orphans were numbered after it."""
+    journal = await open_journal(store)
+    _, place = await journal.made_after(None)
+    keeping, keep = threading.Event(), threading.Event()
+
+    def add_slowly(connection: Connection) -> None:
+        InvoiceRows(1).insertion(an_invoice(1), store.transactions.dialect)(connection)
+        keeping.set()
+        keep.wait(30)
+
+    slow = asyncio.create_task(asyncio.to_thread(asyncio.run, _apart(store, add_slowly)))
+    await asyncio.to_thread(keeping.wait, 30)
+    orphans = asyncio.gather(*(journal.add_orphan(an_invoice(number)) for number in range(2, 5)))
+    await asyncio.wait([orphans], timeout=0.5)  # long enough for them to overtake, if they can
+    seen, place = await journal.made_after(place)
+    keep.set()
+    await asyncio.gather(slow, orphans)
+    more, _ = await journal.made_after(place)
+    assert [row.payment_hash for row in (*seen, *more)] == [an_invoice(1).payment_hash]
+
+
 async def _apart(store: SqlStore, work: Callable[[Connection], None]) -> None:
     """Write on an event loop of another thread, as another process does."""
     async with aclosing(SqlStore(store._journal)) as other:
