@@ -75,6 +75,7 @@ class Account:
             transports,
             memory.capabilities,
             ways.session(settings),
+            memory.contact,
             spare_credential=settings.token_kind is TokenKind.API_KEY,
         )
         self.wallets = WalletDirectory(settings, self.router, listening.see_account, listening.known)

@@ -105,7 +105,8 @@ class AccountListening:
         settings, memory = self._settings, self._memory
         transports = self._ways.choose(settings)
         by_api_key = settings.token_kind is TokenKind.API_KEY
-        router = Router(transports, memory.capabilities, self._ways.session(settings), spare_credential=by_api_key)
+        session = self._ways.session(settings)
+        router = Router(transports, memory.capabilities, session, memory.contact, spare_credential=by_api_key)
         self._wallets = WalletDirectory(settings, router, self.see_account, self.known)
         costs_the_key = by_api_key and "public" not in settings.transports
         return WatchedAccount(

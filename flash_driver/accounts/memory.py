@@ -13,6 +13,7 @@ from flash_driver.money.rate_book import RateBook
 from flash_driver.money.sending_rate import SendingRate
 from flash_driver.money.server_price import ServerPrice
 from flash_driver.transports.capabilities import Capabilities
+from flash_driver.transports.contact import Contact
 
 if TYPE_CHECKING:
     from flash_driver.payments.attempt_store import Unkept
@@ -33,6 +34,7 @@ class AccountMemory:
     server_clock: ServerClock = field(default_factory=ServerClock)
     hashes: HashSupport = field(default_factory=HashSupport)
     outage: Outage = field(default_factory=Outage)
+    contact: Contact = field(default_factory=Contact)
     unkept_payments: dict[str, Unkept] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -55,6 +55,8 @@ class Health:
         reconnects: How many times the socket was connected again.
         losses: How many attempts to subscribe have failed in a row.
         last_event_at: When the server last sent an event on the subscription.
+        last_answer_at: When the server last answered anything, by whatever way.
+        outage: For how long the server has answered nothing, and why; None while it answers.
         pending: How many invoices are being watched: unpaid ones, and those that expired lately.
         lag: For how long the longest waiting of them has been due to be asked about.
         transports: What is known of each transport: `works`, or why it is passed over.
@@ -71,6 +73,8 @@ class Health:
     reconnects: int
     losses: int
     last_event_at: datetime | None
+    last_answer_at: datetime | None
+    outage: str | None
     pending: int
     lag: timedelta
     transports: Mapping[str, str]

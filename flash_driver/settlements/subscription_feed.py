@@ -123,6 +123,7 @@ class SubscriptionFeed:
             self._account.tell_once("the server sent an error on the subscription", words=words)
             raise SubscriptionEnded(f"the server answered the subscription with: {words}")
         self.last_event_at = self._account.clock()
+        self._account.router.contact.answered()
         if not self._state.subscribed:
             self._first_event()
         try:
@@ -158,6 +159,8 @@ class SubscriptionFeed:
         stable = up_since is not None and now - up_since >= self._account.timing.stable
         self.losses = 1 if stable else self.losses + 1
         _log.info("not hearing, asking instead", why=str(why), losses=self.losses)
+        if isinstance(why, ConnectionFailed) and why.cause in {Cause.UNREACHABLE, Cause.SLOW}:
+            self._account.router.contact.not_heard(str(why))
         if self._state.listening is not Listening.FAILED:
             self._state.say(Listening.POLLING, str(why))
         self._polling.ask_about_all(late=False)

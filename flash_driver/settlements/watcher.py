@@ -82,6 +82,8 @@ class Watcher:
             reconnects=0 if socket is None else max(0, socket.times_connected - 1),
             losses=0 if state.subscribed else self._feed.losses,
             last_event_at=self._feed.last_event_at,
+            last_answer_at=self._account.router.contact.last_answer_at,
+            outage=self._account.router.contact.trouble,
             pending=self._polling.watched,
             lag=timedelta(seconds=self._polling.lag if self._tasks else 0.0),
             transports=transports,

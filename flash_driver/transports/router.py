@@ -11,6 +11,7 @@ from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.transports.base import NotReady
 from flash_driver.transports.call_log import SILENT
+from flash_driver.transports.contact import Contact
 from flash_driver.transports.delivery import MAKE_AN_API_KEY, NO_OPINION, Delivery
 from flash_driver.transports.session import Session
 
@@ -29,6 +30,7 @@ __all__ = ["Router"]
 
 _log: Final = get_logger()
 
+_NO_ANSWER: Final = {Cause.UNREACHABLE, Cause.SLOW}
 _SHARE_OF_TIME: Final = 0.5
 """How much of the time left a transport may use for connecting while another one could still follow it."""
 
@@ -60,6 +62,7 @@ class _Request:
         self.admission = admission
         self.document = operation.document
         self.reasons: dict[str, str] = {}
+        self.answered = self.in_vain = False
         self._causes: set[Cause] = set()
         self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
 
@@ -102,6 +105,10 @@ class _Request:
 
     def settles(self, transport: str, outcome: Outcome) -> bool:
         """Take in what a transport came to; returns whether no other one may be tried after it."""
+        no_answer = outcome.cause in _NO_ANSWER if isinstance(outcome, NotExecuted) else isinstance(outcome, Unknown)
+        no_word = isinstance(outcome, NotExecuted) and outcome.cause is Cause.UNSUITED
+        self.in_vain |= no_answer
+        self.answered |= not (no_answer or no_word)
         match outcome:
             case Refused(words) if self._leaves_doubt(outcome):
                 self.reasons[transport] = words
@@ -137,10 +144,12 @@ class Router:
         transports: In the order in which they are tried.
         capabilities: What is remembered of them.
         session: Whether the token is still good.
+        contact: Told whether the server answers.
         spare_credential: Whether questions that anybody may ask go over an anonymous way first.
 
     Attributes:
         session: The same.
+        contact: The same.
 
     """
 
@@ -149,6 +158,7 @@ class Router:
         transports: Sequence[Transport],
         capabilities: Capabilities,
         session: Session | None = None,
+        contact: Contact | None = None,
         *,
         spare_credential: bool = False,
     ) -> None:
@@ -156,6 +166,7 @@ class Router:
         self._in_public = tuple(sorted(transports, key=lambda each: not each.anonymous)) if spare_credential else None
         self._capabilities = capabilities
         self.session = session or Session()
+        self.contact = contact or Contact()
         self._probing = asyncio.Lock()
         self._closed = False
 
@@ -194,6 +205,10 @@ class Router:
                 break
             if following:
                 call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
+        if request.answered:
+            self.contact.answered()
+        elif request.in_vain and not self._closed:
+            self.contact.failed("; ".join(f"{way}: {reason}" for way, reason in request.reasons.items()))
         rejected = await self._is_rejected(request)
         return request.delivery(self._capabilities.free_in(), rejected=rejected)
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.host import HOST
 from lightning_host.monitoring.access import is_operator
+from lightning_host.monitoring.backends import backends
 from lightning_host.monitoring.unknown_payments import unknown_payments
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup
@@ -47,7 +48,10 @@ async def _ready(request: web.Request) -> web.Response:
 
 
 async def _health(request: web.Request) -> web.Response:
-    """Answer 200 when settlements are heard of every store and can be recorded, and no wallet is blocked; else 503.
+    """Answer 200 when all is well, else 503.
+
+    All is well when settlements can be recorded, those of every store are heard, and every wallet answers and makes
+    invoices.
 
     A limit that the driver keeps by itself is no trouble: it is over within minutes.
     """
@@ -59,15 +63,21 @@ async def _health(request: web.Request) -> web.Response:
     except (SQLAlchemyError, OSError, TimeoutError):
         database = "unreachable"
     deaf, blocked = host.settlements.deaf, host.invoices.blocked
-    healthy = database == "ok" and not deaf and not blocked
+    told = backends(host.stores)
+    outages = {store: health.outage for store, health in told.items() if health.outage is not None}
+    healthy = database == "ok" and not (deaf or blocked or outages)
     answer: dict[str, Any] = {
         "status": "ok" if healthy else "degraded",
         "database": database,
         "stores": {"total": len(host.stores), "listening": len(host.stores) - len(deaf), "blocked": len(blocked)},
     }
     if is_operator(request):
-        trouble = {**blocked, **deaf}
+        trouble = {**blocked, **outages, **deaf}
         answer["byStore"] = {store.id: trouble.get(store.id, "listening") for store in host.stores}
+        answer["lastAnswerAt"] = {
+            store: None if health.last_answer_at is None else health.last_answer_at.isoformat()
+            for store, health in told.items()
+        }
         answer["unknownPayments"] = {
             store: {"count": found.count, "since": None if found.since is None else found.since.isoformat()}
             for store, found in (await unknown_payments(host.stores)).items()

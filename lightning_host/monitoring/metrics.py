@@ -17,6 +17,7 @@ from lightning_host.checkout.service import SERVICE
 from lightning_host.host import HOST
 from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
+from lightning_host.monitoring.backends import backends
 from lightning_host.monitoring.unknown_payments import unknown_payments
 from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
@@ -157,7 +158,22 @@ class _Recorded:
         for store in self._host.stores:
             recent.add_metric([store.id], self._recent[store.id])
             waiting.add_metric([store.id], self._postponed.get(store.id, 0))
-        yield from (count, msat, listening, refused, subscribers, failed, recent, waiting, *self._stuck())
+        yield from (count, msat, listening, refused, subscribers, failed, recent, waiting)
+        yield from (*self._backends(), *self._stuck())
+
+    def _backends(self) -> Iterator[Metric]:
+        """Give what the drivers tell of their backends; one that does not tell has no sample."""
+        up = GaugeMetricFamily("lightning_host_backend_up", "Whether the wallet's backend answers", labels=["store"])
+        answered = GaugeMetricFamily(
+            "lightning_host_backend_answered_at_seconds",
+            "When it last answered, in seconds since 1970",
+            labels=["store"],
+        )
+        for store, health in backends(self._host.stores).items():
+            up.add_metric([store], float(health.outage is None))
+            if health.last_answer_at is not None:
+                answered.add_metric([store], health.last_answer_at.timestamp())
+        yield from (up, answered)
 
     def _stuck(self) -> Iterator[Metric]:
         """Give what there is of payments that stay unknown; a wallet that can't say it now has no sample."""

@@ -15,12 +15,14 @@ from connection_strings import CredentialRejected, LightningError, PayResult, Ra
 from lightning_host.settlements import wallet_listener
 from lightning_host.settlements.settlements import Settlements
 from tests.lightning_host.hosts import eventually
+from tests.support.proxy import FaultProxy
 
 if TYPE_CHECKING:
     import pytest
 
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
+    from tests.support.driver import Bench
 
 ROOT = Path(__file__).parents[3]
 TOKEN = "token-of-the-operator"
@@ -48,6 +50,7 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
             "database": "ok",
             "stores": {"total": 1, "listening": 1, "blocked": 0},
             "byStore": {"shop": "listening"},
+            "lastAnswerAt": {},
             "unknownPayments": {},
         },
     )
@@ -62,6 +65,7 @@ async def test_health_follows_the_wallet(hosts: HostBench, node: FakeNode) -> No
                 "database": "ok",
                 "stores": {"total": 1, "listening": 0, "blocked": 0},
                 "byStore": {"shop": "LightningError: away"},
+                "lastAnswerAt": {},
                 "unknownPayments": {},
             },
         )
@@ -215,3 +219,33 @@ async def test_documents_name_the_metrics_that_there_are(hosts: HostBench, node:
         assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in used} <= {*there, *documented}, path
     json.loads((ROOT / "docker" / "monitoring" / "dashboard.json").read_text())
     yaml.safe_load((ROOT / "docker" / "monitoring" / "alerts.yaml").read_text())
+
+
+async def test_health_tells_a_silent_backend(hosts: HostBench, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flash is away, though the store is listened to: /health is 503 and tells since when, until it answers again."""
+    monkeypatch.setattr("flash_driver.transports.contact._OUTAGE_SECONDS", 1.0)
+    sandbox = await bench.sandbox()
+    async with FaultProxy(sandbox.server) as network:
+        host = await hosts.host_of(f"type=flash;server={network.url};token={sandbox.token};allowinsecure=true")
+        assert (await host.greenfield("POST", "/invoices", {"amount": "1000"}))[0] == 200
+        status, well = await host.get("/health")
+        assert (status, well["byStore"]) == (200, {"shop": "listening"})
+        assert datetime.fromisoformat(well["lastAnswerAt"]["shop"]) <= datetime.now(UTC)
+        network.accept = "refuse"
+        network.reset()
+
+        async def silent() -> bool:
+            await host.greenfield("POST", "/invoices", {"amount": "1000"})
+            status, told = await host.get("/health")
+            return status == 503 and str(told["byStore"]["shop"]).startswith("the server has not answered for")
+
+        await eventually(silent)
+        assert (await metrics(host))["lightning_host_backend_up", "shop"] == 0
+        assert (await host.get("/ready"))[0] == 200
+        network.heal()
+
+        async def answering() -> bool:
+            return (await host.get("/health"))[0] == 200
+
+        await eventually(answering)
+        assert (await metrics(host))["lightning_host_backend_up", "shop"] == 1

@@ -1,0 +1,34 @@
+"""What a driver may tell beyond the contract: whether its backend answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["BackendHealth", "TellsHealth"]
+
+
+class BackendHealth(Protocol):
+    """How a backend stands; a driver may tell more."""
+
+    @property
+    def last_answer_at(self) -> datetime | None:
+        """When the backend last answered anything; None when it has not yet."""
+        ...
+
+    @property
+    def outage(self) -> str | None:
+        """For how long it has answered nothing, and why, for a person; None while it answers."""
+        ...
+
+
+@runtime_checkable
+class TellsHealth(Protocol):
+    """A `LightningClient` that knows how its backend stands; a client need not."""
+
+    @property
+    def health(self) -> BackendHealth:
+        """How the backend stands now, without asking it."""
+        ...
