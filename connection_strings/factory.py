@@ -43,6 +43,13 @@ class LightningConnectionStringHandler(Protocol):
         ...
 
 
+@runtime_checkable
+class _Closable(Protocol):
+    """A handler whose clients leave something open for the next one."""
+
+    async def aclose(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Driver:
     """A handler and the words that tell a person where it comes from."""
@@ -99,6 +106,15 @@ class LightningClientFactory:
         if client is None:
             raise ConnectionStringError(f"{who} says that the string is not for it")
         return client
+
+    async def aclose(self) -> None:
+        """Let the drivers in use close now what they keep open for a while on the running event loop.
+
+        Clients that are in use go on. Not needed at the end of the event loop.
+        """
+        for driver in self._drivers.values():
+            if isinstance(driver.handler, _Closable):
+                await driver.handler.aclose()
 
     def _add(self, driver: _Driver) -> None:
         kind = driver.handler.type.lower()

@@ -30,3 +30,9 @@ class FlashConnectionStringHandler:
 
         settings = FlashSettings.from_connection_string(connection_string)
         return FlashLightningClient(settings, ProcessSettings.from_environment())
+
+    async def aclose(self) -> None:
+        """Close now what lingers on the running event loop after its last client was closed."""
+        from flash_driver.accounts.pool import shared_pool  # noqa: PLC0415 - as above
+
+        await shared_pool.aclose()

@@ -24,6 +24,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("FLASH_", "LIGHTNING_HOST_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FLASH_JOURNAL_URL", "memory:")
+    monkeypatch.setenv("FLASH_LINGER_SECONDS", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -49,6 +49,7 @@ class Account:
 
     Attributes:
         users: The clients that share it, each with what is done when it is garbage-collected.
+        deserted_at: When the last of them left, by the event loop's clock.
 
     """
 
@@ -69,6 +70,7 @@ class Account:
         self._timing = timing
         self._calls = Calls()
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
+        self.deserted_at = 0.0
         transports = ways.choose(settings)
         self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
         self.router = Router(
@@ -123,6 +125,10 @@ class Account:
         """Hold the account open for a call, as far as its close can wait for that."""
         return self._calls.one()
 
+    async def calls_ended(self) -> None:
+        """Wait until no call is under way, within limits."""
+        await self._calls.ended(self._timing.last_calls_seconds)
+
     @property
     def health(self) -> Health:
         """How things stand."""
@@ -151,4 +157,4 @@ class Account:
         async with AsyncExitStack() as last_first:
             last_first.push_async_callback(self.payments.aclose)
             last_first.callback(self.router.close)
-            last_first.push_async_callback(self._calls.ended, self._timing.linger)
+            last_first.push_async_callback(self.calls_ended)

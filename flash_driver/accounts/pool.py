@@ -1,9 +1,10 @@
 """Shares accounts among clients: a host may make a new client for every call.
 
-The one piece of global state. Connections, to Flash and to the journal's database, belong to an event loop and close
-with their last client, once its calls have come to their end. Sockets belong to a server and a token, whatever else the
-connection strings say, and so does the listening for settlements. What is remembered of an account (rates, what its
-server can do) belongs to the process and stays, and so does a journal in memory.
+The one piece of global state. Connections, to Flash and to the journal's database, belong to an event loop. They stay
+open for some seconds after their last client was closed (`ProcessSettings.linger_seconds`), and listen to nothing
+meanwhile; they close at once with the event loop, or when `Pool.aclose` says so. Sockets belong to a server and a
+token, whatever else the connection strings say, and so does the listening for settlements. What is remembered of an
+account (rates, what its server can do) belongs to the process and stays, and so does a journal in memory.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class _OnLoop:
     stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
     ways: dict[str, TransportSet] = field(default_factory=dict)
     listening: dict[tuple[str, ProcessSettings], AccountListening] = field(default_factory=dict)
+    lingering: dict[Account, asyncio.Task[None]] = field(default_factory=dict)
     closing: set[Account] = field(default_factory=set)
 
 
@@ -81,28 +83,65 @@ class Pool:
                 here.accounts[settings, process] = account
         if user not in account.users:
             # Garbage is collected in any thread and at any moment, so what is to be done is left to the event loop.
-            account.users[user] = gone = finalize(user, self._close_later, loop, account)
+            account.users[user] = gone = finalize(user, self._leave_later, loop, account)
             gone.atexit = False
         return account
 
     async def release(self, user: object, account: Account) -> None:
-        """Let go of an account; the last one to do so closes it, also when that one is cancelled meanwhile.
+        """Let go of an account, once the calls of the last to do so have come to their end.
 
-        From another event loop than the account's own, closing it is only begun.
+        It is closed later, or now where it is not to linger, also when the caller is cancelled meanwhile. From another
+        event loop than the account's own that is only begun.
         """
         if (gone := account.users.pop(user, None)) is not None:
             gone.detach()
         with self._guard:
             home = next((loop for loop, here in self._loops.items() if account in here.accounts.values()), None)
         if home is asyncio.get_running_loop():
-            if (closing := self._close_if_deserted(home, account)) is not None:
+            if (closing := self._leave(home, account)) is not None:
                 await asyncio.shield(closing)
+            elif not list(account.users):
+                await asyncio.sleep(0)  # lets the task that lingers begin: cancelled before, it would close nothing
+                await account.calls_ended()
         elif home is not None:
-            self._close_later(home, account)
+            self._leave_later(home, account)
 
-    def _close_later(self, loop: asyncio.AbstractEventLoop, account: Account) -> None:
+    async def aclose(self) -> None:
+        """Close now what lingers on the running loop; accounts that have clients stay open."""
+        here = self._loops.get(asyncio.get_running_loop(), _OnLoop())
+        lingering = list(here.lingering.values())
+        for task in lingering:
+            task.cancel()
+        if lingering:
+            await asyncio.wait(lingering)
+
+    def _leave_later(self, loop: asyncio.AbstractEventLoop, account: Account) -> None:
         with contextlib.suppress(RuntimeError):  # a closed loop has nothing left to close on
-            loop.call_soon_threadsafe(self._close_if_deserted, loop, account)
+            loop.call_soon_threadsafe(self._leave, loop, account)
+
+    def _leave(self, loop: asyncio.AbstractEventLoop, account: Account) -> asyncio.Task[None] | None:
+        """Let an account that nobody uses linger, on its own loop; return what closes it if it is not to linger."""
+        if not account.process.linger_seconds:
+            return self._close_if_deserted(loop, account)
+        here = self._loops.get(loop)
+        if here is not None and account in here.accounts.values() and not list(account.users):
+            account.deserted_at = loop.time()
+            if account not in here.lingering:
+                name = "flash-driver account lingers"
+                here.lingering[account] = loop.create_task(self._linger(loop, here, account), name=name)
+        return None
+
+    async def _linger(self, loop: asyncio.AbstractEventLoop, here: _OnLoop, account: Account) -> None:
+        """Close an account after a while; at once where the event loop ends, which cancels every task."""
+        with contextlib.suppress(asyncio.CancelledError):
+            while not list(account.users):
+                left = account.deserted_at + account.process.linger_seconds - loop.time()
+                if left <= 0:
+                    break
+                await asyncio.sleep(left)
+        del here.lingering[account]
+        if (closing := self._close_if_deserted(loop, account)) is not None:
+            await closing
 
     def _close_if_deserted(self, loop: asyncio.AbstractEventLoop, account: Account) -> asyncio.Task[None] | None:
         """Begin to close an account that nobody uses, on its own loop; goes on whatever becomes of who asked."""

@@ -21,7 +21,7 @@ class Timing:
         session: Of finding out whether the token still lives.
         watching: Of watching invoices and telling listeners.
         payments: Of asking how a payment ended.
-        linger: How long a close waits for calls under way, in seconds: as long as an invoice may take.
+        last_calls_seconds: How long a close waits for calls under way: as long as an invoice may take.
 
     """
 
@@ -29,4 +29,4 @@ class Timing:
     session: SessionTiming = field(default_factory=SessionTiming)
     watching: WatchTiming = field(default_factory=WatchTiming)
     payments: Persistence = field(default_factory=Persistence)
-    linger: float = 5.0
+    last_calls_seconds: float = 5.0

@@ -46,9 +46,10 @@ class TaskSet:
         return not left
 
     def cancel(self) -> None:
-        """Have every task end."""
+        """Have every task end; one that is ending already, as all do at the end of an event loop, is left in peace."""
         for task in [*self._tasks]:
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
 
     async def aclose(self, *, patience: float = 0.0) -> None:
         """Wait for the tasks for this number of seconds, then cancel what is left, and wait until it has ended."""

@@ -26,6 +26,8 @@ class ProcessSettings(BaseSettings):
         expiry_grace_seconds: How long after a BOLT11's expiry a payment may still be reported.
         late_payment_seconds: For how long after its expiry an invoice that is called expired is still asked about, at
             growing intervals; a late payment is told as PAID. A day unless set, 0 for not at all.
+        linger_seconds: How long connections of an account stay open, with nothing listening on them, after its last
+            client was closed: a host that makes a client for each call goes on with them. 0 closes them at once.
         network: The network of every BOLT11 (bitcoin, testnet, signet, regtest); None asks the server.
         settle_on: Whose word settles an invoice: that of the `query`, which an event only prompts, or that of the
             `event` itself, which is one round trip faster and checked by the query afterwards.
@@ -48,6 +50,7 @@ class ProcessSettings(BaseSettings):
     invoice_budget: Annotated[InvoiceBudget | None, BeforeValidator(InvoiceBudget.parse)] = InvoiceBudget(20, 120)
     expiry_grace_seconds: int = Field(default=10, ge=0, le=3600)
     late_payment_seconds: int = Field(default=86_400, ge=0, le=30 * 86_400)
+    linger_seconds: float = Field(default=10.0, ge=0, le=3600)
     network: Literal["bitcoin", "testnet", "signet", "regtest"] | None = None
     settle_on: Literal["query", "event"] = "query"
 

@@ -171,6 +171,19 @@ def _imports(figures: Figures) -> str:
     return _table(["", "ms, process included", "ms beyond bare Python", "loads, among others"], rows)
 
 
+def _journal(figures: Figures) -> str:
+    """Show milliseconds in the smallest and the largest journal, and how many times as long that is."""
+    small, large = (f"{figures['sizes'][place]:,}" for place in (0, -1))
+    databases = list(figures["rows"][0]["milliseconds"])
+    head = ["ms", *(column for name in databases for column in (f"{name}, {small}", large, "times"))]
+    rows = []
+    for row in figures["rows"]:
+        taken = [row["milliseconds"][name] for name in databases]
+        cells = [cell for few, *_, many in taken for cell in (f"{few:.1f}", f"{many:.1f}", f"{many / few:.1f}")]
+        rows.append([row["call"], *cells])
+    return _table(head, rows)
+
+
 def _soak(figures: Figures) -> str:
     counts, growth = figures["counts"], figures["per_hour"]
     last = figures["samples"][-1]
@@ -204,6 +217,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Figures], str]]] = {
     "pending": _pending,
     "aliasing": _aliasing,
     "imports": _imports,
+    "journal": _journal,
     "soak": _soak,
 }
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.benchmarks import accounts, aliasing, create, execute, growth, imports, latency, soak
+from tests.benchmarks import accounts, aliasing, create, execute, growth, imports, journal_size, latency, soak
 from tests.benchmarks.plots import draw
 from tests.benchmarks.report import render
 from tests.lightning_host.lnbits import install_lnbits
@@ -53,6 +53,7 @@ BENCHMARKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "pending": growth.measure,
     "aliasing": aliasing.measure,
     "imports": imports.measure,
+    "journal": journal_size.measure,
 }
 QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "execute": {"rounds": 1, "seconds": 0.3},
@@ -62,6 +63,7 @@ QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "pending": {"rounds": 1, "pending": (1_000, 10_000)},
     "aliasing": {"rounds": 1, "counts": (2, 10)},
     "imports": {"rounds": 3},
+    "journal": {"rounds": 3, "rows": (1_000, 20_000)},
 }
 """How each is measured with --quick: to see that it works, and about what it says."""
 

@@ -1,4 +1,5 @@
-"""Records for tests of journals, and waiting for a wakeup."""
+"""Records for tests of journals, many rows at once, and waiting for a wakeup."""
+# ruff: noqa: S608 - rows are made by SQL of the tests' own
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
+from sqlalchemy import text
+
 from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 from flash_driver.journal.sql.postgresql import PostgresqlDatabase
 from flash_driver.journal.sql.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from flash_driver.journal.journal import Journal
@@ -24,6 +27,7 @@ __all__ = [
     "NOON",
     "a_payment",
     "an_invoice",
+    "fill",
     "open_journal",
     "postgresql_engine",
     "rung",
@@ -33,6 +37,15 @@ __all__ = [
 ]
 
 NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
+
+_NUMBERS: Final = {
+    "sqlite": "(WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {count}) "
+    "SELECT n FROM counted) AS numbers",
+    "postgresql": "(SELECT n FROM generate_series(1, {count}) AS n) AS numbers",
+}
+_MOMENT: Final = {"sqlite": "'2026-01-01 00:00:00.000000'", "postgresql": "TIMESTAMPTZ '2026-01-01'"}
+_FALSE: Final = {"sqlite": "0", "postgresql": "FALSE"}
+_HASH: Final = {"sqlite": "printf('%064x', n)", "postgresql": "lpad(to_hex(n), 64, '0')"}
 
 
 def an_invoice(number: int, **changes: Any) -> InvoiceRecord:
@@ -81,6 +94,30 @@ async def open_journal(store: JournalStore, fingerprint: str = "fingerprint", sc
 def set_patience(store: SqlStore, seconds: float) -> None:
     """Let transactions of a store take so long from now on: a store that is to lose patience has to be open before."""
     store.transactions._patience = seconds
+
+
+def fill(connection: Connection, count: int, *, each: int = 1000) -> None:
+    """Add settled invoices and completed payments to an empty account; one in `each` is unpaid, or open."""
+    kind = connection.dialect.name
+    payment_hash, moment, false, numbers = _HASH[kind], _MOMENT[kind], _FALSE[kind], _NUMBERS[kind].format(count=count)
+    connection.execute(
+        text(
+            "INSERT INTO flash_invoices (account, payment_hash, bolt11, wallet_id, currency, amount_msat, cents, "
+            "description, created_at, expires_at, status, settle_index, amount_received_msat, preimage, orphan) "
+            f"SELECT 1, {payment_hash}, 'lnbc', 'w', 'USD', 1000, '0.1', '', {moment}, {moment}, "
+            f"CASE WHEN n % {each} = 0 THEN 'unpaid' ELSE 'paid' END, CASE WHEN n % {each} = 0 THEN NULL ELSE n END, "
+            f"1, 'p', {false} FROM {numbers}"
+        )
+    )
+    connection.execute(
+        text(
+            "INSERT INTO flash_payments (account, payment_hash, attempt, bolt11, wallet_id, amount_msat, created_at, "
+            f"status, begun_by, resolve_early) SELECT 1, {payment_hash}, 1, 'lnbc', 'w', 1, {moment}, "
+            f"CASE WHEN n % {each} = 0 THEN 'unknown' ELSE 'complete' END, '', {false} FROM {numbers}"
+        )
+    )
+    connection.execute(text(f"UPDATE flash_accounts SET last_settle_index = {count}"))
+    connection.execute(text("ANALYZE"))
 
 
 def postgresql_engine(store: SqlStore) -> AsyncEngine:

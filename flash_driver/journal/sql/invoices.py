@@ -116,7 +116,7 @@ class InvoiceRows:
         if expired_since is not None:
             which = (invoices.c.status == LightningInvoiceStatus.EXPIRED) & (invoices.c.expires_at > expired_since)
         query: Select[Any] = (
-            select(invoices.c.id, *INVOICE_COLUMNS)
+            select(*INVOICE_COLUMNS, invoices.c.id)
             .where(self._hosts, which)
             .order_by(invoices.c.expires_at, invoices.c.id)
             .limit(page)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import certifi
 import psycopg
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
@@ -103,23 +103,35 @@ class PostgresqlDatabase:
         await self.engine.dispose()
 
     async def _run(self, engine: AsyncEngine, work: Callable[[Connection], T], seconds: float) -> T:
-        async with asyncio.timeout(seconds):
-            connection = await engine.connect()
-        wire: Any = (await connection.get_raw_connection()).driver_connection
-        cutting = _Cut(wire, seconds)
-        doing = asyncio.create_task(_do(connection, work), name="flash-driver journal statement")
+        """Do something on a connection; where the caller is cancelled, the connection is cut.
+
+        The statement is a task that is not cancelled itself: psycopg would ask the server to end it, and wait.
+        """
+        cutting = _Cut(seconds)
+        doing = asyncio.create_task(self._do(engine, work, seconds, cutting), name="flash-driver journal statement")
+        # The caller may be gone by the time it fails; asyncio complains of errors that nobody looked at.
+        doing.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             return await asyncio.shield(doing)
         except asyncio.CancelledError:
             cutting.now()
             await asyncio.wait([doing])
             raise
+
+    async def _do(self, engine: AsyncEngine, work: Callable[[Connection], T], seconds: float, cutting: _Cut) -> T:
+        async with asyncio.timeout(seconds):
+            connection = await engine.connect()
+        try:
+            cutting.begin((await connection.get_raw_connection()).driver_connection)
+            result = await connection.run_sync(work)
+            await connection.commit()
         finally:
             cutting.forget()
             await connection.close()
             if cutting.done:
                 # If the way to the server is cut, those that are idle now would each cost the same wait.
                 await self.engine.dispose()
+        return result
 
     def _look_for_stuck(self) -> None:
         if not self._ending:
@@ -142,38 +154,47 @@ class _Cut:
     """Ends a connection on which no answer comes: its statement fails, and the server takes back what it began.
 
     Args:
-        wire: The connection.
         seconds: After how long.
+
+    Attributes:
+        done: Whether it was ended.
 
     """
 
-    def __init__(self, wire: psycopg.AsyncConnection[Any], seconds: float) -> None:
-        self._wire = wire
+    def __init__(self, seconds: float) -> None:
         self.done = False
-        self._patience = Patience(seconds)
-        self._timer = asyncio.get_running_loop().call_at(self._patience.until, self._over)
+        self._seconds = seconds
+        self._wire: psycopg.AsyncConnection[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, wire: Any) -> None:
+        """Wait for the answers on a connection from now on; ends it at once if `now` was called before."""
+        self._wire = wire
+        if self.done:
+            self.now()
+        else:
+            self._wait(Patience(self._seconds))
 
     def forget(self) -> None:
         """Let the connection live."""
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def now(self) -> None:
-        """End it at once."""
+        """End it at once; one that is still being made, as soon as it is."""
         self.done = True
-        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._wire.fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
+        if self._wire is not None:
+            with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self._wire.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
 
-    def _over(self) -> None:
-        if self._patience.is_over():
+    def _wait(self, patience: Patience) -> None:
+        self._timer = asyncio.get_running_loop().call_at(patience.until, self._over, patience)
+
+    def _over(self, patience: Patience) -> None:
+        if patience.is_over():
             self.now()
         else:
-            self._timer = asyncio.get_running_loop().call_at(self._patience.until, self._over)
-
-
-async def _do(connection: AsyncConnection, work: Callable[[Connection], T]) -> T:
-    result = await connection.run_sync(work)
-    await connection.commit()
-    return result
+            self._wait(patience)
 
 
 def open_postgresql(journal: JournalUrl) -> AsyncEngine:

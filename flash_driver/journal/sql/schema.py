@@ -213,13 +213,13 @@ PAYMENT_COLUMNS: Final = [payments.c[name] for name in _PAYMENT_FIELDS]
 
 
 def read_invoice(row: Row[Any]) -> InvoiceRecord:
-    """Make a record of a row that holds `INVOICE_COLUMNS`."""
-    return InvoiceRecord(**{name: getattr(row, name) for name in _INVOICE_FIELDS})
+    """Make a record of a row that begins with `INVOICE_COLUMNS`."""
+    return InvoiceRecord(**dict(zip(_INVOICE_FIELDS, row, strict=False)))
 
 
 def read_payment(row: Row[Any]) -> PaymentRecord:
-    """Make a record of a row that holds `PAYMENT_COLUMNS`."""
-    return PaymentRecord(**{name: getattr(row, name) for name in _PAYMENT_FIELDS})
+    """Make a record of a row that begins with `PAYMENT_COLUMNS`."""
+    return PaymentRecord(**dict(zip(_PAYMENT_FIELDS, row, strict=False)))
 
 
 def values_of(record: InvoiceRecord | PaymentRecord) -> dict[str, Any]:

@@ -143,7 +143,8 @@ class Transactions:
         try:
             return await self._result(task, self._patience)
         finally:
-            task.cancel()
+            if not task.cancelling():  # as it is at the end of an event loop, where everything ends by itself
+                task.cancel()
 
     async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Do something in a transaction that writes: once this returns it has been kept.

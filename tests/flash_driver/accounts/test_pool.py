@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
+from tests.support.driver import operations
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -334,6 +337,85 @@ async def test_an_account_whose_clients_are_all_forgotten_is_closed(bench: Bench
     gc.collect()
     await until(lambda: stores_of(pool) == [])
     assert not account.socket.connected
+
+
+def lingering(process: ProcessSettings, seconds: float) -> ProcessSettings:
+    """Return settings with which an account stays open for so long after its last client."""
+    return process.model_copy(update={"linger_seconds": seconds})
+
+
+def looked_up(sandbox: Sandbox) -> int:
+    """Tell how often the server was asked whose account it is."""
+    return sum(operations(sandbox, "me").values())
+
+
+async def test_a_client_for_each_call_costs_what_one_client_does(bench: Bench, process: ProcessSettings) -> None:
+    """Twenty calls, each by a client of its own, use one socket and one look-up of the account, and listen to nothing.
+
+    Closing the pool closes what lingers, and nothing that is in use.
+    """
+    pool, sandbox = Pool(), await bench.sandbox()
+    for _ in range(20):
+        async with await bench.client(sandbox, pool, lingering(process, 60)) as client:
+            await client.create_invoice(SAT)
+    seen = sandbox.ledger_snapshot()
+    assert (seen["connections"]["opened"], seen["connections"]["open"], looked_up(sandbox)) == (1, 1, 1)
+    assert "myUpdates" not in seen["operations"]
+    await client.warm_up()
+    await pool.aclose()
+    assert sandbox.ledger_snapshot()["connections"]["open"] == 1
+    await client.aclose()
+    await pool.aclose()
+    assert stores_of(pool) == []
+    assert pool._loops[asyncio.get_running_loop()].lingering == {}
+    await until(lambda: sandbox.ledger_snapshot()["connections"]["open"] == 0)
+
+
+async def test_what_lingers_is_closed_in_time(bench: Bench, process: ProcessSettings) -> None:
+    """An account that nobody comes back to is closed, and the next client opens it again."""
+    pool, sandbox = Pool(), await bench.sandbox()
+    for opened in (1, 2):
+        async with await bench.client(sandbox, pool, lingering(process, 0.1)) as client:
+            await client.create_invoice(SAT)
+        await until(lambda: sandbox.ledger_snapshot()["connections"]["open"] == 0)
+        await until(lambda: stores_of(pool) == [])
+        assert sandbox.ledger_snapshot()["connections"]["opened"] == opened
+
+
+ONE_CALL = """
+import asyncio, sys
+from connection_strings import LightMoney, LightningClientFactory
+
+async def main():
+    async with LightningClientFactory().create(sys.argv[1]) as client:
+        await client.create_invoice(LightMoney.from_sat(1000))
+        async with await client.listen():
+            pass
+
+asyncio.run(main())
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("journal", ["sqlite", "postgresql"])
+async def test_the_end_of_the_event_loop_closes_what_lingers(
+    bench: Bench, request: pytest.FixtureRequest, tmp_path: Path, journal: str
+) -> None:
+    """A process that runs its event loop to the end says nothing, waits for nothing and leaves no connection."""
+    sandbox = await bench.sandbox()
+    url = (
+        f"sqlite:///{tmp_path / 'j.db'}" if journal == "sqlite" else request.getfixturevalue("postgres").new_database()
+    )
+    script = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "always::ResourceWarning", "-c", ONE_CALL, sandbox.connection_string),
+        env={**os.environ, "FLASH_LINGER_SECONDS": "3600", "FLASH_JOURNAL_URL": url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(50):
+        _, complaints = await script.communicate()
+    assert complaints.decode() == ""
+    assert script.returncode == 0
+    await until(lambda: sandbox.ledger_snapshot()["connections"]["open"] == 0)
 
 
 async def test_replaced_tokens_are_forgotten(bench: Bench) -> None:

@@ -247,7 +247,7 @@ async def test_price_service_down_later(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     await client.create_invoice(lnurl(10_000_000))
-    client._account().wallets._chosen = None
+    client._account().wallets._known.reply = None
     sandbox.arm("error", operation="realtimePrice", message="Price service is down", channel="top", count=100)
     invoice = await client.create_invoice(lnurl(5_000_000))
     assert invoice.amount == LightMoney.from_sat(5_000)

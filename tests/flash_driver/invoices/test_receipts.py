@@ -157,7 +157,7 @@ async def test_receipt_of_a_wallet_that_was_moved_away(bench: Bench) -> None:
     invoice = await client.create_invoice(TIP)
     sandbox.pay(invoice.bolt11, msat=1_000_000)
     sandbox.set_cutover("COMPLETE")
-    client._account().wallets._chosen = None
+    client._account().wallets._known.reply = None
     paid = await client.get_invoice(invoice.id)
     assert paid is not None
     assert paid.amount_received is not None

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
 
 PAY_NO_AMOUNT = "lnNoAmountUsdInvoicePaymentSend"
-AT_ONCE = replace(SHORT, linger=0.0)
+AT_ONCE = replace(SHORT, last_calls_seconds=0.0)
 AMOUNT = LightMoney.from_sat(1000)
 
 

@@ -90,7 +90,7 @@ async def test_a_caller_cancelled_early_has_paid_nothing(bench: Bench) -> None:
 async def test_closing_the_client_in_the_middle(bench: Bench) -> None:
     """A payment too slow to wait for is told UNKNOWN, no task stays, and the next call finds out how it ended."""
     sandbox = await bench.sandbox()
-    client = await bench.client(sandbox, timing=Timing(linger=0.0))
+    client = await bench.client(sandbox, timing=Timing(last_calls_seconds=0.0))
     sandbox.arm("payment", outcome="SUCCESS", seconds=0.2)
     signed = sandbox.foreign_invoice(5000)
     paying = asyncio.create_task(client.pay(signed.payment_request))

@@ -1,5 +1,4 @@
 """How each statement of a journal is carried out where there are many rows: none reads or sorts a whole table."""
-# ruff: noqa: S608 - rows are made by SQL of the test's own
 
 from __future__ import annotations
 
@@ -11,13 +10,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql import upkeep
 from flash_driver.journal.sql.store import SqlStore
-from tests.support.journals import NOON, a_payment, an_invoice, open_journal, postgresql_engine, settle, sqlite_engine
+from tests.support.journals import (
+    NOON,
+    a_payment,
+    an_invoice,
+    fill,
+    open_journal,
+    postgresql_engine,
+    settle,
+    sqlite_engine,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,13 +38,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 COUNT: Final = 20_000
-NUMBERS: Final = {
-    "sqlite": f"(WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < {COUNT}) "
-    "SELECT n FROM counted) AS numbers",
-    "postgresql": f"(SELECT n FROM generate_series(1, {COUNT}) AS n) AS numbers",
-}
-MOMENT: Final = {"sqlite": "'2026-01-01 00:00:00.000000'", "postgresql": "TIMESTAMPTZ '2026-01-01'"}
-FALSE: Final = {"sqlite": "0", "postgresql": "FALSE"}
 ALLOWED: Final = {
     r"ORDER.*ORDER BY flash_invoices.id \+ 0": "unpaid invoices sorted by age: the watcher keeps them few",
     r"ORDER.*first.payment_hash IN \(SELECT": "open payments sorted by age: there are few",
@@ -44,32 +45,6 @@ ALLOWED: Final = {
     r"Seq Scan on flash_payments .* AS page ON": "the attempts of one page, which is a good part of this small table",
 }
 """What reads or sorts more than it returns (how, and in which statement), and why it may."""
-
-
-def fill(connection: Connection) -> None:
-    """Add many settled invoices and completed payments, a few unpaid and open ones among them."""
-    kind = connection.dialect.name
-    number = "printf('%064x', n)" if kind == "sqlite" else "lpad(to_hex(n), 64, '0')"
-    status = "CASE WHEN n % 1000 = 0 THEN 'unpaid' ELSE 'paid' END"
-    index = "CASE WHEN n % 1000 = 0 THEN NULL ELSE n END"
-    connection.execute(
-        text(
-            "INSERT INTO flash_invoices (account, payment_hash, bolt11, wallet_id, currency, amount_msat, cents, "
-            "description, created_at, expires_at, status, settle_index, amount_received_msat, preimage, orphan) "
-            f"SELECT 1, {number}, 'lnbc', 'w', 'USD', 1000, '0.1', '', {MOMENT[kind]}, {MOMENT[kind]}, {status}, "
-            f"{index}, 1, 'p', {FALSE[kind]} FROM {NUMBERS[kind]}"
-        )
-    )
-    status = "CASE WHEN n % 1000 = 0 THEN 'unknown' ELSE 'complete' END"
-    connection.execute(
-        text(
-            "INSERT INTO flash_payments (account, payment_hash, attempt, bolt11, wallet_id, amount_msat, created_at, "
-            f"status, begun_by, resolve_early) SELECT 1, {number}, 1, 'lnbc', 'w', 1, {MOMENT[kind]}, {status}, '', "
-            f"{FALSE[kind]} FROM {NUMBERS[kind]}"
-        )
-    )
-    connection.execute(text(f"UPDATE flash_accounts SET last_settle_index = {COUNT}"))
-    connection.execute(text("ANALYZE"))
 
 
 async def use_everything(journal: Journal) -> None:
@@ -137,7 +112,7 @@ async def test_no_statement_reads_a_whole_table(durable_url: JournalUrl) -> None
     """Every statement finds its rows by an index, in their order, whatever else there is."""
     async with aclosing(SqlStore(durable_url, patience=60)) as store:
         journal = await open_journal(store, "fingerprint", "server account")
-        await store.transactions.write(fill)
+        await store.transactions.write(lambda connection: fill(connection, COUNT))
         engine = sqlite_engine(store) if durable_url.path else postgresql_engine(store).sync_engine
         seen: dict[str, Any] = {}
 
