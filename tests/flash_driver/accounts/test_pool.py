@@ -336,7 +336,7 @@ async def test_an_account_whose_clients_are_all_forgotten_is_closed(bench: Bench
     del second
     gc.collect()
     await until(lambda: stores_of(pool) == [])
-    assert not account.socket.connected
+    await until(lambda: account.socket is not None and not account.socket.connected)
 
 
 def lingering(process: ProcessSettings, seconds: float) -> ProcessSettings:
