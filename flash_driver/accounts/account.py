@@ -79,6 +79,7 @@ class Account:
             ways.session(settings),
             memory.contact,
             spare_credential=settings.token_kind is TokenKind.API_KEY,
+            key=listening.key,
         )
         self.wallets = WalletDirectory(settings, self.router, listening.see_account, listening.known)
         self.receipts = Receipts(self.router, self.wallets, self.rates)

@@ -12,6 +12,7 @@ from flash_driver.journal.owner import account_scope
 from flash_driver.settings.account import TokenKind
 from flash_driver.settlements.listeners import Listeners
 from flash_driver.settlements.watched import WatchedAccount
+from flash_driver.transports.key_allowance import KeyAllowance
 from flash_driver.transports.router import Router
 from flash_driver.transports.websocket.transport import WebSocketTransport
 from flash_driver.wallets import KnownAccount, WalletDirectory
@@ -48,6 +49,7 @@ class AccountListening:
 
     Attributes:
         journal: Its invoices and payments.
+        key: The limit of the API key; None for a session token.
         known: What the server last said of it.
         listeners: The listeners.
 
@@ -68,6 +70,7 @@ class AccountListening:
         self._ways = ways
         self._timing = timing
         self.journal = store.journal(settings.fingerprint, self._look_up)
+        self.key = KeyAllowance(self.journal) if settings.token_kind is TokenKind.API_KEY else None
         self.known = KnownAccount()
         self._watched = self._reach()
         self.listeners = Listeners(self._watched)
@@ -105,8 +108,15 @@ class AccountListening:
         settings, memory = self._settings, self._memory
         transports = self._ways.choose(settings)
         by_api_key = settings.token_kind is TokenKind.API_KEY
-        session = self._ways.session(settings)
-        router = Router(transports, memory.capabilities, session, memory.contact, spare_credential=by_api_key)
+        router = Router(
+            transports,
+            memory.capabilities,
+            self._ways.session(settings),
+            memory.contact,
+            spare_credential=by_api_key,
+            key=self.key,
+            background=True,
+        )
         self._wallets = WalletDirectory(settings, router, self.see_account, self.known)
         costs_the_key = by_api_key and "public" not in settings.transports
         return WatchedAccount(

@@ -39,6 +39,7 @@ __all__ = [
     "NotExecuted",
     "NotWritten",
     "Outcome",
+    "Quota",
     "Refused",
     "TimedOut",
     "Unknown",
@@ -159,11 +160,35 @@ Outcome = Completed | Refused | NotExecuted | Unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """What an answer tells of an API key's limit (flash-server.md 16).
+
+    Attributes:
+        limit: How many requests a minute the key may make.
+        remaining: How many of them are left, of all processes together.
+        renewed_in: How soon all of them are there again.
+
+    """
+
+    limit: int
+    remaining: int
+    renewed_in: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """A GraphQL response arrived: `next` on a socket, or a JSON body."""
+    """A GraphQL response arrived: `next` on a socket, or a JSON body.
+
+    Attributes:
+        data: What was asked for.
+        errors: The errors at the top level.
+        quota: What it tells of the API key's limit, if it does.
+
+    """
 
     data: Mapping[str, Any] | None
     errors: Sequence[Mapping[str, Any]] = ()
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,16 +29,18 @@ when it is read was written before the clock was set back."""
 
 
 class Bucket(Enum):
-    """Which of the server's two limits a request counts against (flash-server.md 4).
+    """Which of the server's limits a request counts against (flash-server.md 4, 16).
 
     Attributes:
         OWN: What the account asks for with its credential.
         PUBLIC: What is asked for on behalf of the account, which needs no credential: anybody can use this limit up.
+        KEY: Questions in the background that cost an API key (flash-server.md 16); the server blocks nothing here.
 
     """
 
     OWN = "own"
     PUBLIC = "public"
+    KEY = "key"
 
 
 @dataclass(frozen=True, slots=True)

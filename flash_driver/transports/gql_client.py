@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from gql import Client, GraphQLRequest
@@ -28,12 +28,11 @@ from flash_driver.flash_api.outcomes import (
     TimedOut,
 )
 from flash_driver.transports.base import PostTransport
-from flash_driver.transports.http import read_retry_after
+from flash_driver.transports.http import read_quota, read_retry_after
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from datetime import timedelta
 
     from gql.client import AsyncClientSession
 
@@ -100,7 +99,9 @@ class GraphQLTransport(PostTransport):
             return seen.refused() or Garbage(_NO_RESPONSE)
         finally:
             _seen.reset(token)
-        return seen.refused() or (Answer(result.data) if isinstance(result.data, dict) else Garbage(_NO_RESPONSE))
+        if isinstance(result.data, dict):
+            return seen.refused() or Answer(result.data, quota=read_quota(seen.headers))
+        return seen.refused() or Garbage(_NO_RESPONSE)
 
     async def aclose(self) -> None:
         """Close the connections; the next request opens new ones."""
@@ -141,7 +142,7 @@ class _Seen:
         fresh: Whether a kept connection won't do.
         unwritten: Nothing of the request can have been written yet.
         status: The status of the reply.
-        retry_after: When the server wants to be asked again.
+        headers: Those of the reply.
         trouble: Why the reply was not read to its end.
 
     """
@@ -150,7 +151,7 @@ class _Seen:
     fresh: bool = False
     unwritten: bool = True
     status: int | None = None
-    retry_after: timedelta | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     trouble: str | None = None
 
     async def trace(self, event: str, _info: object) -> None:
@@ -163,7 +164,9 @@ class _Seen:
 
     def refused(self, errors: Sequence[Mapping[str, Any]] = ()) -> HttpStatus | None:
         """What an HTTP status other than 200 says, whatever became of the body."""
-        return None if self.status in (None, 200) else HttpStatus(self.status or 0, self.retry_after, errors)
+        return (
+            None if self.status in (None, 200) else HttpStatus(self.status or 0, read_retry_after(self.headers), errors)
+        )
 
 
 _seen: Final[ContextVar[_Seen]] = ContextVar("_seen")
@@ -176,7 +179,7 @@ def _evidence_of(error: TransportError, seen: _Seen) -> Evidence:
         return refused
     if isinstance(error, TransportQueryError):
         data = error.data if isinstance(error.data, dict) else None
-        return Answer(data, rows or ({"message": "an error without a message"},))
+        return Answer(data, rows or ({"message": "an error without a message"},), read_quota(seen.headers, rows))
     if isinstance(error, TransportConnectionFailed):
         return _evidence_of_loss(error.__cause__, seen)
     return Garbage(_NO_RESPONSE)
@@ -233,7 +236,7 @@ def _watched_transport(tls: ssl.SSLContext | None) -> Any:
             request.extensions = {**request.extensions, "trace": seen.trace}
             response = await (unkept if seen.fresh else below).handle_async_request(request)
             seen.status = response.status_code
-            seen.retry_after = read_retry_after(response.headers)
+            seen.headers = response.headers
             if response.headers.get("content-encoding", "identity") != "identity":
                 await response.aclose()
                 seen.trouble = "a compressed reply that was not asked for"

@@ -7,7 +7,7 @@ import email.utils
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
@@ -20,6 +20,7 @@ from flash_driver.flash_api.outcomes import (
     Garbage,
     HttpStatus,
     NotConnected,
+    Quota,
     TimedOut,
 )
 from flash_driver.transports.base import PostTransport
@@ -27,13 +28,18 @@ from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import SimpleNamespace
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Operation
 
-__all__ = ["HttpTransport", "read_reply", "read_retry_after"]
+__all__ = ["HttpTransport", "read_quota", "read_reply", "read_retry_after"]
+
+_QUOTA: Final = ("Limit", "Remaining", "Reset")
+_MINUTE: Final = 60.0
+_LONGEST_COUNT: Final = 10
+"""How many digits a count or a time in seconds has at the most."""
 
 _LONGEST_DATE: Final = 64
 
@@ -130,7 +136,7 @@ def read_reply(status: int, headers: Mapping[str, str], text: bytes) -> Evidence
         return HttpStatus(status, read_retry_after(headers), errors)
     data = body.get("data") if isinstance(body, dict) else None
     if isinstance(data, dict) or (data is None and errors):
-        return Answer(data, errors)
+        return Answer(data, errors, read_quota(headers, errors))
     return Garbage("HTTP 200 with a body that is no GraphQL response")
 
 
@@ -148,6 +154,28 @@ def read_retry_after(headers: Mapping[str, str]) -> timedelta | None:
         return None
     now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
     return min(max(timedelta(0), moment - now), LONGEST_WAIT)
+
+
+def read_quota(headers: Mapping[str, str], errors: Sequence[Mapping[str, Any]] = ()) -> Quota | None:
+    """Read what an answer tells of an API key's limit: in its headers, or where it refuses (flash-server.md 1.4)."""
+    limit, remaining, resets_at = (_read_count(headers.get(f"X-RateLimit-{name}")) for name in _QUOTA)
+    if limit is not None and remaining is not None:
+        now = _read_date(headers.get("Date", "")) or datetime.now(UTC)
+        seconds = 0.0 if resets_at is None else resets_at - now.timestamp()
+        return Quota(limit, remaining, timedelta(seconds=seconds if 0 < seconds <= _MINUTE else _MINUTE))
+    for error in errors:
+        told = error.get("extensions")
+        told = told.get("rateLimit") if isinstance(told, dict) else None
+        if isinstance(told, dict) and (limit := _read_count(told.get("limit"))) is not None:
+            return Quota(limit, _read_count(told.get("remaining")) or 0, timedelta(seconds=_MINUTE))
+    return None
+
+
+def _read_count(value: object) -> int | None:
+    """Read a number of no more than ten digits, as a header or JSON writes it; None for anything else."""
+    if isinstance(value, str) and len(value) <= _LONGEST_COUNT and value.isascii() and value.isdigit():
+        return int(value)
+    return value if isinstance(value, int) and 0 <= value < 10**_LONGEST_COUNT else None
 
 
 def _read_date(value: str) -> datetime | None:

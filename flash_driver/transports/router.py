@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.admission import Admission
-    from flash_driver.transports.base import Late, Prober, Transport
+    from flash_driver.transports.base import Late, Link, Prober, Transport
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.capabilities import Capabilities, Inability
+    from flash_driver.transports.key_allowance import KeyAllowance
 
 __all__ = ["Router"]
 
@@ -63,6 +64,7 @@ class _Request:
         self.document = operation.document
         self.reasons: dict[str, str] = {}
         self.answered = self.in_vain = False
+        self.retry_after: timedelta | None = None
         self._causes: set[Cause] = set()
         self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
 
@@ -93,7 +95,7 @@ class _Request:
             self.reasons,
             frozenset(self._causes),
             harmless=harmless,
-            retry_after=retry_after,
+            retry_after=retry_after or self.retry_after,
             rejected=rejected,
             document=self.document,
         )
@@ -122,8 +124,9 @@ class _Request:
                 if self.operation.document.kind is Kind.CREATE:
                     _log.warning("an invoice may exist that nobody will use", transport=transport)
                 return answered or not self.operation.repeatable
-            case NotExecuted(reason, cause):
+            case NotExecuted(reason, cause, retry_after):
                 self.reasons[transport] = reason
+                self.retry_after = retry_after or self.retry_after
                 self._causes.add(cause)
                 return False
 
@@ -146,6 +149,8 @@ class Router:
         session: Whether the token is still good.
         contact: Told whether the server answers.
         spare_credential: Whether questions that anybody may ask go over an anonymous way first.
+        key: The API key's limit, where there is a key.
+        background: Whether what is carried is left undone while the key's limit is needed for more important things.
 
     Attributes:
         session: The same.
@@ -161,6 +166,8 @@ class Router:
         contact: Contact | None = None,
         *,
         spare_credential: bool = False,
+        key: KeyAllowance | None = None,
+        background: bool = False,
     ) -> None:
         self._transports = tuple(transports)
         self._in_public = tuple(sorted(transports, key=lambda each: not each.anonymous)) if spare_credential else None
@@ -168,6 +175,8 @@ class Router:
         self.session = session or Session()
         self.contact = contact or Contact()
         self._probing = asyncio.Lock()
+        self._key = key
+        self._background = background
         self._closed = False
 
     def close(self) -> None:
@@ -290,16 +299,33 @@ class Router:
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
-            request.document = transport.counted_as(operation.document)
-            if request.admission is not None:
-                await request.admission.admit(request.document)
-            if operation.document.kind is not Kind.ASK:
-                request.call_log.sending(transport.name)
-            outcome = operation.classify(await link.execute(operation, request.deadline, request.late))
-            if request.admission is not None and isinstance(outcome, NotExecuted):
-                request.admission.give_back(request.document)
+            if (left := await self._leave_to_others(transport, operation.document)) is not None:
+                return left
+            outcome = await self._execute(transport, link, request)
         self._learn(transport, operation, outcome)
         return outcome
+
+    async def _execute(self, transport: Transport, link: Link, request: _Request) -> Outcome:
+        """Count an operation where that has to be, and write it."""
+        operation = request.operation
+        request.document = transport.counted_as(operation.document)
+        if request.admission is not None:
+            await request.admission.admit(request.document)
+        if operation.document.kind is not Kind.ASK:
+            request.call_log.sending(transport.name)
+        evidence = await link.execute(operation, request.deadline, request.late)
+        if self._key is not None:
+            self._key.see(evidence)
+        outcome = operation.classify(evidence)
+        if request.admission is not None and isinstance(outcome, NotExecuted):
+            request.admission.give_back(request.document)
+        return outcome
+
+    async def _leave_to_others(self, transport: Transport, document: Document) -> NotExecuted | None:
+        """Return why a question in the background is not asked now, where it would cost the API key."""
+        if self._key is None or not self._background or not transport.shows_credential:
+            return None
+        return await self._key.admit(document)
 
     def _learn(self, transport: Transport, operation: Operation, outcome: Outcome) -> None:
         """Remember what this says of the way and of the token; an anonymous way is not to blame for the account's."""

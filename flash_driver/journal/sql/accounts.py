@@ -41,7 +41,11 @@ __all__ = [
 
 _log: Final = get_logger(part="journal")
 
-_BLOCKED_UNTIL: Final = {Bucket.OWN: accounts.c.blocked_until, Bucket.PUBLIC: accounts.c.public_blocked_until}
+_BLOCKED_UNTIL: Final = {
+    Bucket.OWN: accounts.c.blocked_until,
+    Bucket.PUBLIC: accounts.c.public_blocked_until,
+}
+"""Where it is kept until when the server refuses; it blocks nothing that counts against another limit."""
 
 
 def dialect_insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
@@ -163,12 +167,12 @@ def spend(
     connection: Connection, account: int, bucket: Bucket, limit: InvoiceBudget | None, now: datetime, *, count: int
 ) -> BudgetWait | None:
     """Take invoices out of a budget; return what to wait for where not as many are left."""
-    blocked = _BLOCKED_UNTIL[bucket]
     if limit is None:
-        query = select(blocked).where(accounts.c.id == account)
+        query = select(_BLOCKED_UNTIL[bucket]).where(accounts.c.id == account)
         return budget_wait(None, connection.execute(query).scalar_one(), None, now)
     mine = and_(spent.c.account == account, spent.c.bucket == bucket)
-    blocked_until = getattr(lock(connection, account), blocked.name)
+    row, blocked = lock(connection, account), _BLOCKED_UNTIL.get(bucket)
+    blocked_until = None if blocked is None else getattr(row, blocked.name)
     connection.execute(delete(spent).where(mine, spent.c.spent_at <= begin_of_window(limit, now)))
     # A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
     connection.execute(update(spent).where(mine, spent.c.spent_at > now).values(spent_at=now))
