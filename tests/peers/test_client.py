@@ -16,19 +16,27 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
 
 SATS = LightMoney.from_sat(1000)
+OWN, IN_PUBLIC = "lnUsdInvoiceCreate", "lnUsdInvoiceCreateOnBehalfOfRecipient"
 
 
 @pytest.mark.parametrize(
-    ("options", "carrier"),
+    ("options", "mutation", "carrier"),
     [
-        ({"mode": "execute", "http": "reject"}, "websocket"),
-        ({"mode": "decline", "http": "accept"}, "http"),
-        ({"mode": "close", "http": "accept"}, "http"),
+        ({"mode": "execute", "http": "reject"}, OWN, "websocket"),
+        ({"mode": "decline", "http": "accept"}, OWN, "http"),
+        ({"mode": "close", "http": "accept"}, OWN, "http"),
+        ({"mode": "decline", "http": "reject"}, IN_PUBLIC, "http"),
+        ({"mode": "close", "http": "reject"}, IN_PUBLIC, "http"),
     ],
-    ids=["executing", "declining", "closing"],
+    ids=["executing", "declining", "closing", "declining in public", "closing in public"],
 )
-async def test_from_string_to_paid(peer: StartPeer, bench: Bench, options: dict[str, str], carrier: str) -> None:
-    """Whatever the server does with mutations on its socket, an invoice is made, looked up, and heard of when paid."""
+async def test_from_string_to_paid(
+    peer: StartPeer, bench: Bench, options: dict[str, str], mutation: str, carrier: str
+) -> None:
+    """Whatever the server does with mutations on its socket, an invoice is made, looked up, and heard of when paid.
+
+    Where HTTP refuses the token too, the account comes by a second subscription, and the invoice in public.
+    """
     server = await peer(**options)
     (signed,) = await server.hand_in(SATS.msat)
     client = await bench.client(server.connection_string)
@@ -36,7 +44,8 @@ async def test_from_string_to_paid(peer: StartPeer, bench: Bench, options: dict[
         invoice = await client.create_invoice(SATS, "coffee", timedelta(minutes=15))
         assert (invoice.bolt11, invoice.id) == (signed.payment_request, signed.payment_hash)
         assert (invoice.amount, invoice.status) == (SATS, LightningInvoiceStatus.UNPAID)
-        assert await server.operations("lnUsdInvoiceCreate") == {carrier: 1}
+        made = {name: await server.operations(name) for name in (OWN, IN_PUBLIC)}
+        assert made == {OWN: {}, IN_PUBLIC: {}, mutation: {carrier: 1}}
         found = await client.get_invoice(invoice.id)
         assert found is not None
         assert found.status is LightningInvoiceStatus.UNPAID
@@ -77,13 +86,12 @@ async def test_invoice_over_the_full_graphql_client(peer: StartPeer, bench: Benc
 async def test_nothing_works(peer: StartPeer, bench: Bench) -> None:
     """A server that declines on the socket and refuses the token over HTTP: one error names each way and its reason."""
     server = await peer(mode="decline", http="reject")
-    client = await bench.client(server.connection_string)
+    client = await bench.client(server.connection_string, transports="websocket,http,graphql")
     with pytest.raises(BackendUnavailable) as caught:
         await client.create_invoice(SATS, "coffee")
     assert caught.value.executed is False
     reasons = {name: reason.removesuffix(" (remembered)") for name, reason in caught.value.reasons.items()}
-    assert "public" in reasons  # the peer has no account to show on its socket
-    assert {name: reason for name, reason in reasons.items() if name != "public"} == {
+    assert reasons == {
         "websocket": "Only subscription operations are supported",
         "http": "HTTP 401",
         "graphql": "HTTP 401",

@@ -4,7 +4,7 @@
 //
 // mode   what becomes of a query or mutation on the socket: executed; declined, as by Flash since June 2023 (onSubscribe
 //        returns the error); or the whole socket closed, as by Flash before that (onSubscribe throws, so 4500).
-// http   whether POST /graphql takes the token, or answers 401.
+// http   whether POST /graphql takes the token, or answers 401. Without a token it is anonymous, as at Flash.
 //
 // Prints {"port": n} when it is ready, and ends when its standard input does. It invents no invoices: a test hands them
 // in. Control, JSON over HTTP:
@@ -43,9 +43,13 @@ const schema = buildSchema(`
   type LnInvoicePayload { errors: [Error!]! invoice: LnInvoice }
   type LnInvoicePaymentStatusPayload { errors: [Error!]! status: InvoicePaymentStatus }
   type LnUpdate { paymentHash: PaymentHash! status: InvoicePaymentStatus! walletId: WalletId! }
-  union UserUpdate = LnUpdate | RealtimePrice
-  type MyUpdatesPayload { errors: [Error!]! update: UserUpdate }
+  type Price { base: SafeInt! }
+  union UserUpdate = LnUpdate | Price | RealtimePrice
+  type MyUpdatesPayload { errors: [Error!]! me: User update: UserUpdate }
   input LnUsdInvoiceCreateInput { walletId: WalletId! amount: FractionalCentAmount! memo: Memo expiresIn: Minutes }
+  input LnUsdInvoiceCreateOnBehalfOfRecipientInput {
+    recipientWalletId: WalletId! amount: FractionalCentAmount! memo: Memo expiresIn: Minutes descriptionHash: String
+  }
   input LnInvoicePaymentStatusInput { paymentRequest: LnPaymentRequest! }
   type Query {
     globals: Globals
@@ -53,7 +57,10 @@ const schema = buildSchema(`
     realtimePrice(currency: String = "USD"): RealtimePrice!
     lnInvoicePaymentStatus(input: LnInvoicePaymentStatusInput!): LnInvoicePaymentStatusPayload!
   }
-  type Mutation { lnUsdInvoiceCreate(input: LnUsdInvoiceCreateInput!): LnInvoicePayload! }
+  type Mutation {
+    lnUsdInvoiceCreate(input: LnUsdInvoiceCreateInput!): LnInvoicePayload!
+    lnUsdInvoiceCreateOnBehalfOfRecipient(input: LnUsdInvoiceCreateOnBehalfOfRecipientInput!): LnInvoicePayload!
+  }
   type Subscription { myUpdates: MyUpdatesPayload! }
 `);
 
@@ -73,21 +80,33 @@ function authorised(context, code) {
   if (!context.authorised) throw new GraphQLError("Not authorized", { extensions: { code } });
 }
 
+function user() {
+  const wallet = { id: WALLET, walletCurrency: "USD", isExternal: false, balance: 123456.789 };
+  return { defaultAccount: { id: ACCOUNT, defaultWalletId: WALLET, wallets: [wallet] } };
+}
+
+function create() {
+  const invoice = handedIn.find((each) => !each.used);
+  if (!invoice) return { errors: [{ __typename: "GraphQLApplicationError", message: "No invoice was handed in", code: "IBEX_ERROR" }] };
+  invoice.used = true;
+  return { errors: [], invoice };
+}
+
 const resolvers = {
   globals: () => ({ network: "regtest" }),
   realtimePrice: tick,
   me: (_, context) => {
     authorised(context, "NOT_AUTHORIZED");
-    const wallet = { id: WALLET, walletCurrency: "USD", isExternal: false, balance: 123456.789 };
-    return { defaultAccount: { id: ACCOUNT, defaultWalletId: WALLET, wallets: [wallet] } };
+    return user();
   },
   lnInvoicePaymentStatus: ({ input }) => ({ errors: [], status: paid.has(input.paymentRequest) ? "PAID" : "PENDING" }),
   lnUsdInvoiceCreate: (_, context) => {
     authorised(context, "NOT_AUTHORIZED");
-    const invoice = handedIn.find((each) => !each.used);
-    if (!invoice) return { errors: [{ __typename: "GraphQLApplicationError", message: "No invoice was handed in", code: "IBEX_ERROR" }] };
-    invoice.used = true;
-    return { errors: [], invoice };
+    return create();
+  },
+  lnUsdInvoiceCreateOnBehalfOfRecipient: ({ input }) => {
+    if (input.recipientWalletId !== WALLET) throw new GraphQLError("Not the wallet of the account");
+    return create();
   },
 };
 
@@ -100,7 +119,7 @@ const subscriptions = {
 
 // Not a generator: one that waits can't be ended from outside before its wait is over.
 function updates() {
-  const waiting = [tick()];
+  const waiting = [{ __typename: "Price", base: 97531860000 }, tick()];
   let over = false;
   let wake = () => {};
   const subscriber = (update) => {
@@ -111,7 +130,10 @@ function updates() {
   return {
     async next() {
       while (!over && !waiting.length) await new Promise((resolve) => (wake = resolve));
-      return over ? { done: true, value: undefined } : { done: false, value: { myUpdates: { errors: [], update: waiting.shift() } } };
+      if (over) return { done: true, value: undefined };
+      const update = waiting.shift();
+      const me = update.__typename === "Price" ? null : user();
+      return { done: false, value: { myUpdates: { errors: [], me, update } } };
     },
     async return() {
       over = true;
@@ -150,12 +172,13 @@ async function readJson(request) {
 }
 
 async function serveGraphQL(request) {
-  if (options.http === "reject" || !bearer(request.headers.authorization).authorised) {
+  const shown = request.headers.authorization;
+  if (shown !== undefined && (options.http === "reject" || !bearer(shown).authorised)) {
     return [401, { error: { code: 401, status: "Unauthorized", message: "Access credentials are invalid" } }];
   }
   const { query, operationName, variables } = await readJson(request);
   count(getOperationAST(parse(query), operationName), "http");
-  const contextValue = bearer(request.headers.authorization);
+  const contextValue = bearer(shown);
   return [200, await graphql({ schema, source: query, operationName, variableValues: variables, rootValue: resolvers, contextValue })];
 }
 
