@@ -11,9 +11,13 @@ from sqlalchemy import text
 
 from lightning_host.database import Database
 from lightning_host.database.engine import make_engine, read_url
+from lightning_host.settlements import wallet_listener
 from tests.lightning_host.hosts import PASSWORD, eventually
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.lightning_host.hosts import HostBench, RunningHost
     from tests.support.driver import Bench
 
@@ -82,3 +86,40 @@ async def test_all_is_told_after_a_gap_in_which_every_event_was_lost(bench: Benc
         async with asyncio.timeout(40):
             heard = [(await socket.receive_json())["paymentHash"] for _ in made]
     assert sorted(heard) == sorted(each["paymentHash"] for each in made)
+
+
+async def test_a_dead_session_is_told_until_it_is_renewed(
+    bench: Bench, hosts: HostBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Health and metric tell it, no invoice is made, what is paid is recorded all the same; a new session heals it."""
+    monkeypatch.setattr(wallet_listener, "SOUND_SECONDS", 0.1)
+    monkeypatch.setattr(wallet_listener, "_LONGEST_PAUSE", 0.5)
+    sandbox = await bench.sandbox(http_bearer="reject")
+    host = await hosts.host(sandbox)
+    made = await make(host, amountSat="1000")
+    sandbox.expire_session()
+    sandbox.arm("reset", when="now")
+
+    async def refused() -> bool:
+        status, told = await host.get("/health")
+        return status == 503 and told["byStore"]["shop"].startswith("CredentialRejected")
+
+    await until(refused)
+    _, metrics = await host.get("/metrics")
+    assert 'lightning_host_token_refused{store="shop"} 1.0' in metrics
+    status, _ = await host.phoenixd("POST", "/createinvoice", {"description": "x", "amountSat": "1000"})
+    assert status == 503
+    sandbox.pay(made["serialized"])
+
+    async def recorded() -> bool:
+        _, record = await host.phoenixd("GET", f"/payments/incoming/{made['paymentHash']}")
+        return record["isPaid"] is True
+
+    await until(recorded)
+    sandbox.expire_session(expired=False)
+
+    async def well() -> bool:
+        return (await host.get("/health"))[0] == 200
+
+    await until(well)
+    await make(host, amountSat="1000")
