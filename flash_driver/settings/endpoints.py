@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["DEFAULT_SERVER", "check_url", "derive_websocket_url", "is_loopback", "shown_host"]
+__all__ = ["DEFAULT_SERVER", "check_url", "derive_websocket_url", "is_loopback"]
 
 DEFAULT_SERVER: Final = "https://api.flashapp.me/graphql"
 _DEFAULT_PATH: Final = "/graphql"
@@ -79,11 +79,6 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def shown_host(url: str) -> str:
-    """Return the host and port of a URL, for logs and tables."""
-    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _resolvable(host: str) -> bool:

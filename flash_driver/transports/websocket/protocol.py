@@ -25,13 +25,12 @@ __all__ = [
     "Ping",
     "Pong",
     "ProtocolViolation",
-    "State",
 ]
 
 SUBPROTOCOL: Final = "graphql-transport-ws"
 
 
-class State(Enum):
+class _State(Enum):
     """How far the conversation has come."""
 
     OPENED = "opened"
@@ -96,19 +95,14 @@ class GraphQLTransportWS:
     __slots__ = ("_last_id", "_state")
 
     def __init__(self) -> None:
-        self._state = State.OPENED
+        self._state = _State.OPENED
         self._last_id = 0
-
-    @property
-    def state(self) -> State:
-        """How far the conversation has come."""
-        return self._state
 
     def init(self, payload: Mapping[str, object]) -> bytes:
         """Return `connection_init`; allowed once (a second one is closed with 4429)."""
-        if self._state is not State.OPENED:
+        if self._state is not _State.OPENED:
             raise RuntimeError("connection_init is sent once per socket")
-        self._state = State.INITIALISING
+        self._state = _State.INITIALISING
         return wire.write({"type": "connection_init", "payload": payload})
 
     def subscribe(self, payload: Mapping[str, object] | bytes) -> tuple[str, bytes]:
@@ -118,7 +112,7 @@ class GraphQLTransportWS:
             payload: query, operationName and variables, or the same as JSON.
 
         """
-        if self._state is not State.ACKNOWLEDGED:
+        if self._state is not _State.ACKNOWLEDGED:
             raise RuntimeError("subscribe is sent after connection_ack")
         self._last_id += 1
         operation_id = str(self._last_id)
@@ -150,7 +144,7 @@ class GraphQLTransportWS:
                 return Pong()
             case "connection_ack":
                 return self._acknowledge()
-            case "next" | "error" | "complete" if self._state is State.ACKNOWLEDGED:
+            case "next" | "error" | "complete" if self._state is _State.ACKNOWLEDGED:
                 return _read_operation_message(kind, message)
             case "next" | "error" | "complete":
                 raise ProtocolViolation(f"a {kind} message before connection_ack")
@@ -158,9 +152,9 @@ class GraphQLTransportWS:
                 raise ProtocolViolation("a message of no known type")
 
     def _acknowledge(self) -> Acknowledged:
-        if self._state is not State.INITIALISING:
+        if self._state is not _State.INITIALISING:
             raise ProtocolViolation("a connection_ack that was not asked for")
-        self._state = State.ACKNOWLEDGED
+        self._state = _State.ACKNOWLEDGED
         return Acknowledged()
 
 

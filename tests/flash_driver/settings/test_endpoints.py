@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url, is_loopback, shown_host
+from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url, is_loopback
 
 HTTP = frozenset({"https", "http"})
 
@@ -110,9 +110,3 @@ def test_websocket_url(server: str, websocket: str) -> None:
 def test_loopback(url: str, *, loopback: bool) -> None:
     """This machine is known by its look, without asking anybody."""
     assert is_loopback(url) is loopback
-
-
-def test_shown_host() -> None:
-    """Logs show host and port, and never user info."""
-    assert shown_host("https://api.flashapp.me:8443/graphql") == "api.flashapp.me:8443"
-    assert shown_host("https://user:word@api.flashapp.me/graphql") == "api.flashapp.me"
