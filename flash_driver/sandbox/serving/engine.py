@@ -15,6 +15,7 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLError,
     InlineFragmentNode,
+    OperationDefinitionNode,
     OperationType,
     SelectionSetNode,
     get_operation_ast,
@@ -24,6 +25,7 @@ from strawberry.types.execution import ExecutionResult, PreExecutionError
 
 from flash_driver.sandbox.bank.refusals import Refused
 from flash_driver.sandbox.schema.context import Context
+from flash_driver.sandbox.schema.input_errors import literal_error, variable_errors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -70,8 +72,13 @@ class Operation:
     query: str
     variables: dict[str, Any] | None
     name: str | None
-    kind: OperationType
+    definition: OperationDefinitionNode
     roots: Mapping[str, FieldNode]
+
+    @property
+    def kind(self) -> OperationType:
+        """Whether it is a query, a mutation or a subscription."""
+        return self.definition.operation
 
     @property
     def fields(self) -> list[str]:
@@ -96,7 +103,7 @@ class Operation:
             query=query,
             variables=payload.get("variables"),
             name=name,
-            kind=definition.operation,
+            definition=definition,
             roots=_roots(document, definition.selection_set),
         )
 
@@ -159,7 +166,7 @@ class Engine:
                 if not started and not result.errors:
                     started = True
                     self.bank.traffic.carried_out(operation.fields, context.transport)
-                yield result
+                yield self._worded(operation, result)
         finally:
             await stream.aclose()
 
@@ -181,6 +188,15 @@ class Engine:
             failed = {error.path[0] for error in result.errors or () if error.path}
             done = [node.name.value for key, node in operation.roots.items() if key not in failed]
             self.bank.traffic.carried_out(done, context.transport)
+        return self._worded(operation, result)
+
+    def _worded(self, operation: Operation, result: ExecutionResult) -> ExecutionResult:
+        """Say what is wrong with an operation's input as Flash's server does."""
+        errors, schema = result.errors or [], self.schema._schema  # noqa: SLF001 - strawberry's only way to it
+        if isinstance(result, PreExecutionError):
+            result.errors = [literal_error(schema, error) for error in errors]
+        elif errors and result.data is None and not any(error.path for error in errors):
+            result.errors = variable_errors(schema, operation.definition, operation.variables or {}) or errors
         return result
 
 
