@@ -6,7 +6,9 @@ There is no quoting: a value may hold ``=`` but never ``;``. Older forms are rea
 
     /path, unix:/path or unix://path         type=clightning;server=unix://path
     tcp://host:port                          type=clightning;server=tcp://host:port
-    lndhub://login:password@https://host/    type=lndhub;login=...;password=...;server=https://host/
+    lndhub://login:password@https://host/    type=lndhub;server=https://login:password@host/
+
+The last gets `allowinsecure=true` where its server is `http://`, as BTCPay's own reader of it writes.
 
 Where this grammar is stricter than BTCPay's, it is to keep secrets out of error messages (a key and a type look like a
 name, so that they can be shown) and to catch what a copy from a web page brings along (line breaks, invisible
@@ -29,7 +31,7 @@ from connection_strings.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["MAX_LENGTH", "ConnectionString"]
+__all__ = ["MAX_LENGTH", "ConnectionString", "leniencies"]
 
 MAX_LENGTH: Final = 16 * 1024
 """The longest text that is read, in characters; a macaroon in hex has about a thousand."""
@@ -46,8 +48,10 @@ _ADDRESS: Final = re.compile(
     r"(?P<place>(?:\[[0-9A-Fa-f:.]*\]|[^/?#@:\[\]]*)(?::[0-9]*)?(?:/[^?#@]*)?)"
     r"(?:[?#][^@]*)?"
 )
+_CREDENTIAL: Final = r"[A-Za-z0-9._~!$&'()*+,=%-]+"
 _LNDHUB: Final = re.compile(
-    r"lndhub://(?P<login>[^:]+):(?P<password>.+)@(?P<server>https?://(?P<host>[^/]+).*)", re.IGNORECASE
+    rf"lndhub://(?P<user>{_CREDENTIAL}:{_CREDENTIAL})@(?P<scheme>https?)://(?P<host>[^/?#]+)(?P<rest>.*)",
+    re.IGNORECASE,
 )
 _USER_INFO: Final = "user info (a name or password before '@') is not allowed in this address"
 
@@ -200,6 +204,25 @@ def _shown(key: str, value: str) -> str:
     return _MASK if address is None else address["scheme"] + address["place"]
 
 
+def leniencies(text: str) -> tuple[str, ...]:
+    """Tell what of a text that can be read here BTCPay Server does not take; each as words for whoever pastes it there.
+
+    Raises:
+        ConnectionStringError: The text can't be read here either.
+
+    """
+    parsed, found = ConnectionString.parse(text), []
+    parts = [part.partition("=") for part in text.split(";")]
+    types = [value.strip(BLANKS) for key, _, value in parts if key.strip(BLANKS).lower() == "type"]
+    if not types:
+        return ("blanks around a form without 'type'",) if text != text.strip(BLANKS) else ()
+    if any(key and not key.strip(BLANKS) and not equals for key, equals, _ in parts):
+        found.append("a part between two ';' that has blanks only")
+    if types != [parsed.type]:
+        found.append("capitals in the value of 'type'")
+    return tuple(found)
+
+
 # Reading: which of the forms is it, and which pairs does it stand for?
 
 
@@ -259,16 +282,21 @@ def _clightning(scheme: str, address: str, address_at: int) -> Iterator[_Pair]:
 
 
 def _read_lndhub(body: str, start: int) -> Iterator[_Pair]:
+    """Read LNDhub's own link; what a URL's user info can't hold has to be written as %XX in login and password."""
     parts = _LNDHUB.fullmatch(body)
-    if parts is None or not parts["login"].strip(BLANKS) or not parts["password"].strip(BLANKS):
-        reason = "this legacy form is written lndhub://login:password@https://host/"
+    if parts is None:
+        reason = (
+            "this legacy form is written lndhub://login:password@https://host/, with signs in login and password as %XX"
+        )
         raise ConnectionStringError(reason, position=start)
     if "@" in parts["host"]:
         raise ConnectionStringError(_USER_INFO, key="server", position=start + parts.start("host"))
     yield _Pair("type", "lndhub", start, start)
-    for key in ("login", "password", "server"):
-        at = start + parts.start(key) + _blanks(parts[key])
-        yield _Pair(key, parts[key].strip(BLANKS), at, at)
+    # The user info goes behind the scheme: what follows keeps its place.
+    server = f"{parts['scheme']}://{parts['user']}@{parts['host']}{parts['rest']}"
+    yield _Pair("server", server, start + parts.start("scheme"), start + parts.start("user"))
+    if parts["scheme"].lower() == "http":
+        yield _Pair("allowinsecure", "true", start + parts.start("scheme"))
 
 
 def _blanks(text: str) -> int:

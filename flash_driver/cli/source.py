@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.grammar import MAX_LENGTH
+from connection_strings.errors import ConnectionStringError
+from connection_strings.grammar import MAX_LENGTH, leniencies
 from flash_driver.cli.failures import BadUsage
 from flash_driver.cli.variables import misspelt_variables
 
@@ -48,6 +49,20 @@ def connection_text(given: str | None, file: str | None, output: Output) -> str:
         output.note(f"note: {sentence}")
     if given is not None and file is not None:
         raise BadUsage("give the connection string itself or --file, not both")
+    text = _text(given, file, output)
+    for what in _leniencies(text):
+        output.note(f"note: the connection string has {what}; it is read here, but BTCPay Server would not take it")
+    return text
+
+
+def _leniencies(text: str) -> tuple[str, ...]:
+    try:
+        return leniencies(text)
+    except ConnectionStringError:
+        return ()  # who reads it tells what is wrong
+
+
+def _text(given: str | None, file: str | None, output: Output) -> str:
     if given is not None:
         output.note(_HINT)
         return given

@@ -56,6 +56,17 @@ def test_argument_works_but_is_advised_against(capsys: pytest.CaptureFixture[str
     assert "ory_st_x" not in err
 
 
+def test_what_btcpay_would_not_take_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A string that works here and fails when it is pasted into BTCPay Server is used, with a note that says why."""
+    path = tmp_path / "string"
+    path.write_text("type=Flash; ;token=ory_st_x")
+    assert connection_text(None, str(path), Output()) == "type=Flash; ;token=ory_st_x"
+    err = capsys.readouterr().err
+    assert "capitals in the value of 'type'" in err
+    assert "blanks only" in err
+    assert "ory_st_x" not in err
+
+
 def test_file_gives_no_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file is no reason for advice."""
     path = tmp_path / "string"
