@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import random
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 PAY_NO_AMOUNT = "lnNoAmountUsdInvoicePaymentSend"
 AT_ONCE = replace(SHORT, last_calls_seconds=0.0)
 AMOUNT = LightMoney.from_sat(1000)
+CLOSES = int(os.environ.get("PAYMENT_CLOSES", "6"))
+"""How many times two processes close at random; a soak sets more."""
 
 
 def terms(msat: int | None, **changes: Any) -> PayInvoiceParams:
@@ -66,6 +70,11 @@ async def locked(file: Path) -> AsyncIterator[None]:
             yield
         finally:
             holder.execute("ROLLBACK")
+
+
+def known_to(sandbox: Sandbox) -> set[str]:
+    """Return the payment hashes of all payments that ever reached the server."""
+    return {row["payment_hash"] for row in sandbox.ledger_snapshot()["payments"]}
 
 
 def in_file(tmp_path: Path) -> tuple[Path, ProcessSettings]:
@@ -244,6 +253,41 @@ async def test_a_close_at_every_moment(bench: Bench, mutations: str, msat: int |
         seen.add(status)
     assert max(executed(sandbox)) == 1
     assert len(seen) >= 2
+
+
+@pytest.mark.parametrize("mutations", ["accept", "decline"])
+@pytest.mark.parametrize("msat", [50_000, None])
+async def test_two_processes_that_close_at_random(
+    bench: Bench, tmp_path: Path, mutations: str, msat: int | None
+) -> None:
+    """Two processes with two connection strings of one account pay the same and close: the money leaves once at most.
+
+    What never reached the server is never UNKNOWN, to neither of them nor to a third process that asks afterwards.
+    """
+    sandbox = await bench.sandbox(ws_mutations=mutations)
+    _, process = in_file(tmp_path)
+    dice = random.Random(f"{mutations} {msat}")  # noqa: S311 - a schedule, no secret
+    pools = [Pool(AT_ONCE), Pool(AT_ONCE)]
+    third = await bench.client(sandbox, Pool(AT_ONCE), process)
+
+    async def pay_and_close(client: FlashLightningClient, bolt11: str) -> None:
+        await asyncio.sleep(dice.random() * 0.01)
+        paying = asyncio.create_task(client.pay(bolt11, terms(msat, send_timeout=timedelta(seconds=3))))
+        await asyncio.sleep(dice.random() * 0.04)
+        await client.aclose()
+        await asyncio.gather(paying, return_exceptions=True)
+
+    for _ in range(CLOSES):
+        signed = sandbox.foreign_invoice(msat)
+        one = await bench.client(sandbox, pools[0], process)
+        two = await bench.client(sandbox, pools[1], process, transports="http,graphql")
+        await asyncio.gather(*(pay_and_close(client, signed.payment_request) for client in (one, two)))
+        if await status_of(third, signed.payment_hash) is UNKNOWN:
+            # What was written a moment ago may still be on its way through the loopback.
+            await until(lambda signed=signed: signed.payment_hash in known_to(sandbox))  # type: ignore[misc]  # bound now
+        again = await third.pay(signed.payment_request, terms(msat, send_timeout=timedelta(seconds=3)))
+        assert again.result in (PayResult.OK, PayResult.UNKNOWN)
+    assert max(executed(sandbox)) == 1
 
 
 async def test_a_key_that_was_given_up_stays_given_up(bench: Bench) -> None:

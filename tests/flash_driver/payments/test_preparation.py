@@ -58,6 +58,31 @@ async def test_a_fee_above_the_limit_is_not_paid(bench: Bench, msat: int | None)
     assert (executed(sandbox), await status_of(client, signed.payment_hash)) == ([], FAILED)
 
 
+@pytest.mark.parametrize("percent", ["0", "0.3", "4"])
+@pytest.mark.parametrize(("currency", "step"), [("USD", "0.01"), ("USDT", "1")])
+async def test_a_rounded_fee_keeps_the_limit(bench: Bench, currency: str, step: str, percent: str) -> None:
+    """Fees are told in hundredths of a cent (USD) or whole cents (USDT): what is paid has cost no more than the limit.
+
+    A limit below half of that can't be kept, and is refused with words, also where the fee is told as 0.
+    """
+    price, per_msat = Decimal(100_000), Decimal("0.0001")
+    sandbox = await bench.sandbox(wallets=(currency,), send_fee_percent=Decimal(percent), usd_per_btc=price)
+    client = await bench.client(sandbox)
+    results: dict[str, list[PayResult]] = {"0": [], "1": []}
+    for limit, sat in [(limit, sat) for limit in results for sat in (1, 44, 460, 1_000, 30_000)]:
+        signed = sandbox.foreign_invoice(sat * 1000)
+        answer = await client.pay(signed.payment_request, PayInvoiceParams(max_fee_percent=Decimal(limit)))
+        results[limit].append(answer.result)
+        paid = [row for row in sandbox.ledger_snapshot()["payments"] if row["payment_hash"] == signed.payment_hash]
+        limit_cents = sat * 1000 * Decimal(limit) / 100 * per_msat
+        assert all(Decimal(row["fee_cents"]) <= limit_cents for row in paid)
+        assert len(paid) == (answer.result is PayResult.OK)
+        if limit_cents < Decimal(step) / 2:
+            assert "can't be kept, because the server tells fees to within" in str(answer.error_detail)
+    assert results["0"] == [PayResult.ERROR] * 5
+    assert results["1"][-1] is (PayResult.ERROR if percent == "4" else PayResult.OK)
+
+
 async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None:
     """Without an answer to the fee probe a limit can't be kept, so nothing is sent."""
     sandbox = await bench.sandbox()
