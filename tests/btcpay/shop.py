@@ -266,12 +266,12 @@ class Shop:
         differences = self.wait_for_agreement()
         assert not differences, differences
 
-    def wait_for_agreement(self) -> list[str]:
+    def wait_for_agreement(self, seconds: float = _BOOKED_SECONDS) -> list[str]:
         """Compare the books until they agree; gives what they do not agree on in the end, in words.
 
         BTCPay may be about to book what has just been paid, or to try a payout again.
         """
-        deadline = time.monotonic() + _BOOKED_SECONDS
+        deadline = time.monotonic() + seconds
         while (differences := self._differences()) and time.monotonic() < deadline:
             self.nudge()
             time.sleep(1)

@@ -51,6 +51,9 @@ PAYOUT_SECONDS: Final = 4.0
 LATEST_PAYMENT: Final = 20.0
 """How many seconds after a sale its customer pays at the latest: the BOLT11 lives for 60."""
 
+PENDING_SECONDS: Final = 720.0
+"""How long the books are waited for: BTCPay looks after payouts in progress every ten minutes."""
+
 PAYOUT_FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "payment", "outcome": "FAILURE"},
     {"kind": "payment", "outcome": "INSUFFICIENT_BALANCE"},
@@ -191,7 +194,7 @@ def main() -> None:
         shop.automate_payouts()
         soak = Soak(shop, postgres, lines, arguments.seed)
         soak.run(arguments.seconds)
-        differences = shop.wait_for_agreement()
+        differences = shop.wait_for_agreement(PENDING_SECONDS)
         payments = shop.ledger()["payments"]
         report = {
             "seed": arguments.seed,

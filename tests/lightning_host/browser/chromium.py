@@ -110,10 +110,10 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **middle)
 
-    async def look(self, *, width: int, height: int, dark: bool = False, phone: bool = False) -> None:
+    async def look(self, *, width: int, height: int, dark: bool = False, phone: bool = False, scale: int = 2) -> None:
         """Take another window size and colour scheme."""
         await self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=phone
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         await self.call("Emulation.setEmulatedMedia", features=[scheme])
