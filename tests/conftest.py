@@ -12,10 +12,16 @@ import pytest
 import structlog
 
 from tests.support.driver import Bench
+from tests.support.measuring import Measuring
 from tests.support.postgres import MISSING, PostgresServer, binaries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let coverage trace no more than it measures."""
+    config.pluginmanager.register(Measuring())
 
 
 @pytest.fixture(autouse=True)

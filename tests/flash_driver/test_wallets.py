@@ -120,7 +120,7 @@ async def test_default_wallet_through_the_move(bench: Bench, cutover: str, curre
     """A client that says it understands the move is shown the wallet that counts at each stage."""
     sandbox = await bench.sandbox(wallets=("USD", "USDT"), cutover=cutover)
     client = await bench.client(sandbox)
-    wallet = await client._account().wallets.choose(Deadline.after(5))
+    wallet = await client._account().wallets.choose(Deadline.after(40))
     assert wallet.currency == currency
     assert wallet.id == sandbox.wallet_ids[currency]
 
@@ -210,14 +210,14 @@ async def test_moved_from(bench: Bench) -> None:
     sandbox = await bench.sandbox(wallets=("USD", "USDT"))
     client = await bench.client(sandbox)
     wallets = client._account().wallets
-    old = await wallets.choose(Deadline.after(5))
-    assert await wallets.moved_from(old.id, Deadline.after(5)) is None
+    old = await wallets.choose(Deadline.after(40))
+    assert await wallets.moved_from(old.id, Deadline.after(40)) is None
     sandbox.set_cutover("COMPLETE")
-    new = await wallets.moved_from(old.id, Deadline.after(5))
+    new = await wallets.moved_from(old.id, Deadline.after(40))
     assert new is not None
     assert new.currency == "USDT"
     asked = operations(sandbox, "me")["websocket"]
-    assert await wallets.moved_from(old.id, Deadline.after(5)) == new
+    assert await wallets.moved_from(old.id, Deadline.after(40)) == new
     assert operations(sandbox, "me")["websocket"] == asked
 
 
@@ -226,7 +226,7 @@ async def test_price_that_fails_does_not_hide_the_account(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     sandbox.arm("error", operation="realtimePrice", message="Price service is down", channel="top")
-    wallet = await client._account().wallets.choose(Deadline.after(5))
+    wallet = await client._account().wallets.choose(Deadline.after(40))
     assert wallet.id == sandbox.wallet_id
 
 
@@ -236,5 +236,5 @@ async def test_rate_limit_on_the_account_is_not_asked_around(bench: Bench) -> No
     client = await bench.client(sandbox)
     sandbox.arm("error", operation="me", code="TOO_MANY_REQUESTS", message="Too many", channel="top")
     with pytest.raises(RateLimited):
-        await client._account().wallets.choose(Deadline.after(5))
+        await client._account().wallets.choose(Deadline.after(40))
     assert operations(sandbox, "me") == {"websocket": 1}

@@ -122,7 +122,7 @@ async def running(node: str, **options: object) -> AsyncIterator[NodePeer]:
     finally:
         process.stdin.close()
         try:
-            async with within(5):
+            async with within():
                 await process.wait()
         except TimeoutError:
             process.kill()

@@ -36,6 +36,7 @@ __all__ = [
     "relayed",
     "served",
     "shake_hands",
+    "stop_accepting",
     "untrusted_tls",
     "within",
 ]
@@ -220,6 +221,7 @@ async def relayed(url: str, *, chunk: int = 2**16) -> AsyncIterator[tuple[str, R
         try:
             yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/{path}", relay
         finally:
+            await stop_accepting(server)
             relay.end()
 
 
@@ -244,8 +246,20 @@ async def accepting(reply: bytes = b"", *, hold: bool = True) -> AsyncIterator[i
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
+            await stop_accepting(server)
             for writer in held:
                 writer.transport.abort()
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Take no more connections, and wait until those are served that were accepted.
+
+    asyncio forgets a connection, and leaves it open, that it accepts as its server is closed.
+    """
+    for listening in server.sockets:
+        asyncio.get_running_loop().remove_reader(listening.fileno())
+    for _ in range(3):  # passes of the loop from accepting a connection to having it served
+        await asyncio.sleep(0)
 
 
 def free_port() -> int:

@@ -20,7 +20,7 @@ __all__ = ["ASK", "LISTEN", "LONG", "acknowledge_and_wait", "asking", "jammed", 
 
 ASK = {"query": "query Ask { a }", "operationName": "Ask", "variables": {}}
 LISTEN = {"query": "subscription Listen { a }", "operationName": "Listen", "variables": {}}
-LONG = 20.0
+LONG = 60.0
 
 
 def soon() -> Deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from aiohttp import web
 from flash_driver.common import exact_json as wire
 from flash_driver.flash_api.outcomes import Answer, Evidence, Garbage, HttpStatus
 from flash_driver.transports.network import MAX_REPLY_BYTES
+from tests.support.sockets import stop_accepting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -121,6 +123,9 @@ async def posted(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         serving.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/graphql"
         yield serving
     finally:
+        for each in runner.sites:
+            assert isinstance(each._server, asyncio.Server)
+            await stop_accepting(each._server)
         await runner.cleanup()
 
 

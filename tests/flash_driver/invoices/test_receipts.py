@@ -111,10 +111,10 @@ async def test_receipts_older_than_the_invoice_are_not_read(bench: Bench) -> Non
     assert record is not None
     later = replace(record, created_at=record.created_at + timedelta(minutes=2))
     with pytest.raises(LightningError, match="does not say yet how much"):
-        await account.receipts.find(later, Deadline.after(5))
+        await account.receipts.find(later, Deadline.after(40))
     assert operations(sandbox, DETAILS) == {}
     with pytest.raises(LightningError, match="does not say yet how much"):
-        await account.receipts.find(record, Deadline.after(5))
+        await account.receipts.find(record, Deadline.after(40))
     assert sum(operations(sandbox, DETAILS).values()) == 10
 
 
@@ -137,7 +137,7 @@ async def test_a_receipt_that_can_not_be_read_hides_no_other(bench: Bench) -> No
         sandbox.arm("error", operation=DETAILS, channel="top", code=code)
         client._account().receipts._hashes.clear()
         with pytest.raises(error):
-            await client._account().receipts.find(record, Deadline.after(5))
+            await client._account().receipts.find(record, Deadline.after(40))
 
 
 async def test_what_is_remembered_of_receipts_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

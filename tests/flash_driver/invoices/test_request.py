@@ -385,7 +385,7 @@ async def test_wallet_that_keeps_moving(bench: Bench) -> None:
     """A wallet that moves twice during one call is an error to try again after, not an endless chase."""
     sandbox = await bench.sandbox(wallets=("USD", "USDT"))
     client = await bench.client(sandbox)
-    usd = await client._account().wallets.choose(Deadline.after(5))
+    usd = await client._account().wallets.choose(Deadline.after(40))
     usdt = replace(usd, id=sandbox.wallet_ids["USDT"])
     sandbox.arm("error", operation=USD, code="INVALID_INPUT", message="The wallet has moved", count=2)
     turns = iter([usdt, usd])

@@ -316,7 +316,7 @@ async def test_a_dead_socket_is_not_waited_for() -> None:
         socket, way = WebSocketTransport(server.endpoint(url=url), limits), Fake("http", CREATED)
         await socket.connection(Deadline.after(20))
         relay.frozen = True
-        async with within(10):
+        async with within():
             delivery = await Router([socket, way], memory).perform(create(), Deadline.after(20))
         assert (delivery.transport, delivery.reasons) == ("http", {"websocket": "socket dropped"})
         await socket.aclose()
@@ -328,7 +328,7 @@ async def test_a_deaf_server_leaves_time_for_the_next_way() -> None:
         socket = WebSocketTransport(server.endpoint(url=f"ws://127.0.0.1:{port}/"))
         way = Fake("http", CREATED)
         router = Router([socket, way], Capabilities())
-        async with within(5):
+        async with within():
             delivery = await router.perform(create(), Deadline.after(0.6))
         await socket.aclose()
     assert isinstance(delivery.outcome, Completed)
@@ -634,7 +634,7 @@ async def test_nobody_waits_for_another_s_proof_beyond_the_own_time() -> None:
         router, socket = over(server, Fake("http", CREATED))
         patient = asyncio.create_task(router.learn_whether_socket_executes(Deadline.after(20)))
         await server.acknowledged()
-        async with within(5):
+        async with within():
             delivery = await router.perform(create(), Deadline.after(0.4))
         assert delivery.transport == "http"
         assert "no time was left to ask" in delivery.reasons["websocket"]

@@ -84,7 +84,7 @@ async def what_is_shown(transport: Transport) -> str:
     memory = Capabilities()
     router = Router([transport], memory)
     call_log = CallLog(get_logger(), "asking", "asked")
-    delivery = await router.perform(PROBE(), Deadline.after(5), call_log)
+    delivery = await router.perform(PROBE(), Deadline.after(40), call_log)
     shown = [repr(transport), str(transport), repr(router), repr(delivery.reasons), repr(delivery.outcome)]
     shown += [repr(memory), repr(memory.summary())]
     try:
@@ -101,10 +101,10 @@ async def test_socket(log: Everything) -> None:
     async with served(knows) as server:
         endpoint = server.endpoint(headers=BEARER, init_payload=BEARER)
         transport = WebSocketTransport(endpoint, Limits(close_timeout=0.2))
-        subscription = await transport.open_subscription(MY_UPDATES(), Deadline.after(5))
+        subscription = await transport.open_subscription(MY_UPDATES(), Deadline.after(40))
         with pytest.raises(SubscriptionEnded) as ended:
             await subscription.receive()
-        connection = await transport.connection(Deadline.after(5))
+        connection = await transport.connection(Deadline.after(40))
         shown = [repr(endpoint), repr(connection), str(ended.value), await what_is_shown(transport)]
     assert any("closed with" in line or "connect" in line for line in log.lines)
     assert CANARY not in "\n".join(shown + log.lines)
@@ -129,7 +129,7 @@ async def test_socket_that_can_not_be_opened(log: Everything) -> None:
         async with served(script) as server:
             endpoint = server.endpoint(headers=BEARER, init_payload=BEARER)
             with pytest.raises(ConnectionFailed) as failed:
-                await Connection.open(endpoint, Limits(), Deadline.after(5))
+                await Connection.open(endpoint, Limits(), Deadline.after(40))
             shown.append("".join(traceback.format_exception(failed.value)))
     assert CANARY not in "\n".join(shown + log.lines)
 

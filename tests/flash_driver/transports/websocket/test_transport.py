@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from tests.support.driver import Bench
 
-LONG = 20.0
+LONG = 60.0
 
 
 def soon() -> Deadline:
@@ -161,7 +161,7 @@ async def test_connecting_again_does_not_wait_for_the_old_goodbye() -> None:
         goodbye = asyncio.create_task(first._socket.close())
         await asyncio.sleep(0.02)
         assert not first.usable
-        async with within(5):
+        async with within():
             second = await transport.connection(soon())
         assert second.usable
         await goodbye
@@ -277,7 +277,7 @@ async def test_cancelled_while_closing() -> None:
         await asyncio.sleep(0.02)
         closing.cancel()
         with pytest.raises(asyncio.CancelledError):
-            async with within(5):
+            async with within():
                 await closing
         assert not connection.usable
 
@@ -325,8 +325,8 @@ async def test_probe_on_its_own_connection_cleans_up() -> None:
 
     async with served(slow) as server, transport_to(server, limits=Limits(close_timeout=LONG)) as transport:
         subscription = await transport.open_subscription(MY_UPDATES(), soon())
-        async with within(5):
-            assert await transport.probe(Deadline.after(0.5)) == Answer({"a": 1})
+        async with within():
+            assert await transport.probe(Deadline.after(3)) == Answer({"a": 1})
         await subscription.aclose()
         (await server.peer()).socket.transport.abort()
 

@@ -1,0 +1,58 @@
+"""What coverage traces: each room by the tests that mirror it, and greenlets only where there are any.
+
+Tracing doubles the time of everything that it watches, also where it looks away, and asking at every call which
+greenlet runs doubles it again. Tests of the host, of whole programs and of benchmarks add no line to what is measured.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from greenlet import getcurrent
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+__all__ = ["Measuring"]
+
+_MIRRORS: Final = ("tests/connection_strings/", "tests/flash_driver/")
+
+
+class _Traced(Enum):
+    NOTHING = auto()
+    THREADS = auto()
+    GREENLETS = auto()
+
+
+class Measuring:
+    """Lets coverage trace what the next test needs; does nothing where coverage isn't measured."""
+
+    def __init__(self) -> None:
+        self._traced: _Traced | None = None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Change what is traced where this test needs something else than the one before."""
+        plugin = item.config.pluginmanager.getplugin("_cov")
+        controller = None if plugin is None else plugin.cov_controller
+        if controller is not None and (wanted := _wanted(item)) is not self._traced:
+            self._traced = wanted
+            _trace(controller, wanted)
+        return (yield)
+
+
+def _wanted(item: pytest.Item) -> _Traced:
+    if not item.nodeid.startswith(_MIRRORS):
+        return _Traced.NOTHING
+    # SQLAlchemy calls PostgreSQL, and nothing else in these rooms, from greenlets.
+    uses_postgresql = "postgres" in getattr(item, "fixturenames", ()) or "postgres" in item.nodeid
+    return _Traced.GREENLETS if uses_postgresql else _Traced.THREADS
+
+
+def _trace(controller: Any, wanted: _Traced) -> None:
+    controller.pause()
+    if wanted is not _Traced.NOTHING:
+        controller.cov._collector.concur_id_func = getcurrent if wanted is _Traced.GREENLETS else None
+        controller.resume()
