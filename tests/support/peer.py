@@ -28,7 +28,7 @@ __all__ = ["NodePeer", "install", "running"]
 HOME: Final = Path(__file__).parents[1] / "peers" / "server"
 TOKEN: Final = "ory_st_peer"
 _LOCK: Final = Path(__file__).parents[2] / ".cache" / "peer"
-_INSTALL_SECONDS: Final = 50
+_INSTALL_SECONDS: Final = 200
 
 
 class NodePeer:

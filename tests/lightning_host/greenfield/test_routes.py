@@ -48,7 +48,7 @@ def node_client() -> str:
     if not (CLIENT / "node_modules" / "btcpay-greenfield-node-client").is_dir():
         npm = need_program("npm")
         command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
-        if subprocess.run(command, cwd=CLIENT, capture_output=True, check=False, timeout=120).returncode != 0:
+        if subprocess.run(command, cwd=CLIENT, capture_output=True, check=False, timeout=200).returncode != 0:
             missing("the npm package btcpay-greenfield-node-client")
     return node
 
