@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench, RunningHost
     from tests.support.driver import Bench
 
+pytestmark = pytest.mark.timeout(260)  # the first of them installs packages
+
 CLIENT = Path(__file__).parent / "greenfield_client"
 SERVICE = "LightningStoreService"
 _HOUR = timedelta(hours=1)
