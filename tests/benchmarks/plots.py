@@ -153,9 +153,28 @@ def _soak(figures: Figures) -> str:
     return lines("Soak", note, panels, log=False)
 
 
+def _told(figures: Figures) -> str:
+    courses = [
+        Line(
+            row["situation"],
+            [(seconds, 100 * float(share)) for share, seconds in row["seconds"].items()],
+            number,
+        )
+        for number, row in enumerate(figures["rows"])
+    ]
+    note = f"{figures['invoices']} invoices each, paid at random moments of {figures['life_seconds']:.0f} s."
+    return lines(
+        "From payment to listener",
+        note,
+        [("share of the payments that were told by then, %", "seconds", courses)],
+        log=False,
+    )
+
+
 _DRAWINGS: Final[Mapping[str, tuple[str, Callable[[Figures], str]]]] = {
     "execute": ("performance-execute.svg", _execute),
     "create": ("performance-create.svg", _create),
     "latency": ("performance-latency.svg", _latency),
+    "told": ("performance-told.svg", _told),
     "soak": ("performance-soak.svg", _soak),
 }

@@ -209,12 +209,25 @@ def _soak(figures: Figures) -> str:
     return _table(["soak", ""], rows)
 
 
+def _told(figures: Figures) -> str:
+    rows = [
+        [
+            row["situation"],
+            *(f"{row['seconds'][share]:.2f}" for share in ("0.5", "0.95", "0.99", "1.0")),
+            f"{row['asked_each']:.1f}",
+        ]
+        for row in figures["rows"]
+    ]
+    return _table(["seconds until told", "p50", "p95", "p99", "most", "questions each"], rows)
+
+
 _SECTIONS: Final[Mapping[str, Callable[[Figures], str]]] = {
     "execute": _execute,
     "create": _create,
     "latency": _latency,
     "accounts": _accounts,
     "pending": _pending,
+    "told": _told,
     "aliasing": _aliasing,
     "imports": _imports,
     "journal": _journal,

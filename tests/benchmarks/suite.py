@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.benchmarks import accounts, aliasing, create, execute, growth, imports, journal_size, latency, soak
+from tests.benchmarks import accounts, aliasing, create, execute, growth, imports, journal_size, latency, soak, told
 from tests.benchmarks.plots import draw
 from tests.benchmarks.report import render
 from tests.lightning_host.lnbits import install_lnbits
@@ -51,6 +51,7 @@ BENCHMARKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "latency": latency.measure,
     "accounts": accounts.measure,
     "pending": growth.measure,
+    "told": told.measure_all,
     "aliasing": aliasing.measure,
     "imports": imports.measure,
     "journal": journal_size.measure,
@@ -61,6 +62,7 @@ QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "latency": {"rounds": 1},
     "accounts": {"rounds": 1, "accounts": (1, 100), "idle_seconds": 2.0},
     "pending": {"rounds": 1, "pending": (1_000, 10_000)},
+    "told": {"invoices": 12, "life_seconds": 10.0},
     "aliasing": {"rounds": 1, "counts": (2, 10)},
     "imports": {"rounds": 3},
     "journal": {"rounds": 3, "rows": (1_000, 20_000)},

@@ -144,7 +144,7 @@ def lines(title: str, note: str, panels: Sequence[tuple[str, str, Sequence[Line]
         for tick in across.ticks:
             x = left + (_WIDTH - right - left) * across.place(tick)
             sheet.text(x, top + panel + 18, _short(tick), anchor="middle", kind="quiet")
-        ends: list[tuple[float, float, str]] = []
+        ends: list[tuple[float, float, str, str]] = []
         for line in drawn:
             colour = _COLOURS[line.colour % len(_COLOURS)]
             spots = [
@@ -156,10 +156,13 @@ def lines(title: str, note: str, panels: Sequence[tuple[str, str, Sequence[Line]
             sheet.parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" {look}/>')
             if len(spots) < 20 and not line.dashed:
                 sheet.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>' for x, y in spots]
-            ends.append((spots[-1][1], spots[-1][0], line.name))
+            if line.name:
+                ends.append((spots[-1][1], spots[-1][0], line.name, colour))
         free = 0.0
-        for y, x, words in sorted(ends):
-            sheet.text(x + 10, (free := max(y + 4, free)), words)
+        for y, x, words, colour in sorted(ends):
+            free = max(y + 4, free)
+            sheet.parts.append(f'<circle cx="{x + 10:.1f}" cy="{free - 4:.1f}" r="4" fill="{colour}"/>')
+            sheet.text(x + 20, free, words)
             free += 15  # lines that end close together have their names one below the other
     return sheet.render()
 

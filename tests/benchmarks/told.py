@@ -1,36 +1,35 @@
-"""How long after a payment a listener is told: `python -m tests.benchmarks.told`.
+"""How long after a payment a listener is told: `python -m tests.benchmarks --only told`.
 
 Invoices are made over the first seconds and paid at random moments of their life, in five situations: a socket that is
 well, one on which every event is lost, an API key (no subscription), invoices of another process that never listens,
-and invoices of another connection string of the account. Prints seconds from payment to `wait_invoice`.
+and invoices of another connection string of the account, which listens as well. Seconds are from payment to
+`wait_invoice`; the situations run side by side.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import random
-import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney
 from flash_driver.accounts.pool import Pool
 from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import Bench
+from tests.support.watching import asked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from flash_driver.accounts.timing import Timing
 
-__all__ = ["SITUATIONS", "Figures", "main", "measure"]
+__all__ = ["SITUATIONS", "Figures", "measure", "measure_all"]
 
 _EVERY_ONE: Final = 1_000_000
+_SHARES: Final = (*(number / 20 for number in range(20)), 0.99, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +41,10 @@ class _Situation:
 
 SITUATIONS: Final = {
     "socket": _Situation(),
-    "socket, every event lost": _Situation(events_lost=True),
+    "socket, events lost": _Situation(events_lost=True),
     "API key": _Situation(api_key=True),
-    "other process, every event lost": _Situation(events_lost=True, maker="other process"),
-    "two strings, every event lost": _Situation(events_lost=True, maker="other string"),
+    "other process": _Situation(events_lost=True, maker="other process"),
+    "two strings": _Situation(events_lost=True, maker="other string"),
 }
 
 
@@ -56,12 +55,14 @@ class Figures:
     Attributes:
         paid: How many invoices were paid.
         told: How many the listener was given, each once.
+        asked: How many questions about an invoice reached the server.
         seconds: From payment to listener, the shortest first.
 
     """
 
     paid: int
     told: int
+    asked: int
     seconds: tuple[float, ...]
 
     def percentile(self, share: float) -> float:
@@ -93,6 +94,8 @@ async def measure(
             sandbox.arm("drop_settlement", count=_EVERY_ONE)
         paid_at: dict[str, float] = {}
         listener = await stack.enter_async_context(await client.listen())
+        if what.maker == "other string":
+            await stack.enter_async_context(await maker.listen())
 
         async def sell(after: float, age: float) -> None:
             await asyncio.sleep(after)
@@ -101,30 +104,31 @@ async def measure(
             paid_at[invoice.id] = time.perf_counter()
             sandbox.pay(invoice.bolt11)
 
-        sales = [(dice.uniform(0, life_seconds / 5), dice.uniform(0, life_seconds)) for _ in range(invoices)]
-        selling = [asyncio.create_task(sell(after, age)) for after, age in sales]
         seconds, told = [], set[str]()
-        for _ in range(invoices):
-            async with asyncio.timeout(life_seconds + 60):
-                invoice = await listener.wait_invoice()
-            seconds.append(time.perf_counter() - paid_at[invoice.id])
-            told.add(invoice.id)
-        await asyncio.gather(*selling)
-        return Figures(len(paid_at), len(told), tuple(sorted(seconds)))
+        async with asyncio.TaskGroup() as selling:
+            for _ in range(invoices):
+                selling.create_task(sell(dice.uniform(0, life_seconds / 2), dice.uniform(0, life_seconds)))
+            for _ in range(invoices):
+                async with asyncio.timeout(life_seconds + 60):
+                    invoice = await listener.wait_invoice()
+                seconds.append(time.perf_counter() - paid_at[invoice.id])
+                told.add(invoice.id)
+        return Figures(len(paid_at), len(told), asked(sandbox), tuple(sorted(seconds)))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--invoices", type=int, default=100)
-    count = parser.parse_args(arguments).invoices
-    print(f"{'seconds from payment to listener':<36}{'p50':>8}{'p99':>8}{'most':>8}")  # noqa: T201 - a command
-    for situation in SITUATIONS:
-        figures = asyncio.run(measure(situation, count))
-        row = (figures.percentile(0.5), figures.percentile(0.99), figures.seconds[-1])
-        print(f"{situation:<36}" + "".join(f"{seconds:>8.2f}" for seconds in row))  # noqa: T201 - a command
-    return 0
+def measure_all(*, invoices: int = 40, life_seconds: float = 50.0, timing: Timing | None = None) -> dict[str, Any]:
+    """Measure every situation, with that many invoices each."""
 
+    async def every_one() -> list[Figures]:
+        return await asyncio.gather(*(measure(each, invoices, life_seconds, timing) for each in SITUATIONS))
 
-if __name__ == "__main__":
-    sys.exit(main())
+    rows = [
+        {
+            "situation": situation,
+            "told": figures.told,
+            "asked_each": figures.asked / figures.paid,
+            "seconds": {str(share): figures.percentile(share) for share in _SHARES},
+        }
+        for situation, figures in zip(SITUATIONS, asyncio.run(every_one()), strict=True)
+    ]
+    return {"invoices": invoices, "life_seconds": life_seconds, "rows": rows}
