@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["add_checkout_api", "checkout_json", "read_amount"]
 
 _LONGEST_SECONDS: Final = 24 * 3600
+_FIELDS: Final = ("amount", "description", "expirySeconds", "externalId", "once", "redirectUrl")
 
 
 def add_checkout_api(app: web.Application) -> None:
@@ -71,19 +72,24 @@ def checkout_json(service: CheckoutService, checkout: Checkout) -> dict[str, Any
 async def _open(request: web.Request) -> web.Response:
     store, service = await opened_store(request, Permission.CREATE_INVOICES), request.app[SERVICE]
     fields = await read_json(request, request.app[HOST].settings.request_seconds)
-    seconds = None
-    if "expirySeconds" in fields:
-        seconds = fields.whole("expirySeconds", least=1, most=_LONGEST_SECONDS)
-    once = fields.flag("once")
-    if once and "externalId" not in fields:
-        fields.refuse("externalId", "is required when once is true: it tells one order from another")
+    with fields.together(*_FIELDS):
+        amount = read_amount(fields)
+        seconds = None
+        if "expirySeconds" in fields:
+            seconds = fields.whole("expirySeconds", least=1, most=_LONGEST_SECONDS)
+        once = fields.flag("once")
+        if once and "externalId" not in fields:
+            fields.note("externalId", "is required when once is true: it tells one order from another")
+        description = fields.text("description", default="", longest=500)
+        external_id = fields.text("externalId", longest=200) if "externalId" in fields else None
+        redirect_url = _read_link(fields) if "redirectUrl" in fields else None
     checkout = await service.open(
         store,
-        read_amount(fields),
-        description=fields.text("description", default="", longest=500),
+        amount,
+        description=description,
         seconds=seconds,
-        external_id=fields.text("externalId", longest=200) if "externalId" in fields else None,
-        redirect_url=_read_link(fields) if "redirectUrl" in fields else None,
+        external_id=external_id,
+        redirect_url=redirect_url,
         once=once,
     )
     return web.json_response(checkout_json(service, checkout))
@@ -113,5 +119,5 @@ def _read_link(fields: Fields) -> str:
     except ValueError:
         sound = False
     if not sound:
-        fields.refuse("redirectUrl", "must be a link that begins with https:// or http://")
+        fields.note("redirectUrl", "must be a link that begins with https:// or http://")
     return text

@@ -51,9 +51,10 @@ def add_card_api(app: web.Application) -> None:
 async def _make(request: web.Request) -> web.Response:
     store, host = await opened_store(request, Permission.MODIFY_STORE), request.app[HOST]
     fields = await read_json(request, host.settings.request_seconds)
-    name = fields.text("name", default="", longest=100)
-    if not name.isprintable():
-        fields.refuse("name", "must be one line of visible characters")
+    with fields.together("name"):
+        name = fields.text("name", default="", longest=100)
+        if not name.isprintable():
+            fields.note("name", "must be one line of visible characters")
     return web.json_response(_card_json(host, await FlashcardTable(host.database).add(store.id, name)))
 
 
@@ -79,7 +80,9 @@ async def _history(request: web.Request) -> web.Response:
 async def _top_up(request: web.Request) -> web.Response:
     store = await opened_store(request, Permission.CREATE_INVOICES)
     card, host, service = await _card(request, store), request.app[HOST], request.app[SERVICE]
-    amount = read_amount(await read_json(request, host.settings.request_seconds))
+    fields = await read_json(request, host.settings.request_seconds)
+    with fields.together("amount"):
+        amount = read_amount(fields)
     checkout = await service.open(
         store,
         amount,

@@ -145,9 +145,10 @@ async def _get_invoice(request: web.Request, store: Store) -> web.Response:
 
 async def _list_invoices(request: web.Request, store: Store) -> web.Response:
     query = Fields(request.query)
-    params = ListInvoicesParams(
-        pending_only=query.flag("pendingOnly"), offset_index=query.whole("offsetIndex", default=0)
-    )
+    with query.together("pendingOnly", "offsetIndex"):
+        params = ListInvoicesParams(
+            pending_only=query.flag("pendingOnly"), offset_index=query.whole("offsetIndex", default=0)
+        )
     listed = await store.client.list_invoices(params)
     return web.json_response([invoice_data(invoice) for invoice in await _up_to_date(request.app[HOST], store, listed)])
 
@@ -215,9 +216,10 @@ async def _get_payment(request: web.Request, store: Store) -> web.Response:
 
 async def _list_payments(request: web.Request, store: Store) -> web.Response:
     query = Fields(request.query)
-    params = ListPaymentsParams(
-        include_pending=query.flag("includePending"), offset_index=query.whole("offsetIndex", default=0)
-    )
+    with query.together("includePending", "offsetIndex"):
+        params = ListPaymentsParams(
+            include_pending=query.flag("includePending"), offset_index=query.whole("offsetIndex", default=0)
+        )
     listed = await store.client.list_payments(params)
     return web.json_response([payment_data(payment) for payment in listed if not _was_never_sent(payment)])
 

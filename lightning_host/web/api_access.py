@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lightning_host.client_address import client_key
 from lightning_host.credentials import basic_password, token_of
 from lightning_host.host import HOST
+from lightning_host.web.bodies import Fields
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -80,16 +81,14 @@ async def store_of_password(request: web.Request, *, pays: bool) -> Store:
 
 
 def page_of(request: web.Request) -> tuple[int, int]:
-    """Read `skip` and `take` of a list.
+    """Read `skip` and `take` of a list; `count` means the same as `take`, as BTCPay has it for deliveries.
 
     Raises:
-        ProblemError: One is no number in range (422).
+        ProblemError: One is no number in range, or there is another parameter (422).
 
     """
-    numbers = []
-    for name, default, most in (("skip", 0, 2**31), ("take", _MOST_AT_ONCE, _MOST_AT_ONCE)):
-        text = request.query.get(name, str(default))
-        if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= most):
-            raise ProblemError.make(422, "validation-error", f"must be a whole number up to {most}", field=name)
-        numbers.append(int(text))
-    return numbers[0], numbers[1]
+    query = Fields(request.query)
+    with query.together("skip", "take", "count"):
+        skip = query.whole("skip", default=0, most=2**31)
+        take = query.whole("count" if "count" in query else "take", default=_MOST_AT_ONCE, most=_MOST_AT_ONCE)
+    return skip, take

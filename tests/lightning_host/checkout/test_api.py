@@ -73,6 +73,7 @@ async def test_settled_checkout_tells_what_came(hosts: HostBench, node: FakeNode
         ({"amount": "1000", "redirectUrl": "//shop.example"}, "redirectUrl"),
         ({"amount": "1000", "redirectUrl": "https://shop.example/\r\nSet-Cookie: x=1"}, "redirectUrl"),
         ({"amount": "1000", "redirectUrl": "http://[::1"}, "redirectUrl"),
+        ({"amount": "1000", "expirySecond": 60}, "expirySecond"),
     ],
 )
 async def test_bad_fields_are_named(hosts: HostBench, node: FakeNode, body: Any, field: str) -> None:

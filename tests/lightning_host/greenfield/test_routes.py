@@ -182,6 +182,8 @@ async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
     assert await listed("") == made
     assert await listed("?pendingOnly=true") == made[1:]
     assert await listed("?offsetIndex=2") == made[2:]
+    status, answer = await host.greenfield("GET", "/invoices?pending=true")
+    assert (status, answer) == (422, [{"path": "Pending", "message": "is not known here; did you mean pendingOnly?"}])
 
 
 @pytest.mark.parametrize(
