@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from connection_strings.bolt11 import bech32
 from connection_strings.errors import InvalidRequest
 
-__all__ = ["PayLink", "pay_link", "read_destination"]
+__all__ = ["PayLink", "other_than_bolt11", "pay_link", "read_destination"]
 
 _ADDRESS: Final = re.compile(r"[a-z0-9_.+-]+@(?P<host>[a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 _LONGEST: Final = 7089
@@ -63,6 +63,19 @@ def read_destination(text: str) -> str | PayLink:
     return _read_bare(text)
 
 
+def other_than_bolt11(text: str) -> str | None:
+    """Say what a text is that was to be a BOLT11 and can't be read as one; None when it is nothing that is known."""
+    if not text.strip() or len(text) > _LONGEST:
+        return None
+    try:
+        meant = read_destination(text)
+    except InvalidRequest as error:
+        return error.reason
+    if isinstance(meant, PayLink):
+        return "is a Lightning address or an LNURL: its payee has to be asked for an invoice first"
+    return "is a link around an invoice: hand in the invoice alone" if meant != text.strip() else None
+
+
 def _read_bare(text: str) -> str | PayLink:
     """Read what has no scheme that is known."""
     lower = text.lower()
@@ -73,6 +86,8 @@ def _read_bare(text: str) -> str | PayLink:
             raise InvalidRequest("destination", "looks like a Lightning address, but has characters that none has")
         user, _, host = lower.partition("@")
         return PayLink(_over_http(f"{host}/.well-known/lnurlp/{user}"))
+    if lower.startswith("lno1"):
+        raise InvalidRequest("destination", "is a BOLT 12 offer: ask the payee for a Lightning invoice or address")
     if lower.startswith(("bc1", "tb1", "bcrt1")) or re.fullmatch(r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", text):
         raise InvalidRequest("destination", "is an on-chain address: ask the payee for a Lightning invoice")
     return text

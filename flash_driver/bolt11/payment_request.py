@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from connection_strings.bolt11.reader import read
+from connection_strings.destination import other_than_bolt11
 from connection_strings.errors import InvalidReply, InvalidRequest
 from flash_driver.bolt11.signature import signer
 
@@ -96,7 +97,8 @@ def decode(bolt11: str) -> PaymentRequest:
     try:
         return _decode(text)
     except ValueError as error:
-        raise InvalidRequest("bolt11", f"is not a BOLT11 payment request ({error})") from None
+        words = other_than_bolt11(text) or f"is not a BOLT11 payment request ({error})"
+        raise InvalidRequest("bolt11", words) from None
 
 
 def decode_reply(bolt11: str) -> PaymentRequest:

@@ -46,6 +46,7 @@ def test_reads(text: str, meant: str | PayLink) -> None:
         ("bitcoin:bc1qxyz?amount=0.1", "is a BIP21 link without a Lightning invoice"),
         ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "is an on-chain address"),
         ("1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2", "is an on-chain address"),
+        ("LNO1qgsq", "is a BOLT 12 offer"),
         ("lnurlw://shop.example/x", "is an LNURL-withdraw link"),
         ("keyauth://shop.example/x", "is an LNURL-auth link"),
         ("https://shop.example/menu", "is a web address"),

@@ -106,11 +106,30 @@ def test_server_sends_no_link() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "l", "ln", "lnbc", "lnbc1", "lnxx1qqqq", "lnbc-1", "1", "lno1qqqq", "ln" + "b" * 8000, "\udc00", "ł" * 40],
+    ["", "l", "ln", "lnbc", "lnbc1", "lnxx1qqqq", "lnbc-1", "1", "ln" + "b" * 8000, "\udc00", "ł" * 40],
 )
 def test_no_payment_request_at_all(text: str) -> None:
     """Anything else is refused in words."""
     with pytest.raises(InvalidRequest, match="bolt11: is not a BOLT11 payment request"):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("bitcoin:bc1qxyz?amount=1", "is a BIP21 link without a Lightning invoice"),
+        (f"bitcoin:bc1qxyz?lightning={COFFEE['bolt11']}", "is a link around an invoice"),
+        ("ada@shop.example", "is a Lightning address or an LNURL"),
+        ("lnurl1dp68gurn8ghj7", "is an LNURL with a typing error"),
+        ("lnurlw://shop.example/x", "is an LNURL-withdraw link"),
+        ("lno1qgsq", "is a BOLT 12 offer"),
+        ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "is an on-chain address"),
+        ("https://shop.example/menu", "is a web address"),
+    ],
+)
+def test_what_else_people_paste_is_named(text: str, words: str) -> None:
+    """What is something else that is known is called by its name, and not a BOLT11 with a typing error."""
+    with pytest.raises(InvalidRequest, match=words):
         decode(text)
 
 
