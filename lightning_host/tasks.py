@@ -6,12 +6,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from connection_strings import LightningError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 __all__ = ["TaskSet"]
 
 _log: Final = logging.getLogger("lightning_host")
+_MAY_HAPPEN: Final = (LightningError, SQLAlchemyError, OSError, TimeoutError)
+"""What a wallet, a database or a client makes a task end with; anything else is a defect."""
 _T = TypeVar("_T")
 
 
@@ -40,4 +46,5 @@ class TaskSet:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.info("%s ended with %s", task.get_name(), type(error).__name__)
+            level = logging.INFO if isinstance(error, _MAY_HAPPEN) else logging.ERROR
+            _log.log(level, "%s ended with %s", task.get_name(), type(error).__name__)

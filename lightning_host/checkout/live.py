@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.checkout.renewal import dies_at, is_due, needs_code
 from lightning_host.checkout.table import PURPOSE
+from lightning_host.tasks import TaskSet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,25 +72,22 @@ class LiveCheckouts:
         self._rows = rows
         self._renewal = renewal
         self._views: dict[str, CheckoutView] = {}
-        self._renewing: dict[str, asyncio.Task[None]] = {}
+        self._renewing: set[str] = set()
+        self._tasks = TaskSet()
         self._wake = asyncio.Event()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow while the block runs."""
         follow = self._host.settlements.follow
-        tasks = [
-            asyncio.create_task(follow(store.id, lambda _: self._wake.set(), purpose=PURPOSE))
-            for store in self._host.stores
-        ]
-        tasks.append(asyncio.create_task(self._run(), name="watch checkouts"))
+        for store in self._host.stores:
+            following = follow(store.id, lambda _: self._wake.set(), purpose=PURPOSE)
+            self._tasks.start(following, f"follow settlements of checkouts of {store.id}")
+        self._tasks.start(self._run(), "watch checkouts")
         try:
             yield
         finally:
-            tasks.extend(self._renewing.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._tasks.aclose()
 
     @asynccontextmanager
     async def view(self, checkout: Checkout) -> AsyncIterator[CheckoutView]:
@@ -109,8 +107,8 @@ class LiveCheckouts:
             self._wake.clear()
             try:
                 await self._look()
-            except (SQLAlchemyError, OSError):
-                _log.warning("checkouts can't be read from the database; trying again")
+            except Exception as error:  # noqa: BLE001 - no open page would be told of anything any more
+                _log.warning("open checkouts can't be followed now: %s; trying again", type(error).__name__)
             try:
                 async with asyncio.timeout(self._until_next_look()):
                     await self._wake.wait()
@@ -149,10 +147,8 @@ class LiveCheckouts:
         wanting = (view.checkout for view in self._views.values() if needs_code(view.checkout, now))
         for checkout in sorted(wanting, key=dies_at):
             if checkout.id not in self._renewing and is_due(checkout, now):
-                task = asyncio.create_task(
-                    self._renew_one(checkout, [*ahead[checkout.store]]), name=f"renew checkout {checkout.id}"
-                )
-                self._renewing[checkout.id] = task
+                self._renewing.add(checkout.id)
+                self._tasks.start(self._renew_one(checkout, [*ahead[checkout.store]]), f"renew checkout {checkout.id}")
             ahead[checkout.store].append(checkout)
 
     async def _renew_one(self, checkout: Checkout, ahead: list[Checkout]) -> None:
@@ -161,7 +157,7 @@ class LiveCheckouts:
         except (SQLAlchemyError, OSError):
             _log.warning("checkout %s got no new invoice: database trouble", checkout.id)
         finally:
-            del self._renewing[checkout.id]
+            self._renewing.discard(checkout.id)
             self._wake.set()
 
 
