@@ -66,6 +66,7 @@ class Cause(Enum):
         INVALID: The request itself was not accepted, such as a field that this server does not have.
         THROTTLED: A gateway takes no more requests for now; Flash itself has not seen this one.
         UNSUITED: This way can't carry such a request at all.
+        HELD: It was not sent because this driver leaves the server's limit to more important requests.
 
     """
 
@@ -77,6 +78,7 @@ class Cause(Enum):
     INVALID = "invalid"
     THROTTLED = "throttled"
     UNSUITED = "unsuited"
+    HELD = "held"
 
 
 # --- outcomes -------------------------------------------------------------------------------------------------------

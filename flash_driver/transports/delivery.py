@@ -112,7 +112,7 @@ class Delivery:
                 )
             case NotExecuted() if Cause.UNSUITED in self.causes and self.causes <= {Cause.CREDENTIAL, *NO_OPINION}:
                 raise NotSupported(f"{doing} is not possible: {MAKE_AN_API_KEY} ({self._tried})")
-            case NotExecuted() if Cause.THROTTLED in self.causes:
+            case NotExecuted() if self.causes & {Cause.THROTTLED, Cause.HELD}:
                 raise RateLimited(f"{doing} failed ({self._tried})", retry_after=self.retry_after or _BRIEFLY)
             case NotExecuted() | Unknown():
                 executed = None if isinstance(outcome, Unknown) and not self.harmless else False

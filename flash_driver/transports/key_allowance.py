@@ -95,7 +95,7 @@ class KeyAllowance:
         if wait <= 0:
             return None
         left = "what is left of the API key's limit is kept for invoices and payments"
-        return NotExecuted(left, Cause.THROTTLED, timedelta(seconds=wait))
+        return NotExecuted(left, Cause.HELD, timedelta(seconds=wait))
 
     @property
     def _kept(self) -> int:

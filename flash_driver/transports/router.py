@@ -108,7 +108,7 @@ class _Request:
     def settles(self, transport: str, outcome: Outcome) -> bool:
         """Take in what a transport came to; returns whether no other one may be tried after it."""
         no_answer = outcome.cause in _NO_ANSWER if isinstance(outcome, NotExecuted) else isinstance(outcome, Unknown)
-        no_word = isinstance(outcome, NotExecuted) and outcome.cause is Cause.UNSUITED
+        no_word = isinstance(outcome, NotExecuted) and outcome.cause in {Cause.UNSUITED, Cause.HELD}
         self.in_vain |= no_answer
         self.answered |= not (no_answer or no_word)
         match outcome:
