@@ -194,13 +194,14 @@ class Polling:
     async def _next(self) -> tuple[str, bool]:
         """Wait until it is time to ask about an invoice.
 
-        One that was announced waits for no other: neither for their answers nor for the pause between them.
+        One that was announced waits for no other: neither for their answers, nor for the pause between them, nor for
+        the gate that their trouble has closed.
         """
         while True:
             self._changed.clear()
             now, opens = _now(), self._gate.opens_at
-            if opens <= now and self._under_way < _ASK_URGENTLY_AT_ONCE:
-                full = self._under_way >= _ASK_AT_ONCE or now < self._quiet_until
+            if self._under_way < _ASK_URGENTLY_AT_ONCE:
+                full = self._under_way >= _ASK_AT_ONCE or now < max(self._quiet_until, opens)
                 if (found := self._schedule.take(now, urgent_only=full)) is not None:
                     return found
             with contextlib.suppress(TimeoutError):
@@ -213,7 +214,7 @@ class Polling:
         most = _ASK_URGENTLY_AT_ONCE if self._schedule.urgent else _ASK_AT_ONCE
         if due is None or self._under_way >= most:
             return None
-        return max(due, opens) if self._schedule.urgent else max(due, opens, self._quiet_until)
+        return due if self._schedule.urgent else max(due, opens, self._quiet_until)
 
     async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:

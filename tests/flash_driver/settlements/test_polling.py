@@ -264,6 +264,21 @@ async def test_trouble_with_asking_passes(bench: Bench, fault: dict[str, object]
     assert client.health.reason == "this token opens no WebSocket"
 
 
+async def test_what_was_announced_is_asked_about_though_others_must_wait(bench: Bench) -> None:
+    """The server takes no more questions for five minutes: a payment that it announces is asked about all the same."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, timing=short(longest_closure=3600.0))
+    listener = await client.listen()
+    await hearing(client)
+    sandbox.arm("error", operation=STATUS, code="TOO_MANY_REQUESTS", message="Too many questions")
+    quiet, announced = await client.create_invoices([COFFEE] * 2)
+    await until(lambda: "Too many questions" in (client.health.reason or ""))
+    sandbox.arm("drop_settlement")
+    sandbox.pay(quiet.bolt11)
+    sandbox.pay(announced.bolt11)
+    assert await paid(listener) == announced.id
+
+
 async def test_trouble_is_told_in_health(bench: Bench) -> None:
     """While asking fails although the socket is up, health says why."""
     sandbox = await bench.sandbox()
