@@ -10,7 +10,13 @@ from connection_strings.errors import LightningError
 if TYPE_CHECKING:
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["FileReplaced", "JournalError", "KnownElsewhere", "ServerInUse", "UnreadableRow", "explain"]
+__all__ = ["UNREADABLE", "FileReplaced", "JournalError", "KnownElsewhere", "ServerInUse", "UnreadableRow", "explain"]
+
+
+UNREADABLE: Final = (LookupError, ValueError, ArithmeticError)
+"""What a value that this driver never wrote raises: a status that is none, a number or a time that is none."""
+
+_DAMAGED_ROW: Final = ("has a damaged row", "see flash-driver journal check, and put back a backup")
 
 
 class JournalError(LightningError):
@@ -61,7 +67,7 @@ class UnreadableRow(JournalError):
     """A row of the journal holds what no driver wrote."""
 
     def __init__(self) -> None:
-        super().__init__("the journal", "has a damaged row", "see flash-driver journal check, and put back a backup")
+        super().__init__("the journal", *_DAMAGED_ROW)
 
 
 class FileReplaced(OSError):
@@ -119,7 +125,7 @@ _CONNECTING: Final = (
 
 def explain(error: BaseException, journal: JournalUrl) -> JournalError | None:
     """Return what a database's error means for the journal, None when it is no database's error."""
-    said = _words(error, journal)
+    said = _DAMAGED_ROW if _is_of_a_value(error) else _words(error, journal)
     return None if said is None else JournalError(str(journal), *said)
 
 
@@ -148,6 +154,17 @@ def _words(error: BaseException, journal: JournalUrl) -> tuple[str, str] | None:
     if _root(error) in ("sqlalchemy", "sqlite3"):
         return f"failed with {type(error).__name__}", "try again, and report it if it comes back"
     return None
+
+
+def _is_of_a_value(error: BaseException) -> bool:
+    """Whether a value of the database could not be read, and it is not a mistake of the code that asked for it."""
+    if not isinstance(error, UNREADABLE) or isinstance(error, UnicodeDecodeError):
+        return isinstance(error, UnicodeDecodeError)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+    return module.startswith(("sqlalchemy.", "flash_driver.journal.sql.schema"))
 
 
 def _sqlstate(error: BaseException) -> str | None:

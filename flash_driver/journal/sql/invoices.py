@@ -17,10 +17,10 @@ from flash_driver.journal.sql.schema import CHANNEL, INVOICE_COLUMNS, accounts, 
 from flash_driver.journal.sql.transactions import Insertion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Insert, Row, Select
+    from sqlalchemy import ColumnElement, Connection, Insert
 
     from flash_driver.journal.records import InvoiceRecord
 
@@ -73,7 +73,7 @@ class InvoiceRows:
         priced = (invoices.c.currency == currency) & invoices.c.cents.is_not(None) & invoices.c.amount_msat.is_not(None)
         mine = invoices.c.account == self._account
         query = select(*INVOICE_COLUMNS).where(mine, priced).order_by(invoices.c.id.desc()).limit(count)
-        return [read_invoice(row) for row in connection.execute(query)]
+        return read_all(connection, query, invoices, read_invoice)
 
     def find(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
@@ -101,13 +101,13 @@ class InvoiceRows:
         return read_all(connection, query.order_by(invoices.c.id).offset(offset).limit(LISTED), invoices, read_invoice)
 
     def pending(
-        self, connection: Connection, after: Row[Any] | None, page: int, *, expired_since: datetime | None = None
-    ) -> Sequence[Row[Any]]:
-        """Return a page of unpaid invoices, the next to expire first.
+        self, connection: Connection, after: int | None, page: int, *, expired_since: datetime | None = None
+    ) -> tuple[list[InvoiceRecord], int | None]:
+        """Return a page of unpaid invoices, the next to expire first, and the id of its last row, None if it has none.
 
         Args:
             connection: The transaction.
-            after: The last row of the page before, None for the first page.
+            after: The id of the last row of the page before, None for the first page.
             page: How many.
             expired_since: Returns instead what is called expired and stopped being payable after this moment.
 
@@ -115,15 +115,15 @@ class InvoiceRows:
         which = invoices.c.status == LightningInvoiceStatus.UNPAID
         if expired_since is not None:
             which = (invoices.c.status == LightningInvoiceStatus.EXPIRED) & (invoices.c.expires_at > expired_since)
-        query: Select[Any] = (
-            select(*INVOICE_COLUMNS, invoices.c.id)
-            .where(self._hosts, which)
-            .order_by(invoices.c.expires_at, invoices.c.id)
-            .limit(page)
-        )
+        place = (invoices.c.expires_at, invoices.c.id)
+        query = select(*INVOICE_COLUMNS).where(self._hosts, which).order_by(*place).limit(page)
         if after is not None:
-            query = query.where(tuple_(invoices.c.expires_at, invoices.c.id) > (after.expires_at, after.id))
-        return connection.execute(query).all()
+            last = invoices.alias("last")
+            expires_at = select(last.c.expires_at).where(last.c.id == after).scalar_subquery()
+            query = query.where(tuple_(*place) > tuple_(expires_at, after))
+        # The ids first: of rows that change in between some may come twice, but none is passed over.
+        ids = connection.execute(query.with_only_columns(invoices.c.id)).scalars().all()
+        return read_all(connection, query, invoices, read_invoice) if ids else [], ids[-1] if ids else None
 
     def settle(self, connection: Connection, payment_hash: str, facts: dict[str, Any]) -> InvoiceRecord | None:
         """Mark an invoice paid and give it the next settle index; None when there is no such invoice."""
@@ -156,8 +156,7 @@ class InvoiceRows:
         lacking = invoices.c.amount_received_msat.is_(None) | invoices.c.preimage.is_(None)
         lately = (invoices.c.status == LightningInvoiceStatus.PAID) & (invoices.c.expires_at > since)
         query = select(*INVOICE_COLUMNS).where(self._hosts, lately, lacking)
-        rows = connection.execute(query.order_by(invoices.c.expires_at.desc()).limit(limit))
-        return [read_invoice(row) for row in rows]
+        return read_all(connection, query.order_by(invoices.c.expires_at.desc()).limit(limit), invoices, read_invoice)
 
     def made_after(self, connection: Connection, place: int | None) -> tuple[list[InvoiceRecord], int]:
         """Return unpaid invoices with an id after a place, and the highest id."""

@@ -7,7 +7,8 @@ write. And of two that begin the same payment one wins.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import IntegrityError
 
@@ -16,13 +17,10 @@ from flash_driver.journal.journal import PAGE, Journal
 from flash_driver.journal.sql.accounts import block, insist_unknown, last_settle_index, put_back, spend
 from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.payments import PaymentRows
-from flash_driver.journal.sql.schema import read_invoice
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
-
-    from sqlalchemy import Row
 
     from flash_driver.journal.attempt_rules import Begun, Counted
     from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
@@ -69,7 +67,7 @@ class SqlJournal(Journal):
 
     async def list_orphans(self) -> list[InvoiceRecord]:
         """Return the orphans in the order they were made."""
-        return await self._transactions.read((await self._invoices()).orphans)
+        return await self._transactions.read((await self._invoices()).orphans, long=True)
 
     async def latest_priced(self, currency: str, count: int) -> list[InvoiceRecord]:
         """Return the last invoices of this currency that show a rate, newest first."""
@@ -87,7 +85,7 @@ class SqlJournal(Journal):
         """Return invoices in the order they were made."""
         rows = await self._invoices()
         return await self._transactions.read(
-            lambda connection: rows.listed(connection, pending_only=pending_only, after=after, offset=offset)
+            lambda connection: rows.listed(connection, pending_only=pending_only, after=after, offset=offset), long=True
         )
 
     async def pending_invoices(
@@ -99,18 +97,16 @@ class SqlJournal(Journal):
         """
         rows = await self._invoices()
         for since in (None,) if expired_since is None else (None, expired_since):
-            last: Row[Any] | None = None
+            last: int | None = None
+            ends: set[int] = set()
             while True:
-
-                def work(connection: Any, after: Row[Any] | None = last, since: datetime | None = since) -> Any:
-                    return rows.pending(connection, after, page, expired_since=since)
-
-                found = await self._transactions.read(work)
-                if not found:
+                work = partial(rows.pending, after=last, page=page, expired_since=since)
+                found, last = await self._transactions.read(work)
+                for record in found:
+                    yield record
+                if last is None or last in ends:  # a damaged index can lead back to a page that was read
                     break
-                for row in found:
-                    yield read_invoice(row)
-                last = found[-1]
+                ends.add(last)
 
     async def made_after(self, place: int | None) -> tuple[list[InvoiceRecord], int]:
         """Return unpaid invoices that were made after a place, and the place to go on from."""
@@ -209,7 +205,7 @@ class SqlJournal(Journal):
 
     async def unresolved_payments(self) -> list[PaymentRecord]:
         """Return the payments of which it is not known how they ended."""
-        return await self._transactions.read((await self._payments()).unresolved)
+        return await self._transactions.read((await self._payments()).unresolved, long=True)
 
     async def list_payments(
         self, *, include_pending: bool = False, after: str | None = None, offset: int = 0
@@ -217,7 +213,8 @@ class SqlJournal(Journal):
         """Return payments in the order they were first attempted."""
         rows = await self._payments()
         return await self._transactions.read(
-            lambda connection: rows.listed(connection, include_pending=include_pending, after=after, offset=offset)
+            lambda connection: rows.listed(connection, include_pending=include_pending, after=after, offset=offset),
+            long=True,
         )
 
     async def _invoices(self) -> InvoiceRows:

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flash_driver.common.log import get_logger
-from flash_driver.journal.errors import UnreadableRow
+from flash_driver.journal.errors import UNREADABLE, UnreadableRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sqlalchemy import Connection, Row, Select, Table
 
-__all__ = ["UNREADABLE", "read_all", "read_one"]
+__all__ = ["read_all", "read_one"]
 
 T = TypeVar("T")
-
-UNREADABLE: Final = (LookupError, ValueError, ArithmeticError)
-"""What a value that this driver never wrote raises: a status that is none, a number or a time that is none."""
 
 _log: Final = get_logger(part="journal")
 

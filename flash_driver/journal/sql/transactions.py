@@ -117,6 +117,7 @@ class Transactions:
         self._database = database
         self._patience = patience
         self._working = TaskSet()
+        self._long_reads = asyncio.Semaphore(1)
         self._closed = False
 
     def prepare(self) -> None:
@@ -131,15 +132,20 @@ class Transactions:
         except OSError as error:
             raise explain(error, self._journal) or error from error
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:
         """Do something that only reads.
+
+        Args:
+            work: What is done.
+            long: Whether it may take long, as a list does: such works go one after the other, so that the others find
+                a connection free.
 
         Raises:
             JournalError: The database can't be used now.
 
         """
         self._insist_on_open()
-        task = self._begin(self._database.read(work, self._patience))
+        task = self._begin(self._read_in_turn(work) if long else self._database.read(work, self._patience))
         try:
             return await self._result(task, self._patience)
         finally:
@@ -168,6 +174,10 @@ class Transactions:
         self._working.cancel()
         await self._working.ended(self._patience)
         await self._database.aclose()
+
+    async def _read_in_turn(self, work: Callable[[Connection], T]) -> T:
+        async with self._long_reads:
+            return await self._database.read(work, self._patience)
 
     def _insist_on_open(self) -> None:
         if self._closed:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Select, delete, func, select, text
 
 from connection_strings.lightning import LightningInvoiceStatus
-from flash_driver.journal.sql.reading import UNREADABLE
+from flash_driver.journal.errors import UNREADABLE
 from flash_driver.journal.sql.schema import (
     INVOICE_COLUMNS,
     PAYMENT_COLUMNS,

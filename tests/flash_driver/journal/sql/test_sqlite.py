@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,19 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from flash_driver.journal.sql import sqlite
+from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.sqlite import SqliteDatabase
+from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.sql.transactions import Insertion
+from tests.support.journals import an_invoice, open_journal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from sqlalchemy import Connection
+
+    from flash_driver.journal.urls import JournalUrl
 
 
 NUMBERS = Table("numbers", MetaData(), Column("n", Integer, unique=True))
@@ -161,3 +167,21 @@ async def test_closing_gives_up_what_is_queued(tmp_path: Path) -> None:
     async with asyncio.timeout(20):
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(result) for result in results} <= {int, asyncio.CancelledError}
+
+
+async def test_long_lists_keep_nobody_from_a_short_look(
+    sqlite_url: JournalUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many long lists are read at once, a single invoice is found meanwhile."""
+    go_on = threading.Event()
+    monkeypatch.setattr(InvoiceRows, "listed", lambda *_, **__: go_on.wait(30))
+    async with aclosing(SqlStore(sqlite_url, patience=40)) as store:
+        journal = await open_journal(store)
+        await journal.add_invoice(an_invoice(1))
+        lists = [asyncio.create_task(journal.list_invoices()) for _ in range(5)]
+        try:
+            await asyncio.sleep(0.1)  # lets them begin
+            assert await journal.find_invoice(an_invoice(1).payment_hash) == an_invoice(1)
+        finally:
+            go_on.set()
+            await asyncio.gather(*lists)
