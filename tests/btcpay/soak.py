@@ -54,6 +54,9 @@ LATEST_PAYMENT: Final = 20.0
 PENDING_SECONDS: Final = 720.0
 """How long the books are waited for: BTCPay looks after payouts in progress every ten minutes."""
 
+_TOLD_OF_LOGS: Final = 6_000
+"""How much of each program's log is printed when one does not come back, in characters."""
+
 PAYOUT_FAULTS: Final[tuple[dict[str, Any], ...]] = (
     {"kind": "payment", "outcome": "FAILURE"},
     {"kind": "payment", "outcome": "INSUFFICIENT_BALANCE"},
@@ -193,7 +196,12 @@ def main() -> None:
         shop = stack.enter_context(open_shop(btcpay, folder, *options, databases=[line.url for line in lines]))
         shop.automate_payouts()
         soak = Soak(shop, postgres, lines, arguments.seed)
-        soak.run(arguments.seconds)
+        try:
+            soak.run(arguments.seconds)
+        except AssertionError:
+            for log in sorted(folder.glob("*.log")):
+                sys.stderr.write(f"--- {log.name}\n{log.read_text(errors='replace')[-_TOLD_OF_LOGS:]}\n")
+            raise
         differences = shop.wait_for_agreement(PENDING_SECONDS)
         payments = shop.ledger()["payments"]
         report = {

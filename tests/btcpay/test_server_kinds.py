@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import httpx
@@ -12,6 +13,7 @@ from tests.lightning_host.programs import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from concurrent.futures import Future
 
     from tests.btcpay.kit import BtcPay
     from tests.btcpay.shop import Shop
@@ -20,6 +22,7 @@ pytestmark = pytest.mark.timeout(300)
 
 REFUSING = ("small-budget", "blocks")
 LOG_IN = "log in to Flash again"
+SELLING = [name for name in KINDS if name not in REFUSING]
 SOCKETS = ("accept-bearer", "decline-bearer", "close-bearer")
 
 
@@ -45,13 +48,24 @@ def refusal(shop: Shop) -> str:
     return str(answer["message"])
 
 
-@pytest.mark.parametrize("kind", [name for name in KINDS if name not in REFUSING])
-def test_sale(shops: Mapping[str, Shop], kind: str) -> None:
-    """A sale is settled at BTCPay."""
-    shop = shops[kind]
-    sale = shop.sell()
+@pytest.fixture(scope="module")
+def sales(shops: Mapping[str, Shop]) -> Iterator[Mapping[str, Future[float]]]:
+    """Give a sale on each kind of server that sells, all of them begun at once: most of the time they wait."""
+    with ThreadPoolExecutor(4) as threads:
+        yield {kind: threads.submit(sell, shops[kind]) for kind in SELLING}
+
+
+def sell(shop: Shop) -> float:
+    """Sell, pay and wait until BTCPay has settled it."""
+    sale = shop.sell(tries=3)
     shop.pay(sale.bolt11)
-    shop.wait_settled(sale)
+    return shop.wait_settled(sale)
+
+
+@pytest.mark.parametrize("kind", SELLING)
+def test_sale(sales: Mapping[str, Future[float]], kind: str) -> None:
+    """A sale is settled at BTCPay."""
+    assert sales[kind].result() > 0
 
 
 def test_budget_is_used_up(shops: Mapping[str, Shop]) -> None:
@@ -79,10 +93,16 @@ def test_server_blocks_new_invoices(shops: Mapping[str, Shop]) -> None:
     shop.wait_settled(sale)
 
 
-@pytest.mark.parametrize("kind", SOCKETS)
-def test_session_expires_in_the_middle(shops: Mapping[str, Shop], kind: str) -> None:
-    """Open invoices settle; BTCPay and `/health` say what to do, and `/health` says it all the time."""
-    shop = shops[kind]
+@pytest.fixture(scope="module")
+def expired_sessions(shops: Mapping[str, Shop], sales: object) -> Iterator[Mapping[str, Future[None]]]:
+    """Let the session expire on each kind of socket, at once, after the sales."""
+    del sales
+    with ThreadPoolExecutor(len(SOCKETS)) as threads:
+        yield {kind: threads.submit(expire_session, shops[kind], kind) for kind in SOCKETS}
+
+
+def expire_session(shop: Shop, kind: str) -> None:
+    """Let a session expire between two sales and their payments; checks what is told meanwhile and afterwards."""
     sales = [shop.sell() for _ in range(2)]
     shop.sandbox("expire_session")
     shop.fault("reset", when="now")  # a socket that is open goes on as if nothing were, and may even sell
@@ -98,3 +118,9 @@ def _says_so_still(shop: Shop, kind: str) -> None:
     status, words = health(shop, kind)
     assert status == 503
     assert LOG_IN in words
+
+
+@pytest.mark.parametrize("kind", SOCKETS)
+def test_session_expires_in_the_middle(expired_sessions: Mapping[str, Future[None]], kind: str) -> None:
+    """Open invoices settle; BTCPay and `/health` say what to do, and `/health` says it all the time."""
+    expired_sessions[kind].result()

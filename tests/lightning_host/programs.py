@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Program", "free_port", "host_program", "sandbox_process", "sandbox_program", "wait_until"]
 
-_READY_SECONDS: Final = 60.0
+_READY_SECONDS: Final = 120.0
 _ROOT: Final = str(Path(__file__).parents[2])
 """Where programs find this very checkout, wherever they run."""
 
