@@ -11,6 +11,7 @@ from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import TaskSet
 from flash_driver.payments.attempt import Persistence
 
 if TYPE_CHECKING:
@@ -56,21 +57,22 @@ class Recovery:
         self._persistence = persistence or Persistence()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._asked: dict[str, asyncio.Event] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._watching = TaskSet()
         self._taken_up = False
         self._closed = False
         self.unknown: dict[str, datetime] | None = None
 
     def watch(self) -> None:
         """Look now and again for payments that stay unknown, also those that other processes have left."""
-        if self._watching is None and not self._closed:
-            self._watching = asyncio.create_task(self._watch(), name="flash-driver payments watcher")
+        if not self._watching and not self._closed:
+            self._watching.start(self._watch(), "payments watcher")
 
     async def stuck(self) -> list[PaymentAttempt]:
         """Return the payments that stay unknown, in the order they were first attempted, and ask about them in time."""
         found = [await self._sending.without_sender(attempt) for attempt in await self._store.unresolved()]
         for attempt in found:
-            self.later(attempt)
+            if attempt.payment_hash not in self._asked:
+                self.later(attempt)
         stuck = [attempt for attempt in found if attempt.status is LightningPaymentStatus.UNKNOWN]
         self.unknown = {attempt.payment_hash: attempt.record.sent_at or attempt.record.created_at for attempt in stuck}
         return stuck
@@ -130,11 +132,11 @@ class Recovery:
     async def aclose(self) -> None:
         """Ask nothing any more; what is open is taken up by the next process or client."""
         self._closed = True
-        tasks = [*self._tasks.values(), *([] if self._watching is None else [self._watching])]
+        tasks = [*self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(self._watching.aclose(), *tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
         failing = False

@@ -33,6 +33,7 @@ from tests.support.timing import SHORT, account_of, short
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
+    from flash_driver.journal.records import PaymentRecord
     from tests.support.driver import Bench
 
 
@@ -132,6 +133,29 @@ async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) 
     assert found == [UNKNOWN] * 5
     assert await status_of(client, signed.payment_hash) is UNKNOWN
     assert oracle.keys == ["of another process"]
+
+
+async def test_a_process_that_listens_asks_no_more_often(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks for payments that stay unknown again and again, and asks about each at its own moments only."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, timing=short(payments=Persistence(watch=0.02, later=(0.2,))))
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    record = left_open(sandbox, signed, sender_ends=timedelta(0), status=UNKNOWN)
+    journal, looks = account_of(client).journal, []
+    await journal.begin_payment(record)
+    at(client, record.created_at + timedelta(hours=1))
+    oracle = Oracle(client, Unknown("busy", answered=True, kept=True))
+    unresolved = journal.unresolved_payments
+
+    async def looked() -> list[PaymentRecord]:
+        looks.append(found := await unresolved())
+        return found
+
+    monkeypatch.setattr(journal, "unresolved_payments", looked)
+    async with await client.listen():
+        await until(lambda: len(looks) >= 6)
+    assert oracle.keys == ["of another process"]
+    assert client.health.unknown_payments == 1
 
 
 async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(bench: Bench) -> None:
