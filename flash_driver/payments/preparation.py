@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import LightningError, RequestRefused
+from connection_strings.errors import InvalidRequest, LightningError, RequestRefused
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PAY
 from flash_driver.payments.costs import PaymentDeclined
@@ -59,7 +59,8 @@ class Preparation:
         """Make an attempt ready to be sent.
 
         Raises:
-            PaymentDeclined: The BOLT11 has expired or is for another network, or its fee is above the limit.
+            InvalidRequest: The BOLT11 is for another network.
+            PaymentDeclined: The BOLT11 has expired, or its fee is above the limit.
             RateUnknown: The server does not tell its price, which an amountless BOLT11 is paid at.
             NotSupported: The wallet pays no amountless BOLT11.
             LightningError: The wallet can't be found out.
@@ -97,7 +98,7 @@ class Preparation:
         request = order.request
         expected = self._process.network or wallet.network
         if expected not in (None, request.network, "mainnet" if request.network == "bitcoin" else None):
-            raise PaymentDeclined(f"the invoice is for {request.network}, this wallet is on {expected}")
+            raise InvalidRequest("bolt11", f"is for {request.network}, and this wallet is on {expected}")
         cents = await self._costs.cents(order, wallet, deadline)
         await self._costs.insist_on_fee_limit(order, wallet, cents, deadline)
         return attempt.prepared(wallet.id, cents)

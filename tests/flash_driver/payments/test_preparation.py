@@ -235,9 +235,9 @@ async def test_an_invoice_of_another_network_is_refused(bench: Bench) -> None:
     account_of(client).payments._preparation._process = account_of(client).process.model_copy(
         update={"network": "bitcoin"}
     )
-    answer = await client.pay(sandbox.foreign_invoice(5000).payment_request)
-    assert answer.result is PayResult.ERROR
-    assert answer.error_detail == "the invoice is for regtest, this wallet is on bitcoin"
+    with pytest.raises(InvalidRequest, match="is for regtest, and this wallet is on bitcoin"):
+        await client.pay(sandbox.foreign_invoice(5000).payment_request)
+    assert sandbox.ledger_snapshot()["payments"] == []
 
 
 async def test_an_expired_invoice_is_refused(bench: Bench) -> None:

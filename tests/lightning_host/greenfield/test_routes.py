@@ -380,9 +380,11 @@ async def test_all_that_is_wrong_is_told_at_once(hosts: HostBench, node: FakeNod
 
 
 async def test_bolt11_that_the_wallet_refuses_is_a_bad_field(bench: Bench, hosts: HostBench) -> None:
-    """A text that is no BOLT11 is found out by the driver, and told with BTCPay's name of the field."""
+    """A BOLT11 of another network is found out by the driver, and told with BTCPay's name of the field."""
     host = await hosts.host(await bench.sandbox())
-    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": "lnbcrt1nonsense"})
+    now = datetime.now(UTC)
+    signed = InvoiceSigner().sign(msat=1_000, description="", now=now, expiry=_HOUR, network="bc")
+    status, answer = await host.greenfield("POST", "/invoices/pay", {"BOLT11": signed.payment_request})
     assert (status, [field["path"] for field in answer]) == (422, ["BOLT11"])
 
 
