@@ -57,7 +57,9 @@ _KINDS_OF_SERVER: Final = (
     {"ws_mutations": "accept", "http_bearer": "accept"},
     {"ws_mutations": "accept", "http_bearer": "reject"},
     {"ws_mutations": "decline", "http_bearer": "accept"},
+    {"ws_mutations": "decline", "http_bearer": "reject"},
     {"ws_mutations": "close", "http_bearer": "accept"},
+    {"ws_mutations": "close", "http_bearer": "reject"},
 )
 _EVERYTHING: Final = "websocket,http,graphql"
 _WAYS: Final = (_EVERYTHING, _EVERYTHING, _EVERYTHING, "websocket,http", "http,graphql", "graphql,websocket", "key")
@@ -140,7 +142,9 @@ def draw(seed: int) -> Schedule:
 
 def _ways(dice: random.Random, sandbox: dict[str, Any]) -> tuple[str, ...]:
     if sandbox["http_bearer"] == "reject":
-        return (_EVERYTHING,) * dice.choice((1, 2))
+        # Where the socket executes nothing either, receiving in public is all there is.
+        ways = _EVERYTHING if sandbox["ws_mutations"] == "accept" else f"{_EVERYTHING},public"
+        return (ways,) * dice.choice((1, 2))
     return (_EVERYTHING, *dice.sample(_WAYS, dice.choice((0, 0, 1, 2))))
 
 

@@ -130,6 +130,7 @@ class World:
             expiry_grace_seconds=_GRACE_SECONDS,
             network="regtest",
             settle_on=settle_on,
+            linger_seconds=0,
         )
 
     async def play(self) -> Verdict:
