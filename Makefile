@@ -5,10 +5,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+FUZZ_SECONDS ?= 60
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host check docs test lint types tests btcpay btcpay-soak btcpay-demo compose-test format soak bench clean
+.PHONY: help run host check docs test lint types tests btcpay btcpay-soak btcpay-demo compose-test format soak fuzz sbom bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +58,19 @@ format: $(VENV)/ready-to-test ## Format the code
 
 soak: $(VENV)/ready-to-test ## Prove over 10,000 random fault schedules that no payment is lost, invented or made twice
 	$(BIN)/python -m tests.faults.soak --schedules 10000
+
+fuzz: $(VENV)/ready-to-test ## Fuzz each target with atheris for FUZZ_SECONDS (60); needs tests/fuzz/requirements.txt
+	$(PIP) --requirement tests/fuzz/requirements.txt
+	mkdir -p .cache/fuzz
+	for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
+		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.cache/fuzz/$$target- || exit 1; \
+	done
+
+sbom: $(VENV)/ready-to-host ## Write what the host is made of, as CycloneDX, into build/sbom.json
+	$(PYTHON) -m venv .cache/sbom
+	.cache/sbom/bin/python -m pip install --quiet cyclonedx-bom==7.5.0
+	mkdir -p build
+	.cache/sbom/bin/cyclonedx-py environment $(VENV) --output-file build/sbom.json
 
 bench: $(VENV)/ready-to-test ## Measure speed, latency, memory and scale, and write docs/performance.md's figures
 	$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from connection_strings.bolt11 import bech32
 from connection_strings.errors import InvalidRequest
@@ -102,14 +102,22 @@ def _read_bip21(rest: str) -> str | PayLink:
 
 def _read_fallback(url: str) -> str | PayLink:
     """Read a web address with an LNURL in it (LUD-01), as QR codes of shops are."""
-    for name, value in parse_qsl(urlsplit(url).query):
+    for name, value in parse_qsl(_split(url).query):
         if name.lower() == "lightning":
             return read_destination(value)
     raise InvalidRequest("destination", "is a web address: paste the invoice, Lightning address or LNURL it shows")
 
 
+def _split(url: str) -> SplitResult:
+    """Split a URL; one that is none has no host."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
 def _over_http(address: str) -> str:
-    host = urlsplit(f"//{address}").hostname or ""
+    host = _split(f"//{address}").hostname or ""
     plain = host.endswith(".onion") or host in _LOOPBACK or host == "::1"
     return f"{'http' if plain else 'https'}://{address}"
 
@@ -121,11 +129,8 @@ def pay_link(url: str) -> PayLink:
         InvalidRequest: It is not, or leads to something else than a payee.
 
     """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        parts, host = urlsplit(""), ""
+    parts = _split(url)
+    host = parts.hostname or ""
     plain = host.endswith(".onion") or host in (*_LOOPBACK, "::1")
     if not host or len(url) > _LONGEST_URL or parts.scheme not in ({"https", "http"} if plain else {"https"}):
         raise InvalidRequest("destination", "leads to no https address")

@@ -23,7 +23,7 @@ _LONGEST_READ: Final = 4096
 
 _MASK: Final = "***"
 _TOKEN: Final = re.compile(
-    r"""(?P<kept> \b(?:api-)?token\s*=\s*  |  \b(?:ory_st_|fk_|eyJ) )  [^;'"\s)]+""",
+    r"""(?P<kept> \b(?:api-)?token\s*=\s*  |  ory_st_  |  \b(?:fk_|eyJ) )  [^;'"\s)]+""",
     re.IGNORECASE | re.VERBOSE,
 )
 """What stands behind the key of a connection string, or begins as tokens do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -168,7 +169,11 @@ class _Post:
         """Post the operation; an answer that comes too late is lost."""
         if deadline.passed or self.connected_by.passed:
             return NotWritten("no time was left to write the request")
-        return await self.transport.post(operation, self.connected_by, deadline)
+        try:
+            return await self.transport.post(operation, self.connected_by, deadline)
+        except asyncio.CancelledError as cancelled:
+            # The frames of HTTP libraries hold the header with the token; a host may print tracebacks with variables.
+            raise cancelled.with_traceback(None) from None
 
 
 async def perform(transport: Transport, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:

@@ -13,6 +13,7 @@ from lightning_host.monitoring.health import HEALTH
 from lightning_host.monitoring.metrics import METRICS
 from lightning_host.phoenixd.routes import PHOENIXD
 from lightning_host.server.front import FRONT
+from lightning_host.server.openapi import OPENAPI
 from lightning_host.web.pages import PAGES
 from lightning_host.webhooks.routes import WEBHOOKS
 
@@ -30,6 +31,7 @@ ROUTE_GROUPS: Final[tuple[RouteGroup, ...]] = (
     PHOENIXD,
     PAGES,
     FRONT,
+    OPENAPI,
     CHECKOUT,
     CHECKOUT_LNURL,
     FLASHCARDS,

@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from connection_strings import LightningError
 from connection_strings.bolt11.reader import read as read_bolt11
 from flash_driver.common import exact_json
 from flash_driver.common.masking import LONGEST_SHOWN
 from flash_driver.flash_api import error_words, events, replies
-from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.outcomes import (
-    Answer,
-    ErrorFrame,
-    Evidence,
-    HttpStatus,
-    Kind,
     NotExecuted,
     Refused,
     Unknown,
@@ -30,53 +23,11 @@ from flash_driver.transports.http import read_reply, read_retry_after
 from flash_driver.transports.websocket.protocol import GraphQLTransportWS, ProtocolViolation
 from tests.support.altering import leaves, replaced
 from tests.support.answers import DOCUMENTS, WRONG, answer_to
+from tests.support.readers import READERS, classify_everywhere, read_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
-
-HASH: Final = "ab" * 32
-READERS: Final[dict[str, Callable[[Any], object]]] = {
-    "read_account": replies.read_account,
-    "read_balances": replies.read_balances,
-    "read_created": lambda data: [replies.read_created(data, field) for field in data],
-    "read_fee_probe": lambda data: [replies.read_fee_probe(data, field) for field in data],
-    "read_invoice_status": replies.read_invoice_status,
-    "read_own_wallet_ids": replies.read_own_wallet_ids,
-    "read_price": replies.read_price,
-    "read_price_time": replies.read_price_time,
-    "read_receipt_hash": replies.read_receipt_hash,
-    "read_receive_ids": replies.read_receive_ids,
-    "read_received": lambda data: replies.read_received(data, HASH, {"w1"}),
-    "read_tick": replies.read_tick,
-    "status_word": replies.status_word,
-    "announced": events.announced,
-    "oddity": events.oddity,
-}
-"""Each function that is handed an answer's `data`."""
-
-
-def read_everywhere(data: Any) -> list[object]:
-    """Hand an answer to everything that reads answers; returns what is told of it."""
-    told: list[object] = []
-    for read in READERS.values():
-        try:
-            told.append(read(data))
-        except LightningError as error:
-            told.append(str(error))
-    return told
-
-
-def classify_everywhere(data: Any) -> list[object]:
-    """Take an answer for data and for errors, on every way in which it may come; returns what is told of it."""
-    rows = data if isinstance(data, list) else [data]
-    errors = [row for row in rows if isinstance(row, dict)]
-    told: list[object] = [error_words.describe(errors)[0], str(error_words.describe(errors)[1])]
-    evidence: list[Evidence] = [Answer(data if isinstance(data, dict) else None, errors), ErrorFrame(errors)]
-    evidence += [Answer(None, errors), HttpStatus(500, None, errors), HttpStatus(429, None, errors)]
-    for field in (None, *(list(data)[:1] if isinstance(data, dict) else ())):
-        told += [classify(kind, field, each) for kind in (Kind.ASK, Kind.SEND) for each in evidence]
-    return told
 
 
 def errors_with(leaf: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -175,3 +176,24 @@ async def test_http_routes(kind: type[HttpTransport | GraphQLTransport], log: Ev
 def test_token_that_the_server_repeats(evidence: Answer | ErrorFrame) -> None:
     """A server that puts the token into its own words does not get it into ours."""
     assert CANARY not in repr(PROBE().classify(evidence))
+
+
+@pytest.mark.parametrize("kind", [HttpTransport, GraphQLTransport])
+async def test_traceback_of_a_call_that_was_cancelled(kind: type[HttpTransport | GraphQLTransport]) -> None:
+    """No variable of any frame that a cancellation has passed shows the token: hosts print such tracebacks."""
+    async with accepting() as port:
+        transport = kind(f"http://127.0.0.1:{port}/", BEARER)
+        link = await transport.ready(Deadline.after(20))
+        written = asyncio.Event()
+        operation = replace(PROBE(), about_to_write=written.set)
+        asked = asyncio.create_task(link.execute(operation, Deadline.after(20)))
+        async with asyncio.timeout(20):
+            await written.wait()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await asked
+        await transport.aclose()
+    told = traceback.TracebackException.from_exception(cancelled.value, capture_locals=True)
+    frames = [frame for frame in told.stack if frame.filename != __file__]
+    assert frames
+    assert [frame.name for frame in frames if CANARY in str(frame.locals)] == []
