@@ -99,7 +99,8 @@ async def test_a_false_event_that_was_believed(bench: Bench, *, expired: bool) -
         await client.get_balance()
     (error,) = [entry for entry in story.entries if entry["log_level"] == "error"]
     assert (error["payment_hash"], error["status"]) == (invoice.id, "EXPIRED" if expired else "PENDING")
-    assert asked(sandbox) == 5
+    # One that is made while the first connection is being caught up with is asked about once more.
+    assert 5 <= asked(sandbox) <= 6
 
 
 async def test_books_that_lag_behind_a_believed_event(bench: Bench) -> None:
