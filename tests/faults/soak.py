@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "replays", "soak", "table"]
 
 _AT_ONCE: Final = 40
-_PER_BATCH: Final = 100
+_PER_BATCH: Final = 20
 _PROCESSES_PER_CORE: Final = 2
 """While one of them waits for the last worlds of a batch, the other has work."""
 _LATEST: Final = 0.2
