@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SharedAttempt", "TaskSet"]
 
+_LOOK_SECONDS: Final = 0.1
+"""How often tasks that are to end are looked after."""
+
 _log: Final = get_logger(part="tasks")
 T = TypeVar("T")
 
@@ -55,8 +58,10 @@ class TaskSet:
         """Wait for the tasks for this number of seconds, then cancel what is left, and wait until it has ended."""
         if patience:
             await self.ended(patience)
-        self.cancel()
-        await self.ended()
+        while self._tasks:
+            # Again and again: what looked like an ending may have been a timeout of the task's own, which it survives.
+            self.cancel()
+            await self.ended(_LOOK_SECONDS)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 
 import pytest
 
@@ -62,6 +64,33 @@ async def test_closing_waits_then_cancels() -> None:
     assert not await tasks.ended(0.2)
     await tasks.aclose(patience=0.01)
     assert ended == ["by itself", "cancelled"]
+
+
+async def test_a_task_that_is_cancelled_in_the_moment_of_a_timeout_ends() -> None:
+    """A timeout of its own looks like an ending, and the task goes on after it; closing ends it all the same."""
+    loop = asyncio.get_running_loop()
+    timeout, go = loop.time() + 0.02, loop.create_future()
+
+    async def work() -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(timeout):
+                await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    async def close() -> int:
+        await go
+        cancelling = task.cancelling()
+        await tasks.aclose()
+        return cancelling
+
+    tasks = TaskSet()
+    task, closing = tasks.start(work(), "test"), asyncio.create_task(close())
+    await asyncio.sleep(0)
+    loop.call_at(timeout - 0.01, go.set_result, None)
+    time.sleep(0.05)  # noqa: ASYNC251 - so that both moments come in one pass of the loop
+    async with asyncio.timeout(40):
+        assert await closing == 1, "it was closed in the moment of the timeout"
+    assert task.cancelled()
 
 
 async def test_an_attempt_is_shared_and_outlives_a_caller() -> None:
