@@ -427,8 +427,8 @@ class FlashLightningClient:
     async def _prove(self, seconds: float) -> None:
         """Ask the server who we are, now and not from memory, and check that the wallet set is one of ours."""
         with self._calling() as account:
-            data = (await account.router.perform(ME(), Deadline.after(seconds))).data("reaching the account")
-        choose_wallet(read_account(data), self._settings)
+            delivery = await account.router.perform(ME(), Deadline.after(seconds))
+        choose_wallet(read_account(delivery.data("reaching the account")), self._settings)
 
     async def _estimate(
         self, account: Account, wallet: ChosenWallet, cents: Decimal, deadline: Deadline

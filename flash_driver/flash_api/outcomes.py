@@ -15,7 +15,7 @@ is `Unknown`: a payment called failed that was not is paid twice. Rules of the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -86,9 +86,9 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The server answered; `data` is the whole `data` object of the GraphQL response."""
+    """The server answered; `data` is the whole `data` object of the GraphQL response, which may repeat the token."""
 
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,9 +94,9 @@ class PriceTick:
     time: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AccountReply:
-    """Who we are to the server."""
+    """Who we are to the server. Shows nothing of itself: a server may repeat the token in any of it."""
 
     account_id: str
     default_wallet_id: str

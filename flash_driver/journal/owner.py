@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from flash_driver.common.log import get_logger
+from flash_driver.common.masking import mask_tokens
 from flash_driver.common.tasks import SharedAttempt
 from flash_driver.journal.errors import JournalError
 
@@ -38,7 +40,9 @@ def account_scope(server: str, account_id: str) -> str:
     name = parts.hostname or ""
     host = f"[{name}]" if ":" in name else name
     port = "" if parts.port in (None, _STANDARD_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{host}{port}{parts.path} {account_id}"
+    # A server may give the token for an id, and this is written down.
+    known_as = account_id if mask_tokens(account_id) == account_id else sha256(account_id.encode()).hexdigest()
+    return f"{host}{port}{parts.path} {known_as}"
 
 
 @dataclass(frozen=True, slots=True)

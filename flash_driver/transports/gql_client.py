@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from gql.transport.exceptions import (
 
 from flash_driver.common import exact_json as wire
 from flash_driver.common.log import get_logger
+from flash_driver.common.masking import mask_tokens
 from flash_driver.flash_api.outcomes import (
     Answer,
     Cause,
@@ -46,6 +48,8 @@ _log: Final = get_logger(transport="graphql")
 _EARLY_SECONDS: Final = 0.05
 _NO_RESPONSE: Final = "HTTP 200 with a body that is no GraphQL response"
 _TOO_LATE: Final = "not connected in time"
+_THEIR_LOGGERS: Final = ("gql.transport.httpx", "httpx", "httpcore.connection", "httpcore.http11")
+"""They tell at DEBUG all that a server says, and it may repeat the token."""
 _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 where that is installed: what gql itself uses
 
 
@@ -122,9 +126,25 @@ class GraphQLTransport(PostTransport):
                     trust_env=False,
                     transport=_watched_transport(self._tls),
                 )
+                for name in _THEIR_LOGGERS:
+                    logging.getLogger(name).addFilter(_MASKING)
                 self._client = Client(transport=transport, execute_timeout=None, fetch_schema_from_transport=False)
                 self._session = await self._client.connect_async()  # type: ignore[no-untyped-call]  # as above
             return self._session
+
+
+class _Masking(logging.Filter):
+    """Keeps the credentials in use out of what these libraries log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let a record pass, masked."""
+        told = record.getMessage()
+        if (masked := mask_tokens(told)) != told:
+            record.msg, record.args = masked, ()
+        return True
+
+
+_MASKING: Final = _Masking()
 
 
 def _timeouts(connected_by: Deadline, deadline: Deadline) -> Any:
