@@ -205,7 +205,7 @@ def _shown(key: str, value: str) -> str:
 
 
 def leniencies(text: str) -> tuple[str, ...]:
-    """Tell what of a text that can be read here BTCPay Server does not take; each as words for whoever pastes it there.
+    """Tell what of a text that can be read here BTCPay Server does not take, in words for the one who pastes it there.
 
     Raises:
         ConnectionStringError: The text can't be read here either.

@@ -44,7 +44,7 @@ PARTS: Final[Mapping[str, tuple[str, ...]]] = {
     "loop": ("/asyncio/", "/selectors.py"),
     "the driver's other code": ("/flash_driver/", "/connection_strings/"),
 }
-"""The first part that fits counts; what fits none is counted for whoever calls it, at last as "other"."""
+"""The first part that fits counts; what fits none is counted for its caller, at last as "other"."""
 
 _WARM: Final = 5
 _EXPIRY: Final = timedelta(minutes=1)

@@ -33,7 +33,7 @@ _PATIENCE_SECONDS: Final = 1200.0
 
 
 def measure(*, rows: Sequence[int] = ROWS, rounds: int = 30) -> dict[str, Any]:
-    """Measure every call so many times in each database at each size; the figures are milliseconds."""
+    """Measure every call this many times in each database at each size; the figures are milliseconds."""
     if (folder := binaries()) is None:
         raise RuntimeError("PostgreSQL's binaries are not there (Debian: apt-get install postgresql)")
     with PostgresServer(folder) as server:
