@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.lightning_host.browser.chromium import MISSING, Chromium, chromium_binary, running_chromium
+from tests.lightning_host.browser.chromium import Chromium, running_chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +24,7 @@ PICTURES: Final = Path(os.environ["SCREENSHOTS"]) if "SCREENSHOTS" in os.environ
 @pytest.fixture(scope="module")
 def debugger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the URL that a browser is driven by; skipped where there is none, but never in CI."""
-    binary = chromium_binary()
-    if binary is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    with running_chromium(binary, tmp_path_factory.mktemp("chromium")) as url:
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as url:
         yield url
 
 

@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import aiohttp
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-__all__ = ["MISSING", "Chromium", "Page", "chromium_binary", "running_chromium"]
+__all__ = ["Chromium", "Page", "running_chromium"]
 
 MISSING: Final = "Chromium is not there (Debian: apt-get install chromium)"
 _FLAGS: Final = (
@@ -208,8 +209,13 @@ class Chromium:
 
 
 @contextlib.contextmanager
-def running_chromium(binary: str, folder: Path) -> Iterator[str]:
-    """Run a browser with a profile of its own while the block runs; gives the URL that it is driven by."""
+def running_chromium(folder: Path) -> Iterator[str]:
+    """Run a browser with a profile of its own while the block runs; gives the URL that it is driven by.
+
+    Where there is none the test is skipped, but never in CI.
+    """
+    if (binary := chromium_binary()) is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
     command = [binary, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
     with (folder / "chromium.log").open("wb") as log:

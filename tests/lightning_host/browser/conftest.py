@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.lightning_host.browser.chromium import MISSING, Chromium, chromium_binary, running_chromium
+from tests.lightning_host.browser.chromium import Chromium, running_chromium
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def debugger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the URL that a browser is driven by; skipped where there is none, but never in CI."""
-    binary = chromium_binary()
-    if binary is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
-    with running_chromium(binary, tmp_path_factory.mktemp("chromium")) as url:
+    with running_chromium(tmp_path_factory.mktemp("chromium")) as url:
         yield url
 
 
