@@ -51,11 +51,11 @@ async def ask(server: str, operation: Operation, doing: str, token: Secret | Non
         LightningError: It refused, or can't be reached.
 
     """
-    headers = {} if token is None else {"Authorization": f"Bearer {token.reveal()}"}
-    transport = HttpTransport(server, headers)
+    transport = HttpTransport(server, {} if token is None else {"Authorization": f"Bearer {token.reveal()}"})
+    deadline = Deadline.after(_SECONDS)
     try:
-        deadline = Deadline.after(_SECONDS)
-        evidence = await transport.post(operation, deadline, deadline)
+        link = await transport.ready(deadline)
+        evidence = await link.execute(operation, deadline)
     finally:
         await transport.aclose()
     return Delivery(operation.classify(evidence), transport.name, harmless=True).data(doing)
@@ -70,11 +70,10 @@ async def confirm_totp(server: str, token: Secret, code: str) -> None:
     """
     parts = urlsplit(server)
     url = f"{parts.scheme}://{parts.netloc}/auth/totp/validate"
-    body = {"totpCode": code, "authToken": token.reveal()}
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SECONDS)) as session,
-            session.post(url, json=body, allow_redirects=False) as response,
+            session.post(url, json={"totpCode": code, "authToken": token.reveal()}, allow_redirects=False) as response,
         ):
             if response.status == 200:
                 return

@@ -113,7 +113,7 @@ def _agreed(connection: Connection) -> str:
 
 async def _introduce(connection: Connection, endpoint: Endpoint, deadline: Deadline) -> None:
     try:
-        await connection.introduce(endpoint.init_payload, deadline)
+        await connection.introduce(endpoint, deadline)
     except ConnectionFailed as failure:
         if failure.cause is Cause.SLOW:
             raise TimeoutError from None

@@ -226,12 +226,23 @@ async def relayed(url: str, *, chunk: int = 2**16) -> AsyncIterator[tuple[str, R
 
 
 @asynccontextmanager
-async def accepting(reply: bytes = b"", *, hold: bool = True) -> AsyncIterator[int]:
-    """Accept TCP connections, send these bytes, and then hold the line or hang up. Yields the port."""
+async def accepting(
+    reply: bytes = b"", *, hold: bool = True, accepted: asyncio.Event | None = None
+) -> AsyncIterator[int]:
+    """Accept TCP connections, send these bytes, and then hold the line or hang up. Yields the port.
+
+    Args:
+        reply: What is sent as soon as something was read.
+        hold: Whether the connection stays open afterwards.
+        accepted: Set with each connection.
+
+    """
     held: set[asyncio.StreamWriter] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         held.add(writer)
+        if accepted is not None:
+            accepted.set()
         with contextlib.suppress(ConnectionError):
             if reply:
                 await reader.read(2**16)

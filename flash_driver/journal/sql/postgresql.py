@@ -224,6 +224,24 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
         psycopg.Error: That is not possible now.
 
     """
+    connecting = asyncio.create_task(
+        psycopg.AsyncConnection.connect(**_parameters(journal), autocommit=True, prepare_threshold=None),
+        name="flash-driver journal connecting",
+    )
+    try:
+        return await asyncio.shield(connecting)
+    except psycopg.Error as error:
+        # psycopg's frames hold the password; a host may print tracebacks with variables.
+        raise error.with_traceback(None) from None
+    except asyncio.CancelledError:
+        # Cancelled in the middle it would leave a socket open; it takes `connect_timeout` at the most.
+        await asyncio.wait([connecting])
+        if not connecting.cancelled() and connecting.exception() is None:
+            connecting.result().pgconn.finish()
+        raise
+
+
+def _parameters(journal: JournalUrl) -> dict[str, Any]:
     parameters: dict[str, Any] = {
         "connect_timeout": int(PATIENCE_SECONDS),
         "keepalives_idle": 10,
@@ -235,18 +253,7 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
     }
     if parameters.get("sslmode", "").startswith("verify-") and not os.environ.get("PGSSLROOTCERT"):
         parameters.setdefault("sslrootcert", ssl.get_default_verify_paths().cafile or certifi.where())
-    connecting = asyncio.create_task(
-        psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=None),
-        name="flash-driver journal connecting",
-    )
-    try:
-        return await asyncio.shield(connecting)
-    except asyncio.CancelledError:
-        # Cancelled in the middle it would leave a socket open; it takes `connect_timeout` at the most.
-        await asyncio.wait([connecting])
-        if not connecting.cancelled() and connecting.exception() is None:
-            connecting.result().pgconn.finish()
-        raise
+    return parameters
 
 
 def _begin(connection: Connection) -> None:

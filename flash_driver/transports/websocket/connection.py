@@ -118,7 +118,7 @@ class Connection:
 
         """
         connection = await cls.connect(endpoint, limits, deadline)
-        await connection.introduce(endpoint.init_payload, deadline)
+        await connection.introduce(endpoint, deadline)
         return connection
 
     @classmethod
@@ -133,8 +133,10 @@ class Connection:
         await connection._socket.open(deadline)
         return connection
 
-    async def introduce(self, payload: Mapping[str, object], deadline: Deadline) -> None:
+    async def introduce(self, endpoint: Endpoint, deadline: Deadline) -> None:
         """Say `connection_init` and wait for the acknowledgement; without one the socket is dropped.
+
+        It takes the endpoint, which has no repr, since a host may print the variables of a frame that waits.
 
         Raises:
             ConnectionFailed: The server closed, said something else, or nothing in time.
@@ -143,7 +145,7 @@ class Connection:
         try:
             async with asyncio.timeout_at(deadline.at):
                 if self._socket.usable:
-                    self._socket.send(self._protocol.init(payload))
+                    self._socket.send(self._protocol.init(endpoint.init_payload))
                 await self._acknowledged
         except BaseException as error:
             self._socket.abort()

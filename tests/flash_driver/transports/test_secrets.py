@@ -193,7 +193,50 @@ async def test_traceback_of_a_call_that_was_cancelled(kind: type[HttpTransport |
         with pytest.raises(asyncio.CancelledError) as cancelled:
             await asked
         await transport.aclose()
-    told = traceback.TracebackException.from_exception(cancelled.value, capture_locals=True)
-    frames = [frame for frame in told.stack if frame.filename != __file__]
-    assert frames
-    assert [frame.name for frame in frames if CANARY in str(frame.locals)] == []
+    assert frames_with_token(cancelled.value) == []
+
+
+@pytest.mark.parametrize("stage", ["upgrade", "acknowledgement", "answer"])
+async def test_traceback_of_a_socket_that_was_cancelled(stage: str) -> None:
+    """Nor does one of a WebSocket, wherever the cancellation meets it."""
+    said = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.hear()
+        if stage == "answer":
+            await peer.say(type="connection_ack")
+            await peer.operation()
+        said.set()
+        await peer.hear()
+
+    async with accepting(accepted=said) as port, served(script) as server:
+        endpoint = server.endpoint(headers=BEARER, init_payload=BEARER)
+        if stage == "upgrade":
+            endpoint = replace(endpoint, url=f"ws://127.0.0.1:{port}/")
+
+        async def ask() -> None:
+            connection = await Connection.open(endpoint, Limits(close_timeout=0.2), Deadline.after(20))
+            try:
+                await connection.execute(PROBE(), Deadline.after(20))
+            finally:
+                await connection.aclose()
+
+        asked = asyncio.create_task(ask())
+        async with asyncio.timeout(20):
+            await said.wait()
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await asked
+    assert frames_with_token(cancelled.value) == []
+
+
+def frames_with_token(error: BaseException) -> list[str]:
+    """Return the names of the frames, of an error and its causes, that have the token in a variable."""
+    found = []
+    told: traceback.TracebackException | None = traceback.TracebackException.from_exception(error, capture_locals=True)
+    while told is not None:
+        frames = [frame for frame in told.stack if frame.filename != __file__]
+        assert frames
+        found += [frame.name for frame in frames if CANARY in str(frame.locals)]
+        told = told.__cause__ or told.__context__
+    return found
