@@ -13,6 +13,7 @@ from lightning_host.budgets import Budgets
 from lightning_host.client_limits import ClientShares, WrongKeys
 from lightning_host.database import Database
 from lightning_host.invoices import HostInvoices
+from lightning_host.rotation import Rotation
 from lightning_host.settlements.lookups import InvoiceLookups
 from lightning_host.settlements.settlements import Settlements
 from lightning_host.stores import Stores
@@ -41,6 +42,7 @@ class Host:
         shares: Limits how often one client does something, in this replica.
         wrong_keys: Slows clients down that show wrong keys.
         background: Sees payments to their end when the client has hung up.
+        rotation: Changes connection strings while the host runs.
 
     """
 
@@ -54,6 +56,7 @@ class Host:
     shares: ClientShares
     wrong_keys: WrongKeys
     background: Background
+    rotation: Rotation
 
     def url(self, path: str) -> str:
         """Return the URL of a path as payers reach it: from the settings, never from a request."""
@@ -93,4 +96,5 @@ async def open_host(settings: HostSettings, factory: LightningClientFactory) -> 
             shares=ClientShares(),
             wrong_keys=WrongKeys(),
             background=background,
+            rotation=Rotation(settings, stores, settlements, factory),
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from lightning_host.credentials import EVERYTHING, READING, RECEIVING, matches, matches_any
+from lightning_host.tasks import TaskSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,14 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Store", "Stores"]
 
+_LAST_CALLS_SECONDS: Final = 60.0
+"""How long a client that was replaced is kept for the calls that are under way: a payment takes half of it."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Store:
     """One shop, with its wallet open.
 
     Attributes:
         id: What it is called in URLs.
-        client: Its wallet, of whatever type its connection string names.
+        client: Its wallet, of whatever type its connection string names. It may be replaced between two calls: take it
+            from here for each.
         settings: Its keys and names.
 
     """
@@ -48,6 +54,7 @@ class Stores:
 
     def __init__(self, stores: Mapping[str, Store]) -> None:
         self._stores = dict(stores)
+        self._retiring = TaskSet()
 
     @classmethod
     def load(cls, settings: Mapping[str, StoreSettings], factory: LightningClientFactory) -> Self:
@@ -106,7 +113,21 @@ class Stores:
         """Return the store whose Lightning address has this name before the `@` (LUD-16: lower case)."""
         return next((store for store in self if name in store.addresses), None)
 
+    def replace_client(self, store: Store, client: LightningClient) -> None:
+        """Let a store's next calls go to another client of its wallet; those under way end at the one before."""
+        before, store.client = store.client, client
+        self._retiring.start(_retire(before), f"the earlier client of {store.id}")
+
     async def aclose(self) -> None:
         """Let go of every wallet."""
+        await self._retiring.aclose()
         for store in self:
             await store.client.aclose()
+
+
+async def _retire(client: LightningClient) -> None:
+    """Close a client once its last calls have had time to end, or now when the host closes."""
+    try:
+        await asyncio.sleep(_LAST_CALLS_SECONDS)
+    finally:
+        await client.aclose()

@@ -48,6 +48,7 @@ LAYERS = {
         "stores",
         "invoices budgets client_limits background",
         "settlements",
+        "rotation",
         "host",
         "web",
         "greenfield lnurl",

@@ -36,6 +36,7 @@ from connection_strings import LightningClientFactory
 from lightning_host.host import HOST, open_host
 from lightning_host.monitoring.metrics import count_requests
 from lightning_host.server.route_groups import ROUTE_GROUPS
+from lightning_host.tasks import TaskSet
 from lightning_host.web.origin import refuse_foreign
 from lightning_host.web.pages import policy, tell_reader
 from lightning_host.web.problems import Problem, problem_of
@@ -107,6 +108,9 @@ def _life(
                 if group.lifespan is not None:
                     await stack.enter_async_context(group.lifespan(host))
             await host.settlements.start()
+            tasks = TaskSet()
+            stack.push_async_callback(tasks.aclose)
+            tasks.start(host.rotation.run(), "look at the files of connection strings")
             yield
 
     return live

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from lightning_host.host import HOST
 from lightning_host.server.app import make_app
 from lightning_host.server.connections import Gate
 from lightning_host.web.concurrency_limit import ConcurrencyLimit
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from connection_strings import LightningClientFactory
+    from lightning_host.host import Host
     from lightning_host.settings import HostSettings
 
 __all__ = ["run_host", "serving"]
@@ -48,6 +50,12 @@ async def serving(settings: HostSettings, factory: LightningClientFactory | None
         SettingsError: The database URL can't be used.
 
     """
+    async with _serving(settings, factory) as host:
+        yield host.settings
+
+
+@asynccontextmanager
+async def _serving(settings: HostSettings, factory: LightningClientFactory | None = None) -> AsyncIterator[Host]:
     bound = _bind(settings.bind, settings.port)
     try:
         settings = settings.model_copy(update={"port": bound.getsockname()[1]})
@@ -66,7 +74,7 @@ async def serving(settings: HostSettings, factory: LightningClientFactory | None
         raise
     try:
         async with _listening(runner, bound, settings):
-            yield settings
+            yield runner.app[HOST]
     finally:
         await runner.cleanup()
 
@@ -93,7 +101,7 @@ async def _listening(runner: web.AppRunner, bound: socket.socket, settings: Host
 
 
 async def run_host(settings: HostSettings, ready: Callable[[HostSettings], None]) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM; on SIGHUP read the connection strings again.
 
     Raises:
         OSError: As `serving`, and so the others.
@@ -104,8 +112,9 @@ async def run_host(settings: HostSettings, ready: Callable[[HostSettings], None]
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
     _allow_files(settings.most_connections + _OTHER_FILES)
-    async with serving(settings) as bound:
-        ready(bound)
+    async with _serving(settings) as host:
+        loop.add_signal_handler(signal.SIGHUP, host.rotation.asked.set)
+        ready(host.settings)
         await stop.wait()
 
 

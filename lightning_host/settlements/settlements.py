@@ -35,7 +35,7 @@ from lightning_host.tasks import TaskSet
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from connection_strings import LightningInvoice
+    from connection_strings import LightningClient, LightningInvoice
     from lightning_host.database import Database
     from lightning_host.invoices import HostInvoice
     from lightning_host.settlements.ledger import Settlement
@@ -176,6 +176,10 @@ class Settlements:
 
         """
         return await self._recorder.complete(settlement, invoice)
+
+    async def change_to(self, store: Store, client: LightningClient) -> None:
+        """Hear of a store's settlements from another client of its wallet from now on (see `WalletListener`)."""
+        await self._listeners[store.id].change_to(client)
 
     async def prove(self) -> None:
         """Prove that a settlement could be recorded now, by the very lock that recording takes.

@@ -12,6 +12,7 @@ Where there is no cursor, or the wallet refuses it, all open invoices of the las
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -25,7 +26,7 @@ from lightning_host.settlements.recorder import amount_is_awaited
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from connection_strings import LightningInvoice, LightningInvoiceListener
+    from connection_strings import LightningClient, LightningInvoice, LightningInvoiceListener
     from lightning_host.settlements.ledger import SettlementLedger
     from lightning_host.settlements.recorder import Recorder
     from lightning_host.stores import Store
@@ -62,6 +63,9 @@ class WalletListener:
         self._behind = asyncio.Event()
         self._stands = ""
         self._failed = False
+        self._client = store.client
+        self._next: LightningInvoiceListener | None = None
+        self._changed = asyncio.Event()
         self.deaf: str | None = "not listening yet"
         self.token_refused = False
 
@@ -71,16 +75,38 @@ class WalletListener:
             tasks.create_task(self._work_off(), name=f"work off the backlog of {self._store.id}")
             pause = _FIRST_PAUSE
             while True:
+                self._changed.clear()
                 reason = await self._listen()
+                if self._changed.is_set():
+                    pause, self._failed = _FIRST_PAUSE, False
+                    continue
                 pause = _FIRST_PAUSE if self.deaf is None else min(pause * 2, _LONGEST_PAUSE)
                 self.deaf, self._failed = reason, True
                 _log.warning("store %s is not heard: %s; listening again in %.1f s", self._store.id, reason, pause)
-                await asyncio.sleep(pause)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._changed.wait()
+                        self._failed = False
+
+    async def change_to(self, client: LightningClient) -> None:
+        """Listen to another client of the same wallet, from where this stands; nothing is missed between the two.
+
+        Raises:
+            InvalidRequest: Its wallet does not know where this stands, so it is another wallet.
+            LightningError: It can't be listened to now. In both cases all goes on with the client before.
+            SQLAlchemyError: Where this stands can't be read now; likewise.
+            OSError: The same.
+
+        """
+        cursor = await self._ledger.cursor(self._store.id)
+        opened = None if cursor is None else await client.listen(after=cursor)
+        self._client, self._next = client, opened
+        self._changed.set()
 
     async def _listen(self) -> str:
         """Listen until that ends; gives the reason."""
         try:
-            async with await self._open() as listener, self._hearing():
+            async with await self._open() as listener, self._closed_for_another(listener), self._hearing():
                 async for invoice in listener:
                     await self._hear(invoice, listener.cursor)
         except LightningError as error:
@@ -92,6 +118,21 @@ class WalletListener:
             _log.exception("listening to store %s failed", self._store.id)
             return type(error).__name__
         return "the wallet stopped telling"
+
+    @asynccontextmanager
+    async def _closed_for_another(self, listener: LightningInvoiceListener) -> AsyncIterator[None]:
+        """Close the listener, which ends its iteration, once another client is to be listened to."""
+
+        async def close() -> None:
+            await self._changed.wait()
+            await listener.aclose()
+
+        closing = asyncio.create_task(close(), name=f"listen to another client of {self._store.id}")
+        try:
+            yield
+        finally:
+            closing.cancel()
+            await asyncio.gather(closing, return_exceptions=True)
 
     @asynccontextmanager
     async def _hearing(self) -> AsyncIterator[None]:
@@ -107,17 +148,21 @@ class WalletListener:
         self.deaf, self.token_refused, self._failed = None, False, False
 
     async def _open(self) -> LightningInvoiceListener:
+        if self._next is not None:
+            listener, self._next = self._next, None
+            self._stands = listener.cursor
+            return listener
         cursor = await self._ledger.cursor(self._store.id)
         if cursor is not None:
             try:
-                listener = await self._store.client.listen(after=cursor)
+                listener = await self._client.listen(after=cursor)
             except InvalidRequest as error:
                 words = "the cursor of store %s is of no use: %s; asking about open invoices"
                 _log.warning(words, self._store.id, error)
             else:
                 self._stands = listener.cursor
                 return listener
-        listener = await self._store.client.listen()
+        listener = await self._client.listen()
         try:
             self._backlog.update(await self._ledger.open_invoices(self._store.id))
         except BaseException:
@@ -163,7 +208,7 @@ class WalletListener:
             failed: Exception | None = None
             for payment_hash in sorted(self._backlog):
                 try:
-                    invoice = await self._store.client.get_invoice(payment_hash)
+                    invoice = await self._client.get_invoice(payment_hash)
                     if invoice is not None and amount_is_awaited(invoice):
                         continue
                     if invoice is not None:
