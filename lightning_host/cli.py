@@ -8,12 +8,13 @@ import json
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import ConnectionStringError
 from lightning_host.database import DatabaseUnusable, SchemaError
 from lightning_host.logs import set_up_logs
-from lightning_host.settings import HostSettings, SettingsError
+from lightning_host.settings import DatabaseSettings, HostSettings, SettingsError
 from lightning_host.settings_help import unknown_variables, variables_help
 
 if TYPE_CHECKING:
@@ -35,14 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bind", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default 8080)")
     parser.add_argument("--json", action="store_true", help="say in one line of JSON when ready")
-    parser.add_argument("--verbose", action="store_true", help="log each step")
+    parser.add_argument("--verbose", action="store_true", help="log each step; as LOG_LEVEL=info")
+    commands = parser.add_subparsers(title="instead of serving", metavar="COMMAND", dest="command")
+    backup = commands.add_parser("backup", help="copy the host's database while it is in use")
+    backup.add_argument("path", type=Path, help="the file to make")
     chosen = parser.parse_args(arguments)
-    level = logging.INFO if chosen.verbose else logging.WARNING
-    set_up_logs(level, as_json=False)
+    set_up_logs(logging.WARNING, as_json=False)
     try:
+        if chosen.command == "backup":
+            return _back_up(chosen.path)
         given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}
         settings = HostSettings.from_environment(**given)
-        set_up_logs(level, as_json=settings.log_format == "json")
+        level = "info" if chosen.verbose and settings.log_level != "debug" else settings.log_level
+        set_up_logs(logging.getLevelNamesMapping()[level.upper()], as_json=settings.log_format == "json")
         for sentence in (*unknown_variables(os.environ), *settings.doubts):
             _log.warning("%s", sentence)
         from lightning_host.server.serve import run_host  # noqa: PLC0415 - needs the extra `host`
@@ -62,6 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"lightning-host: can't start: {error.strerror or type(error).__name__}\n")
         return 1
+    return 0
+
+
+def _back_up(path: Path) -> int:
+    """Copy the database into a file; returns what the process exits with."""
+    from lightning_host.database.backup import BackupRefused, back_up  # noqa: PLC0415 - needs the extra `host`
+
+    try:
+        source = back_up(DatabaseSettings.from_environment().database_url, path)
+    except BackupRefused as error:
+        sys.stderr.write(f"lightning-host: {error}\n")
+        return 2
+    _say(f"{source} is copied to {path}")
     return 0
 
 

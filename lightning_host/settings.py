@@ -23,7 +23,7 @@ from connection_strings import Secret
 from lightning_host.allowance import Allowance, AllowanceOrOff
 from lightning_host.client_address import Network, read_address, read_networks
 
-__all__ = ["ENV_PREFIX", "HostSettings", "SettingsError", "StoreSettings"]
+__all__ = ["ENV_PREFIX", "DatabaseSettings", "HostSettings", "SettingsError", "StoreSettings"]
 
 ENV_PREFIX: Final = "LIGHTNING_HOST_"
 _STORE_ID: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -98,61 +98,11 @@ class StoreSettings(BaseModel):
         return _whole_text(title)
 
 
-class HostSettings(BaseSettings):
-    """How one process of the host is set up.
+class DatabaseSettings(BaseSettings):
+    """What a look at the database alone needs.
 
     Attributes:
-        connection_string: The wallet of the store `store_id`; or use `stores`.
-        store_id: The id of that store; also its Lightning address.
-        api_key: What opens that store's Greenfield API, paying included.
-        receive_key: A key that makes and sees invoices and checkouts of that store, and does nothing else.
-        read_key: A key that sees invoices and checkouts of that store, and does nothing else.
-        phoenixd_password: What opens that store's phoenixd-compatible API.
-        phoenixd_limited_password: The same for all but paying.
-        title: What that store's payers read.
-        stores: Further stores by id.
-        bind: The address to listen on.
-        port: The port to listen on; 0 takes a free one.
-        public_url: Where payers reach this host. Every URL that is handed out starts with it, whatever a request says;
-            by default it is made of `bind` and `port`.
         database_url: Where the host remembers; SQLite or PostgreSQL, as SQLAlchemy spells it. Replicas share one.
-        sandbox_control: The control URL of a sandbox; shows "pay" buttons. Never set it where money is real.
-        lnurl_min_sat: Least amount of an LNURL payment, in satoshi.
-        lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
-        lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, for addresses and for
-            flashcards each, so that a flood of them leaves the rest of the server's limit to the shop; None, or
-            `off`, for no limit. An exact amount may take the wallet more than one attempt.
-        lnurl_client_allowance: How many of them one client may have made, so that it leaves the rest to others; None,
-            or `off`, for no limit. Behind a proxy that is not in TRUSTED_PROXIES all clients are one.
-        checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
-        checkout_codes: Which codes a checkout shows. `bolt11`: an invoice, renewed as long as the page is open.
-            `lnurl`: a code that lasts; the payer's wallet fetches the invoice, and a page left open costs none. `both`:
-            the invoice first, and the lasting code where there is none just now or the payer wants it.
-        checkout_return_seconds: How long after the payment the page goes back to the shop by itself, where the shop
-            gave a `redirectUrl`; 0 leaves that to the payer.
-        frame_ancestors: Which sites may show the checkout inside their own pages: origins such as
-            https://shop.example, separated by blanks; none by default.
-        checkout_allowance: How many invoices a store may have had made in all before open checkouts wait with
-            renewing theirs: they borrow what the shop itself does not use, and leave it the rest of the server's limit;
-            None, or `off`, for no limit.
-        most_streams: How many pages may be told of payments at once by one process; others ask again and again.
-        most_streams_per_address: How many of them may be open at one address (IPv6: one network of 64 bits).
-        most_connections: How many connections one process takes at once; more are answered with 503.
-        most_connections_per_address: How many of them from one address; more are answered with 429.
-        trusted_proxies: Reverse proxies in front of this host, as addresses or networks separated by commas: their
-            `X-Forwarded-For` is believed, and their connections are not counted by address. None by default: then the
-            proxy itself is the address that pages and connections are counted by.
-        payee_private_addresses: Whether Lightning addresses and LNURLs to be paid may lead to loopback and private
-            addresses.
-        webhook_private_addresses: Whether webhooks may go to loopback and private addresses.
-        webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
-            further pause is longer.
-        webhook_keep_days: How many days a delivery that is over, one way or the other, can be looked at and sent again.
-        log_format: How log lines are written: `text` for people, `json` for machines.
-        metrics_token: What opens `/metrics` to others than this machine itself.
-        max_body_bytes: Largest body of a request.
-        request_seconds: How long a client may take to send its body.
-        idle_seconds: How long a connection may stay open without a whole request.
 
     """
 
@@ -160,43 +110,7 @@ class HostSettings(BaseSettings):
         env_prefix=ENV_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    connection_string: ConnectionStringSecret | None = None
-    store_id: str = "shop"
-    api_key: KeySecret | None = None
-    receive_key: KeySecret | None = None
-    read_key: KeySecret | None = None
-    phoenixd_password: KeySecret | None = None
-    phoenixd_limited_password: KeySecret | None = None
-    title: str = Field(default="", max_length=100)
-    stores: dict[str, StoreSettings] = Field(default_factory=dict)
-    bind: str = "127.0.0.1"
-    port: int = Field(default=8080, ge=0, le=65535)
-    public_url: str = ""
     database_url: Annotated[Secret, BeforeValidator(_present)] = Secret("sqlite+aiosqlite:///lightning-host.sqlite3")
-    sandbox_control: str | None = None
-    lnurl_min_sat: int = Field(default=1, ge=1)
-    lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
-    lnurl_allowance: AllowanceOrOff = Allowance(times=8, seconds=120)
-    lnurl_client_allowance: AllowanceOrOff = Allowance(times=3, seconds=120)
-    checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
-    checkout_codes: Literal["both", "bolt11", "lnurl"] = "both"
-    checkout_return_seconds: int = Field(default=0, ge=0, le=600)
-    frame_ancestors: str = ""
-    checkout_allowance: AllowanceOrOff = Allowance(times=14, seconds=120)
-    most_streams: int = Field(default=2_000, ge=1)
-    most_streams_per_address: int = Field(default=100, ge=1)
-    most_connections: int = Field(default=4_000, ge=1)
-    most_connections_per_address: int = Field(default=250, ge=1)
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
-    payee_private_addresses: bool = False
-    webhook_private_addresses: bool = False
-    webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
-    webhook_keep_days: int = Field(default=30, ge=1, le=3650)
-    log_format: Literal["text", "json"] = "text"
-    metrics_token: KeySecret | None = None
-    max_body_bytes: int = Field(default=64 * 1024, ge=1024)
-    request_seconds: float = Field(default=10.0, gt=0)
-    idle_seconds: float = Field(default=60.0, gt=0)
 
     @classmethod
     def from_environment(cls, **given: str | int) -> Self:
@@ -231,6 +145,104 @@ class HostSettings(BaseSettings):
         """Read arguments first, then the environment, then the files that it names."""
         del dotenv_settings, file_secret_settings
         return (init_settings, env_settings, _NamedFiles(settings_cls))
+
+
+class HostSettings(DatabaseSettings):
+    """How one process of the host is set up.
+
+    Attributes:
+        database_url: Where the host remembers; SQLite or PostgreSQL, as SQLAlchemy spells it. Replicas share one.
+        connection_string: The wallet of the store `store_id`; or use `stores`.
+        store_id: The id of that store; also its Lightning address.
+        api_key: What opens that store's Greenfield API, paying included.
+        receive_key: A key that makes and sees invoices and checkouts of that store, and does nothing else.
+        read_key: A key that sees invoices and checkouts of that store, and does nothing else.
+        phoenixd_password: What opens that store's phoenixd-compatible API.
+        phoenixd_limited_password: The same for all but paying.
+        title: What that store's payers read.
+        stores: Further stores by id.
+        bind: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        public_url: Where payers reach this host. Every URL that is handed out starts with it, whatever a request says;
+            by default it is made of `bind` and `port`.
+        sandbox_control: The control URL of a sandbox; shows "pay" buttons. Never set it where money is real.
+        lnurl_min_sat: Least amount of an LNURL payment, in satoshi.
+        lnurl_max_sat: Most amount of an LNURL payment, in satoshi.
+        lnurl_allowance: How many invoices anonymous LNURL callbacks may have made per store, for addresses and for
+            flashcards each, so that a flood of them leaves the rest of the server's limit to the shop; None, or
+            `off`, for no limit. An exact amount may take the wallet more than one attempt.
+        lnurl_client_allowance: How many of them one client may have made, so that it leaves the rest to others; None,
+            or `off`, for no limit. Behind a proxy that is not in TRUSTED_PROXIES all clients are one.
+        checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
+        checkout_codes: Which codes a checkout shows. `bolt11`: an invoice, renewed as long as the page is open.
+            `lnurl`: a code that lasts; the payer's wallet fetches the invoice, and a page left open costs none. `both`:
+            the invoice first, and the lasting code where there is none just now or the payer wants it.
+        checkout_return_seconds: How long after the payment the page goes back to the shop by itself, where the shop
+            gave a `redirectUrl`; 0 leaves that to the payer.
+        frame_ancestors: Which sites may show the checkout inside their own pages: origins such as
+            https://shop.example, separated by blanks; none by default.
+        checkout_allowance: How many invoices a store may have had made in all before open checkouts wait with
+            renewing theirs: they borrow what the shop itself does not use, and leave it the rest of the server's limit;
+            None, or `off`, for no limit.
+        most_streams: How many pages may be told of payments at once by one process; others ask again and again.
+        most_streams_per_address: How many of them may be open at one address (IPv6: one network of 64 bits).
+        most_connections: How many connections one process takes at once; more are answered with 503.
+        most_connections_per_address: How many of them from one address; more are answered with 429.
+        trusted_proxies: Reverse proxies in front of this host, as addresses or networks separated by commas: their
+            `X-Forwarded-For` is believed, and their connections are not counted by address. None by default: then the
+            proxy itself is the address that pages and connections are counted by.
+        payee_private_addresses: Whether Lightning addresses and LNURLs to be paid may lead to loopback and private
+            addresses.
+        webhook_private_addresses: Whether webhooks may go to loopback and private addresses.
+        webhook_first_pause: How many seconds after a failed delivery of a webhook the next attempt follows; each
+            further pause is longer.
+        webhook_keep_days: How many days a delivery that is over, one way or the other, can be looked at and sent again.
+        log_level: From which level on log lines are written; `info` tells each step.
+        log_format: How log lines are written: `text` for people, `json` for machines.
+        metrics_token: What opens `/metrics` to others than this machine itself.
+        max_body_bytes: Largest body of a request.
+        request_seconds: How long a client may take to send its body.
+        idle_seconds: How long a connection may stay open without a whole request.
+
+    """
+
+    connection_string: ConnectionStringSecret | None = None
+    store_id: str = "shop"
+    api_key: KeySecret | None = None
+    receive_key: KeySecret | None = None
+    read_key: KeySecret | None = None
+    phoenixd_password: KeySecret | None = None
+    phoenixd_limited_password: KeySecret | None = None
+    title: str = Field(default="", max_length=100)
+    stores: dict[str, StoreSettings] = Field(default_factory=dict)
+    bind: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    sandbox_control: str | None = None
+    lnurl_min_sat: int = Field(default=1, ge=1)
+    lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
+    lnurl_allowance: AllowanceOrOff = Allowance(times=8, seconds=120)
+    lnurl_client_allowance: AllowanceOrOff = Allowance(times=3, seconds=120)
+    checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
+    checkout_codes: Literal["both", "bolt11", "lnurl"] = "both"
+    checkout_return_seconds: int = Field(default=0, ge=0, le=600)
+    frame_ancestors: str = ""
+    checkout_allowance: AllowanceOrOff = Allowance(times=14, seconds=120)
+    most_streams: int = Field(default=2_000, ge=1)
+    most_streams_per_address: int = Field(default=100, ge=1)
+    most_connections: int = Field(default=4_000, ge=1)
+    most_connections_per_address: int = Field(default=250, ge=1)
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)] = ()
+    payee_private_addresses: bool = False
+    webhook_private_addresses: bool = False
+    webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
+    webhook_keep_days: int = Field(default=30, ge=1, le=3650)
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    log_format: Literal["text", "json"] = "text"
+    metrics_token: KeySecret | None = None
+    max_body_bytes: int = Field(default=64 * 1024, ge=1024)
+    request_seconds: float = Field(default=10.0, gt=0)
+    idle_seconds: float = Field(default=60.0, gt=0)
 
     @field_validator("store_id")
     @classmethod

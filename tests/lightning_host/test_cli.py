@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -101,6 +102,26 @@ def test_variable_that_nothing_reads_is_told(
         main(["--port", str(taken.getsockname()[1])])
     words = "LIGHTNING_HOST_TRUSTED_PROXY is no setting of this host; did you mean TRUSTED_PROXIES?"
     assert words in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("options", "level", "expected"),
+    [([], None, "WARNING"), ([], "error", "ERROR"), (["--verbose"], None, "INFO"), (["--verbose"], "debug", "DEBUG")],
+)
+def test_log_level_is_set(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], level: str | None, expected: str
+) -> None:
+    """The environment says from which level on lines are logged; `--verbose` lowers it and never raises it."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", f"sqlite:///{tmp_path}/host.sqlite3")
+    if level is not None:
+        monkeypatch.setenv("LIGHTNING_HOST_LOG_LEVEL", level)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", root.level)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert main(["--port", str(taken.getsockname()[1]), *options]) == 1
+    assert logging.getLevelName(root.level) == expected
 
 
 def test_port_that_is_taken_is_told(

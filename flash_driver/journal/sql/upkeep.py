@@ -142,8 +142,12 @@ def back_up(source: Path, target: Path) -> None:
 
     """
     target.touch(mode=0o600, exist_ok=False)
-    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as write:
-        read.backup(write)
+    try:
+        with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as write:
+            read.backup(write)
+    except sqlite3.Error:
+        target.unlink()
+        raise
 
 
 def _readable(connection: Connection, query: Select[Any], read: Any) -> bool:

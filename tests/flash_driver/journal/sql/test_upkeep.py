@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -104,6 +105,14 @@ async def test_a_backup_put_back_invents_nothing(sqlite_url: JournalUrl, tmp_pat
         known = a_payment(5)
         assert await again.find_payment(known.payment_hash) == known
         assert (await again.begin_payment(replace(known, attempt=2))).record == known
+
+
+def test_a_backup_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    """What can't be read is not copied in part: nobody may take half a copy for a whole one."""
+    (tmp_path / "torn.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(sqlite3.DatabaseError):
+        upkeep.back_up(tmp_path / "torn.db", tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
 
 
 async def test_what_was_never_paid_is_deleted_after_its_days(durable_url: JournalUrl) -> None:
