@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
-    from flash_driver.journal.wakeup import Wakeup
+    from flash_driver.journal.wakeup import News
 
 __all__ = ["LISTED", "PAGE", "HashOf", "Journal"]
 
@@ -47,9 +47,9 @@ class Journal(ABC):
         return self.owner.known.journal_id
 
     @property
-    def wakeup(self) -> Wakeup:
+    def news(self) -> News:
         """Wakes who waits for an invoice to be made or settled, by whatever process."""
-        return self.owner.known.wakeup
+        return self.owner.known.news
 
     @abstractmethod
     async def add_invoice(self, record: InvoiceRecord) -> bool:

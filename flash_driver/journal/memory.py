@@ -23,7 +23,7 @@ from flash_driver.journal.budget_rules import Bucket, block_end, budget_wait, in
 from flash_driver.journal.errors import KnownElsewhere
 from flash_driver.journal.journal import LISTED, PAGE, Journal
 from flash_driver.journal.owner import JournalAccount, JournalOwner
-from flash_driver.journal.wakeup import Wakeup
+from flash_driver.journal.wakeup import News, Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -48,7 +48,7 @@ class _Rows:
     def __init__(self, scope: str) -> None:
         self.scope = scope
         self.id = uuid.uuid4().hex[:12]
-        self.wakeup = Wakeup()
+        self.news = News(made=Wakeup(), settled=Wakeup())
         self.lock = threading.Lock()
         self.invoices: dict[str, InvoiceRecord] = {}
         self.orphans: dict[str, InvoiceRecord] = {}
@@ -106,7 +106,7 @@ class MemoryStore:
             if number == len(self._kept):
                 self._kept.append(_Rows(known))
             rows = self._kept[number]
-            return JournalAccount(number, rows.id, len(rows.settled), rows.wakeup)
+            return JournalAccount(number, rows.id, len(rows.settled), rows.news)
 
 
 class MemoryJournal(Journal):
@@ -136,7 +136,7 @@ class MemoryJournal(Journal):
             rows.orphans.pop(record.payment_hash, None)
             rows.invoices[record.payment_hash] = record
             rows.made.append(record.payment_hash)
-        rows.wakeup.wake()
+        rows.news.made.wake()
         return True
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
@@ -224,7 +224,7 @@ class MemoryJournal(Journal):
                 preimage=preimage,
             )
             rows.invoices[payment_hash] = paid
-        rows.wakeup.wake()
+        rows.news.settled.wake()
         return paid
 
     async def complete_invoice(
@@ -242,7 +242,7 @@ class MemoryJournal(Journal):
                 amount_received_msat=amount_received_msat if known is None else known,
                 preimage=record.preimage or preimage,
             )
-        rows.wakeup.wake()
+        rows.news.settled.wake()
         return record
 
     async def incomplete_invoices(self, since: datetime, limit: int = PAGE) -> list[InvoiceRecord]:

@@ -15,7 +15,7 @@ from flash_driver.journal.errors import JournalError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from flash_driver.journal.wakeup import Wakeup
+    from flash_driver.journal.wakeup import News
 
 __all__ = ["JournalAccount", "JournalOwner", "account_scope"]
 
@@ -53,14 +53,14 @@ class JournalAccount:
         number: Its number in the store.
         journal_id: What tells its journal from any other, so that a cursor of one is not used on another.
         last_settle_index: Where its settlements stood when it was looked up.
-        wakeup: Wakes who waits for its settlements.
+        news: Wakes who waits for its invoices to be made or settled.
 
     """
 
     number: int
     journal_id: str
     last_settle_index: int
-    wakeup: Wakeup
+    news: News
 
 
 class JournalOwner:
@@ -141,14 +141,14 @@ class JournalOwner:
         return self._found
 
     def _replace_by(self, account: JournalAccount) -> None:
-        """Use this account from now on; who waits for settlements of the one before has to find out."""
+        """Use this account from now on; who waits for news of the one before has to find out."""
         before = self._found
         if before is not None and before.journal_id != account.journal_id:
             _log.warning("the token opens another account now; its invoices and payments are kept apart")
             self.begins_at = account.last_settle_index
         self._found, self._outdated = account, False
         if before is not None:
-            before.wakeup.wake()
+            before.news.wake()
 
 
 def _was_closed() -> JournalError:

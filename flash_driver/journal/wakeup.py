@@ -1,15 +1,30 @@
-"""Waiting for a settlement, on any event loop."""
+"""Waiting for news of an account, on any event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Wakeup"]
+__all__ = ["News", "Topic", "Wakeup"]
+
+
+class Topic(Enum):
+    """What can be new in an account.
+
+    Attributes:
+        MADE: The host has another invoice.
+        SETTLED: An invoice was settled, or more is known of a settled one.
+
+    """
+
+    MADE = "made"
+    SETTLED = "settled"
 
 
 class Wakeup:
@@ -43,6 +58,27 @@ class Wakeup:
         finally:
             self._waiting.discard(future)
             future.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Wakes those who wait for news of one account: each topic wakes only those who read what it is about.
+
+    Attributes:
+        made: Wakes who waits for an invoice to be made.
+        settled: Wakes who waits for an invoice to be settled, or to become complete.
+
+    """
+
+    made: Wakeup
+    settled: Wakeup
+
+    def wake(self, topic: Topic | None = None) -> None:
+        """Wake those who wait for a topic, None for every topic; may be called from any thread."""
+        if topic is not Topic.SETTLED:
+            self.made.wake()
+        if topic is not Topic.MADE:
+            self.settled.wake()
 
 
 def _finish(future: asyncio.Future[None]) -> None:

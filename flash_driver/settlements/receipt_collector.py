@@ -48,7 +48,7 @@ class ReceiptCollector:
         while True:
             try:
                 await journal.owner.account()
-                with journal.wakeup.waiting() as woken:
+                with journal.news.settled.waiting() as woken:
                     lacking = await self._lacking()
                     if not lacking:
                         fruitless, self.trouble = 0, None

@@ -127,7 +127,7 @@ class SettlementTail:
             pause: float | None
             try:
                 await self._journal.owner.account()
-                with self._journal.wakeup.waiting() as woken:
+                with self._journal.news.settled.waiting() as woken:
                     pause = await self._read()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(pause):

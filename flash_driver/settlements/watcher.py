@@ -137,7 +137,7 @@ class Watcher:
         self._polling.lift()
         self._polling.ask_about_all(late=True)
         with contextlib.suppress(LightningError):  # a journal that is not open yet is about to be loaded
-            self._account.journal.wakeup.wake()
+            self._account.journal.news.made.wake()
 
     async def _load(self) -> None:
         """Take up what the journal knows as open: all of it at first and after each connection, then what is new.
@@ -148,7 +148,7 @@ class Watcher:
         while True:
             try:
                 await self._account.journal.owner.account()
-                with self._account.journal.wakeup.waiting() as woken:
+                with self._account.journal.news.made.waiting() as woken:
                     pause = None
                     if self._unsure and not await self._know_account():
                         pause = timing.identify

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 from flash_driver.journal.sql.postgresql import PostgresqlDatabase
 from flash_driver.journal.sql.sqlite import SqliteDatabase
+from flash_driver.journal.wakeup import Topic
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -27,13 +28,14 @@ __all__ = [
     "NOON",
     "a_payment",
     "an_invoice",
+    "engines",
     "fill",
     "open_journal",
     "postgresql_engine",
-    "rung",
     "set_patience",
     "settle",
     "sqlite_engine",
+    "woken",
 ]
 
 NOON: Final = datetime(2026, 5, 17, 12, tzinfo=UTC)
@@ -127,9 +129,17 @@ def postgresql_engine(store: SqlStore) -> AsyncEngine:
 
 
 def sqlite_engine(store: SqlStore) -> Engine:
-    """Return what holds a store's connections to its file."""
+    """Return what holds the connection with which a store writes to its file."""
     assert isinstance(store.transactions._database, SqliteDatabase)
-    return store.transactions._database._engine
+    return store.transactions._database._to_write
+
+
+def engines(store: SqlStore) -> list[Engine]:
+    """Return all that holds connections of a store."""
+    database = store.transactions._database
+    if isinstance(database, SqliteDatabase):
+        return [database._to_read, database._to_write]
+    return [postgresql_engine(store).sync_engine]
 
 
 async def settle(journal: Journal, number: int, **facts: Any) -> InvoiceRecord | None:
@@ -138,8 +148,9 @@ async def settle(journal: Journal, number: int, **facts: Any) -> InvoiceRecord |
     return await journal.settle_invoice(f"{number:064x}", **told)
 
 
-async def rung(journal: Journal) -> None:
-    """Wait until the journal's wakeup rings."""
-    with journal.wakeup.waiting() as ring:
-        async with asyncio.timeout(20):
-            await ring
+async def woken(journal: Journal, topic: Topic) -> None:
+    """Wait until there is news of a topic in the journal."""
+    news = journal.news.made if topic is Topic.MADE else journal.news.settled
+    with news.waiting() as heard:
+        async with asyncio.timeout(40):
+            await heard

@@ -13,8 +13,9 @@ from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql.accounts import dialect_insert, insert_new, lock
 from flash_driver.journal.sql.reading import read_all, read_one
-from flash_driver.journal.sql.schema import CHANNEL, INVOICE_COLUMNS, accounts, invoices, read_invoice, values_of
+from flash_driver.journal.sql.schema import CHANNELS, INVOICE_COLUMNS, accounts, invoices, read_invoice, values_of
 from flash_driver.journal.sql.transactions import Insertion
+from flash_driver.journal.wakeup import Topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class InvoiceRows:
         def lock_and_add(connection: Connection) -> None:
             lock(connection, self._account)
             insertion(connection)
-            self._notify(connection)
+            self._notify(connection, Topic.MADE)
 
         return lock_and_add
 
@@ -134,7 +135,7 @@ class InvoiceRows:
         paid = {"status": LightningInvoiceStatus.PAID, "settle_index": last + 1, **facts}
         connection.execute(update(invoices).where(self._is(payment_hash)).values(paid))
         connection.execute(update(accounts).where(accounts.c.id == self._account).values(last_settle_index=last + 1))
-        self._notify(connection)
+        self._notify(connection, Topic.SETTLED)
         return self.find(connection, payment_hash)
 
     def complete(
@@ -148,7 +149,7 @@ class InvoiceRows:
         }
         paid = (self._is(payment_hash), invoices.c.status == LightningInvoiceStatus.PAID)
         connection.execute(update(invoices).where(*paid).values(facts))
-        self._notify(connection)
+        self._notify(connection, Topic.SETTLED)
         return self.find(connection, payment_hash)
 
     def incomplete(self, connection: Connection, since: datetime, limit: int) -> list[InvoiceRecord]:
@@ -181,10 +182,10 @@ class InvoiceRows:
         query = select(*INVOICE_COLUMNS).where(self._hosts, invoices.c.settle_index > settle_index)
         return read_all(connection, query.order_by(invoices.c.settle_index).limit(limit), invoices, read_invoice)
 
-    def _notify(self, connection: Connection) -> None:
-        """Tell other processes, once this transaction is kept, that the account has news; SQLite is looked at."""
+    def _notify(self, connection: Connection, topic: Topic) -> None:
+        """Tell other processes, once this transaction is kept, what is new in the account; SQLite is looked at."""
         if connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_notify(CHANNEL, str(self._account))))
+            connection.execute(select(func.pg_notify(CHANNELS[topic], str(self._account))))
 
     def _is(self, payment_hash: str) -> ColumnElement[bool]:
         return self._hosts & (invoices.c.payment_hash == payment_hash)

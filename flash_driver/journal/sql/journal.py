@@ -57,7 +57,7 @@ class SqlJournal(Journal):
             if isinstance(error.__cause__, IntegrityError):
                 return False
             raise
-        account.wakeup.wake()
+        account.news.made.wake()
         return True
 
     async def add_orphan(self, record: InvoiceRecord) -> None:
@@ -126,7 +126,7 @@ class SqlJournal(Journal):
         facts = {"paid_at": paid_at, "amount_received_msat": amount_received_msat, "preimage": preimage}
         rows = InvoiceRows(account.number)
         settled = await self._transactions.write(lambda connection: rows.settle(connection, payment_hash, facts))
-        account.wakeup.wake()
+        account.news.settled.wake()
         return settled
 
     async def complete_invoice(
@@ -138,7 +138,7 @@ class SqlJournal(Journal):
         completed = await self._transactions.write(
             lambda connection: rows.complete(connection, payment_hash, amount_received_msat, preimage)
         )
-        account.wakeup.wake()
+        account.news.settled.wake()
         return completed
 
     async def incomplete_invoices(self, since: datetime, limit: int = PAGE) -> list[InvoiceRecord]:

@@ -1,27 +1,24 @@
-"""Notices that another process has settled an invoice, and wakes who waits for that.
+"""Notices that another process has made or settled an invoice, and wakes who waits for that.
 
-PostgreSQL tells by LISTEN/NOTIFY; a SQLite file is looked at, which costs microseconds. Nothing depends on each
-notification: who waits is also woken each time that listening begins again, and every few seconds besides, and then
-reads what was missed.
+PostgreSQL tells by LISTEN/NOTIFY which account has news of which topic; a SQLite file is looked at, and tells only that
+another connection than our own has written. Nothing depends on each notification: who waits is also woken each time
+that listening begins again, and every few seconds besides, and then reads what was missed.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sqlite3
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.errors import explain
 from flash_driver.journal.sql.postgresql import PostgresqlDatabase, connect
-from flash_driver.journal.sql.schema import CHANNEL
+from flash_driver.journal.sql.schema import CHANNELS
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
+from flash_driver.journal.wakeup import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
     from typing import Any
 
     from psycopg import AsyncConnection
@@ -29,7 +26,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.sql.sqlite import SqliteDatabase
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresNotifications", "SettlementNotifier", "SqliteNotifications", "make_notifier"]
+__all__ = ["Notifier", "PostgresNotifications", "SqliteNotifications", "make_notifier"]
 
 _LOOK_SECONDS: Final = 0.1
 """How often a SQLite file is looked at."""
@@ -44,30 +41,38 @@ _TRIAL_SECONDS: Final = 1.0
 """How long the first notification, which is for nobody, may take."""
 
 _NOBODY: Final = "0"
-_SETTLED: Final = "SELECT sum(last_settle_index) FROM flash_accounts"
+_TOPICS: Final = {channel: topic for topic, channel in CHANNELS.items()}
+_KEPT: Final = "SELECT (SELECT max(id) FROM flash_invoices), (SELECT sum(last_settle_index) FROM flash_accounts)"
+"""What changes when an invoice is made, and when one is settled."""
 
 _log: Final = get_logger(part="journal")
+
+
+class _Wake(Protocol):
+    """Wakes who waits for news of an account, or of any (None), about a topic, or about any (None)."""
+
+    def __call__(self, account: int | None = None, topic: Topic | None = None) -> None: ...
 
 
 class _Notifications(Protocol):
     """Listens to one kind of database."""
 
-    async def listen(self, wake: Callable[[int | None], None]) -> None:
+    async def listen(self, wake: _Wake) -> None:
         """Wake for as long as it goes well; ends with an error when it no longer does."""
         ...
 
 
-class SettlementNotifier:
+class Notifier:
     """Listens to the database while the store is open, from the first time that somebody waits.
 
     Args:
         journal: Which database.
         notifications: How to listen to it.
-        wake: Wakes who waits for settlements of an account, or (None) of any.
+        wake: Wakes who waits.
 
     """
 
-    def __init__(self, journal: JournalUrl, notifications: _Notifications, wake: Callable[[int | None], None]) -> None:
+    def __init__(self, journal: JournalUrl, notifications: _Notifications, wake: _Wake) -> None:
         self._journal = journal
         self._notifications = notifications
         self._wake = wake
@@ -100,31 +105,30 @@ class SettlementNotifier:
                         "other processes' settlements are not heard of now, looking instead", why=str(explained)
                     )
                 told = False
-            self._wake(None)
+            self._wake()
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
 class SqliteNotifications:
-    """Asks a SQLite file whether anybody has written to it, which is a look at memory shared by its users."""
+    """Asks a SQLite file whether others have written to it; what this store writes itself is no news to it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
 
-    async def listen(self, wake: Callable[[int | None], None]) -> None:
-        """Wake after each change, of whatever kind and by any process."""
-        with contextlib.closing(sqlite3.connect(self._path, timeout=0, isolation_level=None)) as connection:
-            clock = asyncio.get_running_loop().time
-            seen, woken_at = None, 0.0
-            while True:
-                version = connection.execute("PRAGMA data_version").fetchone()
-                if version != seen or clock() - woken_at >= _SAFETY_SECONDS:
-                    seen, woken_at = version, clock()
-                    wake(None)
-                await asyncio.sleep(_LOOK_SECONDS)
+    async def listen(self, wake: _Wake) -> None:
+        """Wake for everything after each change of whatever kind, by another connection of any process."""
+        clock = asyncio.get_running_loop().time
+        seen, woken_at = None, 0.0
+        while True:
+            version = await self._database.version_of_others()
+            if version != seen or clock() - woken_at >= _SAFETY_SECONDS:
+                seen, woken_at = version, clock()
+                wake()
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 class PostgresNotifications:
-    """Holds a connection that PostgreSQL tells of each settlement.
+    """Holds a connection that PostgreSQL tells of each invoice that is made or settled.
 
     A pooler in transaction mode passes no notifications on. That is tried first; where none comes, the database is
     asked every second instead.
@@ -133,14 +137,15 @@ class PostgresNotifications:
     def __init__(self, journal: JournalUrl) -> None:
         self._journal = journal
 
-    async def listen(self, wake: Callable[[int | None], None]) -> None:
-        """Wake for the account that each notification names."""
+    async def listen(self, wake: _Wake) -> None:
+        """Wake for the account and the topic that each notification names."""
         connection = await connect(self._journal)
         try:
-            await connection.execute(f"LISTEN {CHANNEL}".encode())
+            for channel in CHANNELS.values():
+                await connection.execute(f"LISTEN {channel}".encode())
             # From another connection: behind a pooler both may be the same one of the server's.
             async with await connect(self._journal) as other:
-                await other.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _NOBODY))
+                await other.execute("SELECT pg_notify(%s, %s)", (CHANNELS[Topic.SETTLED], _NOBODY))
             if [notice async for notice in connection.notifies(timeout=_TRIAL_SECONDS, stop_after=1)]:
                 await self._take(connection, wake)
             _log.info("a pooler keeps notifications back, looking every second", journal=str(self._journal))
@@ -148,33 +153,35 @@ class PostgresNotifications:
         finally:
             await connection.close()
 
-    async def _take(self, connection: AsyncConnection[Any], wake: Callable[[int | None], None]) -> NoReturn:
+    async def _take(self, connection: AsyncConnection[Any], wake: _Wake) -> NoReturn:
         while True:
-            wake(None)
+            wake()
             async for notice in connection.notifies(timeout=_SAFETY_SECONDS):
-                wake(int(notice.payload))
+                wake(int(notice.payload), _TOPICS[notice.channel])
             # A connection that has silently died would go on looking fine.
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await connection.execute("SELECT 1")
 
-    async def _look(self, connection: AsyncConnection[Any], wake: Callable[[int | None], None]) -> NoReturn:
-        seen: object = None
+    async def _look(self, connection: AsyncConnection[Any], wake: _Wake) -> NoReturn:
+        clock = asyncio.get_running_loop().time
+        seen: tuple[object, ...] = (None, None)
+        woken_at = clock()
         while True:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                settled = await (await connection.execute(_SETTLED)).fetchone()
-            if settled != seen:
-                wake(None)
-            seen = settled
+                kept = await (await connection.execute(_KEPT)).fetchone() or seen
+            for topic, now, before in zip((Topic.MADE, Topic.SETTLED), kept, seen, strict=True):
+                if now != before:
+                    wake(topic=topic)
+            if clock() - woken_at >= _SAFETY_SECONDS:
+                woken_at = clock()
+                wake()
+            seen = kept
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def make_notifier(
-    journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, wake: Callable[[int | None], None]
-) -> SettlementNotifier:
+def make_notifier(journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, wake: _Wake) -> Notifier:
     """Return what wakes for a database; it begins when somebody waits."""
     notifications: _Notifications = (
-        PostgresNotifications(journal)
-        if isinstance(database, PostgresqlDatabase)
-        else SqliteNotifications(database.path)
+        PostgresNotifications(journal) if isinstance(database, PostgresqlDatabase) else SqliteNotifications(database)
     )
-    return SettlementNotifier(journal, notifications, wake)
+    return Notifier(journal, notifications, wake)

@@ -79,59 +79,88 @@ class PostgresqlDatabase:
         self.engine = open_postgresql(journal)
         self._journal = journal
         self._to_write = self.engine.execution_options(**{WRITES: True})
+        self._statements: set[asyncio.Task[Any]] = set()
+        self._long_reads = asyncio.Semaphore(1)
         self._ending = TaskSet()
 
     def prepare(self) -> None:
         """Do nothing: the database is there or not."""
 
-    async def read(self, work: Callable[[Connection], T], seconds: float) -> T:
-        """Do something that only reads, each statement by itself."""
-        return await self._run(self.engine, work, seconds)
+    def read(self, work: Callable[[Connection], T], seconds: float, *, long: bool = False) -> asyncio.Future[T]:
+        """Begin something that only reads, each statement by itself."""
+        return self._begin(self.engine, work, seconds, self._long_reads if long else None)
 
-    async def write(self, work: Callable[[Connection], T], seconds: float) -> T:
-        """Do something in a transaction that writes."""
-        clock = asyncio.get_running_loop()
-        looking = clock.call_later(_STUCK_SECONDS, self._look_for_stuck)
-        try:
-            return await self._run(self._to_write.execution_options(flash_driver_seconds=seconds), work, seconds)
-        finally:
-            looking.cancel()
+    def write(self, work: Callable[[Connection], T], seconds: float) -> asyncio.Future[T]:
+        """Begin something in a transaction that writes; nothing of it is kept where the future is cancelled in time."""
+        looking = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._look_for_stuck)
+        doing = self._begin(self._to_write.execution_options(flash_driver_seconds=seconds), work, seconds)
+        doing.add_done_callback(lambda _: looking.cancel())
+        return doing
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection; what is under way has been cancelled before."""
+        while self._statements:
+            await asyncio.wait(set(self._statements))
         await self._ending.aclose()
         await self.engine.dispose()
 
-    async def _run(self, engine: AsyncEngine, work: Callable[[Connection], T], seconds: float) -> T:
-        """Do something on a connection; where the caller is cancelled, the connection is cut.
+    def _begin(
+        self,
+        engine: AsyncEngine,
+        work: Callable[[Connection], T],
+        seconds: float,
+        turn: asyncio.Semaphore | None = None,
+    ) -> asyncio.Future[T]:
+        """Begin something on a connection; where the future is cancelled, the connection is cut.
 
         The statement is a task that is not cancelled itself: psycopg would ask the server to end it, and wait.
         """
         cutting = _Cut(seconds)
-        doing = asyncio.create_task(self._do(engine, work, seconds, cutting), name="flash-driver journal statement")
-        # The caller may be gone by the time it fails; asyncio complains of errors that nobody looked at.
-        doing.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            return await asyncio.shield(doing)
-        except asyncio.CancelledError:
-            cutting.now()
-            await asyncio.wait([doing])
-            raise
+        told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        told.add_done_callback(lambda done: cutting.now() if done.cancelled() else None)
+        doing = asyncio.create_task(
+            self._do(engine, work, seconds, cutting, turn), name="flash-driver journal statement"
+        )
+        self._statements.add(doing)
 
-    async def _do(self, engine: AsyncEngine, work: Callable[[Connection], T], seconds: float, cutting: _Cut) -> T:
-        async with asyncio.timeout(seconds):
-            connection = await engine.connect()
-        try:
-            cutting.begin((await connection.get_raw_connection()).driver_connection)
-            result = await connection.run_sync(work)
-            await connection.commit()
-        finally:
-            cutting.forget()
-            await connection.close()
-            if cutting.done:
-                # If the way to the server is cut, those that are idle now would each cost the same wait.
-                await self.engine.dispose()
-        return result
+        def tell(done: asyncio.Task[T]) -> None:
+            self._statements.discard(done)
+            error = None if done.cancelled() else done.exception()
+            if told.done():
+                return
+            if done.cancelled():
+                told.cancel()
+            elif error is not None:
+                told.set_exception(error)
+            else:
+                told.set_result(done.result())
+
+        doing.add_done_callback(tell)
+        return told
+
+    async def _do(
+        self,
+        engine: AsyncEngine,
+        work: Callable[[Connection], T],
+        seconds: float,
+        cutting: _Cut,
+        turn: asyncio.Semaphore | None,
+    ) -> T:
+        async with turn or contextlib.nullcontext():
+            cutting.insist_on_wanted()
+            async with asyncio.timeout(seconds):
+                connection = await engine.connect()
+            try:
+                cutting.begin((await connection.get_raw_connection()).driver_connection)
+                result = await connection.run_sync(work)
+                await connection.commit()
+            finally:
+                cutting.forget()
+                await connection.close()
+                if cutting.done:
+                    # If the way to the server is cut, those that are idle now would each cost the same wait.
+                    await self.engine.dispose()
+            return result
 
     def _look_for_stuck(self) -> None:
         if not self._ending:
@@ -166,6 +195,11 @@ class _Cut:
         self._seconds = seconds
         self._wire: psycopg.AsyncConnection[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
+
+    def insist_on_wanted(self) -> None:
+        """Begin nothing that nobody waits for any more."""
+        if self.done:
+            raise asyncio.CancelledError
 
     def begin(self, wire: Any) -> None:
         """Wait for the answers on a connection from now on; ends it at once if `now` was called before."""

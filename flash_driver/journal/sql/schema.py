@@ -29,12 +29,13 @@ from sqlalchemy import (
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
 from flash_driver.journal.budget_rules import Bucket
 from flash_driver.journal.records import InvoiceRecord, PaymentRecord
+from flash_driver.journal.wakeup import Topic
 
 if TYPE_CHECKING:
     from sqlalchemy import Dialect, Row
 
 __all__ = [
-    "CHANNEL",
+    "CHANNELS",
     "INVOICE_COLUMNS",
     "PAYMENT_COLUMNS",
     "Exactly",
@@ -107,8 +108,11 @@ def _words(kind: type[LightningInvoiceStatus | LightningPaymentStatus | Bucket])
     )
 
 
-CHANNEL: Final = "flash_journal"
-"""Where PostgreSQL is told that an account's invoice was settled."""
+CHANNELS: Final = {Topic.SETTLED: "flash_journal", Topic.MADE: "flash_journal_made"}
+"""Where PostgreSQL is told what is new in an account: each notification is the account's number.
+
+Drivers before the second channel told everything on the first.
+"""
 
 metadata: Final = MetaData()
 

@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from sqlalchemy import URL, create_engine, event
@@ -34,13 +35,12 @@ __all__ = ["SqliteDatabase"]
 
 T = TypeVar("T")
 
-_READERS: Final = 2
 _TOGETHER: Final = 128
 """How many callers share a transaction at the most."""
 
 
 class SqliteDatabase:
-    """A SQLite file: one thread writes, others read.
+    """A SQLite file: one thread writes, on one connection; another reads, and a third reads what may take long.
 
     Args:
         path: Which file.
@@ -51,11 +51,12 @@ class SqliteDatabase:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._engine = _open(path, connections=_READERS + 1)
+        self._to_read = _open(path, connections=2)
+        self._to_write = _open(path, connections=1, writes=True)
         self._file: tuple[int, int] | None = None
-        self._to_write = self._engine.execution_options(**{WRITES: True})
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="flash-driver journal writer")
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="flash-driver journal reader")
+        self._writer = _thread("writer")
+        self._reader = _thread("reader")
+        self._long_reader = _thread("long reader")
         self._queue: list[_Queued] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -69,19 +70,25 @@ class SqliteDatabase:
         prepare_file(self.path)
         self._file = identity(self.path)
 
-    async def read(self, work: Callable[[Connection], T], seconds: float = PATIENCE_SECONDS) -> T:  # noqa: ARG002 - its caller ends it
-        """Do something in a transaction that only reads; SQLite stops in the middle of it when this is cancelled."""
-        reading = _Reading(self._engine, work)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._readers, reading.run)
-        except asyncio.CancelledError:
-            reading.stop()
-            raise
+    def read(
+        self,
+        work: Callable[[Connection], T],
+        seconds: float = PATIENCE_SECONDS,  # noqa: ARG002 - its caller ends it
+        *,
+        long: bool = False,
+    ) -> asyncio.Future[T]:
+        """Begin something that only reads; SQLite stops in the middle of it when the future is cancelled."""
+        reading = _Reading(self._to_read, work)
+        thread = self._long_reader if long else self._reader
+        doing = asyncio.get_running_loop().run_in_executor(thread, reading.run)
+        doing.add_done_callback(reading.stop_if_cancelled)
+        return doing
 
-    async def write(self, work: Callable[[Connection], T], seconds: float = PATIENCE_SECONDS) -> T:  # noqa: ARG002 - busy_timeout
-        """Do something in a transaction, together with what others write meanwhile; kept once this returns.
+    def write(self, work: Callable[[Connection], T], seconds: float = PATIENCE_SECONDS) -> asyncio.Future[T]:  # noqa: ARG002 - busy_timeout
+        """Begin something in a transaction, together with what others write meanwhile; kept once the future is done.
 
-        The work changes nothing but the database: if somebody else's fails, it is done again in another transaction.
+        It is done also where the future is cancelled. The work changes nothing but the database: if somebody else's
+        fails, it is done again in another transaction.
 
         Raises:
             FileReplaced: SQLite would go on writing to a file that somebody has deleted: what is kept there is lost.
@@ -93,7 +100,11 @@ class SqliteDatabase:
         self._queue.append((work, done))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all(), name="flash-driver journal writing")
-        return await done
+        return done
+
+    async def version_of_others(self) -> object:
+        """Return what is another value after another connection, of whatever process, has written to the file."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._data_version)
 
     async def aclose(self) -> None:
         """Close every connection; what is queued is given up, what a thread is at comes to its end."""
@@ -101,8 +112,9 @@ class SqliteDatabase:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
         self._give_up(self._queue)
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        closing = self._writer.submit(self._engine.dispose)
+        closing = self._writer.submit(self._dispose)
+        for thread in (self._reader, self._long_reader):
+            thread.shutdown(wait=False, cancel_futures=True)
         self._writer.shutdown(wait=False)
         # A disk that hangs must not hang the close.
         await asyncio.wait([asyncio.wrap_future(closing)], timeout=PATIENCE_SECONDS)
@@ -132,6 +144,16 @@ class SqliteDatabase:
         """Leave nobody waiting for what is not done."""
         for _, done in queued:
             done.cancel()
+
+    def _dispose(self) -> None:
+        self._to_read.dispose()
+        self._to_write.dispose()
+
+    def _data_version(self) -> object:
+        """Ask on the connection that writes: SQLite leaves out what was written on the same one."""
+        with closing(self._to_write.raw_connection()) as connection:
+            version = connection.cursor().execute("PRAGMA data_version").fetchone()
+            return connection.dbapi_connection, version
 
     def _together(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
         """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
@@ -166,11 +188,12 @@ class _Reading(Generic[T]):
                 with self._guard:
                     self._reader = None
 
-    def stop(self) -> None:
-        """Stop it, from any thread; what has not begun is taken out of the queue by asyncio."""
-        with self._guard:
-            if self._reader is not None:
-                self._reader.interrupt()
+    def stop_if_cancelled(self, doing: asyncio.Future[T]) -> None:
+        """Stop it where nobody waits for it any more; what has not begun is taken out of the queue by asyncio."""
+        if doing.cancelled():
+            with self._guard:
+                if self._reader is not None:
+                    self._reader.interrupt()
 
 
 def _do_all(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
@@ -185,7 +208,11 @@ def _do_all(connection: Connection, works: Sequence[Callable[[Connection], Any]]
     return results
 
 
-def _open(path: Path, connections: int) -> Engine:
+def _thread(name: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=f"flash-driver journal {name}")
+
+
+def _open(path: Path, connections: int, *, writes: bool = False) -> Engine:
     """Return an engine for a file; it connects when it is used, from whatever thread."""
     engine = create_engine(
         URL.create("sqlite", database=str(path)),
@@ -193,6 +220,7 @@ def _open(path: Path, connections: int) -> Engine:
         pool_size=connections,
         max_overflow=0,
         pool_timeout=PATIENCE_SECONDS,
+        execution_options={WRITES: writes},
     )
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

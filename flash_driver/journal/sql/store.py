@@ -20,12 +20,13 @@ from flash_driver.journal.sql.postgresql import PostgresqlDatabase
 from flash_driver.journal.sql.sqlite import SqliteDatabase
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, Transactions
 from flash_driver.journal.sql.upkeep import prune
-from flash_driver.journal.wakeup import Wakeup
+from flash_driver.journal.wakeup import News, Wakeup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from flash_driver.journal.urls import JournalUrl
+    from flash_driver.journal.wakeup import Topic
 
 __all__ = ["SqlStore"]
 
@@ -59,7 +60,7 @@ class SqlStore:
         self._pruning = TaskSet()
         self._closing = TaskSet()
         self._prepared = False
-        self._wakeups: dict[int, Wakeup] = {}
+        self._news: dict[int, News] = {}
         self._notifier = make_notifier(journal, database, self._wake)
 
     def journal(self, fingerprint: str, look_up: Callable[[], Awaitable[None]]) -> SqlJournal:
@@ -83,8 +84,9 @@ class SqlStore:
             row = await self.transactions.write(lambda connection: remember(connection, fingerprint, scope))
         if row is None:
             return None
-        wakeup = self._wakeups.setdefault(row.id, Wakeup(self._notifier.start))
-        return JournalAccount(row.id, row.journal_id, row.last_settle_index, wakeup)
+        start = self._notifier.start
+        news = self._news.setdefault(row.id, News(made=Wakeup(start), settled=Wakeup(start)))
+        return JournalAccount(row.id, row.journal_id, row.last_settle_index, news)
 
     async def rename_server(self, old: str, new: str) -> int:
         """Let the accounts of a server be those of its new name; return how many they are.
@@ -146,8 +148,8 @@ class SqlStore:
                 _log.info("deleted invoices that were never paid", journal=str(self._journal), invoices=deleted)
             await asyncio.sleep(_PRUNE_SECONDS)
 
-    def _wake(self, account: int | None = None) -> None:
-        """Wake who waits for settlements of an account, or of any."""
-        for number, wakeup in list(self._wakeups.items()):
+    def _wake(self, account: int | None = None, topic: Topic | None = None) -> None:
+        """Wake who waits for news of an account, or of any (None), about a topic, or about any (None)."""
+        for number, news in list(self._news.items()):
             if account in (None, number):
-                wakeup.wake()
+                news.wake(topic)

@@ -6,12 +6,11 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from flash_driver.common.cancelling import being_cancelled
-from flash_driver.common.tasks import TaskSet
+from flash_driver.common.log import get_logger
 from flash_driver.journal.errors import JournalError, explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection, Insert
 
@@ -29,6 +28,8 @@ _HELD_UP_SECONDS: Final = 0.25
 
 WRITES: Final = "flash_driver_writes"
 """The execution option of transactions that write."""
+
+_log: Final = get_logger(part="journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,25 @@ class Database(Protocol):
         """Make ready what the database is kept in."""
         ...
 
-    async def read(self, work: Callable[[Connection], T], seconds: float) -> T:
-        """Do something that only reads, within this time; where it is cancelled, the database stops it."""
+    def read(self, work: Callable[[Connection], T], seconds: float, *, long: bool = False) -> asyncio.Future[T]:
+        """Begin something that only reads, within this time; the database stops it where the future is cancelled.
+
+        Args:
+            work: What is done.
+            seconds: For how long the database may be at it.
+            long: Whether it may take long, as a list does: such works go one after the other, so that the others find
+                a connection free.
+
+        """
         ...
 
-    async def write(self, work: Callable[[Connection], T], seconds: float) -> T:
-        """Do something in a transaction that writes, within this time: once this returns it has been kept."""
+    def write(self, work: Callable[[Connection], T], seconds: float) -> asyncio.Future[T]:
+        """Begin something in a transaction that writes, within this time; it has been kept once the future is done.
+
+        Raises:
+            OSError: What the database is kept in is not there any more.
+
+        """
         ...
 
     async def aclose(self) -> None:
@@ -90,6 +104,10 @@ class Patience:
         self._clock = asyncio.get_running_loop().time
         self.until = self._clock() + seconds
 
+    def left(self) -> float:
+        """Return for how many seconds to wait before looking whether it is over."""
+        return max(0.0, self.until - self._clock())
+
     def is_over(self) -> bool:
         """Whether it is over now that its time has come; if not, `until` is a later one."""
         late = self._clock() - self.until
@@ -101,8 +119,8 @@ class Patience:
 class Transactions:
     """Runs what reads and what writes.
 
-    Each piece of work is a task of its own. What writes happens whole, also when its caller is cancelled meanwhile;
-    what reads ends with its caller. The caller waits `patience` at most.
+    What writes happens whole, also when its caller is cancelled meanwhile; what reads ends with its caller. The caller
+    waits `patience` at most.
 
     Args:
         journal: What the database is called in errors.
@@ -116,8 +134,7 @@ class Transactions:
         self._journal = journal
         self._database = database
         self._patience = patience
-        self._working = TaskSet()
-        self._long_reads = asyncio.Semaphore(1)
+        self._working: set[asyncio.Future[Any]] = set()
         self._closed = False
 
     def prepare(self) -> None:
@@ -130,27 +147,25 @@ class Transactions:
         try:
             self._database.prepare()
         except OSError as error:
-            raise explain(error, self._journal) or error from error
+            raise self._explained(error) from error
 
     async def read(self, work: Callable[[Connection], T], *, long: bool = False) -> T:
         """Do something that only reads.
 
         Args:
             work: What is done.
-            long: Whether it may take long, as a list does: such works go one after the other, so that the others find
-                a connection free.
+            long: Whether it may take long, as a list does.
 
         Raises:
             JournalError: The database can't be used now.
 
         """
         self._insist_on_open()
-        task = self._begin(self._read_in_turn(work) if long else self._database.read(work, self._patience))
+        reading = self._note(self._database.read(work, self._patience, long=long))
         try:
-            return await self._result(task, self._patience)
+            return await self._result(reading, self._patience)
         finally:
-            if not task.cancelling():  # as it is at the end of an event loop, where everything ends by itself
-                task.cancel()
+            reading.cancel()
 
     async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
         """Do something in a transaction that writes: once this returns it has been kept.
@@ -161,58 +176,66 @@ class Transactions:
         """
         self._insist_on_open()
         seconds = patience or self._patience
-        return await self._result(self._begin(self._database.write(work, seconds)), seconds)
+        try:
+            writing = self._note(self._database.write(work, seconds))
+        except OSError as error:
+            raise self._explained(error) from error
+        return await self._result(writing, seconds)
 
     def stop(self) -> None:
         """Begin nothing more."""
         self._closed = True
 
+    async def ended(self, seconds: float) -> None:
+        """Wait until what is under way has come to its end, for this number of seconds at most."""
+        if self._working:
+            await asyncio.wait(set(self._working), timeout=seconds)
+
     async def aclose(self) -> None:
         """Begin nothing more, let what is under way come to its end, then close every connection."""
         self.stop()
-        await self._working.ended(self._patience)
-        self._working.cancel()
-        await self._working.ended(self._patience)
+        await self.ended(self._patience)
+        for doing in [*self._working]:
+            doing.cancel()
         await self._database.aclose()
-
-    async def _read_in_turn(self, work: Callable[[Connection], T]) -> T:
-        async with self._long_reads:
-            return await self._database.read(work, self._patience)
-
-    def _insist_on_open(self) -> None:
-        if self._closed:
-            raise self.was_closed()
 
     def was_closed(self) -> JournalError:
         """Return the error of who asks after the end."""
         return JournalError(str(self._journal), "was closed", "ask again")
 
-    def _begin(self, transaction: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        return self._working.start(self._explained(transaction), "journal")
+    def _insist_on_open(self) -> None:
+        if self._closed:
+            raise self.was_closed()
 
-    async def _result(self, task: asyncio.Task[T], seconds: float) -> T:
+    def _note(self, doing: asyncio.Future[T]) -> asyncio.Future[T]:
+        self._working.add(doing)
+        doing.add_done_callback(self._done)
+        return doing
+
+    def _done(self, doing: asyncio.Future[Any]) -> None:
+        """Look at what came of it: the caller may be gone, and asyncio complains of errors that nobody looked at."""
+        self._working.discard(doing)
+        if not doing.cancelled() and (error := doing.exception()) is not None:
+            _log.debug("a transaction failed", error=type(error).__name__)
+
+    async def _result(self, doing: asyncio.Future[T], seconds: float) -> T:
         patience = Patience(seconds)
+        while not doing.done():
+            await asyncio.wait([doing], timeout=patience.left())
+            if not doing.done() and patience.is_over():
+                raise JournalError(
+                    str(self._journal), f"did not answer within {seconds:g} s", "check its disk or database server"
+                )
+        if doing.cancelled():
+            raise self.was_closed()
         try:
-            while True:
-                try:
-                    async with asyncio.timeout_at(patience.until):
-                        return await asyncio.shield(task)
-                except TimeoutError:
-                    if task.done() or not patience.is_over():
-                        continue
-                    raise JournalError(
-                        str(self._journal), f"did not answer within {seconds:g} s", "check its disk or database server"
-                    ) from None
-        except asyncio.CancelledError:
-            if task.cancelled() and not being_cancelled():
-                raise self.was_closed() from None
-            raise
-
-    async def _explained(self, transaction: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await transaction
+            return doing.result()
         except Exception as error:
-            explained = explain(error, self._journal)
-            if explained is None:
+            explained = self._explained(error)
+            if explained is error:
                 raise
             raise explained from error
+
+    def _explained(self, error: Exception) -> Exception:
+        """Return a database's error in words, any other as it is."""
+        return explain(error, self._journal) or error

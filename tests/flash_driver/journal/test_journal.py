@@ -16,7 +16,8 @@ from flash_driver.journal.attempt_rules import Begun, Counted
 from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
 from flash_driver.journal.errors import KnownElsewhere
 from flash_driver.journal.owner import account_scope
-from tests.support.journals import NOON, a_payment, an_invoice, open_journal, rung, settle
+from flash_driver.journal.wakeup import Topic
+from tests.support.journals import NOON, a_payment, an_invoice, open_journal, settle, woken
 
 if TYPE_CHECKING:
     from flash_driver.journal.journal import Journal
@@ -279,12 +280,12 @@ async def test_new_invoices_are_found_from_a_place_on(journal: Journal) -> None:
 async def test_waiting_ends_when_an_invoice_is_made_or_completed(journal: Journal) -> None:
     """Who watches is woken by a new invoice, and who tells of settlements by an amount that came later."""
     await journal.last_settle_index()
-    waiting = asyncio.create_task(rung(journal))
+    waiting = asyncio.create_task(woken(journal, Topic.MADE))
     await asyncio.sleep(0)
     await journal.add_invoice(an_invoice(1, amount_msat=None))
     await waiting
     await settle(journal, 1, amount_received_msat=None)
-    waiting = asyncio.create_task(rung(journal))
+    waiting = asyncio.create_task(woken(journal, Topic.SETTLED))
     await asyncio.sleep(0)
     await journal.complete_invoice(an_invoice(1).payment_hash, amount_received_msat=7)
     await waiting
@@ -300,13 +301,13 @@ async def test_many_settlements_at_once(journal: Journal) -> None:
     assert sorted(numbers(settled)) == list(range(20))
 
 
-async def test_the_bell_rings_when_an_invoice_is_settled(journal: Journal) -> None:
+async def test_who_waits_is_woken_when_an_invoice_is_settled(journal: Journal) -> None:
     """Who waits is woken, and finds the settlement when he looks."""
     await journal.add_invoice(an_invoice(1))
 
     async def hear() -> list[InvoiceRecord]:
         while not (settled := await journal.settled_after(0)):
-            await rung(journal)
+            await woken(journal, Topic.SETTLED)
         return settled
 
     async with asyncio.timeout(20):

@@ -10,7 +10,7 @@ from connection_strings import BackendUnavailable
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.memory import MemoryJournal, MemoryStore
 from flash_driver.journal.owner import JournalAccount, JournalOwner
-from flash_driver.journal.wakeup import Wakeup
+from flash_driver.journal.wakeup import News, Wakeup
 from tests.support.journals import an_invoice, settle
 from tests.support.logs import recorded
 
@@ -94,33 +94,33 @@ async def test_a_token_that_turns_out_to_be_anothers() -> None:
 
 
 async def test_whoever_waits_finds_out_that_the_account_is_another() -> None:
-    """The old journal's wakeup rings, and where the new one stood is kept, so that nothing settled later is missed."""
+    """Who waits for the old journal is woken, and the new one's place is kept: nothing settled later is missed."""
     store, server = MemoryStore(), Server("another account")
     other = opening(store, server, "their token")
     await other.add_invoice(an_invoice(1))
     await settle(other, 1)
     journal = opening(store, Server())
     await journal.last_settle_index()
-    with journal.wakeup.waiting() as rung, recorded() as story:
+    with journal.news.settled.waiting() as woken, recorded() as story:
         journal.owner.belongs_to("another account")
         await journal.list_invoices()
         async with asyncio.timeout(5):
-            await rung
+            await woken
     assert journal.owner.begins_at == 1
     assert [entry["log_level"] for entry in story.entries] == ["warning"]
 
 
 async def test_an_open_journal_stays_at_hand_when_the_account_is_told() -> None:
-    """A listener that waits needs id and wakeup at any moment: the old ones are there until the new journal is open."""
+    """A listener that waits needs id and news at any moment: the old ones are there until the new journal is open."""
     store, server = MemoryStore(), Server()
     await opening(store, server).add_invoice(an_invoice(1))
     journal = opening(store, server)
     await journal.list_invoices()
-    before = journal.id, journal.wakeup
+    before = journal.id, journal.news
     journal.owner.belongs_to("account")
-    assert (journal.id, journal.wakeup) == before
+    assert (journal.id, journal.news) == before
     journal.owner.belongs_to("another account")
-    assert (journal.id, journal.wakeup) == before
+    assert (journal.id, journal.news) == before
     assert await journal.list_invoices() == []
     assert journal.id != before[0]
 
@@ -169,7 +169,7 @@ async def test_closing_ends_an_attempt_to_open() -> None:
 
 async def test_told_while_it_is_being_opened() -> None:
     """What the server says while the journal is being opened counts."""
-    accounts = {None: JournalAccount(1, "first", 0, Wakeup()), "another": JournalAccount(2, "second", 0, Wakeup())}
+    accounts = {None: JournalAccount(1, "first", 0, _news()), "another": JournalAccount(2, "second", 0, _news())}
 
     async def find(scope: str | None) -> JournalAccount:
         if scope is None:
@@ -178,3 +178,7 @@ async def test_told_while_it_is_being_opened() -> None:
 
     owner = JournalOwner(find, Server().look_up)
     assert (await owner.account()).number == 2
+
+
+def _news() -> News:
+    return News(made=Wakeup(), settled=Wakeup())

@@ -14,6 +14,7 @@ from flash_driver.journal.sql import notify
 from flash_driver.journal.sql.schema import accounts, invoices
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
+from flash_driver.journal.wakeup import Topic
 from tests.support.journals import an_invoice, open_journal, settle
 from tests.support.logs import recorded
 
@@ -50,7 +51,7 @@ async def hear(journal: Journal, after: int) -> list[int]:
     """Wait for settlements as a listener does: begin to wait, look, wait."""
     async with asyncio.timeout(20):
         while True:
-            with journal.wakeup.waiting() as ring:
+            with journal.news.settled.waiting() as ring:
                 if settled := await journal.settled_after(after):
                     return [row.settle_index or 0 for row in settled]
                 await ring
@@ -72,10 +73,53 @@ async def test_another_process_is_heard(mine: SqlStore, yours: SqlStore) -> None
         assert heard == [number]
 
 
-async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
-    """A notification says whose invoice was settled, so that no other account's listeners have to look."""
+async def test_what_is_made_in_another_process_is_heard(mine: SqlStore, yours: SqlStore) -> None:
+    """An invoice that one process makes wakes who waits for new ones in another."""
+    listening, making = await open_journal(mine), await open_journal(yours)
+    _, place = await listening.made_after(None)
+    with listening.news.made.waiting() as first_look:
+        await first_look
+    made = asyncio.create_task(making.add_invoice(an_invoice(1)))
+    async with asyncio.timeout(40):
+        while True:
+            with listening.news.made.waiting() as woken:
+                found, _ = await listening.made_after(place)
+                if found:
+                    break
+                await woken
+    await made
+    assert found == [an_invoice(1)]
+
+
+async def test_what_a_process_writes_itself_is_news_only_to_those_it_concerns(sqlite_url: JournalUrl) -> None:
+    """A new invoice wakes who waits for those, a settlement who waits for that; the file then tells nobody again."""
+    async with aclosing(SqlStore(sqlite_url)) as store, aclosing(SqlStore(sqlite_url)) as other:
+        journal, elsewhere = await open_journal(store), await open_journal(other)
+        with journal.news.made.waiting() as first_look:
+            await first_look
+        with journal.news.made.waiting() as made, journal.news.settled.waiting() as settled:
+            await journal.add_invoice(an_invoice(1))
+            await made
+            with journal.news.made.waiting() as made_again:
+                await asyncio.sleep(5 * notify._LOOK_SECONDS)
+                assert not settled.done()
+                await settle(journal, 1)
+                await settled
+                await asyncio.sleep(5 * notify._LOOK_SECONDS)
+                assert not made_again.done()
+                await elsewhere.add_orphan(an_invoice(2))
+                async with asyncio.timeout(40):
+                    await made_again
+
+
+async def test_postgresql_names_account_and_topic(postgres: PostgresServer) -> None:
+    """A notification says whose invoice was made or settled, so that nobody else has to look."""
     url = JournalUrl.parse(postgres.new_database())
-    rings: list[int | None] = []
+    heard: list[tuple[int | None, Topic | None]] = []
+
+    def wake(account: int | None = None, topic: Topic | None = None) -> None:
+        heard.append((account, topic))
+
     async with aclosing(SqlStore(url)) as store:
         one, another = (
             await open_journal(store, "one", "server one"),
@@ -83,14 +127,15 @@ async def test_postgresql_names_the_account(postgres: PostgresServer) -> None:
         )
         for journal in (one, another):
             await journal.add_invoice(an_invoice(1))
-        listening = asyncio.create_task(notify.PostgresNotifications(url).listen(rings.append))
-        await until(lambda: rings == [None])
+        listening = asyncio.create_task(notify.PostgresNotifications(url).listen(wake))
+        await until(lambda: heard == [(None, None)])
         await settle(one, 1)
+        await another.add_invoice(an_invoice(2))
         await settle(another, 1)
-        await until(lambda: len(rings) == 3)
+        await until(lambda: len(heard) == 4)
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-    assert rings == [None, 1, 2]
+    assert heard[1:] == [(1, Topic.SETTLED), (2, Topic.MADE), (2, Topic.SETTLED)]
 
 
 def settle_silently(connection: Connection) -> None:
@@ -107,7 +152,7 @@ async def test_a_lost_notification_is_made_up_for(
     monkeypatch.setattr(notify, "_SAFETY_SECONDS", 0.05)
     listening = await open_journal(mine)
     await listening.add_invoice(an_invoice(1))
-    with listening.wakeup.waiting() as first_look:
+    with listening.news.settled.waiting() as first_look:
         await first_look
     await open_journal(yours, "fingerprint", None)
     heard, _ = await asyncio.gather(hear(listening, 0), yours.transactions.write(settle_silently))
@@ -118,7 +163,7 @@ async def test_nothing_is_missed_before_hearing_begins(mine: SqlStore, yours: Sq
     """A settlement between a listener's look and the beginning of hearing wakes him all the same."""
     listening, settling = await open_journal(mine), await open_journal(yours)
     await settling.add_invoice(an_invoice(1))
-    with listening.wakeup.waiting() as ring:
+    with listening.news.settled.waiting() as ring:
         assert await listening.settled_after(0) == []
         await settle(settling, 1)
         async with asyncio.timeout(20):
@@ -133,9 +178,9 @@ async def test_a_connection_that_breaks_is_made_anew(postgres: PostgresServer, m
     async with aclosing(SqlStore(url)) as mine, aclosing(SqlStore(url)) as yours:
         listening, settling = await open_journal(mine), await open_journal(yours)
         await settling.add_invoice(an_invoice(1))
-        with listening.wakeup.waiting() as first_look:
+        with listening.news.settled.waiting() as first_look:
             await first_look
-        with recorded() as story, listening.wakeup.waiting() as ring:
+        with recorded() as story, listening.news.settled.waiting() as ring:
             postgres.stop()
             await until(lambda: any("are not heard of now" in entry["event"] for entry in story.entries))
             postgres.start()
@@ -151,11 +196,14 @@ async def test_a_mistake_of_our_own_is_not_hidden(durable_url: JournalUrl) -> No
     """An error that no database made is logged, and ends hearing instead of being tried again for ever."""
 
     class Broken:
-        async def listen(self, ring: Callable[[int | None], None]) -> None:
-            ring(None)
+        async def listen(self, wake: Callable[[], None]) -> None:
+            wake()
             raise ZeroDivisionError
 
-    notifier = notify.SettlementNotifier(durable_url, Broken(), lambda _: None)
+    def wake(account: int | None = None, topic: Topic | None = None) -> None:
+        assert (account, topic) == (None, None)
+
+    notifier = notify.Notifier(durable_url, Broken(), wake)
     with recorded() as story:
         notifier.start()
         notifier.start()

@@ -20,11 +20,10 @@ from tests.support.journals import (
     NOON,
     a_payment,
     an_invoice,
+    engines,
     fill,
     open_journal,
-    postgresql_engine,
     settle,
-    sqlite_engine,
 )
 
 if TYPE_CHECKING:
@@ -113,17 +112,18 @@ async def test_no_statement_reads_a_whole_table(durable_url: JournalUrl) -> None
     async with aclosing(SqlStore(durable_url, patience=60)) as store:
         journal = await open_journal(store, "fingerprint", "server account")
         await store.transactions.write(lambda connection: fill(connection, COUNT))
-        engine = sqlite_engine(store) if durable_url.path else postgresql_engine(store).sync_engine
         seen: dict[str, Any] = {}
 
-        @event.listens_for(engine, "before_cursor_execute")
         def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: Any) -> None:
             if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
                 seen[statement] = parameters
 
+        for engine in engines(store):
+            event.listen(engine, "before_cursor_execute", note)
         await use_everything(journal)
         await store.transactions.write(lambda connection: upkeep.prune(connection, NOON - timedelta(days=30_000)))
-        event.remove(engine, "before_cursor_execute", note)
+        for engine in engines(store):
+            event.remove(engine, "before_cursor_execute", note)
         wrong = {}
         for statement, parameters in seen.items():
             found = await store.transactions.read(partial(complaints, statement=statement, parameters=parameters))

@@ -59,7 +59,7 @@ async def test_settlements_of_other_processes_are_noticed_behind_a_pooler(
         listening, settling = await open_journal(one), await open_journal(two)
         for number in (1, 2, 3):
             await settling.add_invoice(an_invoice(number))
-            with listening.wakeup.waiting() as woken:
+            with listening.news.settled.waiting() as woken:
                 await settle(settling, number)
                 async with asyncio.timeout(20):
                     await woken

@@ -59,7 +59,7 @@ async def numbers(database: SqliteDatabase) -> list[int]:
 def commits(database: SqliteDatabase) -> list[None]:
     """Count the commits from now on."""
     seen: list[None] = []
-    event.listen(database._engine, "commit", lambda _connection: seen.append(None))
+    event.listen(database._to_write, "commit", lambda _connection: seen.append(None))
     return seen
 
 
@@ -89,7 +89,7 @@ async def test_rows_added_at_once_are_one_call(database: SqliteDatabase) -> None
     """Rows for the same statement go to the database together, in their place among what else is written."""
     calls: list[bool] = []
 
-    @event.listens_for(database._engine, "before_cursor_execute")
+    @event.listens_for(database._to_write, "before_cursor_execute")
     def note(*arguments: Any) -> None:
         calls.append(arguments[-1])
 
@@ -115,7 +115,7 @@ async def test_trouble_of_the_file_is_everybodys(tmp_path: Path, monkeypatch: py
     async with aclosing(SqliteDatabase(tmp_path / "numbers.db")) as database:
         await database.write(lambda connection: connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
         attempts: list[None] = []
-        event.listen(database._engine, "begin", lambda _connection: attempts.append(None))
+        event.listen(database._to_write, "begin", lambda _connection: attempts.append(None))
         with closing(sqlite3.connect(tmp_path / "numbers.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             asked = (database.write(add(number)) for number in range(20))
@@ -127,7 +127,7 @@ async def test_trouble_of_the_file_is_everybodys(tmp_path: Path, monkeypatch: py
 
 async def test_who_gives_up_is_written_all_the_same(database: SqliteDatabase) -> None:
     """A writer that is cancelled spoils nothing for the others in his transaction."""
-    tasks = [asyncio.create_task(database.write(add(number))) for number in range(4)]
+    tasks = [database.write(add(number)) for number in range(4)]
     await asyncio.sleep(0)
     tasks[1].cancel()
     tasks[3].cancel()
@@ -148,7 +148,7 @@ async def test_reading_goes_on_while_something_is_written(database: SqliteDataba
         loop.call_soon_threadsafe(begun.set)
         asyncio.run_coroutine_threadsafe(read.wait(), loop).result(20)
 
-    writing = asyncio.create_task(database.write(slow))
+    writing = database.write(slow)
     async with asyncio.timeout(20):
         await begun.wait()
         assert await numbers(database) == [1]
@@ -161,7 +161,7 @@ async def test_closing_gives_up_what_is_queued(tmp_path: Path) -> None:
     """Who still waits when the database is closed does not wait for ever."""
     database = SqliteDatabase(tmp_path / "numbers.db")
     await database.write(lambda connection: connection.execute(text("CREATE TABLE numbers (n INTEGER UNIQUE)")))
-    waiting = [asyncio.create_task(database.write(add(number))) for number in range(3)]
+    waiting = [database.write(add(number)) for number in range(3)]
     await asyncio.sleep(0)
     await database.aclose()
     async with asyncio.timeout(20):

@@ -338,7 +338,7 @@ async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: Sql
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert await store.transactions._working.ended(40)
+    await store.transactions.ended(40)
     await settle(journal, 0)
     settled = await journal.settled_after(0)
     assert [row.settle_index for row in settled] == list(range(1, len(settled) + 1))
@@ -420,7 +420,7 @@ async def test_closing_leaves_nothing_behind(durable_url: JournalUrl) -> None:
     for cancelled in (False, True):
         store = SqlStore(durable_url)
         journal = await open_journal(store)
-        with journal.wakeup.waiting():
+        with journal.news.settled.waiting():
             await asyncio.gather(*(journal.find_invoice("00" * 32) for _ in range(9)))
         closing_task = asyncio.create_task(store.aclose())
         await asyncio.sleep(0)
