@@ -13,7 +13,7 @@ from tests.lightning_host.needs import missing
 
 DOCKER = Path(__file__).parents[2] / "docker"
 SERVICES = {"sandbox", "postgres", "host-a", "host-b", "integration-test"}
-SCRIPTS = ("compose-test", "make-secrets", "with-secrets", "postgres-standin/entrypoint")
+SCRIPTS = ("compose-test", "make-secrets", "with-secrets", "production-test", "postgres-standin/entrypoint")
 
 
 @pytest.fixture(scope="module")
