@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import and_, delete, exists, func, insert, select, update
+from sqlalchemy import Integer, and_, bindparam, delete, exists, func, insert, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings.lightning import LightningPaymentStatus
@@ -17,9 +18,7 @@ from flash_driver.journal.errors import KnownElsewhere, ServerInUse
 from flash_driver.journal.sql.schema import accounts, invoices, logins, payments, spent
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table
+    from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, Update
 
     from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
     from flash_driver.journal.journal import HashOf
@@ -46,6 +45,12 @@ _BLOCKED_UNTIL: Final = {
     Bucket.PUBLIC: accounts.c.public_blocked_until,
 }
 """Where it is kept until when the server refuses; it blocks nothing that counts against another limit."""
+
+_FREE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time of a row that is free, whatever the window."""
+
+_SPARE_ROWS: Final = 20
+"""How many free rows are added at once, within the limit."""
 
 
 def dialect_insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
@@ -166,33 +171,52 @@ def last_settle_index(connection: Connection, account: int) -> int:
 def spend(
     connection: Connection, account: int, bucket: Bucket, limit: InvoiceBudget | None, now: datetime, *, count: int
 ) -> BudgetWait | None:
-    """Take invoices out of a budget; return what to wait for where not as many are left."""
+    """Take invoices out of a budget; return what to wait for where not as many are left.
+
+    Each row stands for one invoice: it is taken for as long as its time is within the window, then free to be taken
+    again. There are never more rows than the limit, so whoever finds a free one may take it, without a lock of the
+    account. Only where none is found, or several are wanted, the account is locked and the rows are counted.
+    """
     if limit is None:
         query = select(_BLOCKED_UNTIL[bucket]).where(accounts.c.id == account)
         return budget_wait(None, connection.execute(query).scalar_one(), None, now)
+    begin = begin_of_window(limit, now)
+    if count == 1:
+        facts = {"of": account, "in": bucket, "begin": begin, "now": now, "most": limit.invoices}
+        if connection.execute(_take_one(bucket), facts).rowcount == 1:
+            return None
     mine = and_(spent.c.account == account, spent.c.bucket == bucket)
     row, blocked = lock(connection, account), _BLOCKED_UNTIL.get(bucket)
     blocked_until = None if blocked is None else getattr(row, blocked.name)
-    connection.execute(delete(spent).where(mine, spent.c.spent_at <= begin_of_window(limit, now)))
     # A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
     connection.execute(update(spent).where(mine, spent.c.spent_at > now).values(spent_at=now))
-    known = connection.execute(select(func.count()).select_from(spent).where(mine)).scalar_one()
+    found = select(spent.c.id).where(mine, spent.c.spent_at <= begin).limit(count).with_for_update()
+    free = connection.execute(found).scalars().all()
+    counted = select(func.count(), func.count().filter(spent.c.spent_at > begin)).where(mine)
+    rows, taken = connection.execute(counted).one()
     frees = None
-    if (lacking := known + count - limit.invoices) > 0:
-        oldest = select(spent.c.spent_at).where(mine).order_by(spent.c.spent_at)
+    if (lacking := taken + count - limit.invoices) > 0:
+        oldest = select(spent.c.spent_at).where(mine, spent.c.spent_at > begin).order_by(spent.c.spent_at)
         frees = connection.execute(oldest.offset(lacking - 1).limit(1)).scalar_one()
     wait = budget_wait(frees, blocked_until, limit, now)
     if wait is None:
-        connection.execute(insert(spent), [{"account": account, "bucket": bucket, "spent_at": now}] * count)
+        if free:
+            connection.execute(update(spent).where(spent.c.id.in_(free)).values(spent_at=now))
+        times = [now] * (count - len(free))
+        times += [_FREE] * min(_SPARE_ROWS, limit.invoices - rows - len(times))
+        if times:
+            connection.execute(
+                insert(spent), [{"account": account, "bucket": bucket, "spent_at": time} for time in times]
+            )
     return wait
 
 
 def put_back(connection: Connection, account: int, bucket: Bucket, count: int) -> None:
-    """Take away the newest rows of a budget: what they were spent for cost nothing."""
+    """Free what was taken last: what it was spent for cost nothing."""
     lock(connection, account)
     mine = and_(spent.c.account == account, spent.c.bucket == bucket)
     last = select(spent.c.id).where(mine).order_by(spent.c.spent_at.desc(), spent.c.id.desc()).limit(count)
-    connection.execute(delete(spent).where(spent.c.id.in_(last)))
+    connection.execute(update(spent).where(spent.c.id.in_(last)).values(spent_at=_FREE))
 
 
 def block(connection: Connection, account: int, bucket: Bucket, until: datetime) -> None:
@@ -200,6 +224,20 @@ def block(connection: Connection, account: int, bucket: Bucket, until: datetime)
     blocked = _BLOCKED_UNTIL[bucket]
     end = block_end(getattr(lock(connection, account), blocked.name), until)
     connection.execute(update(accounts).where(accounts.c.id == account).values({blocked: end}))
+
+
+@cache
+def _take_one(bucket: Bucket) -> Update:
+    """Return what takes one free row of a budget, unless there are too many rows or the server blocks the account."""
+    of, now = bindparam("of", type_=spent.c.account.type), bindparam("now", type_=spent.c.spent_at.type)
+    mine = and_(spent.c.account == of, spent.c.bucket == bindparam("in", type_=spent.c.bucket.type))
+    free = select(spent.c.id).where(mine, spent.c.spent_at <= bindparam("begin", type_=spent.c.spent_at.type))
+    rows = select(func.count()).select_from(spent).where(mine)
+    blocked = _BLOCKED_UNTIL.get(bucket)
+    is_open = true() if blocked is None else ~exists().where(accounts.c.id == of, blocked > now)
+    one = free.limit(1).with_for_update(skip_locked=True).scalar_subquery()
+    enough = rows.scalar_subquery() <= bindparam("most", type_=Integer())
+    return update(spent).where(spent.c.id == one, enough, is_open).values(spent_at=now)
 
 
 @cache

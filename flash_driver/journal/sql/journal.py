@@ -168,13 +168,15 @@ class SqlJournal(Journal):
     ) -> BudgetWait | None:
         """Take invoices out of a budget of the account."""
         account = (await self.owner.account()).number
-        run = self._transactions.read if limit is None else self._transactions.write
-        return await run(lambda connection: spend(connection, account, bucket, limit, now, count=count))
+        work = partial(spend, account=account, bucket=bucket, limit=limit, now=now, count=count)
+        if limit is None:
+            return await self._transactions.read(work)
+        return await self._transactions.write(work, durable=False)
 
     async def return_invoices(self, bucket: Bucket, count: int) -> None:
         """Put back what was taken last and turned out to cost nothing."""
         account = (await self.owner.account()).number
-        await self._transactions.write(lambda connection: put_back(connection, account, bucket, count))
+        await self._transactions.write(lambda connection: put_back(connection, account, bucket, count), durable=False)
 
     async def block_invoices(self, bucket: Bucket, until: datetime) -> None:
         """Let nobody take anything out of a budget until then."""

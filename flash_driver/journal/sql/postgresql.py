@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
-from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES, Patience
+from flash_driver.journal.sql.transactions import DURABLE, PATIENCE_SECONDS, WRITES, Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 _APPLICATION: Final = "flash-driver"
 _CONNECTIONS: Final = 5
+
+_SECONDS: Final = "flash_driver_seconds"
+"""The execution option of how long a transaction may take."""
 
 _IDLE_SECONDS: Final = 3.0
 """After how long the server takes the locks from a process that does nothing in the middle of a transaction."""
@@ -90,10 +93,10 @@ class PostgresqlDatabase:
         """Begin something that only reads, each statement by itself."""
         return self._begin(self.engine, work, seconds, self._long_reads if long else None)
 
-    def write(self, work: Callable[[Connection], T], seconds: float) -> asyncio.Future[T]:
+    def write(self, work: Callable[[Connection], T], seconds: float, *, durable: bool = True) -> asyncio.Future[T]:
         """Begin something in a transaction that writes; nothing of it is kept where the future is cancelled in time."""
         looking = asyncio.get_running_loop().call_later(_STUCK_SECONDS, self._look_for_stuck)
-        doing = self._begin(self._to_write.execution_options(flash_driver_seconds=seconds), work, seconds)
+        doing = self._begin(self._to_write.execution_options(**{_SECONDS: seconds, DURABLE: durable}), work, seconds)
         doing.add_done_callback(lambda _: looking.cancel())
         return doing
 
@@ -295,10 +298,11 @@ def _begin(connection: Connection) -> None:
     options: Any = connection.get_execution_options()
     if options.get(WRITES):
         info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # it is there while connected
-        connection.exec_driver_sql(_opening(options.get("flash_driver_seconds", PATIENCE_SECONDS), info.server_version))
+        seconds = options.get(_SECONDS, PATIENCE_SECONDS)
+        connection.exec_driver_sql(_opening(seconds, info.server_version, durable=options.get(DURABLE, True)))
 
 
-def _opening(seconds: float, version: int) -> str:
+def _opening(seconds: float, version: int, *, durable: bool) -> str:
     limits = {
         "lock_timeout": seconds,
         "statement_timeout": seconds,
@@ -309,4 +313,6 @@ def _opening(seconds: float, version: int) -> str:
         limits["transaction_timeout"] = seconds
     set_locally = "".join(f"; SET LOCAL {name} = {int(value * 1000)}" for name, value in limits.items())
     alive = "; SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 3"
+    if not durable:
+        alive += "; SET LOCAL synchronous_commit = off"
     return f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{set_locally}{alive}"

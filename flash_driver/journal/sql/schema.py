@@ -178,7 +178,7 @@ spent: Final = Table(
     Column("bucket", _words(Bucket), nullable=False),
     Column("spent_at", Moment, nullable=False),
 )
-"""The budgets of new invoices: one row for each that still counts."""
+"""The budgets of new invoices: a row counts for as long as its time is within the window, then it is used again."""
 
 payments: Final = Table(
     "flash_payments",

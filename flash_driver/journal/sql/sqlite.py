@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flash_driver.journal.errors import FileReplaced
 from flash_driver.journal.sql.files import identity, prepare_file
-from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, WRITES, Insertion
+from flash_driver.journal.sql.transactions import DURABLE, PATIENCE_SECONDS, WRITES, Insertion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
-    _Queued = tuple[Callable[[Connection], Any], asyncio.Future[Any]]
+    _Queued = tuple[Callable[[Connection], Any], bool, asyncio.Future[Any]]
 
 __all__ = ["SqliteDatabase"]
 
@@ -84,7 +84,13 @@ class SqliteDatabase:
         doing.add_done_callback(reading.stop_if_cancelled)
         return doing
 
-    def write(self, work: Callable[[Connection], T], seconds: float = PATIENCE_SECONDS) -> asyncio.Future[T]:  # noqa: ARG002 - busy_timeout
+    def write(
+        self,
+        work: Callable[[Connection], T],
+        seconds: float = PATIENCE_SECONDS,  # noqa: ARG002 - busy_timeout
+        *,
+        durable: bool = True,
+    ) -> asyncio.Future[T]:
         """Begin something in a transaction, together with what others write meanwhile; kept once the future is done.
 
         It is done also where the future is cancelled. The work changes nothing but the database: if somebody else's
@@ -97,7 +103,7 @@ class SqliteDatabase:
         if self._file is not None and identity(self.path) != self._file:
             raise FileReplaced
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append((work, done))
+        self._queue.append((work, durable, done))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all(), name="flash-driver journal writing")
         return done
@@ -125,9 +131,10 @@ class SqliteDatabase:
         try:
             while self._queue:
                 batch, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
-                works = [work for work, _ in batch]
-                results = await asyncio.get_running_loop().run_in_executor(self._writer, self._together, works)
-                for (_, done), result in zip(batch, results, strict=True):
+                works = [work for work, _, _ in batch]
+                durable = any(each for _, each, _ in batch)
+                results = await asyncio.get_running_loop().run_in_executor(self._writer, self._together, works, durable)
+                for (_, _, done), result in zip(batch, results, strict=True):
                     if done.done():
                         continue
                     if isinstance(result, BaseException):
@@ -142,7 +149,7 @@ class SqliteDatabase:
     @staticmethod
     def _give_up(queued: Sequence[_Queued]) -> None:
         """Leave nobody waiting for what is not done."""
-        for _, done in queued:
+        for _, _, done in queued:
             done.cancel()
 
     def _dispose(self) -> None:
@@ -155,16 +162,16 @@ class SqliteDatabase:
             version = connection.cursor().execute("PRAGMA data_version").fetchone()
             return connection.dbapi_connection, version
 
-    def _together(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    def _together(self, works: Sequence[Callable[[Connection], Any]], durable: bool) -> list[Any]:  # noqa: FBT001 - an executor passes no names
         """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
         try:
-            with self._to_write.begin() as connection:
+            with self._to_write.execution_options(**{DURABLE: durable}).begin() as connection:
                 return _do_all(connection, works)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers
             its_own = not isinstance(error, DBAPIError) or isinstance(error, IntegrityError)
             if len(works) == 1 or not its_own:
                 return [error] * len(works)
-        return [self._together([work])[0] for work in works]
+        return [self._together([work], durable)[0] for work in works]
 
 
 class _Reading(Generic[T]):
@@ -234,7 +241,6 @@ def _set_up_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> N
     for setting in (
         f"busy_timeout = {int(PATIENCE_SECONDS * 1000) - 500}",
         "journal_mode = WAL",
-        "synchronous = FULL",
         "foreign_keys = ON",
     ):
         cursor.execute(f"PRAGMA {setting}")
@@ -244,4 +250,9 @@ def _set_up_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> N
 def _begin_sqlite(connection: Connection) -> None:
     """Take the write lock at once where something will be written: two readers that both want it would be stuck."""
     options: Any = connection.get_execution_options()
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get(WRITES) else "BEGIN")
+    if options.get(WRITES):
+        # NORMAL writes to the file without waiting for the disk.
+        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get(DURABLE, True) else 'NORMAL'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        connection.exec_driver_sql("BEGIN")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PATIENCE_SECONDS", "WRITES", "Database", "Insertion", "Patience", "Transactions"]
+__all__ = ["DURABLE", "PATIENCE_SECONDS", "WRITES", "Database", "Insertion", "Patience", "Transactions"]
 
 T = TypeVar("T")
 
@@ -28,6 +28,9 @@ _HELD_UP_SECONDS: Final = 0.25
 
 WRITES: Final = "flash_driver_writes"
 """The execution option of transactions that write."""
+
+DURABLE: Final = "flash_driver_durable"
+"""The execution option, by default true, of transactions that are to be on the disk when they end."""
 
 _log: Final = get_logger(part="journal")
 
@@ -74,8 +77,14 @@ class Database(Protocol):
         """
         ...
 
-    def write(self, work: Callable[[Connection], T], seconds: float) -> asyncio.Future[T]:
+    def write(self, work: Callable[[Connection], T], seconds: float, *, durable: bool = True) -> asyncio.Future[T]:
         """Begin something in a transaction that writes, within this time; it has been kept once the future is done.
+
+        Args:
+            work: What is done.
+            seconds: For how long the database may be at it.
+            durable: Whether it is on the disk then. Otherwise the end of this process does not undo it, but a machine
+                that loses its power may.
 
         Raises:
             OSError: What the database is kept in is not there any more.
@@ -167,8 +176,13 @@ class Transactions:
         finally:
             reading.cancel()
 
-    async def write(self, work: Callable[[Connection], T], *, patience: float | None = None) -> T:
+    async def write(self, work: Callable[[Connection], T], *, patience: float | None = None, durable: bool = True) -> T:
         """Do something in a transaction that writes: once this returns it has been kept.
+
+        Args:
+            work: What is done.
+            patience: How long it may take, in seconds; None for the usual time.
+            durable: Whether not even a machine that loses its power may forget it.
 
         Raises:
             JournalError: The database can't be used now. Where it did not answer in time, it may still do it.
@@ -177,7 +191,7 @@ class Transactions:
         self._insist_on_open()
         seconds = patience or self._patience
         try:
-            writing = self._note(self._database.write(work, seconds))
+            writing = self._note(self._database.write(work, seconds, durable=durable))
         except OSError as error:
             raise self._explained(error) from error
         return await self._result(writing, seconds)
