@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -19,6 +20,7 @@ from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.options import AsJson, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.cli.values import shown_time
+from flash_driver.journal.urls import JournalUrl
 from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "app",
     "backup",
     "check",
+    "copy",
     "export",
     "prune",
     "rename_server",
@@ -165,6 +168,32 @@ def backup(target: Annotated[Path, typer.Argument(help="The file to make.")], *,
     return Exit.OK
 
 
+@app.command("copy")
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The journal's URL, or the variable that holds it.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The same of a file or database with no journal yet.")],
+    *,
+    as_json: AsJson = False,
+) -> int:
+    """Move a journal to another database, such as from SQLite to PostgreSQL; stop what uses it before."""
+    output = Output(as_json=as_json)
+    before, after = _named("FROM", source), _named("TO", target)
+    if before == after:
+        raise BadUsage("FROM and TO name the same journal")
+
+    from flash_driver.journal.sql.copying import copy_journal  # noqa: PLC0415 - other commands load no database library
+
+    rows = copy_journal(before, after)
+    if as_json:
+        output.document({"from": str(before), "to": str(after), "rows": rows})
+        return Exit.OK
+    for table, count in rows.items():
+        output.text(f"{table}: {count} rows")
+    output.text(f"{after} holds all that {before} held; every row was compared, and cursors stay valid")
+    output.text("set FLASH_JOURNAL_URL to it in every process; the old journal is not used any more")
+    return Exit.OK
+
+
 @app.command("rename-server")
 def rename_server(
     old: Annotated[str, typer.Argument(help="Its old name, as `flash-driver journal show` has it.")],
@@ -205,6 +234,22 @@ def where_payments_are_known() -> str:
     if journal.forgets:
         why = "FLASH_JOURNAL_URL is memory:, which forgets with each command"
     return f"that is no proof that nothing was paid: look into the Flash app before paying again ({why})"
+
+
+def _named(argument: str, given: str) -> JournalUrl:
+    """Read a journal's URL, or the environment variable of that name: an argument is seen in the list of processes.
+
+    Raises:
+        BadUsage: It is none, or is a journal in memory.
+
+    """
+    try:
+        url = JournalUrl.parse(os.environ.get(given, given) or "(empty)")
+    except ValueError as error:
+        raise BadUsage(f"{argument} {error}, or the name of an environment variable that holds it") from None
+    if url.forgets:
+        raise BadUsage(f"{argument} is memory:, which forgets with each command; name a file or database")
+    return url
 
 
 def _run(work: "Callable[[SqlStore], Awaitable[Exit]]") -> Exit:

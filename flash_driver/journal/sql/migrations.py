@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["NEWEST", "STEPS", "find_version", "migrate"]
+__all__ = ["NEWEST", "STEPS", "find_version", "migrate", "seal"]
 
 _LOCK: Final = 0x666C617368  # "flash": PostgreSQL names such locks by number
 
@@ -123,6 +123,9 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
 NEWEST: Final = len(STEPS)
 """The version that this driver reads and writes."""
 
+_SEALED: Final = 1_000_000
+"""What is added to the version of a journal that was copied to another database. Older drivers refuse it as newer."""
+
 
 def migrate(connection: Connection, journal: JournalUrl) -> int:
     """Bring the tables up to date inside a write transaction; return the version found, zero for none.
@@ -149,16 +152,25 @@ def migrate(connection: Connection, journal: JournalUrl) -> int:
     return found
 
 
+def seal(connection: Connection) -> None:
+    """Let no driver use this journal any more, inside a write transaction: another one has taken its place."""
+    connection.execute(version.update().values(version=_SEALED + NEWEST))
+
+
 def find_version(connection: Connection, journal: JournalUrl) -> int:
     """Return the version of the tables that are there, zero for none.
 
     Raises:
-        JournalError: The journal was made by a newer driver.
+        JournalError: The journal was made by a newer driver, or is sealed.
 
     """
     if not inspect(connection).has_table(version.name):
         return 0
     found = int(connection.execute(select(version.c.version)).scalar_one())
+    if found > _SEALED:
+        raise JournalError(
+            str(journal), "was copied to another one, which takes its place", "let FLASH_JOURNAL_URL name that one"
+        )
     if found > NEWEST:
         raise JournalError(
             str(journal),

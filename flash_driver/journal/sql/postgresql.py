@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresqlDatabase", "connect", "open_postgresql"]
+__all__ = ["PostgresqlDatabase", "connect", "connect_blocking", "open_postgresql"]
 
 T = TypeVar("T")
 
@@ -276,6 +276,22 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
         if not connecting.cancelled() and connecting.exception() is None:
             connecting.result().pgconn.finish()
         raise
+
+
+def connect_blocking(journal: JournalUrl, statement_seconds: int) -> psycopg.Connection[Any]:
+    """Connect outside an event loop, with a limit on each statement.
+
+    Raises:
+        psycopg.Error: That is not possible now.
+
+    """
+    try:
+        connection = psycopg.connect(**_parameters(journal), prepare_threshold=None, autocommit=True)
+    except psycopg.Error as error:
+        raise error.with_traceback(None) from None  # as above
+    connection.execute(f"SET statement_timeout = {statement_seconds * 1000}".encode())
+    connection.autocommit = False
+    return connection
 
 
 def _parameters(journal: JournalUrl) -> dict[str, Any]:

@@ -98,7 +98,7 @@ async def test_a_newer_journal_is_left_alone(durable_url: JournalUrl) -> None:
 
 async def test_many_open_an_empty_database_at_once(durable_url: JournalUrl) -> None:
     """Of many that come at once one makes the tables, and all work."""
-    stores = [SqlStore(durable_url) for _ in range(5)]
+    stores = [SqlStore(durable_url, patience=40) for _ in range(5)]
     journals = await asyncio.gather(
         *(open_journal(store, f"fingerprint {n}", "account") for n, store in enumerate(stores))
     )
