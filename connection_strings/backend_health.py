@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["BackendHealth", "TellsHealth"]
+__all__ = ["BackendHealth", "TellsHealth", "WatchHealth"]
 
 
 class BackendHealth(Protocol):
@@ -21,6 +21,21 @@ class BackendHealth(Protocol):
     @property
     def outage(self) -> str | None:
         """For how long it has answered nothing, and why, for a person; None while it answers."""
+        ...
+
+
+@runtime_checkable
+class WatchHealth(BackendHealth, Protocol):
+    """What a driver that watches its invoices may tell besides."""
+
+    @property
+    def pending(self) -> int:
+        """How many invoices are being watched: unpaid ones, and those that expired lately."""
+        ...
+
+    @property
+    def connected(self) -> bool:
+        """Whether a connection to the backend is open on which it tells of payments by itself."""
         ...
 
 

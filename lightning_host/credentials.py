@@ -8,11 +8,9 @@ import hmac
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from connection_strings import Secret
 
-__all__ = ["EVERYTHING", "READING", "RECEIVING", "Permission", "basic_password", "matches", "matches_any", "token_of"]
+__all__ = ["EVERYTHING", "READING", "RECEIVING", "Permission", "basic_password", "matches", "token_of"]
 
 
 class Permission(enum.StrEnum):
@@ -44,11 +42,6 @@ EVERYTHING: Final = frozenset(Permission)
 def matches(shown: str, secret: Secret) -> bool:
     """Whether a text is the secret; takes the same time wherever they differ."""
     return hmac.compare_digest(_bytes(shown), _bytes(secret.reveal()))
-
-
-def matches_any(shown: str, secrets: Iterable[Secret]) -> bool:
-    """Whether a text is one of the secrets; looks at all of them whichever it is."""
-    return any([matches(shown, secret) for secret in secrets])  # noqa: C419 - a generator would stop at the first
 
 
 def token_of(header: str) -> str | None:

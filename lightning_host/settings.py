@@ -14,6 +14,7 @@ import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -198,6 +199,7 @@ class HostSettings(DatabaseSettings):
             further pause is longer.
         webhook_keep_days: How many days a delivery that is over, one way or the other, can be looked at and sent again.
         log_level: From which level on log lines are written; `info` tells each step.
+        time_zone: Where the merchant's days and months begin, by its name in the IANA list, such as America/Jamaica.
         log_format: How log lines are written: `text` for people, `json` for machines.
         metrics_token: What opens `/metrics` to others than this machine itself.
         max_body_bytes: Largest body of a request.
@@ -238,6 +240,7 @@ class HostSettings(DatabaseSettings):
     webhook_first_pause: float = Field(default=10.0, gt=0, le=3600)
     webhook_keep_days: int = Field(default=30, ge=1, le=3650)
     log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    time_zone: str = "UTC"
     log_format: Literal["text", "json"] = "text"
     metrics_token: KeySecret | None = None
     max_body_bytes: int = Field(default=64 * 1024, ge=1024)
@@ -253,6 +256,15 @@ class HostSettings(DatabaseSettings):
     @classmethod
     def _check_stores(cls, stores: dict[str, StoreSettings]) -> dict[str, StoreSettings]:
         return {_store_id(name): store for name, store in stores.items()}
+
+    @field_validator("time_zone")
+    @classmethod
+    def _check_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise ValueError("must be the name of a time zone, such as UTC or America/Jamaica") from None
+        return name
 
     @field_validator("sandbox_control")
     @classmethod

@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
-from lightning_host.credentials import EVERYTHING, READING, RECEIVING, matches, matches_any
+from lightning_host.credentials import EVERYTHING, READING, RECEIVING, matches
 from lightning_host.tasks import TaskSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from connection_strings import LightningClient, LightningClientFactory
+    from connection_strings import LightningClient, LightningClientFactory, Secret
     from lightning_host.credentials import Permission
     from lightning_host.settings import StoreSettings
 
@@ -47,6 +47,16 @@ class Store:
     def addresses(self) -> tuple[str, ...]:
         """The names of its Lightning addresses, its id first."""
         return (self.id, *self.settings.addresses)
+
+    @property
+    def keys(self) -> tuple[tuple[Secret, frozenset[Permission]], ...]:
+        """Its API keys, and what each may do."""
+        kinds = (
+            (self.settings.api_keys, EVERYTHING),
+            (self.settings.receive_keys, RECEIVING),
+            (self.settings.read_keys, READING),
+        )
+        return tuple((key, permissions) for keys, permissions in kinds for key in keys)
 
 
 class Stores:
@@ -84,16 +94,7 @@ class Stores:
     def by_key(self, key: str) -> tuple[tuple[Store, frozenset[Permission]], ...]:
         """Return the stores that an API key opens, and what it may do there; compares with every key in any case."""
         return tuple(
-            [
-                (store, permissions)
-                for store in self
-                for keys, permissions in (
-                    (store.settings.api_keys, EVERYTHING),
-                    (store.settings.receive_keys, RECEIVING),
-                    (store.settings.read_keys, READING),
-                )
-                if matches_any(key, keys)
-            ]
+            [(store, permissions) for store in self for secret, permissions in store.keys if matches(key, secret)]
         )
 
     def by_password(self, password: str) -> tuple[Store, bool] | None:

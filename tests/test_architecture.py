@@ -54,6 +54,7 @@ LAYERS = {
         "greenfield lnurl",
         "phoenixd checkout",
         "flashcards webhooks monitoring",
+        "merchant",
         "server",
         "cli",
     ),

@@ -32,12 +32,13 @@ class CheckoutService:
     Attributes:
         rows: Where they are remembered.
         watch: Follows those that somebody looks at.
+        fiat: Tells what amounts are worth.
 
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._fiat = FiatQuotes()
+        self.fiat = FiatQuotes()
         self.rows = CheckoutTable(host.database)
         self._renewal = CheckoutRenewal(host, self.rows)
         self.watch = LiveCheckouts(host, self.rows, self._renewal)
@@ -88,7 +89,7 @@ class CheckoutService:
             external_id=external_id,
             redirect_url=redirect_url,
             card=card,
-            fiat=await self._fiat.words(store, amount),
+            fiat=await self.fiat.words(store, amount),
             once=once,
         )
         return _same(checkout, amount)

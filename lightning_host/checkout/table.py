@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
 
-__all__ = ["PURPOSE", "Checkout", "CheckoutStatus", "CheckoutTable"]
+__all__ = ["PURPOSE", "Checkout", "CheckoutStatus", "CheckoutTable", "checkouts_table"]
 
 PURPOSE: Final = "checkout"
 """The purpose of invoices that belong to checkouts; their subject is the checkout's id."""
@@ -59,6 +59,15 @@ _checkouts: Final = Table(
     Column("paid_hash", String(64)),
     Index("host_checkouts_by_time", "store", "created_at"),
 )
+Index(
+    "host_checkouts_overpaid",
+    _checkouts.c.store,
+    sqlite_where=_checkouts.c.overpaid_msat > 0,
+    postgresql_where=_checkouts.c.overpaid_msat > 0,
+)
+checkouts_table: Final = _checkouts
+"""The same, for rooms that read it together with tables of their own."""
+
 _orders: Final = Table(
     "host_checkout_orders",
     metadata,

@@ -33,7 +33,7 @@ __all__ = ["SCHEMA_VERSION", "Database", "from_ms", "metadata", "now_ms", "to_ms
 
 _log: Final = logging.getLogger("lightning_host")
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """The version of all tables together; goes up with each change, together with a step in `_STEPS`."""
 
 metadata: Final = MetaData()
@@ -41,6 +41,13 @@ metadata: Final = MetaData()
 
 _STEPS: Final[Mapping[int, tuple[str, ...]]] = {
     2: ("ALTER TABLE host_webhooks ADD COLUMN automatic_redelivery BOOLEAN NOT NULL DEFAULT TRUE",),
+    3: (
+        "CREATE INDEX host_settlements_by_number ON host_settlements (store, number)",
+        "CREATE INDEX host_settlements_by_time ON host_settlements (store, paid_at, number, amount_msat)",
+        "CREATE INDEX host_settlements_by_amount ON host_settlements (store, amount_msat)",
+        "CREATE INDEX host_settlements_by_reference ON host_settlements (store, external_id)",
+        "CREATE INDEX host_checkouts_overpaid ON host_checkouts (store) WHERE overpaid_msat > 0",
+    ),
 }
 """For each version the statements that lead to it from the one before."""
 

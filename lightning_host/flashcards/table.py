@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, select, update
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, or_, select, update
 
 from connection_strings import LightMoney
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
@@ -129,9 +129,14 @@ class FlashcardTable:
         """Return the card with this address, None when there is none."""
         return await self._one(_cards.c.address == address)
 
-    async def page(self, store_id: str, *, offset: int, limit: int) -> list[Flashcard]:
-        """List the cards of a store, newest first."""
+    async def page(
+        self, store_id: str, *, offset: int = 0, before: Flashcard | None = None, limit: int
+    ) -> list[Flashcard]:
+        """List the cards of a store, newest first; only those that come behind `before`, if that is given."""
         query = select(_cards).where(_cards.c.store == store_id)
+        if before is not None:
+            time = to_ms(before.created_at)
+            query = query.where(_cards.c.created_at <= time, or_(_cards.c.created_at < time, _cards.c.id > before.id))
         query = query.order_by(_cards.c.created_at.desc(), _cards.c.id).offset(offset).limit(limit)
         async with self._database.begin() as connection:
             return [_read_card(row) for row in await connection.execute(query)]

@@ -118,8 +118,8 @@ class Row:
     also: tuple[int, ...] = ()
 
 
-def _page(words: str) -> Row:
-    return Row(words, kind=_PAGE)
+def _page(words: str, **query: Schema) -> Row:
+    return Row(words, kind=_PAGE, query=query)
 
 
 def _picture(words: str) -> Row:
@@ -237,6 +237,26 @@ API: Final[Mapping[tuple[str, str], Row]] = {
     ("GET", f"{_STORE}/webhooks"): _key("List webhooks.", _list_of("Webhook")),
     **_webhook_rows(f"{_STORE}/webhooks"),
     **_webhook_rows("/api/v1/webhooks"),
+    ("POST", f"{_STORE}/merchant-links"): _key(
+        "Make a link that logs a browser in to the merchant's page, once; to read only unless `changes` is true.",
+        _object(link=_TEXT, expirySeconds=_WHOLE),
+        body={"changes": _FLAG, "expirySeconds": _WHOLE},
+    ),
+    ("GET", "/merchant"): _page("Show the form to log in to the merchant's page."),
+    ("POST", "/merchant"): _sent_on("Log in.", {"key": _TEXT, "changes": _TEXT, "form_token": _TEXT}),
+    ("POST", "/merchant/{store}/logout"): _sent_on("Log out.", {"form_token": _TEXT}),
+    ("GET", "/merchant/{store}"): _page("Show takings and payments.", search=_TEXT, before=_WHOLE),
+    ("GET", "/merchant/{store}/payments.csv"): Row(
+        "Send a month's payments as a file.", kind="text/csv", query={"month": _TEXT}, needs=("month",)
+    ),
+    ("GET", "/merchant/{store}/wallet"): _page("Show how the wallet stands, and what to do about it."),
+    ("GET", "/merchant/{store}/cards"): _page("Show the flashcards.", before=_TEXT),
+    ("GET", "/merchant/{store}/events"): Row("Tell of each payment as it comes.", kind=_STREAM),
+    ("GET", "/merchant/{store}/webhooks"): _page("Show the webhooks."),
+    ("GET", "/merchant/{store}/webhooks/{webhook}"): _page("Show what was told to a webhook.", before=_TEXT),
+    ("POST", "/merchant/{store}/webhooks/{webhook}/deliveries/{delivery}/again"): _sent_on(
+        "Tell it once more.", {"form_token": _TEXT}
+    ),
     ("GET", "/getinfo"): _password("Tell of the node, as phoenixd does.", _ref("Any")),
     ("GET", "/getbalance"): _password("Tell the balance.", _object(balanceSat=_WHOLE, feeCreditSat=_WHOLE)),
     ("POST", "/createinvoice"): _password(

@@ -9,6 +9,7 @@ from lightning_host.flashcards.routes import FLASHCARD_LNURL, FLASHCARDS
 from lightning_host.greenfield.routes import GREENFIELD
 from lightning_host.lnurl.pages import ADDRESS_PAGES
 from lightning_host.lnurl.routes import LNURL
+from lightning_host.merchant.routes import MERCHANT
 from lightning_host.monitoring.health import HEALTH
 from lightning_host.monitoring.metrics import METRICS
 from lightning_host.phoenixd.routes import PHOENIXD
@@ -37,5 +38,6 @@ ROUTE_GROUPS: Final[tuple[RouteGroup, ...]] = (
     FLASHCARDS,
     FLASHCARD_LNURL,
     WEBHOOKS,
+    MERCHANT,
 )
 """Each shows the same stores to another kind of client."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from connection_strings import LightningInvoice
     from lightning_host.invoices import HostInvoice
 
-__all__ = ["Filter", "Settlement", "SettlementLedger"]
+__all__ = ["Filter", "Settlement", "SettlementLedger", "settlements_table"]
 
 _settlements: Final = Table(
     "host_settlements",
@@ -35,7 +35,14 @@ _settlements: Final = Table(
     Column("paid_at", BigInteger, nullable=False),
     Column("recorded_at", BigInteger, nullable=False),
     Index("host_settlements_by_subject", "store", "purpose", "subject"),
+    Index("host_settlements_by_number", "store", "number"),
+    Index("host_settlements_by_time", "store", "paid_at", "number", "amount_msat"),
+    Index("host_settlements_by_amount", "store", "amount_msat"),
+    Index("host_settlements_by_reference", "store", "external_id"),
 )
+settlements_table: Final = _settlements
+"""The same, for rooms that read it together with tables of their own."""
+
 _cursors: Final = Table(
     "host_cursors",
     metadata,

@@ -34,6 +34,7 @@ from lightning_host.tasks import TaskSet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
 
     from connection_strings import LightningClient, LightningInvoice
     from lightning_host.database import Database
@@ -113,6 +114,12 @@ class Settlements:
     def deaf(self) -> dict[str, str]:
         """The stores whose settlements can't be heard right now, and why."""
         return {name: why for name, listener in self._listeners.items() if (why := listener.deaf) is not None}
+
+    @property
+    def heard_since(self) -> dict[str, datetime]:
+        """The stores whose settlements are heard, and since when without a break."""
+        since = {name: listener.heard_since for name, listener in self._listeners.items()}
+        return {name: time for name, time in since.items() if time is not None}
 
     @property
     def refused(self) -> set[str]:

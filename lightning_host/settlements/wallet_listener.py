@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -66,6 +67,7 @@ class WalletListener:
         self._client = store.client
         self._next: LightningInvoiceListener | None = None
         self._changed = asyncio.Event()
+        self._heard_since: datetime | None = None
         self.deaf: str | None = "not listening yet"
         self.token_refused = False
 
@@ -144,7 +146,14 @@ class WalletListener:
         finally:
             sound.cancel()
 
+    @property
+    def heard_since(self) -> datetime | None:
+        """Since when settlements are heard without a break; None while they are not."""
+        return self._heard_since if self.deaf is None else None
+
     def _is_heard(self) -> None:
+        if self.deaf is not None:
+            self._heard_since = datetime.now(UTC)
         self.deaf, self.token_refused, self._failed = None, False, False
 
     async def _open(self) -> LightningInvoiceListener:

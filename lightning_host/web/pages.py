@@ -34,12 +34,13 @@ def render(template: str, *, status: int = 200, **values: Any) -> web.Response:
     return web.Response(text=html, status=status, content_type="text/html", charset="utf-8")
 
 
-def tell_page(request: web.Request, problem: Problem) -> web.Response:
-    """Tell a problem on a page, in words that anybody may read."""
+def tell_page(request: web.Request, problem: Problem, *, way: tuple[str, str] | None = None) -> web.Response:
+    """Tell a problem on a page, in words that anybody may read; `way` is where its button leads, and what it says."""
     host = request.app[HOST]
     # Where there are many shops, the start page leads nowhere (server/front.py).
-    home = request.path != "/" and (host.settings.sandbox_control is not None or len(host.stores) == 1)
-    response = render("problem.html", status=problem.status, problem=problem, home=home)
+    if way is None and request.path != "/" and (host.settings.sandbox_control is not None or len(host.stores) == 1):
+        way = ("/", "To the start page")
+    response = render("problem.html", status=problem.status, problem=problem, way=way)
     response.headers.update(problem.headers or {})
     return response
 

@@ -11,11 +11,11 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, or_, select, update
 
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import CheckoutTable
-from lightning_host.database import now_ms
+from lightning_host.database import now_ms, to_ms
 from lightning_host.invoices import HostInvoices
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
 from lightning_host.webhooks.records import deliveries as _deliveries
@@ -123,9 +123,15 @@ class WebhookTable:
             row = found.one_or_none()
         return None if row is None else read_delivery(row)
 
-    async def deliveries(self, webhook: Webhook, *, offset: int, limit: int) -> list[Delivery]:
-        """List what was or will be told to a webhook, newest first."""
+    async def deliveries(
+        self, webhook: Webhook, *, offset: int = 0, before: Delivery | None = None, limit: int
+    ) -> list[Delivery]:
+        """List what was or will be told to a webhook, newest first; behind `before`, if that is given."""
         query = select(_deliveries).where(_deliveries.c.webhook == webhook.id)
+        if before is not None:
+            time = to_ms(before.created_at)
+            behind = or_(_deliveries.c.created_at < time, _deliveries.c.id > before.id)
+            query = query.where(_deliveries.c.created_at <= time, behind)
         query = query.order_by(_deliveries.c.created_at.desc(), _deliveries.c.id).offset(offset).limit(limit)
         async with self._database.begin() as connection:
             return [read_delivery(row) for row in await connection.execute(query)]
