@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from lightning_host.database import Database, SchemaError, from_ms, to_ms
+from lightning_host.database import SCHEMA_VERSION, Database, SchemaError, from_ms, to_ms
 
 if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench
@@ -36,7 +36,7 @@ async def test_database_of_a_newer_host_is_left_alone(hosts: HostBench) -> None:
     async with database.begin() as connection:
         await connection.execute(text("UPDATE host_schema SET version = 99"))
     await database.aclose()
-    with pytest.raises(SchemaError, match="has schema 99, this host knows 2; upgrade the host"):
+    with pytest.raises(SchemaError, match=f"has schema 99, this host knows {SCHEMA_VERSION}; upgrade the host"):
         await Database.open(hosts.secret())
 
 
