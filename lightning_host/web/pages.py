@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PAGES", "in_sat", "in_words", "policy", "render", "tell_page", "tell_reader"]
 
 _HERE: Final = Path(__file__).parents[1]
+_TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 def render(template: str, *, status: int = 200, **values: Any) -> web.Response:
@@ -84,16 +85,17 @@ def _templates() -> jinja2.Environment:
 
 
 @cache
-def _static_files() -> dict[str, Path]:
-    """Return every file that is served, by name: a request names one of them, and never a path."""
-    return {path.name: path for path in (_HERE / "static").iterdir() if path.is_file()}
+def _static_files() -> dict[str, tuple[bytes, str]]:
+    """Return every file that is served, and its type, by name: a request names one of them, and never a path."""
+    return {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in (_HERE / "static").iterdir()}
 
 
-async def _static(request: web.Request) -> web.FileResponse:
-    path = _static_files().get(request.match_info["name"])
-    if path is None:
+async def _static(request: web.Request) -> web.Response:
+    found = _static_files().get(request.match_info["name"])
+    if found is None:
         raise web.HTTPNotFound
-    return web.FileResponse(path)
+    body, kind = found
+    return web.Response(body=body, content_type=kind, charset="utf-8")
 
 
 def _add_routes(app: web.Application) -> None:
