@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="instead of serving", metavar="COMMAND", dest="command")
     backup = commands.add_parser("backup", help="copy the host's database while it is in use")
     backup.add_argument("path", type=Path, help="the file to make")
+    link = commands.add_parser("merchant-link", help="make a link that logs in to the merchant's page, once")
+    link.add_argument("--store", help="the id of the store; needed where there are many")
+    link.add_argument("--minutes", type=int, default=10, help="how long it can be used (default 10)")
+    link.add_argument("--changes", action="store_true", help="allow to send webhooks again; else it reads only")
     chosen = parser.parse_args(arguments)
     set_up_logs(logging.WARNING, as_json=False)
     try:
@@ -47,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _back_up(chosen.path)
         given = {name: getattr(chosen, name) for name in ("bind", "port") if getattr(chosen, name) is not None}
         settings = HostSettings.from_environment(**given)
+        if chosen.command == "merchant-link":
+            return _make_link(settings, chosen.store, chosen.minutes, changes=chosen.changes)
         level = "info" if chosen.verbose and settings.log_level != "debug" else settings.log_level
         set_up_logs(logging.getLevelNamesMapping()[level.upper()], as_json=settings.log_format == "json")
         for sentence in (*unknown_variables(os.environ), *settings.doubts):
@@ -81,6 +88,23 @@ def _back_up(path: Path) -> int:
         sys.stderr.write(f"lightning-host: {error}\n")
         return 2
     _say(f"{source} is copied to {path}")
+    return 0
+
+
+def _make_link(settings: HostSettings, store: str | None, minutes: int, *, changes: bool) -> int:
+    """Print a link into the merchant's page; returns what the process exits with."""
+    from lightning_host.merchant.api import MOST_SECONDS, new_link  # noqa: PLC0415 - needs the extra `host`
+
+    stores = sorted(settings.all_stores)
+    if store is None and len(stores) == 1:
+        store = stores[0]
+    if store not in stores:
+        sys.stderr.write(f"lightning-host: --store must be one of {', '.join(stores)}\n")
+        return 2
+    if not 1 <= minutes <= MOST_SECONDS // 60:
+        sys.stderr.write(f"lightning-host: --minutes must be from 1 to {MOST_SECONDS // 60}\n")
+        return 2
+    _say(asyncio.run(new_link(settings, store, timedelta(minutes=minutes), changes=changes)).reveal())
     return 0
 
 

@@ -22,7 +22,10 @@ __all__ = ["Fact", "alarms_of", "facts_of"]
 
 _RECENT: Final = timedelta(minutes=2)
 _AGAIN: Final = "The host tries again by itself. Payments are not lost: they are recorded once they are heard of."
-_LOG_IN: Final = "Log in to the wallet again, put its new token into the store's connection string, and restart."
+_LOG_IN: Final = (
+    "Log in to the wallet again and put its new token into the store's connection string. Where that stands in a file "
+    "the host reads it by itself, else it has to be started again."
+)
 _CHECK: Final = "If this lasts for more than a few minutes, run the doctor command of the wallet's driver."
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench, RunningHost
 
 HEBREW = "\u05e7\u05e4\u05d4 \u05d5\u05e2\u05d5\u05d2\u05d4, \u05ea\u05d5\u05d3\u05d4!"
+LOADED = "performance.getEntriesByType('navigation')[0].loadEventEnd > 0"
+"""What has to be so before another page is gone to: else its end of loading would be taken for the next one's."""
 TABS = ("", "/wallet", "/webhooks", "/cards")
 
 
@@ -27,7 +29,7 @@ async def log_in(page: Page, host: RunningHost, key: str) -> None:
     await page.goto(f"{host.url}/merchant")
     await page.evaluate(f"document.querySelector('#key').value = {key!r}")
     await page.click("button[type=submit]")
-    await page.until("document.querySelector('#live')")
+    await page.until(f"document.querySelector('#live') && {LOADED}")
 
 
 async def test_payment_appears_by_itself(hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path) -> None:
@@ -70,7 +72,7 @@ async def test_link_logs_in_and_leaves_the_address(hosts: HostBench, node: FakeN
     assert_clean(page, host)
 
 
-@pytest.mark.parametrize(("width", "dark"), [(320, False), (360, True), (1100, True), (1100, False)])
+@pytest.mark.parametrize(("width", "dark"), [(320, False), (360, True), (1100, True)])
 async def test_what_others_wrote_fits_and_is_read(
     hosts: HostBench, node: FakeNode, page: Page, tmp_path: Path, *, width: int, dark: bool
 ) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from lightning_host.cli import main
 from lightning_host.database import Database
 from tests.lightning_host.hosts import API_KEY
 from tests.lightning_host.merchant.merchant import READ_KEY, Merchant, logged_in
@@ -145,3 +146,21 @@ async def make_link(host: RunningHost, **fields: object) -> str:
     assert status == 200, made
     assert made["link"].startswith(f"{host.url}/merchant#")
     return str(made["link"].partition("#")[2])
+
+
+async def test_link_of_the_command(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command prints a link that logs in at the host that runs; a store that is not there is told."""
+    host = await hosts.host(node)
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", f"type=fake;node={node.name}")
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", hosts.sqlite())
+    monkeypatch.setenv("LIGHTNING_HOST_PUBLIC_URL", "https://pay.example.com")
+    assert await asyncio.to_thread(main, ["merchant-link"]) == 0
+    url, _, code = capsys.readouterr().out.strip().partition("#")
+    assert url == "https://pay.example.com/merchant"
+    async with browser() as session:
+        assert await Merchant(host, session).log_in(code) == 303
+    for arguments, words in ((["--store", "bakery"], "one of shop"), (["--minutes", "0"], "from 1 to 1440")):
+        assert await asyncio.to_thread(main, ["merchant-link", *arguments]) == 2
+        assert words in capsys.readouterr().err
