@@ -88,6 +88,13 @@ class Host:
         self.told_paid: set[str] = set()
         self.told_failed: set[str] = set()
 
+    def replace(self, client: FlashLightningClient, fresh: FlashLightningClient) -> None:
+        """Use another client from now on, and listen by it."""
+        self.clients[self.clients.index(client)] = fresh
+        for ear in self.ears:
+            if ear.client is client:
+                ear.client = fresh
+
     async def create(self, client: FlashLightningClient, sats: int, patience: float = _PATIENCE) -> None:
         """Ask for an invoice, and give up after a while as a host does."""
         with contextlib.suppress(LightningError, TimeoutError):

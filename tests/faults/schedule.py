@@ -39,6 +39,8 @@ class Schedule:
         transports: Those of each client; clients that differ have sockets and watchers of their own on one journal.
             `key` is an API key without the scope that tells amounts, which polls.
         elsewhere: Whether another process shares the journal, makes invoices and never listens.
+        in_file: Whether the journal is a file, which outlives its clients: they may be closed while they work, and the
+            file may be locked.
         all_events_lost: Whether no event of a settlement ever comes, while every socket is well.
 
     """
@@ -49,6 +51,7 @@ class Schedule:
     answers_get_lost: bool
     transports: tuple[str, ...]
     elsewhere: bool
+    in_file: bool
     all_events_lost: bool
     steps: tuple[Step, ...]
 
@@ -84,6 +87,8 @@ _DEEDS: Final = (
     "lie",
     "stranger",
     "resolve",
+    *["close_client"] * 2,
+    *["lock_journal"] * 2,
 )
 _PROXY_FAULTS: Final = (
     "cut",
@@ -122,7 +127,10 @@ def draw(seed: int) -> Schedule:
         after = dice.choice((0.0, 0.0, 0.01, 0.03, 0.1))
         draw_of = dice.random()
         if draw_of < 0.5:
-            steps.append(Step(after, dice.choice(_DEEDS), {"client": dice.randrange(len(ways)), "pick": dice.random()}))
+            deed = dice.choice(_DEEDS)
+            if deed == "close_client" and not answers_get_lost:
+                deed = "create"  # who closes does not wait for an answer
+            steps.append(Step(after, deed, {"client": dice.randrange(len(ways)), "pick": dice.random()}))
         elif draw_of < 0.65 and answers_get_lost:
             steps.append(Step(after, f"proxy.{dice.choice(_PROXY_FAULTS)}", {"size": dice.random()}))
         elif draw_of < 0.75:
@@ -137,7 +145,10 @@ def draw(seed: int) -> Schedule:
     if not answers_get_lost:
         sandbox["ping_seconds"] = LONG_SECONDS
     elsewhere, all_events_lost = dice.random() < 0.15, dice.random() < 0.15
-    return Schedule(seed, sandbox, send_seconds, answers_get_lost, ways, elsewhere, all_events_lost, steps=tuple(steps))
+    in_file = elsewhere or dice.random() < 0.3
+    return Schedule(
+        seed, sandbox, send_seconds, answers_get_lost, ways, elsewhere, in_file, all_events_lost, steps=tuple(steps)
+    )
 
 
 def _ways(dice: random.Random, sandbox: dict[str, Any]) -> tuple[str, ...]:

@@ -59,9 +59,11 @@ async def test_a_driver_that_loses_is_caught(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(MemoryJournal, "settled_after", forgetful)
     monkeypatch.setattr(world, "while_it_moves", partial(while_it_moves, still_beats=20))
-    verdict = await play(draw(3))
-    assert verdict.failings == {"lost": len(draw(3).transports)}
-    assert verdict.bad_seeds == [3]
+    schedule = draw(21)
+    assert not schedule.in_file
+    verdict = await play(schedule)
+    assert verdict.failings == {"lost": len(schedule.transports)}
+    assert verdict.bad_seeds == [21]
 
 
 def test_a_seed_always_draws_the_same_schedule() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -42,7 +43,9 @@ LEFT_OUT: Final = "left out: a forged settlement"
 
 _GRACE_SECONDS: Final = 1
 _PATIENT: Final = Limits(ping_interval=0.5, ping_timeout=3.0, suspicion_timeout=1.0, close_timeout=0.2)
-_NEVER_GIVES_UP: Final = Limits(ping_interval=LONG_SECONDS, ping_timeout=LONG_SECONDS, close_timeout=0.2)
+_NEVER_GIVES_UP: Final = Limits(
+    ping_interval=LONG_SECONDS, ping_timeout=LONG_SECONDS, suspicion_timeout=LONG_SECONDS, close_timeout=0.2
+)
 _TRUSTS_SENDERS: Final = Persistence(
     pauses=(0.05, 0.1, 0.2, 0.3), margin=LONG_SECONDS, look=0.05, later=(0.2, 0.5, 1.0)
 )
@@ -50,6 +53,7 @@ _TRUSTS_SENDERS: Final = Persistence(
 _EVERY_WAY: Final = "websocket,http,graphql"
 _ALL_OF_THEM: Final = 1_000_000
 _PATIENT_SECONDS: Final = 10.0
+_LOCKED_SECONDS: Final = 2.0
 _AFTER_PAUSE: Final = 0.02
 
 
@@ -122,7 +126,8 @@ class World:
         )
         self._pool, self._pool_elsewhere = Pool(timing), Pool(timing)
         self._late: set[str] = set()
-        self._folder = TemporaryDirectory(prefix="world") if schedule.elsewhere else None
+        self._folder = TemporaryDirectory(prefix="world") if schedule.in_file else None
+        self._closing: set[FlashLightningClient] = set()
         url = "memory:" if self._folder is None else f"sqlite+aiosqlite:///{self._folder.name}/journal.db"
         self._process = ProcessSettings(
             journal_url=JournalUrl.parse(url),
@@ -303,6 +308,28 @@ class World:
         """Use a client for one call and close it, as hosts do."""
         async with await self._client(self._schedule.transports[self._host.clients.index(client)]) as fresh:
             await self._create(fresh, pick)
+
+    async def _close_client(self, client: FlashLightningClient, pick: float) -> None:
+        """Close a client while it works, as a restart does, and go on with a new one on the same journal."""
+        if not self._schedule.in_file or client in self._closing:
+            return
+        self._closing.add(client)
+        transports = self._schedule.transports[self._host.clients.index(client)]
+        if pick < 0.5:
+            await client.aclose()
+        self._host.replace(client, await self._client(transports))
+        await client.aclose()
+        self._faults["host: closed"] += 1
+
+    async def _lock_journal(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - shared by all
+        """Let something else write to the journal's file for a while."""
+        if self._folder is None:
+            return
+        with contextlib.closing(sqlite3.connect(f"{self._folder.name}/journal.db", timeout=0)) as other:
+            with contextlib.suppress(sqlite3.OperationalError):  # it is written to in this moment
+                other.execute("BEGIN IMMEDIATE")
+                self._faults["journal: locked"] += 1
+            await asyncio.sleep(_LOCKED_SECONDS * pick)
 
     async def _lie(self, client: FlashLightningClient, pick: float) -> None:  # noqa: ARG002 - told to all
         """Announce a settlement that did not happen."""
