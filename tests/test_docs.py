@@ -64,6 +64,13 @@ def test_commands_in_the_documents_exist(path: Path) -> None:
             command = known[word]
 
 
+def test_every_command_is_described() -> None:
+    """docs/command-line.md is what the commands say of themselves; if not, write it again with the command below."""
+    command = ["-m", "typer", "flash_driver.cli.app", "utils", "docs", "--name", "flash-driver"]
+    ended = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    assert (ROOT / "docs" / "command-line.md").read_text() == ended.stdout, f"python {' '.join(command)}"
+
+
 async def test_the_program_in_the_guide_runs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     """The first program of the guide for Python creates an invoice and hears of its payment."""
     sandbox = await bench.sandbox()

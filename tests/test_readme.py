@@ -1,4 +1,4 @@
-"""The README tells the truth: its code runs, its tables list what there is."""
+"""The README tells the truth, and what it leads to: its code runs, the tables list what there is."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 
 
 async def test_the_python_example_runs(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,14 +40,14 @@ async def test_the_python_example_runs(bench: Bench, capsys: pytest.CaptureFixtu
 
 def test_every_key_is_in_the_table() -> None:
     """The table of keys lists each key that the driver takes, and no other; aliases are named below it."""
-    table = README.split("## The connection string")[1].split("What concerns the process")[0]
+    table = CONFIGURATION.split("## The environment")[0]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == KEYS | {"type"}
     assert all(f"`{alias}`" in table for alias in ALIASES)
 
 
 def test_every_variable_is_in_the_table() -> None:
     """The table of variables lists each that the process reads."""
-    listed = set(re.findall(r"^\| `FLASH_([A-Z_]+)` \|", README, re.MULTILINE))
+    listed = set(re.findall(r"^\| `FLASH_([A-Z_]+)` \|", CONFIGURATION, re.MULTILINE))
     assert listed == {name.upper() for name in ProcessSettings.model_fields} | {"CONNECTION_STRING"}
 
 
