@@ -5,6 +5,7 @@ The tables belong to settlements, invoices and checkouts; here they are only rea
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
@@ -245,7 +246,7 @@ def _payment(row: Row[Any]) -> Payment:
         kind=_kind(row),
         reference=row.external_id,
         checkout=row.subject if of_checkout else None,
-        description=(row.checkout_description if of_checkout else row.description) or "",
+        description=row.checkout_description if of_checkout else _in_words(row.description or ""),
         comment=row.comment or "",
         fiat=row.fiat,
         asked=None if asked is None else LightMoney.from_msat(asked),
@@ -254,6 +255,17 @@ def _payment(row: Row[Any]) -> Payment:
         to_give_back=double and row.card is None,
         late=of_checkout and row.paid_at > row.expires_at,
     )
+
+
+def _in_words(description: str) -> str:
+    """Return what an invoice was for; of LNURL's metadata (LUD-06) the text alone."""
+    if not description.startswith("[["):
+        return description
+    try:
+        entries = json.loads(description)
+        return next(str(entry[1]) for entry in entries if entry[0] == "text/plain")
+    except (ValueError, IndexError, KeyError, TypeError, StopIteration):
+        return description
 
 
 def _kind(row: Row[Any]) -> str:

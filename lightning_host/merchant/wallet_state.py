@@ -55,7 +55,9 @@ class Fact:
 def alarms_of(host: Host, store: Store) -> list[Fact]:
     """Return what is wrong with the wallet, as far as it is known without asking anybody."""
     health = backends((store,)).get(store.id)
-    known = (_heard(host, store), _session(host, store), _backend(health), _block(host, store))
+    # A token that is refused is why payments are not heard of: one of the two is enough.
+    first = _session(host, store) if store.id in host.settlements.refused else _heard(host, store)
+    known = (first, _backend(health), _block(host, store))
     return [fact for fact in known if fact is not None and not fact.good]
 
 

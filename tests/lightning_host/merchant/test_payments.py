@@ -140,6 +140,8 @@ async def test_kinds_and_comments(hosts: HostBench, node: FakeNode) -> None:
             next(iter(set(node.settled) - {made["paymentHash"], checkout["paymentHash"]})): "Address",
         }
         assert "<b onclick" not in page
+        assert "Payment to shop" in page
+        assert "text/plain" not in page
         assert "&lt;b onclick=&#34;x&#34;&gt;\u05e9\u05dc\u05d5\u05dd &amp; thanks" in page
         _, cards = await merchant.get("/merchant/shop/cards")
         assert "Ada" in cards
