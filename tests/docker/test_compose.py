@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from tests.lightning_host.needs import missing
 
 DOCKER = Path(__file__).parents[2] / "docker"
-SERVICES = {"sandbox", "postgres", "host-a", "host-b", "integration-test"}
+SERVICES = {"sandbox", "postgres", "host-a", "host-b", "integration-test", "prometheus", "grafana"}
+SHOWN = {"host-a", "host-b", "prometheus", "grafana"}
+"""Services that can be reached from this machine."""
 SCRIPTS = ("compose-test", "make-secrets", "with-secrets", "production-test", "postgres-standin/entrypoint")
 
 
@@ -71,7 +74,40 @@ def test_ports_are_for_this_machine_only(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         ports = service.get("ports", [])
         assert all(port.startswith("127.0.0.1:") for port in ports)
-        assert bool(ports) is name.startswith("host-")
+        assert bool(ports) is (name in SHOWN)
+
+
+def test_monitoring_is_a_profile_that_fits_together(compose: dict[str, Any]) -> None:
+    """Prometheus and Grafana start only when asked for, and find both replicas, the rules and the dashboard."""
+    import yaml  # noqa: PLC0415 - the fixture has found it
+
+    services, folder = compose["services"], DOCKER / "monitoring"
+    for name in ("prometheus", "grafana"):
+        assert services[name]["profiles"] == ["monitoring"]
+        for volume in services[name]["volumes"]:
+            source = volume.partition(":")[0]
+            assert (DOCKER / source).exists() if source.startswith("./") else source in compose["volumes"], volume
+    told = yaml.safe_load((folder / "prometheus.yaml").read_text())
+    (job,) = told["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["host-a:8080", "host-b:8080"]}]
+    secret = job["authorization"]["credentials_file"].removeprefix("/run/secrets/")
+    assert all(secret in services[name]["secrets"] for name in ("prometheus", "host-a", "host-b"))
+    assert all((folder / rules).exists() for rules in told["rule_files"])
+    (source,) = yaml.safe_load((folder / "grafana/datasources/prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((folder / "grafana/dashboards/host.yaml").read_text())["providers"]
+    assert any(f":{provider['options']['path']}/dashboard.json" in each for each in services["grafana"]["volumes"])
+
+
+def test_compose_itself_takes_the_file() -> None:
+    """`docker compose config`, which runs nothing, finds no fault with any profile."""
+    if (docker := shutil.which("docker")) is None:
+        pytest.skip("there is no docker; docker/compose-test asks the same")
+    command = [docker, "compose", "-f", str(DOCKER / "compose.yaml"), "--profile", "*", "config", "--quiet"]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if "is not a docker command" in asked.stderr:
+        pytest.skip("there is no docker compose")
+    assert (asked.returncode, asked.stdout) == (0, ""), asked.stderr
 
 
 def test_webhooks_stay_out_of_the_network(compose: dict[str, Any]) -> None:
