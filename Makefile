@@ -6,10 +6,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
+COMPILE := pip compile --quiet --no-config --universal --python-version 3.11 --constraint constraints.txt --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command 'make requirements'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host check docs test lint types tests btcpay btcpay-soak btcpay-demo compose-test format soak fuzz sbom bench clean
+.PHONY: help run host check docs test lint types tests btcpay btcpay-soak btcpay-demo compose-test format soak fuzz requirements \
+	sbom bench clean
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +68,12 @@ fuzz: $(VENV)/ready-to-test ## Fuzz each target with atheris for FUZZ_SECONDS (6
 	for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
 		$(BIN)/python -m tests.fuzz $$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=.cache/fuzz/$$target- || exit 1; \
 	done
+
+requirements: ## Write docker/requirements*.txt, the hashes of what the image is made of, from constraints.txt
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/python -m pip install --quiet uv==0.13.8
+	.cache/uv/bin/uv $(COMPILE) pyproject.toml --extra cli --extra host --extra postgresql --extra sandbox --output-file docker/requirements.txt
+	echo hatchling | .cache/uv/bin/uv $(COMPILE) - --output-file docker/requirements-build.txt
 
 sbom: $(VENV)/ready-to-host ## Write what the host is made of, as CycloneDX, into build/sbom.json
 	$(PYTHON) -m venv .cache/sbom
