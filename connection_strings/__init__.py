@@ -22,12 +22,16 @@ if TYPE_CHECKING:
         RequestRefused,
         UnknownConnectionType,
     )
+    from connection_strings.extensions import BackendHealth, TellsHealth, WarmsUp, WatchHealth
     from connection_strings.factory import LightningClientFactory, LightningConnectionStringHandler
     from connection_strings.grammar import ConnectionString
     from connection_strings.keys import canonical_values
     from connection_strings.lightning import (
         BalanceEstimate,
+        ConnectionResult,
         CreateInvoiceParams,
+        KeysendParams,
+        LightningChannel,
         LightningClient,
         LightningInvoice,
         LightningInvoiceListener,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
         ListPaymentsParams,
         OffchainBalance,
         OnchainBalance,
+        OpenChannelResult,
         PayDetails,
         PayInvoiceParams,
         PayResponse,
@@ -52,15 +57,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AmountMismatch",
+    "BackendHealth",
     "BackendUnavailable",
     "BalanceEstimate",
+    "ConnectionResult",
     "ConnectionString",
     "ConnectionStringError",
     "CreateInvoiceParams",
     "CredentialRejected",
     "InvalidReply",
     "InvalidRequest",
+    "KeysendParams",
     "LightMoney",
+    "LightningChannel",
     "LightningClient",
     "LightningClientFactory",
     "LightningConnectionStringHandler",
@@ -77,6 +86,7 @@ __all__ = [
     "NotSupported",
     "OffchainBalance",
     "OnchainBalance",
+    "OpenChannelResult",
     "PayDetails",
     "PayInvoiceParams",
     "PayResponse",
@@ -85,17 +95,24 @@ __all__ = [
     "RateLimited",
     "RequestRefused",
     "Secret",
+    "TellsHealth",
     "UnknownConnectionType",
+    "WarmsUp",
+    "WatchHealth",
     "canonical_values",
     "read_payment_hash",
 ]
 
 _HOMES = dict.fromkeys(__all__, "lightning") | {
     "AmountMismatch": "errors",
+    "BackendHealth": "extensions",
     "BackendUnavailable": "errors",
     "BalanceEstimate": "node",
+    "ConnectionResult": "channels",
     "ConnectionString": "grammar",
     "CreateInvoiceParams": "invoices",
+    "KeysendParams": "payments",
+    "LightningChannel": "channels",
     "LightningInvoice": "invoices",
     "LightningInvoiceStatus": "invoices",
     "LightningNodeBalance": "node",
@@ -103,6 +120,7 @@ _HOMES = dict.fromkeys(__all__, "lightning") | {
     "ListInvoicesParams": "invoices",
     "OffchainBalance": "node",
     "OnchainBalance": "node",
+    "OpenChannelResult": "channels",
     "ConnectionStringError": "errors",
     "CredentialRejected": "errors",
     "InvalidReply": "errors",
@@ -123,7 +141,10 @@ _HOMES = dict.fromkeys(__all__, "lightning") | {
     "LightningPaymentStatus": "payments",
     "LightningPayment": "payments",
     "Secret": "secret",
+    "TellsHealth": "extensions",
     "UnknownConnectionType": "errors",
+    "WarmsUp": "extensions",
+    "WatchHealth": "extensions",
     "canonical_values": "keys",
     "read_payment_hash": "payment_hash",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from enum import Enum
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -52,10 +53,12 @@ class CreateInvoiceParams:
         description_hash: Commit to this SHA-256 as it is, 64 lower-case hex digits, because its text is known to
             somebody else only. `description` then is what a backend without hashes may show instead; together with
             `description_hash_only` it is the very text, and must be left empty or have this hash.
+        amount_tolerance: How much more than `amount` the invoice may be over, in percent from 0 to 100, for a backend
+            that keeps another currency; None leaves it to the connection string. Never less than asked.
 
     Raises:
-        InvalidRequest: A value of another type, a negative amount, an expiry of zero or less, or a hash that is
-            malformed or belongs to another text.
+        InvalidRequest: A value of another type, a negative amount, an expiry of zero or less, a hash that is malformed
+            or belongs to another text, or a tolerance that is no percentage.
 
     """
 
@@ -65,6 +68,7 @@ class CreateInvoiceParams:
     description_hash_only: bool = False
     private_route_hints: bool = False
     description_hash: str | None = None
+    amount_tolerance: Decimal | None = None
 
     def __post_init__(self) -> None:
         check_type("amount", self.amount, LightMoney, None)
@@ -77,6 +81,11 @@ class CreateInvoiceParams:
             raise InvalidRequest("expiry", "must be longer than zero; 15 minutes is usual")
         if self.description_hash is not None:
             self._check_hash(self.description_hash)
+        check_type("amount_tolerance", self.amount_tolerance, Decimal, None)
+        if self.amount_tolerance is not None and not (
+            self.amount_tolerance.is_finite() and 0 <= self.amount_tolerance <= 100
+        ):
+            raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")
 
     def _check_hash(self, given: str) -> None:
         if read_payment_hash(given) != given:

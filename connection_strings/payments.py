@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from connection_strings.checks import check_page, check_type
 from connection_strings.errors import InvalidRequest
 from connection_strings.money import LightMoney
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "DEFAULT_SEND_TIMEOUT",
+    "KeysendParams",
     "LightningPayment",
     "LightningPaymentStatus",
     "ListPaymentsParams",
@@ -25,6 +30,7 @@ __all__ = [
 DEFAULT_SEND_TIMEOUT = timedelta(seconds=30)
 
 _HIGHEST_PERCENT = 1_000_000
+_LOWEST_CUSTOM_RECORD = 65_536
 
 
 class PayResult(Enum):
@@ -99,23 +105,60 @@ class PayInvoiceParams:
 
     def __post_init__(self) -> None:
         check_type("amount", self.amount, LightMoney, None)
-        check_type("max_fee_percent", self.max_fee_percent, Decimal, float, int, None)
-        check_type("max_fee_flat", self.max_fee_flat, LightMoney, None)
-        check_type("send_timeout", self.send_timeout, timedelta)
         if self.amount is not None and self.amount.msat <= 0:
             raise InvalidRequest("amount", "must be more than zero; leave it out to pay the BOLT11's own amount")
         if not isinstance(self.resolve_early, bool):
             raise InvalidRequest("resolve_early", f"must be bool, not {type(self.resolve_early).__name__}")
-        if self.max_fee_percent is not None:
-            percent = Decimal(str(self.max_fee_percent))
-            if not percent.is_finite() or not 0 <= percent <= _HIGHEST_PERCENT:
-                raise InvalidRequest(
-                    "max_fee_percent", f"must be a number, and not negative or above {_HIGHEST_PERCENT}"
-                )
-        if self.max_fee_flat is not None and self.max_fee_flat.msat < 0:
-            raise InvalidRequest("max_fee_flat", "must not be negative")
-        if self.send_timeout <= timedelta(0):
-            raise InvalidRequest("send_timeout", "must be longer than zero")
+        _check_limits(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysendParams:
+    """How to pay a node that made no invoice (BLIP-0003).
+
+    Attributes:
+        amount: What to send.
+        max_fee_percent: As of `PayInvoiceParams`.
+        max_fee_flat: As of `PayInvoiceParams`.
+        send_timeout: As of `PayInvoiceParams`.
+        custom_records: TLV records to send along, by type from 65536 on; None for none.
+
+    Raises:
+        InvalidRequest: As of `PayInvoiceParams`; or a record of another type of value, or with a type below 65536.
+
+    """
+
+    amount: LightMoney
+    max_fee_percent: Decimal | float | None = None
+    max_fee_flat: LightMoney | None = None
+    send_timeout: timedelta = DEFAULT_SEND_TIMEOUT
+    custom_records: Mapping[int, bytes] | None = None
+
+    def __post_init__(self) -> None:
+        check_type("amount", self.amount, LightMoney)
+        if self.amount.msat <= 0:
+            raise InvalidRequest("amount", "must be more than zero")
+        for number, value in (self.custom_records or {}).items():
+            check_type("custom_records", number, int)
+            check_type("custom_records", value, bytes)
+            if number < _LOWEST_CUSTOM_RECORD:
+                raise InvalidRequest("custom_records", f"must have types from {_LOWEST_CUSTOM_RECORD} on (BOLT 1)")
+        _check_limits(self)
+
+
+def _check_limits(params: PayInvoiceParams | KeysendParams) -> None:
+    """Refuse a limit that is none."""
+    check_type("max_fee_percent", params.max_fee_percent, Decimal, float, int, None)
+    check_type("max_fee_flat", params.max_fee_flat, LightMoney, None)
+    check_type("send_timeout", params.send_timeout, timedelta)
+    if params.max_fee_percent is not None:
+        percent = Decimal(str(params.max_fee_percent))
+        if not percent.is_finite() or not 0 <= percent <= _HIGHEST_PERCENT:
+            raise InvalidRequest("max_fee_percent", f"must be a number, and not negative or above {_HIGHEST_PERCENT}")
+    if params.max_fee_flat is not None and params.max_fee_flat.msat < 0:
+        raise InvalidRequest("max_fee_flat", "must not be negative")
+    if params.send_timeout <= timedelta(0):
+        raise InvalidRequest("send_timeout", "must be longer than zero")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

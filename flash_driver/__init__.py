@@ -39,3 +39,7 @@ def __getattr__(name: str) -> Any:
     import importlib  # noqa: PLC0415 - with the names themselves
 
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

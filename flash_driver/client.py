@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Never, Self, overload
 from weakref import WeakSet
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from types import TracebackType
 
+    from connection_strings.grammar import ConnectionString
+    from connection_strings.lightning import KeysendParams
     from flash_driver.accounts.account import Account
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
@@ -82,6 +84,11 @@ class FlashLightningClient:
     def __repr__(self) -> str:
         return f"<FlashLightningClient server={self._settings.server!r}>"
 
+    @property
+    def connection_string(self) -> ConnectionString:
+        """What this client was made of, with the keys that say more than the defaults; masked until `render()`."""
+        return self._settings.connection_string
+
     # --- invoices ---------------------------------------------------------------------------------------------------
 
     @overload
@@ -117,7 +124,7 @@ class FlashLightningClient:
             amount: The terms, or the amount of an invoice with the terms that follow.
             description: What the payer reads.
             expiry: How long the invoice should be payable.
-            amount_tolerance: Overrides `amount-tolerance` for this invoice, in percent from 0 to 100.
+            amount_tolerance: As `CreateInvoiceParams.amount_tolerance`.
 
         Raises:
             InvalidRequest: The terms are malformed.
@@ -134,10 +141,10 @@ class FlashLightningClient:
                 "amount", "must be a LightMoney, zero for an amountless invoice, or CreateInvoiceParams"
             )
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
-        if amount_tolerance is not None and not (amount_tolerance.is_finite() and 0 <= amount_tolerance <= 100):
-            raise InvalidRequest("amount_tolerance", "must be a percentage from 0 to 100")
+        if amount_tolerance is not None:
+            params = replace(params, amount_tolerance=amount_tolerance)
         with self._calling() as account:
-            record = await account.creation.create(params, amount_tolerance)
+            record = await account.creation.create(params)
         return record.invoice
 
     async def create_invoices(self, params: Sequence[CreateInvoiceParams]) -> list[LightningInvoice]:
@@ -333,7 +340,18 @@ class FlashLightningClient:
 
     # --- what a custodian can't do ----------------------------------------------------------------------------------
 
-    async def open_channel(self, node_uri: str, amount: LightMoney) -> Never:
+    async def keysend(self, destination: str, params: KeysendParams) -> Never:
+        """Refuse: Flash pays invoices only.
+
+        Raises:
+            NotSupported: Always.
+
+        """
+        raise NotSupported("Flash pays invoices only; ask the payee for one")
+
+    async def open_channel(
+        self, node_uri: str, amount: LightMoney, *, fee_rate: Decimal | None = None, private: bool = False
+    ) -> Never:
         """Refuse: channels are the custodian's.
 
         Raises:

@@ -96,12 +96,8 @@ class InvoiceCreation:
             clock=clock,
         )
 
-    async def create(self, params: CreateInvoiceParams, tolerance_percent: Decimal | None = None) -> InvoiceRecord:
+    async def create(self, params: CreateInvoiceParams) -> InvoiceRecord:
         """Create one invoice within the host's time limit.
-
-        Args:
-            params: The terms.
-            tolerance_percent: How much more than asked it may be over; None for what the connection string says.
 
         Raises:
             InvalidRequest: The terms make no sense to the server.
@@ -112,7 +108,7 @@ class InvoiceCreation:
         """
         _check(params)
         async with _in_time(), self._budget.points() as points:
-            return await self._create(self._order(params, points, tolerance_percent))
+            return await self._create(self._order(params, points))
 
     async def create_many(self, many: Sequence[CreateInvoiceParams]) -> list[InvoiceRecord]:
         """Create invoices side by side, in the order asked for, if the budget has enough for all.
@@ -147,14 +143,13 @@ class InvoiceCreation:
         wallet = await self._wallets.choose(Deadline.after(_SERVER_SECONDS))
         return not wallet.currency.in_cents or self._rates(wallet.currency).learned
 
-    def _order(
-        self, params: CreateInvoiceParams, points: Points, tolerance_percent: Decimal | None = None
-    ) -> InvoiceOrder:
+    def _order(self, params: CreateInvoiceParams, points: Points) -> InvoiceOrder:
+        tolerance = params.amount_tolerance
         amount = "any" if params.amountless else str(params.amount)
         return InvoiceOrder(
             params=params,
             # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
-            tolerance_percent=self._settings.amount_tolerance if tolerance_percent is None else tolerance_percent,
+            tolerance_percent=self._settings.amount_tolerance if tolerance is None else tolerance,
             deadline=Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS),
             call_log=CallLog(_log.bind(amount=amount), "creating invoice", "invoice created"),
             points=points,

@@ -10,23 +10,22 @@ import hashlib
 import re
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from connection_strings.errors import ConnectionStringError
+from connection_strings.grammar import ConnectionString
 from connection_strings.keys import canonical_values
 from connection_strings.secret import Secret
 from flash_driver.common.masking import hide
 from flash_driver.flash_api.replies import Currency
 from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url
-
-if TYPE_CHECKING:
-    from connection_strings.grammar import ConnectionString
 from flash_driver.settings.process import words_of
 
 __all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "TokenKind"]
 
+_TYPE: Final = "flash"
 _BEARER: Final = "bearer "
 ALIASES: Final = {"api": "server", "api-token": "token"}
 """Other names of keys, as Flash's own plugin documents them."""
@@ -210,6 +209,18 @@ class FlashSettings(BaseModel):
         return TokenKind.API_KEY if text.startswith("fk_") else TokenKind.BEARER
 
     @property
+    def connection_string(self) -> ConnectionString:
+        """The connection string that gives these settings: what equals a default is left out, but for the server."""
+        values = {"server": self.server}
+        if self.websocket != derive_websocket_url(self.server):
+            values["websocket"] = self.websocket
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name not in {"server", "token", "websocket"} and value != field.default:
+                values[field.alias or name] = _in_words(value)
+        return ConnectionString(_TYPE, {**values, "token": self.token.reveal()})
+
+    @property
     def of_any_wallet(self) -> Self:
         """The same without what is said of wallets and invoices: what is left is how to reach the account."""
         fields = type(self).model_fields
@@ -221,6 +232,15 @@ class FlashSettings(BaseModel):
         """What tells accounts apart without naming them: a hash of server, socket and token."""
         parts = (self.server, self.websocket, self.token.reveal())
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _in_words(value: object) -> str:
+    """Write a value as it stands in a connection string."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value.value) if isinstance(value, Enum) else str(value)
 
 
 KEYS: Final = frozenset(field.alias or name for name, field in FlashSettings.model_fields.items())

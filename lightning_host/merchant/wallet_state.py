@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.backend_health import WatchHealth
+from connection_strings import WatchHealth
 from lightning_host.monitoring.backends import backends
 from lightning_host.monitoring.unknown_payments import unknown_payments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from connection_strings.backend_health import BackendHealth
+    from connection_strings import BackendHealth
     from lightning_host.host import Host
     from lightning_host.monitoring.unknown_payments import UnknownPayments
     from lightning_host.stores import Store

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from connection_strings.backend_health import TellsHealth
+from connection_strings import TellsHealth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from connection_strings.backend_health import BackendHealth
+    from connection_strings import BackendHealth
     from lightning_host.stores import Store
 
 __all__ = ["backends"]

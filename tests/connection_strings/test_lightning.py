@@ -15,7 +15,9 @@ from connection_strings import (
     BalanceEstimate,
     CreateInvoiceParams,
     InvalidRequest,
+    KeysendParams,
     LightMoney,
+    LightningChannel,
     LightningClient,
     LightningInvoice,
     LightningInvoiceListener,
@@ -56,6 +58,15 @@ VALUES = [
     PayResponse(result=PayResult.UNKNOWN),
     LightningPayment(
         id=HASH, payment_hash=HASH, bolt11="lnbcrt1", status=LightningPaymentStatus.COMPLETE, created_at=NOW
+    ),
+    KeysendParams(amount=LightMoney(1)),
+    LightningChannel(
+        remote_node="02" * 33,
+        public=True,
+        active=True,
+        capacity=LightMoney(2),
+        local_balance=LightMoney(1),
+        channel_point=f"{HASH}:0",
     ),
     LightningNodeInformation(),
     OnchainBalance(),
@@ -124,6 +135,9 @@ class TestCreateInvoiceParams:
             ({"description_hash": b"ab" * 32}, "description_hash: must be str, not bytes"),
             ({"description_hash": "ab" * 31}, "description_hash: must be 64 lower-case hexadecimal digits"),
             ({"description_hash": "AB" * 32}, "description_hash: must be 64 lower-case hexadecimal digits"),
+            ({"amount_tolerance": 1.0}, "amount_tolerance: must be Decimal, not float"),
+            ({"amount_tolerance": Decimal("NaN")}, "amount_tolerance: must be a percentage from 0 to 100"),
+            ({"amount_tolerance": Decimal("100.1")}, "amount_tolerance: must be a percentage from 0 to 100"),
             ({"description_hash": "ab" * 32 + "\n"}, "description_hash: must be 64 lower-case hexadecimal digits"),
         ],
     )
@@ -212,6 +226,25 @@ class TestPayInvoiceParams:
         assert [caught.value.field] == list(terms)
 
 
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [
+        ({"amount": LightMoney.ZERO}, "amount: must be more than zero"),
+        ({"amount": None}, "amount: must be LightMoney, not NoneType"),
+        ({"max_fee_percent": -1}, "max_fee_percent: must be a number, and not negative or above 1000000"),
+        ({"send_timeout": timedelta(0)}, "send_timeout: must be longer than zero"),
+        ({"custom_records": {1: b""}}, "custom_records: must have types from 65536 on (BOLT 1)"),
+        ({"custom_records": {65_536: "text"}}, "custom_records: must be bytes, not str"),
+    ],
+)
+def test_keysend_refused(terms: dict[str, Any], message: str) -> None:
+    """Malformed terms of a payment without an invoice are refused, naming the field."""
+    with pytest.raises(InvalidRequest) as caught:
+        KeysendParams(**{"amount": LightMoney(1), **terms})
+
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("params", [ListInvoicesParams, ListPaymentsParams])
 @pytest.mark.parametrize(
     ("offset", "message"),
@@ -241,6 +274,7 @@ def test_protocols_name_the_whole_contract() -> None:
         *("create_invoice", "create_invoices", "get_invoice", "list_invoices", "cancel_invoice", "listen"),
         *("pay", "get_payment", "list_payments", "get_balance", "get_info", "validate"),
         *("open_channel", "connect_to", "get_deposit_address", "list_channels", "aclose"),
+        *("connection_string", "keysend"),
     }
     assert listener == {"cursor", "wait_invoice", "aclose"}
 

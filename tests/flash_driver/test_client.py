@@ -9,12 +9,15 @@ import pytest
 from connection_strings import (
     ConnectionStringError,
     CreateInvoiceParams,
+    KeysendParams,
     LightMoney,
     LightningClient,
     LightningError,
     LightningInvoiceStatus,
     ListInvoicesParams,
     NotSupported,
+    TellsHealth,
+    WarmsUp,
 )
 from connection_strings.errors import BackendUnavailable, CredentialRejected, InvalidRequest
 from flash_driver.client import FlashLightningClient
@@ -54,9 +57,11 @@ def test_the_contract_is_kept_whole() -> None:
 
 
 async def test_it_is_a_lightning_client(bench: Bench) -> None:
-    """A host that asks finds a LightningClient."""
+    """A host that asks finds a LightningClient, and what it can do beyond that."""
     client = await bench.client(await bench.sandbox())
     assert isinstance(client, LightningClient)
+    assert isinstance(client, TellsHealth)
+    assert isinstance(client, WarmsUp)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +72,7 @@ async def test_it_is_a_lightning_client(bench: Bench) -> None:
         lambda client: client.connect_to("node"),
         lambda client: client.get_deposit_address(),
         lambda client: client.list_channels(),
+        lambda client: client.keysend("02" * 33, KeysendParams(amount=LightMoney.from_sat(1))),
     ],
 )
 async def test_what_a_custodian_can_not_do(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import flash_driver
 from connection_strings import (
     ConnectionString,
     ConnectionStringError,
@@ -54,3 +55,9 @@ def test_bad_environment_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLASH_INVOICE_BUDGET", "many")
     with pytest.raises(ConnectionStringError, match="FLASH_INVOICE_BUDGET"):
         LightningClientFactory().create("type=flash;token=t")
+
+
+def test_the_package_lists_what_it_shows() -> None:
+    """`dir` names what can be imported from the package, loaded or not, so that a shell and an IDE complete it."""
+    assert set(flash_driver.__all__) <= set(dir(flash_driver))
+    assert all(getattr(flash_driver, name) is not None for name in flash_driver.__all__)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Never, Self, TypeVar
 
 from connection_strings import (
+    ConnectionString,
     ConnectionStringError,
     CreateInvoiceParams,
     InvalidRequest,
@@ -39,8 +40,9 @@ from flash_driver.sandbox.bank.signer import (  # real BOLT11 invoices; nothing 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from decimal import Decimal
 
-    from connection_strings import ConnectionString
+    from connection_strings import KeysendParams
 
 __all__ = ["FakeClient", "FakeHandler", "FakeListener", "FakeNode"]
 
@@ -128,6 +130,8 @@ class FakeListener:
                 if self._node.broken is not None:
                     raise self._node.broken
                 await self._node.changed.wait()
+                if self._closed:
+                    raise asyncio.CancelledError
         self._index += 1
         return self._node.invoices[self._node.settled[self._index - 1]]
 
@@ -136,12 +140,18 @@ class FakeListener:
         if not self._closed:
             self._closed = True
             self._node.listeners -= 1
+            await self._node.ring()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> LightningInvoice:
-        return await self.wait_invoice()
+        try:
+            return await self.wait_invoice()
+        except asyncio.CancelledError:
+            if self._closed:
+                raise StopAsyncIteration from None
+            raise
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,6 +165,11 @@ class FakeClient:
 
     def __init__(self, node: FakeNode) -> None:
         self.node = node
+
+    @property
+    def connection_string(self) -> ConnectionString:
+        """Tell how to get here."""
+        return ConnectionString("fake", {"node": self.node.name})
 
     def _check(self) -> None:
         if self.node.broken is not None:
@@ -295,8 +310,15 @@ class FakeClient:
         """Check."""
         self._check()
 
-    async def open_channel(self, node_uri: str, amount: LightMoney) -> Never:
+    async def keysend(self, destination: str, params: KeysendParams) -> Never:
         """Refuse."""
+        raise NotSupported(f"no keysend to {destination} over {params.amount}")
+
+    async def open_channel(
+        self, node_uri: str, amount: LightMoney, *, fee_rate: Decimal | None = None, private: bool = False
+    ) -> Never:
+        """Refuse."""
+        del fee_rate, private
         raise NotSupported(f"no channel to {node_uri} over {amount}")
 
     async def connect_to(self, node_uri: str) -> Never:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import ROUND_UP, Decimal, localcontext
 from typing import TYPE_CHECKING, Any
 
@@ -333,6 +334,8 @@ async def test_tolerance_of_one_call_overrides_the_client(bench: Bench) -> None:
     exact = await client.create_invoice(of_sat(1000), amount_tolerance=Decimal(0))
     assert exact.amount == LightMoney.from_sat(1000)
     assert operations(sandbox, USD) == {"websocket": 2}
+    (again,) = await client.create_invoices([replace(of_sat(2000), amount_tolerance=Decimal(0))])
+    assert again.amount == LightMoney.from_sat(2000)
 
 
 @pytest.mark.parametrize("tolerance", [Decimal(-1), Decimal(101), Decimal("NaN")])

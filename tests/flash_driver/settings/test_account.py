@@ -34,6 +34,24 @@ def test_defaults_are_flash_itself() -> None:
     assert (found.wallet_id, found.currency, found.allowinsecure) == (None, None, False)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "token=ory_st_x",
+        f"server=http://localhost:4010/graphql;allowinsecure=true;token=fk_x=;wallet-id={UUID}",
+        "websocket=wss://elsewhere.example/socket;token=x;currency=usdt;transports=http,websocket",
+        "token=ory_st_x;description-hash=require;amount-tolerance=0.5;pool-size=3",
+    ],
+)
+def test_settings_tell_the_connection_string(keys: str) -> None:
+    """The connection string of settings gives these settings again, and shows no token before it is rendered."""
+    found = settings(keys)
+    string = found.connection_string
+    assert FlashSettings.from_connection_string(ConnectionString.parse(string.render())) == found
+    assert f"token={found.token.reveal()}" not in f"{string} {string!r}"
+    assert set(string.values) <= KEYS
+
+
 def test_every_key_is_read() -> None:
     """Each key that the driver documents ends up in its setting."""
     found = settings(

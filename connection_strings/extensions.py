@@ -1,4 +1,9 @@
-"""What a driver may tell beyond the contract: whether its backend answers."""
+"""What a driver may do beyond the contract; a host finds out with `isinstance`, which tells a type checker, too.
+
+client = factory.create(text)
+if isinstance(client, WarmsUp):
+    await client.warm_up()
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["BackendHealth", "TellsHealth", "WatchHealth"]
+__all__ = ["BackendHealth", "TellsHealth", "WarmsUp", "WatchHealth"]
 
 
 class BackendHealth(Protocol):
@@ -46,4 +51,18 @@ class TellsHealth(Protocol):
     @property
     def health(self) -> BackendHealth:
         """How the backend stands now, without asking it."""
+        ...
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """A `LightningClient` that can connect ahead of the first invoice; a client need not."""
+
+    async def warm_up(self) -> None:
+        """Connect, and find out what the first invoice needs.
+
+        Raises:
+            LightningError: The backend can't be reached, or refuses the credential.
+
+        """
         ...
