@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, delete, func, insert, select
 
-from lightning_host.database import metadata, now_ms
+from lightning_host.database import metadata, now_ms, take_numbers
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from lightning_host.allowance import Allowance
     from lightning_host.database import Database
 
@@ -40,15 +43,18 @@ class Budgets:
         """
         if allowance is None:
             return 0
-        window = allowance.seconds * 1_000
-        async with self._database.begin() as connection:
-            await self._database.next_number(connection, f"budget {name}")  # a lock: replicas take turns
-            now = now_ms()
-            await connection.execute(delete(_spends).where(_spends.c.name == name, _spends.c.spent_at <= now - window))
-            spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
-            count, oldest = (await connection.execute(spent)).one()
-            if count >= allowance.times:
-                wait = -(-(int(oldest) + window - now) // 1_000)
-                return min(max(1, wait), allowance.seconds)  # another replica's clock may differ
-            await connection.execute(insert(_spends).values(name=name, spent_at=now))
-            return 0
+        return await self._database.write(partial(_spend, name=name, allowance=allowance))
+
+
+def _spend(connection: Connection, name: str, allowance: Allowance) -> int:
+    window = allowance.seconds * 1_000
+    take_numbers(connection, f"budget {name}")  # a lock: replicas take turns
+    now = now_ms()
+    connection.execute(delete(_spends).where(_spends.c.name == name, _spends.c.spent_at <= now - window))
+    spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
+    count, oldest = connection.execute(spent).one()
+    if count >= allowance.times:
+        wait = -(-(int(oldest) + window - now) // 1_000)
+        return min(max(1, wait), allowance.seconds)  # another replica's clock may differ
+    connection.execute(insert(_spends).values(name=name, spent_at=now))
+    return 0

@@ -18,14 +18,16 @@ from connection_strings import LightMoney, LightningError, RateLimited
 from lightning_host.database import from_ms, metadata, now_ms, to_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sqlalchemy import Connection
     from sqlalchemy.engine import Row
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from connection_strings import CreateInvoiceParams, LightningInvoice
     from lightning_host.database import Database
     from lightning_host.stores import Store
 
-__all__ = ["HostInvoice", "HostInvoices", "host_invoices", "read_invoice_row"]
+__all__ = ["HostInvoice", "HostInvoices", "comments_of", "find_invoice", "host_invoices", "read_invoice_row"]
 
 host_invoices: Final = Table(
     "host_invoices",
@@ -41,8 +43,16 @@ host_invoices: Final = Table(
     Column("amount_msat", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
-    Index("host_invoices_by_subject", "store", "purpose", "subject"),
-    Index("host_invoices_by_time", "store", "created_at"),
+    Index("host_invoices_by_subject", "store", "purpose", "subject", "created_at", "payment_hash"),
+    Index("host_invoices_by_time", "store", "created_at", "payment_hash"),
+    Index("host_invoices_by_expiry", "store", "expires_at"),
+)
+_HAS_EXTERNAL_ID: Final = host_invoices.c.external_id.is_not(None)
+Index(
+    "host_invoices_by_external_id",
+    *(host_invoices.c[name] for name in ("store", "external_id", "created_at", "payment_hash")),
+    sqlite_where=_HAS_EXTERNAL_ID,
+    postgresql_where=_HAS_EXTERNAL_ID,
 )
 
 
@@ -128,20 +138,12 @@ class HostInvoices:
             "created_at": now_ms(),
             "expires_at": to_ms(invoice.expires_at),
         }
-        async with self._database.begin() as connection:
-            await connection.execute(insert(host_invoices).values(row))
+        await self._database.write(lambda connection: connection.execute(insert(host_invoices), row))
         return invoice
 
-    async def find(
-        self, store_id: str, payment_hash: str, *, connection: AsyncConnection | None = None
-    ) -> HostInvoice | None:
+    async def find(self, store_id: str, payment_hash: str) -> HostInvoice | None:
         """Return the invoice of a store, None when this host made none with this payment hash."""
-        query = select(host_invoices).where(
-            host_invoices.c.store == store_id, host_invoices.c.payment_hash == payment_hash
-        )
-        async with self._database.within(connection) as reading:
-            row = (await reading.execute(query)).one_or_none()
-        return None if row is None else read_invoice_row(row)
+        return await self._database.read(lambda connection: find_invoice(connection, store_id, payment_hash))
 
     async def newest(self, store_id: str, *, purpose: str, subject: str, limit: int) -> list[HostInvoice]:
         """Return the latest invoices that were made for a subject, newest first."""
@@ -149,11 +151,11 @@ class HostInvoices:
             select(host_invoices)
             .where(host_invoices.c.store == store_id, host_invoices.c.purpose == purpose)
             .where(host_invoices.c.subject == subject)
-            .order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash)
+            .order_by(host_invoices.c.created_at.desc(), host_invoices.c.payment_hash.desc())
             .limit(limit)
         )
-        async with self._database.begin() as connection:
-            return [read_invoice_row(row) for row in await connection.execute(query)]
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [read_invoice_row(row) for row in rows]
 
     async def made_since(self, store_id: str, since: datetime) -> list[tuple[str, datetime]]:
         """Return what the invoices of a store that are younger than a time were made for, and when, oldest first."""
@@ -162,8 +164,23 @@ class HostInvoices:
             .where(host_invoices.c.store == store_id, host_invoices.c.created_at > to_ms(since))
             .order_by(host_invoices.c.created_at)
         )
-        async with self._database.begin() as connection:
-            return [(subject, from_ms(made_at)) for subject, made_at in await connection.execute(query)]
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [(subject, from_ms(made_at)) for subject, made_at in rows]
+
+
+def find_invoice(connection: Connection, store_id: str, payment_hash: str) -> HostInvoice | None:
+    """Return the invoice of a store, None when this host made none with this payment hash."""
+    query = select(host_invoices).where(host_invoices.c.store == store_id, host_invoices.c.payment_hash == payment_hash)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else read_invoice_row(row)
+
+
+def comments_of(connection: Connection, store_id: str, hashes: Iterable[str]) -> dict[str, str]:
+    """Return what the payers of a store's invoices said, by payment hash (LUD-12); untrusted."""
+    query = select(host_invoices.c.payment_hash, host_invoices.c.comment).where(
+        host_invoices.c.store == store_id, host_invoices.c.payment_hash.in_(hashes)
+    )
+    return {row.payment_hash: row.comment for row in connection.execute(query)}
 
 
 def read_invoice_row(row: Row[Any]) -> HostInvoice:

@@ -103,7 +103,7 @@ class DatabaseSettings(BaseSettings):
     """What a look at the database alone needs.
 
     Attributes:
-        database_url: Where the host remembers; SQLite or PostgreSQL, as SQLAlchemy spells it. Replicas share one.
+        database_url: Where the host remembers; SQLite (sqlite:///file) or PostgreSQL. Replicas share one.
 
     """
 
@@ -111,7 +111,7 @@ class DatabaseSettings(BaseSettings):
         env_prefix=ENV_PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True
     )
 
-    database_url: Annotated[Secret, BeforeValidator(_present)] = Secret("sqlite+aiosqlite:///lightning-host.sqlite3")
+    database_url: Annotated[Secret, BeforeValidator(_present)] = Secret("sqlite:///lightning-host.sqlite3")
 
     @classmethod
     def from_environment(cls, **given: str | int) -> Self:
@@ -152,7 +152,7 @@ class HostSettings(DatabaseSettings):
     """How one process of the host is set up.
 
     Attributes:
-        database_url: Where the host remembers; SQLite or PostgreSQL, as SQLAlchemy spells it. Replicas share one.
+        database_url: Where the host remembers; SQLite (sqlite:///file) or PostgreSQL. Replicas share one.
         connection_string: The wallet of the store `store_id`; or use `stores`.
         store_id: The id of that store; also its Lightning address.
         api_key: What opens that store's Greenfield API, paying included.

@@ -81,8 +81,8 @@ def _environment(sandbox: "Sandbox", folder: Path) -> dict[str, str]:
         "LIGHTNING_HOST_TITLE": "Sandbox shop",
         "LIGHTNING_HOST_API_KEY": secrets.token_urlsafe(24),
         "LIGHTNING_HOST_PHOENIXD_PASSWORD": secrets.token_urlsafe(24),
-        "LIGHTNING_HOST_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'host.sqlite3'}",
-        "FLASH_JOURNAL_URL": f"sqlite+aiosqlite:///{folder / 'journal.sqlite3'}",
+        "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{folder / 'host.sqlite3'}",
+        "FLASH_JOURNAL_URL": f"sqlite:///{folder / 'journal.sqlite3'}",
     }
 
 

@@ -14,7 +14,7 @@ from lightning_host.checkout.demo import add_demo
 from lightning_host.checkout.lnurl import LNURL_PREFIX, add_checkout_lnurl
 from lightning_host.checkout.pages import add_checkout_pages
 from lightning_host.checkout.service import SERVICE, CheckoutService
-from lightning_host.checkout.table import CheckoutTable
+from lightning_host.checkout.table import settle_checkouts
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import tell_lnurl
 from lightning_host.web.concurrency_limit import ConcurrencyLimit
@@ -42,7 +42,7 @@ def _add_routes(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
-    host.settlements.on_settled(CheckoutTable(host.database).settle)
+    host.settlements.on_settled(settle_checkouts)
     yield
 
 

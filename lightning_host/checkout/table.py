@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import enum
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, insert, or_, select, update
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, bindparam, insert, or_, select, update
 
 from connection_strings import LightMoney
-from lightning_host.database import from_ms, metadata, now_ms, to_ms
+from lightning_host.database import from_ms, insert_if_new, metadata, now_ms, to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
+    from sqlalchemy import Connection
     from sqlalchemy.engine import Row
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from connection_strings import LightningInvoice
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
 
-__all__ = ["PURPOSE", "Checkout", "CheckoutStatus", "CheckoutTable", "checkouts_table"]
+__all__ = [
+    "PURPOSE",
+    "Checkout",
+    "CheckoutStatus",
+    "CheckoutTable",
+    "checkouts_table",
+    "find_checkouts",
+    "settle_checkouts",
+]
 
 PURPOSE: Final = "checkout"
 """The purpose of invoices that belong to checkouts; their subject is the checkout's id."""
@@ -57,7 +65,7 @@ _checkouts: Final = Table(
     Column("overpaid_msat", BigInteger, nullable=False),
     Column("paid_at", BigInteger),
     Column("paid_hash", String(64)),
-    Index("host_checkouts_by_time", "store", "created_at"),
+    Index("host_checkouts_by_time", "store", "created_at", "id"),
 )
 Index(
     "host_checkouts_overpaid",
@@ -79,6 +87,12 @@ _orders: Final = Table(
 _TIMES: Final = ("created_at", "expires_at", "bolt11_created_at", "bolt11_expires_at", "renew_after", "paid_at")
 _CLOSE: Final = timedelta(seconds=15)
 """For so short a time before its end a checkout needs no further code."""
+
+_SETTLE: Final = (
+    update(_checkouts)
+    .where(_checkouts.c.id == bindparam("checkout"))
+    .values({name: bindparam(f"new_{name}") for name in ("received_msat", "overpaid_msat", "paid_at", "paid_hash")})
+)
 
 _LEASE_MS: Final = 8_000
 """How long a replica may take to renew before another one tries: longer than any wallet takes to make an invoice."""
@@ -201,39 +215,37 @@ class CheckoutTable:
         }
         if invoice is not None:
             row |= {**_of_invoice(invoice), "invoices": 1}
-        async with self._database.begin() as connection:
+
+        def add(connection: Connection) -> Checkout:
             if once and external_id is not None:
                 key = {"store": store_id, "external_id": external_id, "checkout": checkout_id}
                 earlier = None
-                if not await self._database.insert_if_new(connection, _orders, key):
-                    earlier = await self._of_order(connection, store_id, external_id)
+                if not insert_if_new(connection, _orders, key):
+                    earlier = _of_order(connection, store_id, external_id)
                 if earlier is not None:
                     return earlier
-            await connection.execute(insert(_checkouts).values(row))
-            return _read((await connection.execute(select(_checkouts).where(_checkouts.c.id == row["id"]))).one())
+            connection.execute(insert(_checkouts).values(row))
+            return find_checkouts(connection, [checkout_id])[0]
+
+        return await self._database.write(add)
 
     async def find_order(self, store_id: str, external_id: str) -> Checkout | None:
         """Return the one checkout that was opened `once` for an `external_id`, None when none was."""
-        async with self._database.begin() as connection:
-            return await self._of_order(connection, store_id, external_id)
+        return await self._database.read(lambda connection: _of_order(connection, store_id, external_id))
 
-    async def find(self, checkout_id: str, *, connection: AsyncConnection | None = None) -> Checkout | None:
+    async def find(self, checkout_id: str) -> Checkout | None:
         """Return a checkout, None when there is none with this id."""
-        async with self._database.within(connection) as reading:
-            row = (await reading.execute(select(_checkouts).where(_checkouts.c.id == checkout_id))).one_or_none()
-        return None if row is None else _read(row)
+        return next(iter(await self.find_many([checkout_id])), None)
 
     async def find_many(self, ids: Collection[str]) -> list[Checkout]:
         """Return those checkouts that exist."""
-        async with self._database.begin() as connection:
-            return [_read(row) for row in await connection.execute(select(_checkouts).where(_checkouts.c.id.in_(ids)))]
+        return await self._database.read(lambda connection: find_checkouts(connection, ids))
 
     async def list(self, store_id: str, *, offset: int, limit: int) -> list[Checkout]:
         """List the checkouts of a store, newest first."""
         query = select(_checkouts).where(_checkouts.c.store == store_id)
-        query = query.order_by(_checkouts.c.created_at.desc(), _checkouts.c.id).offset(offset).limit(limit)
-        async with self._database.begin() as connection:
-            return [_read(row) for row in await connection.execute(query)]
+        query = query.order_by(_checkouts.c.created_at.desc(), _checkouts.c.id.desc()).offset(offset).limit(limit)
+        return await self._database.read(lambda connection: [_read(row) for row in connection.execute(query)])
 
     async def lease(self, checkout: Checkout) -> bool:
         """Take it upon oneself to renew the invoice; False when somebody else has done so, or has begun."""
@@ -247,53 +259,78 @@ class CheckoutTable:
             .where(_checkouts.c.paid_at.is_(None), _checkouts.c.expires_at > now)
             .values(renew_after=now + _LEASE_MS)
         )
-        async with self._database.begin() as connection:
-            return (await connection.execute(statement)).rowcount == 1
+        return await self._database.write(lambda connection: connection.execute(statement).rowcount == 1)
 
     async def postpone(self, checkout: Checkout, seconds: float) -> None:
         """Let nobody renew the invoice for a while."""
         until = now_ms() + int(seconds * 1_000)
-        async with self._database.begin() as connection:
-            await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id).values(renew_after=until))
+        statement = update(_checkouts).where(_checkouts.c.id == checkout.id).values(renew_after=until)
+        await self._database.write(lambda connection: connection.execute(statement))
 
     async def renew(self, checkout: Checkout, invoice: LightningInvoice) -> None:
         """Show another invoice from now on, unless a later one is shown already."""
         expires_at = to_ms(invoice.expires_at)
         later = or_(_checkouts.c.bolt11_expires_at.is_(None), _checkouts.c.bolt11_expires_at <= expires_at)
         values = {**_of_invoice(invoice), "invoices": _checkouts.c.invoices + 1, "renew_after": 0}
-        async with self._database.begin() as connection:
-            await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id, later).values(values))
+        statement = update(_checkouts).where(_checkouts.c.id == checkout.id, later).values(values)
+        await self._database.write(lambda connection: connection.execute(statement))
 
-    async def _of_order(self, connection: AsyncConnection, store_id: str, external_id: str) -> Checkout | None:
-        query = (
-            select(_checkouts)
-            .join(_orders, _orders.c.checkout == _checkouts.c.id)
-            .where(_orders.c.store == store_id, _orders.c.external_id == external_id)
-        )
-        row = (await connection.execute(query)).one_or_none()
-        return None if row is None else _read(row)
 
-    async def settle(self, connection: AsyncConnection, settlement: Settlement) -> None:
-        """Enter a payment; a handler of settlements, so each counts once."""
-        if settlement.purpose != PURPOSE:
-            return
-        checkout = await self.find(settlement.subject, connection=connection)
+def find_checkouts(connection: Connection, ids: Collection[str]) -> list[Checkout]:
+    """Return those checkouts that exist."""
+    return [_read(row) for row in connection.execute(select(_checkouts).where(_checkouts.c.id.in_(ids)))]
+
+
+def settle_checkouts(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Enter payments to checkouts; a handler of settlements, so each counts once."""
+    payments = [settlement for settlement in settlements if settlement.purpose == PURPOSE]
+    if not payments:
+        return
+    found = find_checkouts(connection, {payment.subject for payment in payments})
+    checkouts = {checkout.id: checkout for checkout in found}
+    for payment in payments:
+        checkout = checkouts.get(payment.subject)
         if checkout is None:
-            _log.error("store %s: %s paid a checkout that is unknown", settlement.store, settlement.payment_hash)
-            return
-        received = checkout.received + settlement.amount
-        values: dict[str, Any] = {"received_msat": received.msat}
-        if checkout.paid_at is not None:
-            values["overpaid_msat"] = (checkout.overpaid + settlement.amount).msat
-            done = "give it back" if checkout.card is None else f"credited to flashcard {checkout.card}"
-            words = "store %s: checkout %s was paid once more: %s by %s; %s"
-            _log.warning(words, settlement.store, checkout.id, settlement.amount, settlement.payment_hash, done)
-        elif received >= checkout.amount:
-            values |= {"paid_at": to_ms(settlement.paid_at), "paid_hash": settlement.payment_hash}
+            _log.error("store %s: %s paid a checkout that is unknown", payment.store, payment.payment_hash)
         else:
-            words = "store %s: checkout %s received %s of %s"
-            _log.warning(words, settlement.store, checkout.id, received, checkout.amount)
-        await connection.execute(update(_checkouts).where(_checkouts.c.id == checkout.id).values(values))
+            checkouts[checkout.id] = _with_payment(checkout, payment)
+    if changed := [_what_settles(checkout) for checkout in checkouts.values()]:
+        connection.execute(_SETTLE, changed)
+
+
+def _with_payment(checkout: Checkout, payment: Settlement) -> Checkout:
+    """Return a checkout as it is after a payment to it."""
+    received = checkout.received + payment.amount
+    if checkout.paid_at is not None:
+        done = "give it back" if checkout.card is None else f"credited to flashcard {checkout.card}"
+        words = "store %s: checkout %s was paid once more: %s by %s; %s"
+        _log.warning(words, payment.store, checkout.id, payment.amount, payment.payment_hash, done)
+        return replace(checkout, received=received, overpaid=checkout.overpaid + payment.amount)
+    if received < checkout.amount:
+        words = "store %s: checkout %s received %s of %s"
+        _log.warning(words, payment.store, checkout.id, received, checkout.amount)
+        return replace(checkout, received=received)
+    return replace(checkout, received=received, paid_at=payment.paid_at, paid_hash=payment.payment_hash)
+
+
+def _what_settles(checkout: Checkout) -> dict[str, Any]:
+    return {
+        "checkout": checkout.id,
+        "new_received_msat": checkout.received.msat,
+        "new_overpaid_msat": checkout.overpaid.msat,
+        "new_paid_at": None if checkout.paid_at is None else to_ms(checkout.paid_at),
+        "new_paid_hash": checkout.paid_hash,
+    }
+
+
+def _of_order(connection: Connection, store_id: str, external_id: str) -> Checkout | None:
+    query = (
+        select(_checkouts)
+        .join(_orders, _orders.c.checkout == _checkouts.c.id)
+        .where(_orders.c.store == store_id, _orders.c.external_id == external_id)
+    )
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _read(row)
 
 
 def _of_invoice(invoice: LightningInvoice) -> dict[str, Any]:

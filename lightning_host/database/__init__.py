@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from lightning_host.database.database import SCHEMA_VERSION, Database, from_ms, metadata, now_ms, to_ms
+from lightning_host.database.database import (
+    SCHEMA_VERSION,
+    Database,
+    from_ms,
+    insert_if_new,
+    metadata,
+    now_ms,
+    take_numbers,
+    to_ms,
+)
 from lightning_host.database.errors import DatabaseUnusable, SchemaError, is_away
 
 __all__ = [
@@ -11,8 +20,10 @@ __all__ = [
     "DatabaseUnusable",
     "SchemaError",
     "from_ms",
+    "insert_if_new",
     "is_away",
     "metadata",
     "now_ms",
+    "take_numbers",
     "to_ms",
 ]

@@ -7,10 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.engine import URL
-
-from lightning_host.database.engine import read_url
 from lightning_host.database.errors import reason_of
+from lightning_host.database.location import read_url
 
 if TYPE_CHECKING:
     from connection_strings import Secret
@@ -34,14 +32,10 @@ def back_up(url: Secret, target: Path) -> Path:
 
     """
     location = read_url(url.reveal())
-    if location.get_backend_name() != "sqlite":
-        bare = URL.create(
-            "postgresql", location.username, host=location.host, port=location.port, database=location.database
-        )
-        raise BackupRefused(
-            f"the database is in PostgreSQL, which copies itself: pg_dump --format=custom --file={target} '{bare}'"
-        )
-    source = Path(location.database or "")
+    if location.path is None:
+        copying = f"pg_dump --format=custom --file={target} '{location.bare_url}'"
+        raise BackupRefused(f"the database is in PostgreSQL, which copies itself: {copying}")
+    source = Path(location.path)
     if not source.is_file():
         raise BackupRefused(f"there is no database in a file {source}; DATABASE_URL names it")
     try:

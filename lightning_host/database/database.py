@@ -7,49 +7,37 @@ alike.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import sqlite3
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from lightning_host.database.engine import APPLICATION_NAME, LOCK_SECONDS, insist_on_file, make_engine, read_url
-from lightning_host.database.errors import DatabaseUnusable, SchemaError, reason_of, sqlstate_of
+from lightning_host.database.errors import DatabaseUnusable, SchemaError, reason_of
+from lightning_host.database.location import read_url
+from lightning_host.database.migrations import STEPS
+from lightning_host.database.sqlite import SqliteDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy import Connection
 
     from connection_strings import Secret
+    from lightning_host.database.location import Location
 
-__all__ = ["SCHEMA_VERSION", "Database", "from_ms", "metadata", "now_ms", "to_ms"]
+__all__ = ["SCHEMA_VERSION", "Database", "from_ms", "insert_if_new", "metadata", "now_ms", "take_numbers", "to_ms"]
 
-_log: Final = logging.getLogger("lightning_host")
+T = TypeVar("T")
 
 SCHEMA_VERSION: Final = 3
-"""The version of all tables together; goes up with each change, together with a step in `_STEPS`."""
+"""The version of all tables together; goes up with each change, together with a step in migrations.py."""
 
 metadata: Final = MetaData()
 """Every table of the host."""
-
-_STEPS: Final[Mapping[int, tuple[str, ...]]] = {
-    2: ("ALTER TABLE host_webhooks ADD COLUMN automatic_redelivery BOOLEAN NOT NULL DEFAULT TRUE",),
-    3: (
-        "CREATE INDEX host_settlements_by_number ON host_settlements (store, number)",
-        "CREATE INDEX host_settlements_by_time ON host_settlements (store, paid_at, number, amount_msat)",
-        "CREATE INDEX host_settlements_by_amount ON host_settlements (store, amount_msat)",
-        "CREATE INDEX host_settlements_by_reference ON host_settlements (store, external_id)",
-        "CREATE INDEX host_checkouts_overpaid ON host_checkouts (store) WHERE overpaid_msat > 0",
-    ),
-}
-"""For each version the statements that lead to it from the one before."""
 
 _schema: Final = Table("host_schema", metadata, Column("version", Integer, nullable=False))
 _counters: Final = Table(
@@ -60,21 +48,27 @@ _counters: Final = Table(
 )
 
 _ADVISORY_LOCK: Final = 0x6C69_6768_746E  # any number that nothing else in this database uses
-_LOCK_NOT_AVAILABLE: Final = "55P03"
-_END_FROZEN: Final = text(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = :name"
-    " AND datname = current_database() AND pid <> pg_backend_pid() AND usename = current_user"
-    " AND state <> 'idle' AND wait_event = 'ClientRead'"
-    " AND xact_start < clock_timestamp() - make_interval(secs => :seconds)"
-)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Database:
-    """One database, shared by everything in this process and perhaps by other replicas."""
+class _Kind(Protocol):
+    """One kind of database, on the running event loop; it connects when it is used."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    async def read(self, work: Callable[[Connection], T]) -> T: ...
+    async def write(self, work: Callable[[Connection], T]) -> T: ...
+    async def migrate(self, work: Callable[[Connection], T]) -> T: ...
+    async def aclose(self) -> None: ...
+
+
+class Database:
+    """One database, shared by everything in this process and perhaps by other replicas.
+
+    What is done is given as a function that takes a connection. It does nothing else that lasts, nor waits for
+    anything: it may be undone, and done again.
+    """
+
+    def __init__(self, kind: _Kind) -> None:
+        self._kind = kind
 
     @classmethod
     async def open(cls, url: Secret) -> Self:
@@ -87,92 +81,82 @@ class Database:
 
         """
         location = read_url(url.reveal())
-        migrating = make_engine(location, migrating=True)
         try:
-            insist_on_file(location)
-            async with migrating.begin() as connection:
-                await _prepare(connection)
+            kind = _at(location)
+            try:
+                await kind.migrate(_prepare)
+            except BaseException:
+                await kind.aclose()
+                raise
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise DatabaseUnusable(f"the database (DATABASE_URL) can't be used: {reason_of(error)}") from error
-        finally:
-            await migrating.dispose()
-        return cls(make_engine(location))
+        return cls(kind)
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """Give a transaction that is kept when the block ends well, and undone when it raises.
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do something that only reads.
 
-        One that waited for a lock in vain has whatever frozen process holds it ended, so that the next one gets it.
+        Raises:
+            SQLAlchemyError: The database can't be used now (`is_away`), or the work is wrong.
+
         """
-        try:
-            async with self.engine.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            if sqlstate_of(error) == _LOCK_NOT_AVAILABLE:
-                await self._end_frozen()
-            raise
+        return await self._kind.read(work)
 
-    @asynccontextmanager
-    async def within(self, connection: AsyncConnection | None) -> AsyncIterator[AsyncConnection]:
-        """Give the transaction that is under way, or else one of its own."""
-        if connection is not None:
-            yield connection
-            return
-        async with self.begin() as own:
-            yield own
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction: once this returns it has been kept, and when the work raises it is undone.
+
+        Raises:
+            SQLAlchemyError: The database can't be used now (`is_away`), or the work is wrong.
+
+        """
+        return await self._kind.write(work)
 
     async def prove(self, counter: str) -> None:
-        """Prove that a number of a counter could be taken now; takes none.
+        """Prove that a number of a counter could be taken now.
 
         Raises:
             SQLAlchemyError: It does not.
 
         """
-        async with self.begin() as connection:
-            await self.next_number(connection, counter)
-            await connection.rollback()
+        await self.write(lambda connection: take_numbers(connection, counter, 0))
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self.engine.dispose()
+        await self._kind.aclose()
 
-    async def _end_frozen(self) -> None:
-        """End sessions of hosts in whose open transactions PostgreSQL has waited for the client as long as we did."""
-        try:
-            async with asyncio.timeout(LOCK_SECONDS), self.engine.begin() as connection:
-                ended = await connection.execute(_END_FROZEN, {"name": APPLICATION_NAME, "seconds": LOCK_SECONDS})
-                count = len(ended.all())
-        except (SQLAlchemyError, OSError) as error:
-            _log.warning("what holds a lock of the database can't be found out: %s", type(error).__name__)
-            return
-        if count:
-            _log.warning("ended %d sessions of hosts that were frozen in a transaction", count)
 
-    @staticmethod
-    async def next_number(connection: AsyncConnection, name: str) -> int:
-        """Take the next number of a counter, from one.
+def _at(location: Location) -> _Kind:
+    """Make ready to connect to a database."""
+    if location.parameters is None:
+        return SqliteDatabase(location)
+    from lightning_host.database.postgresql import PostgresqlDatabase  # noqa: PLC0415 - loads psycopg
 
-        The next one to ask waits until this transaction has ended, so numbers become visible in their order; that makes
-        a counter good as a lock, too.
-        """
-        raised = await connection.execute(
-            update(_counters)
-            .where(_counters.c.name == name)
-            .values(value=_counters.c.value + 1)
-            .returning(_counters.c.value)
-        )
-        number = raised.scalar_one_or_none()
-        if number is not None:
-            return int(number)
-        await Database.insert_if_new(connection, _counters, {"name": name, "value": 0})
-        return await Database.next_number(connection, name)
+    return PostgresqlDatabase(location.parameters)
 
-    @staticmethod
-    async def insert_if_new(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> bool:
-        """Insert a row unless one with the same key exists; tell whether it was inserted."""
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        added = await connection.execute(dialect.insert(table).values(dict(row)).on_conflict_do_nothing())
-        return added.rowcount == 1
+
+def take_numbers(connection: Connection, counter: str, count: int = 1) -> int:
+    """Take the next numbers of a counter, from one; gives the last of them.
+
+    The next one to ask waits until this transaction has ended, so numbers become visible in their order; that makes
+    a counter good as a lock, too.
+    """
+    raised = connection.execute(
+        update(_counters)
+        .where(_counters.c.name == counter)
+        .values(value=_counters.c.value + count)
+        .returning(_counters.c.value)
+    )
+    number = raised.scalar_one_or_none()
+    if number is not None:
+        return int(number)
+    insert_if_new(connection, _counters, {"name": counter, "value": 0})
+    return take_numbers(connection, counter, count)
+
+
+def insert_if_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless one with the same key exists; tell whether it was inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    added = connection.execute(dialect.insert(table).values(dict(row)).on_conflict_do_nothing())
+    return added.rowcount == 1
 
 
 def now_ms() -> int:
@@ -190,19 +174,19 @@ def from_ms(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-async def _prepare(connection: AsyncConnection) -> None:
+def _prepare(connection: Connection) -> None:
     """Create the tables, or bring older ones up to date; replicas that start together take turns."""
     if connection.dialect.name == "postgresql":
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
-    await connection.run_sync(_schema.create, checkfirst=True)
-    version = (await connection.execute(select(_schema.c.version))).scalar_one_or_none()
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
+    _schema.create(connection, checkfirst=True)
+    version = connection.execute(select(_schema.c.version)).scalar_one_or_none()
     if version is not None and version > SCHEMA_VERSION:
         raise SchemaError(f"the database has schema {version}, this host knows {SCHEMA_VERSION}; upgrade the host")
-    await connection.run_sync(metadata.create_all)
+    metadata.create_all(connection)
     if version is None:
-        await connection.execute(insert(_schema).values(version=SCHEMA_VERSION))
+        connection.execute(insert(_schema).values(version=SCHEMA_VERSION))
         return
     for step in range(version + 1, SCHEMA_VERSION + 1):
-        for statement in _STEPS[step]:
-            await connection.execute(text(statement))
-    await connection.execute(update(_schema).values(version=SCHEMA_VERSION))
+        for statement in STEPS[step]:
+            connection.execute(text(statement))
+    connection.execute(update(_schema).values(version=SCHEMA_VERSION))

@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 if TYPE_CHECKING:
     import sqlite3
 
-__all__ = ["DatabaseUnusable", "SchemaError", "is_away", "reason_of", "sqlstate_of"]
+__all__ = ["DatabaseUnusable", "SchemaError", "is_away", "reason_of"]
 
 _AWAY_CLASSES: Final = ("08", "53", "57P")
 """SQLSTATE classes: connection trouble, the server is out of connections or memory, the server ends or starts."""
@@ -33,22 +33,15 @@ def is_away(error: BaseException) -> bool:
         return True  # TimeoutError is an OSError
     if not isinstance(error, DBAPIError):
         return False
-    state = sqlstate_of(error)
+    state = str(getattr(error.orig, "sqlstate", None) or "")
     return error.connection_invalidated or state.startswith(_AWAY_CLASSES) or state in _AWAY_STATES
-
-
-def sqlstate_of(error: BaseException) -> str:
-    """Return PostgreSQL's five characters that tell the kind of an error; empty where there are none."""
-    origin = error.orig if isinstance(error, DBAPIError) else error
-    return str(getattr(origin, "sqlstate", None) or "")
 
 
 def reason_of(error: SQLAlchemyError | sqlite3.Error | OSError) -> str:
     """Return what the database itself said, in one line; SQLAlchemy's words around it quote statements."""
     inner: BaseException | None = error
     if isinstance(error, DBAPIError):
-        # What SQLAlchemy gives for asyncpg's error begins with a class; asyncpg's own words are its cause.
-        inner = error.orig and (error.orig.__cause__ or error.orig)
+        inner = error.orig
     elif isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return next(iter(str(inner).splitlines()), type(error).__name__)

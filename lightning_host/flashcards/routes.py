@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from lightning_host.flashcards.api import add_card_api
 from lightning_host.flashcards.lnurl import LNURL_PREFIX, add_card_lnurl
 from lightning_host.flashcards.pages import add_card_pages
-from lightning_host.flashcards.table import FlashcardTable
+from lightning_host.flashcards.table import settle_flashcards
 from lightning_host.lnurl.pay import tell_lnurl
 from lightning_host.web.pages import tell_page
 from lightning_host.web.route_group import RouteGroup
@@ -33,7 +33,7 @@ def _add_routes(app: web.Application) -> None:
 
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
-    host.settlements.on_settled(FlashcardTable(host.database).settle)
+    host.settlements.on_settled(settle_flashcards)
     yield
 
 

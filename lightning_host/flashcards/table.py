@@ -12,22 +12,23 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, or_, select, update
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, bindparam, insert, or_, select, update
 
 from connection_strings import LightMoney
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
-from lightning_host.checkout.table import CheckoutTable
-from lightning_host.database import from_ms, metadata, now_ms, to_ms
-from lightning_host.invoices import HostInvoices
+from lightning_host.checkout.table import find_checkouts
+from lightning_host.database import from_ms, insert_if_new, metadata, now_ms, to_ms
+from lightning_host.invoices import comments_of
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Row
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection, RowMapping
 
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
 
-__all__ = ["PURPOSE", "Flashcard", "FlashcardTable", "TopUp"]
+__all__ = ["PURPOSE", "Flashcard", "FlashcardTable", "TopUp", "settle_flashcards"]
 
 PURPOSE: Final = "flashcard"
 """The purpose of invoices that a card's LNURL handed out; their subject is the card's address."""
@@ -42,7 +43,7 @@ _cards: Final = Table(
     Column("name", Text, nullable=False),
     Column("balance_msat", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    Index("host_flashcards_by_time", "store", "created_at"),
+    Index("host_flashcards_by_time", "store", "created_at", "id"),
 )
 _top_ups: Final = Table(
     "host_flashcard_top_ups",
@@ -56,6 +57,11 @@ _top_ups: Final = Table(
     Column("amount_msat", BigInteger, nullable=False),
     Column("paid_at", BigInteger, nullable=False),
     Index("host_flashcard_top_ups_by_card", "card", "number"),
+)
+_CREDIT: Final = (
+    update(_cards)
+    .where(_cards.c.id == bindparam("card"))
+    .values(balance_msat=_cards.c.balance_msat + bindparam("amount_msat", type_=BigInteger))
 )
 
 
@@ -104,8 +110,6 @@ class FlashcardTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._checkouts = CheckoutTable(database)
-        self._invoices = HostInvoices(database)
 
     async def add(self, store_id: str, name: str) -> Flashcard:
         """Make a card with nothing on it."""
@@ -117,9 +121,8 @@ class FlashcardTable:
             "balance_msat": 0,
             "created_at": now_ms(),
         }
-        async with self._database.begin() as connection:
-            await connection.execute(insert(_cards).values(row))
-            return _read_card((await connection.execute(select(_cards).where(_cards.c.id == row["id"]))).one())
+        await self._database.write(lambda connection: connection.execute(insert(_cards), row))
+        return _read_card(row)
 
     async def find(self, card_id: str) -> Flashcard | None:
         """Return the card with this id, None when there is none."""
@@ -136,67 +139,80 @@ class FlashcardTable:
         query = select(_cards).where(_cards.c.store == store_id)
         if before is not None:
             time = to_ms(before.created_at)
-            query = query.where(_cards.c.created_at <= time, or_(_cards.c.created_at < time, _cards.c.id > before.id))
-        query = query.order_by(_cards.c.created_at.desc(), _cards.c.id).offset(offset).limit(limit)
-        async with self._database.begin() as connection:
-            return [_read_card(row) for row in await connection.execute(query)]
+            query = query.where(_cards.c.created_at <= time, or_(_cards.c.created_at < time, _cards.c.id < before.id))
+        query = query.order_by(_cards.c.created_at.desc(), _cards.c.id.desc()).offset(offset).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [_read_card(row) for row in rows]
 
     async def history(self, card: Flashcard, *, offset: int = 0, limit: int) -> list[TopUp]:
         """List what was paid to a card, newest first."""
         query = select(_top_ups).where(_top_ups.c.card == card.id)
         query = query.order_by(_top_ups.c.number.desc()).offset(offset).limit(limit)
-        async with self._database.begin() as connection:
-            return [_read_top_up(row) for row in await connection.execute(query)]
-
-    async def settle(self, connection: AsyncConnection, settlement: Settlement) -> None:
-        """Credit a payment to its card; a handler of settlements, so each counts once."""
-        found = await self._card_of(connection, settlement)
-        if found is None:
-            return
-        card_id, way = found
-        invoice = await self._invoices.find(settlement.store, settlement.payment_hash, connection=connection)
-        row = {
-            "store": settlement.store,
-            "payment_hash": settlement.payment_hash,
-            "card": card_id,
-            "number": settlement.number,
-            "way": way,
-            "comment": "" if invoice is None else invoice.comment,
-            "amount_msat": settlement.amount.msat,
-            "paid_at": to_ms(settlement.paid_at),
-        }
-        if await self._database.insert_if_new(connection, _top_ups, row):
-            grown = _cards.c.balance_msat + settlement.amount.msat
-            await connection.execute(update(_cards).where(_cards.c.id == card_id).values(balance_msat=grown))
-            _log.info("store %s: %s credited to flashcard %s", settlement.store, settlement.amount, card_id)
-
-    async def _card_of(self, connection: AsyncConnection, settlement: Settlement) -> tuple[str, str] | None:
-        """Return the card that a payment is for, and the way it came; None when it is for none."""
-        if settlement.purpose == CHECKOUT_PURPOSE:
-            checkout = await self._checkouts.find(settlement.subject, connection=connection)
-            return None if checkout is None or checkout.card is None else (checkout.card, "checkout")
-        if settlement.purpose != PURPOSE:
-            return None
-        query = select(_cards.c.id).where(_cards.c.address == settlement.subject, _cards.c.store == settlement.store)
-        card_id = (await connection.execute(query)).scalar_one_or_none()
-        if card_id is None:
-            _log.error("store %s: %s paid a flashcard that is unknown", settlement.store, settlement.payment_hash)
-            return None
-        return card_id, "lnurl"
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [_read_top_up(row) for row in rows]
 
     async def _one(self, condition: Any) -> Flashcard | None:
-        async with self._database.begin() as connection:
-            row = (await connection.execute(select(_cards).where(condition))).one_or_none()
+        query = select(_cards).where(condition)
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else _read_card(row)
 
 
-def _read_card(row: Row[Any]) -> Flashcard:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+def settle_flashcards(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Credit payments to their cards; a handler of settlements, so each counts once."""
+    cards = _cards_of(connection, settlements)
+    paid = [settlement for settlement in settlements if settlement.payment_hash in cards]
+    if not paid:
+        return
+    store_id = paid[0].store
+    comments = comments_of(connection, store_id, [settlement.payment_hash for settlement in paid])
+    for settlement in paid:
+        card, way = cards[settlement.payment_hash]
+        row = {
+            "store": store_id,
+            "payment_hash": settlement.payment_hash,
+            "card": card,
+            "number": settlement.number,
+            "way": way,
+            "comment": comments.get(settlement.payment_hash, ""),
+            "amount_msat": settlement.amount.msat,
+            "paid_at": to_ms(settlement.paid_at),
+        }
+        if insert_if_new(connection, _top_ups, row):
+            connection.execute(_CREDIT, {"card": card, "amount_msat": settlement.amount.msat})
+            _log.info("store %s: %s credited to flashcard %s", store_id, settlement.amount, card)
+
+
+def _cards_of(connection: Connection, settlements: Sequence[Settlement]) -> dict[str, tuple[str, str]]:
+    """Return the cards that payments of a store are for, and the ways they came, by payment hash."""
+    by_checkout = [settlement for settlement in settlements if settlement.purpose == CHECKOUT_PURPOSE]
+    by_lnurl = [settlement for settlement in settlements if settlement.purpose == PURPOSE]
+    cards: dict[str, tuple[str, str]] = {}
+    if by_checkout:
+        found = find_checkouts(connection, {settlement.subject for settlement in by_checkout})
+        topped_up = {checkout.id: checkout.card for checkout in found}
+        for settlement in by_checkout:
+            if (card := topped_up.get(settlement.subject)) is not None:
+                cards[settlement.payment_hash] = card, "checkout"
+    if by_lnurl:
+        addresses = {settlement.subject for settlement in by_lnurl}
+        query = select(_cards.c.address, _cards.c.id)
+        query = query.where(_cards.c.address.in_(addresses), _cards.c.store == by_lnurl[0].store)
+        ids = {row.address: row.id for row in connection.execute(query)}
+        for settlement in by_lnurl:
+            if (card := ids.get(settlement.subject)) is not None:
+                cards[settlement.payment_hash] = card, "lnurl"
+            else:
+                _log.error("store %s: %s paid a flashcard that is unknown", settlement.store, settlement.payment_hash)
+    return cards
+
+
+def _read_card(row: RowMapping | dict[str, Any]) -> Flashcard:
+    values = dict(row)
     values["created_at"] = from_ms(values["created_at"])
     return Flashcard(balance=LightMoney.from_msat(values.pop("balance_msat")), **values)
 
 
-def _read_top_up(row: Row[Any]) -> TopUp:
-    values = dict(row._mapping)  # noqa: SLF001 - as above
+def _read_top_up(row: RowMapping | dict[str, Any]) -> TopUp:
+    values = dict(row)
     values["paid_at"] = from_ms(values["paid_at"])
     return TopUp(amount=LightMoney.from_msat(values.pop("amount_msat")), **values)

@@ -22,6 +22,8 @@ from lightning_host.database import from_ms, metadata, now_ms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sqlalchemy import Connection
+
     from lightning_host.database import Database
     from lightning_host.stores import Stores
 
@@ -99,21 +101,24 @@ class MerchantAccess:
             return token
         of_link = (_access.c.digest == _digest(shown), _access.c.kind == _LINK, _access.c.expires_at > now_ms())
         used = delete(_access).where(*of_link).returning(_access.c.store, _access.c.changes)
-        async with self._database.begin() as connection:  # used and opened, or neither
-            link = (await connection.execute(used)).one_or_none()
+
+        def use(connection: Connection) -> bool:  # used and opened, or neither
+            link = connection.execute(used).one_or_none()
             if link is None:
-                return None
+                return False
             row = _row(
                 token, _SESSION, SESSION_TIME, store=link.store, key_proof=None, changes=changes and link.changes
             )
-            await connection.execute(insert(_access).values(row))
-        return token
+            connection.execute(insert(_access).values(row))
+            return True
+
+        return token if await self._database.write(use) else None
 
     async def find(self, token: Secret) -> Session | None:
         """Return the session that a browser's token opens; None when there is none any more."""
         query = select(_access).where(_access.c.digest == _digest(token), _access.c.kind == _SESSION)
-        async with self._database.begin() as connection:
-            row = (await connection.execute(query.where(_access.c.expires_at > now_ms()))).one_or_none()
+        query = query.where(_access.c.expires_at > now_ms())
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return None
         if row.key_proof is not None:
@@ -126,17 +131,20 @@ class MerchantAccess:
 
     async def end(self, session: Session) -> None:
         """Log a browser out."""
-        async with self._database.begin() as connection:
-            await connection.execute(delete(_access).where(_access.c.digest == session.id))
+        ended = delete(_access).where(_access.c.digest == session.id)
+        await self._database.write(lambda connection: connection.execute(ended))
 
     async def _add(
         self, token: Secret, kind: str, lasts: timedelta, *, store: str | None, key_proof: str | None, changes: bool
     ) -> None:
         """Remember a token, and forget those whose time is over."""
         row = _row(token, kind, lasts, store=store, key_proof=key_proof, changes=changes)
-        async with self._database.begin() as connection:
-            await connection.execute(delete(_access).where(_access.c.expires_at <= now_ms()))
-            await connection.execute(insert(_access).values(row))
+
+        def add(connection: Connection) -> None:
+            connection.execute(delete(_access).where(_access.c.expires_at <= now_ms()))
+            connection.execute(insert(_access).values(row))
+
+        await self._database.write(add)
 
     def _opened_by(self, shown: Secret) -> bool:
         return any(Permission.VIEW_INVOICES in may for _, may in self._stores.by_key(shown.reveal()))

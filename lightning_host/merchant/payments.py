@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import and_, func, select, tuple_
@@ -23,9 +24,9 @@ from lightning_host.lnurl.routes import PURPOSE as ADDRESS
 from lightning_host.settlements.ledger import settlements_table as settlements
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Connection, Select
     from sqlalchemy.engine import Row
 
     from lightning_host.database import Database
@@ -139,8 +140,8 @@ class Payments:
         last: tuple[int, int] | None = None
         while True:
             page = query if last is None else query.where(tuple_(*place) > last)
-            async with self._database.begin() as connection:
-                rows = (await connection.execute(page.order_by(*place).limit(_PAGE))).all()
+            page = page.order_by(*place).limit(_PAGE)
+            rows = await self._database.read(partial(_all, query=page))
             for row in rows:
                 yield _payment(row)
             if len(rows) < _PAGE:
@@ -159,14 +160,16 @@ class Payments:
             .where(checkouts.c.store == self._store, checkouts.c.overpaid_msat > 0, checkouts.c.card.is_(None))
             .where(settlements.c.number > _settling.c.number, *self._during(period))
         )
-        async with self._database.begin() as connection:
-            count, msat = (await connection.execute(whole)).one()
-            doubles, twice = (await connection.execute(again)).one()
+
+        def add_up(connection: Connection) -> list[int]:
+            return [int(each) for query in (whole, again) for each in connection.execute(query).one()]
+
+        count, msat, doubles, twice = await self._database.read(add_up)
         return Takings(
             count=count - doubles,
-            received=LightMoney.from_msat(int(msat) - int(twice)),
+            received=LightMoney.from_msat(msat - twice),
             doubles=doubles,
-            given_twice=LightMoney.from_msat(int(twice)),
+            given_twice=LightMoney.from_msat(twice),
         )
 
     def _during(self, period: Period) -> tuple[ColumnElement[bool], ...]:
@@ -193,8 +196,11 @@ class Payments:
             yield settlements.c.amount_msat.between(msat, msat + msat // _ABOVE + 999)
 
     async def _read(self, query: Select[Any]) -> list[Payment]:
-        async with self._database.begin() as connection:
-            return [_payment(row) for row in await connection.execute(query)]
+        return [_payment(row) for row in await self._database.read(partial(_all, query=query))]
+
+
+def _all(connection: Connection, query: Select[Any]) -> Sequence[Row[Any]]:
+    return connection.execute(query).all()
 
 
 def _of_checkout() -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ that clients know (clients.py), and by 404 afterwards, upon which LNbits gives t
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +37,9 @@ from lightning_host.web.payees import bolt11_to_pay, read_payable
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from connection_strings import LightningPayment
     from lightning_host.stores import Store
 
 __all__ = ["find", "list_outgoing", "pay", "pay_address", "pay_lnurl", "pay_offer"]
@@ -151,11 +155,24 @@ async def list_outgoing(request: web.Request, store: Store) -> web.Response:
     query = Fields(request.query)
     with query.together(*PAGE_FIELDS):
         page = read_page(query)
-    listed = [
-        payment
-        for payment in await store.client.list_payments(ListPaymentsParams(include_pending=page.everything))
-        if payment.status is LightningPaymentStatus.COMPLETE
-        or (page.everything and payment.status is not LightningPaymentStatus.FAILED)
-    ]
-    within = [payment for payment in listed if page.includes(to_ms(payment.created_at))]
-    return web.json_response([outgoing_data(payment) for payment in within[page.offset : page.offset + page.limit]])
+    within: list[LightningPayment] = []
+    async with aclosing(_payments(store, include_pending=page.everything)) as payments:
+        async for payment in payments:
+            sent = payment.status is LightningPaymentStatus.COMPLETE
+            may_be_sent = page.everything and payment.status is not LightningPaymentStatus.FAILED
+            if (sent or may_be_sent) and page.includes(to_ms(payment.created_at)):
+                within.append(payment)
+            if len(within) >= page.offset + page.limit:
+                break
+    return web.json_response([outgoing_data(payment) for payment in within[page.offset :]])
+
+
+async def _payments(store: Store, *, include_pending: bool) -> AsyncGenerator[LightningPayment, None]:
+    """Yield all payments of a wallet, oldest first; a wallet tells a part of them at a time."""
+    after: str | None = None
+    while part := await store.client.list_payments(ListPaymentsParams(include_pending=include_pending, after=after)):
+        for payment in part:
+            yield payment
+        if part[-1].payment_hash == after:  # a wallet that begins from the start each time
+            return
+        after = part[-1].payment_hash

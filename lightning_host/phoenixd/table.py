@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import BigInteger, Column, String, Table, Text, select
 
-from lightning_host.database import Database, metadata, now_ms
+from lightning_host.database import Database, insert_if_new, metadata, now_ms
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Connection
 
     from lightning_host.stores import Store
 
@@ -41,36 +41,39 @@ class PhoenixdTable:
         """Remember that a payment was asked for, before it is sent; gives when that was, in ms."""
         asked_at = now_ms()
         row = {"store": store.id, "payment_hash": payment_hash, "bolt11": bolt11, "created_at": asked_at}
-        async with self._database.begin() as connection:
-            if not await self._database.insert_if_new(connection, _payouts, row):
-                await connection.execute(_payouts.update().where(*_is(store, payment_hash)).values(row))
+
+        def add(connection: Connection) -> None:
+            if not insert_if_new(connection, _payouts, row):
+                connection.execute(_payouts.update().where(*_is(store, payment_hash)).values(row))
+
+        await self._database.write(add)
         return asked_at
 
     async def forget_payout(self, store: Store, payment_hash: str, asked_at: int) -> None:
         """Forget a payment that certainly was not sent, unless it was asked for again since."""
         same = (*_is(store, payment_hash), _payouts.c.created_at == asked_at)
-        async with self._database.begin() as connection:
-            await connection.execute(_payouts.delete().where(*same))
+        await self._database.write(lambda connection: connection.execute(_payouts.delete().where(*same)))
 
     async def find_payout(self, store: Store, payment_hash: str) -> tuple[str, int] | None:
         """Return BOLT11 and time (ms) of a payment that was asked for and may be under way."""
         query = select(_payouts.c.bolt11, _payouts.c.created_at).where(*_is(store, payment_hash))
-        async with self._database.begin() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else (row[0], row[1])
 
     async def told(self, store: Store) -> int | None:
         """Return the number of the last settlement that a client has, None when there never was a client."""
-        async with self._database.begin() as connection:
-            found = await connection.execute(select(_told.c.number).where(_told.c.store == store.id))
-            return found.scalar_one_or_none()
+        query = select(_told.c.number).where(_told.c.store == store.id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
     async def keep_told(self, store: Store, number: int) -> None:
         """Remember that a client has this settlement and those before."""
         raised = _told.update().where(_told.c.store == store.id, _told.c.number < number).values(number=number)
-        async with self._database.begin() as connection:
-            if (await connection.execute(raised)).rowcount == 0:
-                await self._database.insert_if_new(connection, _told, {"store": store.id, "number": number})
+
+        def keep(connection: Connection) -> None:
+            if connection.execute(raised).rowcount == 0:
+                insert_if_new(connection, _told, {"store": store.id, "number": number})
+
+        await self._database.write(keep)
 
 
 def _is(store: Store, payment_hash: str) -> tuple[ColumnElement[bool], ...]:

@@ -7,19 +7,22 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, String, Table, Text, and_, func, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings import LightMoney
-from lightning_host.database import Database, from_ms, metadata, now_ms, to_ms
-from lightning_host.invoices import HostInvoices, host_invoices, read_invoice_row
+from lightning_host.database import Database, from_ms, insert_if_new, metadata, now_ms, take_numbers, to_ms
+from lightning_host.invoices import host_invoices, read_invoice_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
     from sqlalchemy.engine import Row
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from connection_strings import LightningInvoice
     from lightning_host.invoices import HostInvoice
 
-__all__ = ["Filter", "Settlement", "SettlementLedger", "settlements_table"]
+__all__ = ["Filter", "Settlement", "SettlementLedger", "keep_cursor", "record_settled", "settlements_table"]
 
 _settlements: Final = Table(
     "host_settlements",
@@ -43,6 +46,15 @@ _settlements: Final = Table(
 settlements_table: Final = _settlements
 """The same, for rooms that read it together with tables of their own."""
 
+_totals: Final = Table(
+    "host_totals",
+    metadata,
+    Column("store", String(64), primary_key=True),
+    Column("purpose", String(32), primary_key=True),
+    Column("settlements", BigInteger, nullable=False),
+    Column("msat", BigInteger, nullable=False),
+)
+"""How many settlements there are and what they brought: kept, because counting takes longer with every year."""
 _cursors: Final = Table(
     "host_cursors",
     metadata,
@@ -56,7 +68,8 @@ _OF_SAME_INVOICE: Final = and_(
 _JOINED: Final = "settlement_"
 _NUMBERS: Final = "settlements"
 _LOOK_BACK: Final = timedelta(days=2)
-"""How old an open invoice may be to be asked about: longer than any wallet lets one live after it was paid."""
+"""For how long after its expiry an open invoice is asked about: a database put back from yesterday misses what was paid
+since, and what was paid in time may be reported late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,29 +124,6 @@ class SettlementLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._invoices = HostInvoices(database)
-
-    async def record(self, connection: AsyncConnection, store_id: str, invoice: LightningInvoice) -> Settlement | None:
-        """Record a paid invoice of this host; None when it is none, or was recorded before."""
-        if await self.find(store_id, invoice.payment_hash, connection=connection) is not None:
-            return None
-        made_for = await self._invoices.find(store_id, invoice.payment_hash, connection=connection)
-        if made_for is None:
-            return None
-        settlement = Settlement(
-            store=store_id,
-            payment_hash=invoice.payment_hash,
-            number=await self._database.next_number(connection, _NUMBERS),
-            purpose=made_for.purpose,
-            subject=made_for.subject,
-            external_id=made_for.external_id,
-            amount=invoice.amount_received or invoice.amount or LightMoney.ZERO,
-            preimage=invoice.preimage,
-            paid_at=invoice.paid_at or datetime.now(UTC),
-            recorded_at=from_ms(now_ms()),
-        )
-        new = await self._database.insert_if_new(connection, _settlements, _row(settlement))
-        return settlement if new else None
 
     async def complete(self, settlement: Settlement, invoice: LightningInvoice) -> Settlement:
         """Add what the wallet has told since it was recorded; what is known stays. Returns it as it is then."""
@@ -142,19 +132,23 @@ class SettlementLedger:
         if told != settlement:
             same = and_(_settlements.c.store == told.store, _settlements.c.payment_hash == told.payment_hash)
             new = {"amount_msat": told.amount.msat, "preimage": told.preimage}
-            async with self._database.begin() as connection:
-                await connection.execute(_settlements.update().where(same).values(new))
+            statement = _settlements.update().where(same, _settlements.c.amount_msat == settlement.amount.msat)
+
+            def add(connection: Connection) -> None:
+                # Another replica may have added it meanwhile: then nothing is left to be done.
+                added = connection.execute(statement.values(new)).rowcount == 1
+                if added and told.amount != settlement.amount:
+                    _add_to_total(connection, told.store, told.purpose, 0, (told.amount - settlement.amount).msat)
+
+            await self._database.write(add)
         return told
 
-    async def find(
-        self, store_id: str, payment_hash: str, *, connection: AsyncConnection | None = None
-    ) -> Settlement | None:
+    async def find(self, store_id: str, payment_hash: str) -> Settlement | None:
         """Return the settlement of an invoice, None when none was recorded."""
         query = select(_settlements).where(
             _settlements.c.store == store_id, _settlements.c.payment_hash == payment_hash
         )
-        async with self._database.within(connection) as reading:
-            row = (await reading.execute(query)).one_or_none()
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else _read(row)
 
     async def invoices(
@@ -180,20 +174,20 @@ class SettlementLedger:
             limit: How many at most.
 
         """
-        time = _settlements.c.paid_at if settled_only else host_invoices.c.created_at
-        newest = _settlements.c.number if settled_only else time
-        query = (
-            select(host_invoices, *_settlement_columns())
-            .outerjoin(_settlements, _OF_SAME_INVOICE)
-            .where(host_invoices.c.store == store_id, time >= since)
-            .order_by(newest.desc(), host_invoices.c.payment_hash)
-        )
+        query = select(host_invoices, *_settlement_columns())
+        if settled_only:
+            time, last = _settlements.c.paid_at, _settlements.c.number
+            query = query.join(_settlements, _OF_SAME_INVOICE).where(_settlements.c.store == store_id)
+        else:
+            time, last = host_invoices.c.created_at, host_invoices.c.payment_hash
+            query = query.outerjoin(_settlements, _OF_SAME_INVOICE).where(host_invoices.c.store == store_id)
+        query = query.where(time >= since).order_by(time.desc(), last.desc())
         if until is not None:
             query = query.where(time <= until)
         if external_id is not None:
             query = query.where(host_invoices.c.external_id == external_id)
-        async with self._database.begin() as connection:
-            rows = (await connection.execute(query.offset(offset).limit(limit))).all()
+        query = query.offset(offset).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [(read_invoice_row(row), _read_joined(row)) for row in rows]
 
     async def after(self, number: int, *, wanted: Filter | None = None, limit: int) -> list[Settlement]:
@@ -205,8 +199,7 @@ class SettlementLedger:
                 query = query.where(_settlements.c.purpose == wanted.purpose)
             if wanted.subject is not None:
                 query = query.where(_settlements.c.subject == wanted.subject)
-        async with self._database.begin() as connection:
-            return [_read(row) for row in await connection.execute(query)]
+        return await self._database.read(lambda connection: [_read(row) for row in connection.execute(query)])
 
     async def prove(self) -> None:
         """Prove that a settlement could be recorded now."""
@@ -214,42 +207,90 @@ class SettlementLedger:
 
     async def last_number(self) -> int:
         """Return the number of the latest settlement, zero for none."""
-        async with self._database.begin() as connection:
-            return int((await connection.execute(select(func.max(_settlements.c.number)))).scalar() or 0)
+        query = select(func.max(_settlements.c.number))
+        return int(await self._database.read(lambda connection: connection.execute(query).scalar()) or 0)
 
     async def totals(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Return count and millisatoshi of all settlements, by store and purpose."""
-        query = select(
-            _settlements.c.store, _settlements.c.purpose, func.count(), func.sum(_settlements.c.amount_msat)
-        ).group_by(_settlements.c.store, _settlements.c.purpose)
-        async with self._database.begin() as connection:
-            return {(row[0], row[1]): (int(row[2]), int(row[3])) for row in await connection.execute(query)}
+        rows = await self._database.read(lambda connection: connection.execute(select(_totals)).all())
+        return {(row.store, row.purpose): (row.settlements, row.msat) for row in rows}
 
     async def open_invoices(self, store_id: str) -> list[str]:
-        """Return the payment hashes of this store's recent invoices that are not recorded as settled."""
+        """Return the payment hashes of this store's invoices that may have been paid of late, and are not recorded."""
         since = to_ms(datetime.now(UTC) - _LOOK_BACK)
         query = (
             select(host_invoices.c.payment_hash)
             .outerjoin(_settlements, _OF_SAME_INVOICE)
-            .where(host_invoices.c.store == store_id, host_invoices.c.created_at > since)
+            .where(host_invoices.c.store == store_id, host_invoices.c.expires_at > since)
             .where(_settlements.c.number.is_(None))
-            .order_by(host_invoices.c.created_at)
+            .order_by(host_invoices.c.expires_at)
         )
-        async with self._database.begin() as connection:
-            return list((await connection.execute(query)).scalars())
+        return await self._database.read(lambda connection: list(connection.execute(query).scalars()))
 
     async def cursor(self, store_id: str) -> str | None:
         """Return where the store's listener stood, None when it never listened."""
-        async with self._database.begin() as connection:
-            found = await connection.execute(select(_cursors.c.cursor).where(_cursors.c.store == store_id))
-            return found.scalar_one_or_none()
+        query = select(_cursors.c.cursor).where(_cursors.c.store == store_id)
+        return await self._database.read(lambda connection: connection.execute(query).scalar_one_or_none())
 
-    async def keep_cursor(self, store_id: str, cursor: str, *, connection: AsyncConnection | None = None) -> None:
-        """Remember where the store's listener stands."""
-        async with self._database.within(connection) as writing:
-            changed = await writing.execute(_cursors.update().where(_cursors.c.store == store_id).values(cursor=cursor))
-            if changed.rowcount == 0:
-                await self._database.insert_if_new(writing, _cursors, {"store": store_id, "cursor": cursor})
+
+def record_settled(connection: Connection, store_id: str, paid: Sequence[LightningInvoice]) -> list[Settlement]:
+    """Record paid invoices of a store, and return what was recorded: not those of other hosts, nor those of before.
+
+    Several are recorded by as many statements as one.
+    """
+    query = select(host_invoices).outerjoin(_settlements, _OF_SAME_INVOICE)
+    query = query.where(host_invoices.c.store == store_id, _settlements.c.number.is_(None))
+    query = query.where(host_invoices.c.payment_hash.in_({invoice.payment_hash for invoice in paid}))
+    made_for = {row.payment_hash: read_invoice_row(row) for row in connection.execute(query)}
+    if not made_for:
+        return []
+    # What another replica records meanwhile is there once this lock is given.
+    number = take_numbers(connection, _NUMBERS, len(made_for)) - len(made_for)
+    settlements: list[Settlement] = []
+    for invoice in paid:
+        made = made_for.pop(invoice.payment_hash, None)
+        if made is not None:
+            number += 1
+            settlements.append(_settled(made, invoice, number))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insertion = dialect.insert(_settlements).on_conflict_do_nothing().returning(_settlements.c.payment_hash)
+    new = set(connection.execute(insertion, [_row(settlement) for settlement in settlements]).scalars())
+    recorded = [settlement for settlement in settlements if settlement.payment_hash in new]
+    for purpose in sorted({settlement.purpose for settlement in recorded}):
+        amounts = [settlement.amount.msat for settlement in recorded if settlement.purpose == purpose]
+        _add_to_total(connection, store_id, purpose, len(amounts), sum(amounts))
+    return recorded
+
+
+def _add_to_total(connection: Connection, store_id: str, purpose: str, count: int, msat: int) -> None:
+    kept = _totals.c.store == store_id, _totals.c.purpose == purpose
+    more = {"settlements": _totals.c.settlements + count, "msat": _totals.c.msat + msat}
+    if connection.execute(_totals.update().where(*kept).values(more)).rowcount == 0:
+        row = {"store": store_id, "purpose": purpose, "settlements": 0, "msat": 0}
+        insert_if_new(connection, _totals, row)
+        connection.execute(_totals.update().where(*kept).values(more))
+
+
+def keep_cursor(connection: Connection, store_id: str, cursor: str) -> None:
+    """Remember where a store's listener stands."""
+    changed = connection.execute(_cursors.update().where(_cursors.c.store == store_id).values(cursor=cursor))
+    if changed.rowcount == 0:
+        insert_if_new(connection, _cursors, {"store": store_id, "cursor": cursor})
+
+
+def _settled(made: HostInvoice, invoice: LightningInvoice, number: int) -> Settlement:
+    return Settlement(
+        store=made.store,
+        payment_hash=made.payment_hash,
+        number=number,
+        purpose=made.purpose,
+        subject=made.subject,
+        external_id=made.external_id,
+        amount=invoice.amount_received or invoice.amount or LightMoney.ZERO,
+        preimage=invoice.preimage,
+        paid_at=invoice.paid_at or datetime.now(UTC),
+        recorded_at=from_ms(now_ms()),
+    )
 
 
 def _row(settlement: Settlement) -> dict[str, Any]:

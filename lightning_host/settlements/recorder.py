@@ -5,27 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from connection_strings import LightningInvoiceStatus
-from lightning_host.tasks import TaskSet
+from lightning_host.settlements.ledger import keep_cursor, record_settled
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from connection_strings import LightningInvoice
     from lightning_host.database import Database
-    from lightning_host.settlements.ledger import Settlement, SettlementLedger
+    from lightning_host.settlements.ledger import Settlement
 
-    Handler: TypeAlias = Callable[[AsyncConnection, Settlement], Awaitable[None]]
+    Handler: TypeAlias = Callable[[Connection, Sequence[Settlement]], None]
 
 __all__ = ["Recorder", "amount_is_awaited"]
 
-_T = TypeVar("_T")
 _log: Final = logging.getLogger("lightning_host")
-_LAST_SECONDS: Final = 5.0
 _AMOUNT_PATIENCE: Final = timedelta(minutes=1)
 """How long after a payment its amount is waited for; a wallet that may not read it never tells it."""
 
@@ -45,53 +43,47 @@ class Recorder:
 
     """
 
-    def __init__(self, database: Database, ledger: SettlementLedger) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._ledger = ledger
         self._handlers: list[Handler] = []
-        self._writing = TaskSet()
         self.recorded = asyncio.Event()
 
     def add_handler(self, handler: Handler) -> None:
-        """Have a handler called with each settlement, in the transaction that records it."""
+        """Have a handler called with what is recorded, in the transaction that records it."""
         self._handlers.append(handler)
 
-    async def record(self, store_id: str, invoice: LightningInvoice, *, cursor: str | None = None) -> None:
-        """Record an invoice if it is paid and was made by this host, once; keep where the listener stands, if given.
+    async def record(self, store_id: str, invoices: Sequence[LightningInvoice], *, cursor: str | None = None) -> None:
+        """Record invoices that are paid and were made by this host, each once, all in one transaction.
 
         One whose amount is still awaited is not recorded yet: a settlement is written once, and not as nothing.
+
+        Args:
+            store_id: Whose they are.
+            invoices: Of whatever status.
+            cursor: Where the listener stands once they are recorded; None keeps it where it was.
 
         Raises:
             Exception: The database's, or a handler's; then nothing was recorded.
 
         """
-        if invoice.status is LightningInvoiceStatus.PAID and not amount_is_awaited(invoice):
-            await self._whole(self._record(store_id, invoice, cursor))
+        paid = [
+            invoice
+            for invoice in invoices
+            if invoice.status is LightningInvoiceStatus.PAID and not amount_is_awaited(invoice)
+        ]
+        if paid or cursor is not None:
+            await self._record(store_id, paid, cursor)
 
-    async def complete(self, settlement: Settlement, invoice: LightningInvoice) -> Settlement:
-        """Add to a settlement what its wallet has told since; return it as it is then."""
-        return await self._whole(self._ledger.complete(settlement, invoice))
-
-    async def keep_cursor(self, store_id: str, cursor: str) -> None:
-        """Write down where a store's listener stands."""
-        await self._whole(self._ledger.keep_cursor(store_id, cursor))
-
-    async def _whole(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Let a transaction come to its end even if its caller is cancelled: SQLite stays locked by half of one."""
-        return await asyncio.shield(self._writing.start(work, "recording"))
-
-    async def aclose(self) -> None:
-        """Wait for what is being written."""
-        await self._writing.aclose(patience=_LAST_SECONDS)
-
-    async def _record(self, store_id: str, invoice: LightningInvoice, cursor: str | None) -> None:
-        async with self._database.begin() as connection:
-            settlement = await self._ledger.record(connection, store_id, invoice)
-            if settlement is not None:
+    async def _record(self, store_id: str, paid: Sequence[LightningInvoice], cursor: str | None) -> None:
+        def record(connection: Connection) -> list[Settlement]:
+            settlements = record_settled(connection, store_id, paid) if paid else []
+            if settlements:
                 for handler in self._handlers:
-                    await handler(connection, settlement)
+                    handler(connection, settlements)
             if cursor is not None:
-                await self._ledger.keep_cursor(store_id, cursor, connection=connection)
-        if settlement is not None:
+                keep_cursor(connection, store_id, cursor)
+            return settlements
+
+        for settlement in await self._database.write(record):
             _log.info("store %s: %s settled for %s", store_id, settlement.payment_hash, settlement.purpose)
         self.recorded.set()

@@ -66,7 +66,7 @@ class Settlements:
         self._database = database
         self._poll_seconds = poll_seconds
         self._ledger = SettlementLedger(database)
-        self._recorder = Recorder(database, self._ledger)
+        self._recorder = Recorder(database)
         self._listeners = {store.id: WalletListener(store, self._ledger, self._recorder) for store in stores}
         self._subscriptions: set[Subscription] = set()
         self._number = 0
@@ -75,11 +75,12 @@ class Settlements:
         self._tasks = TaskSet()
 
     def on_settled(self, handler: Handler) -> None:
-        """Have a handler called with each settlement, in the transaction that records it; call before `start`.
+        """Have a handler called with settlements of a store, in the transaction that records them; before `start`.
 
         What the handler does through the given connection happens exactly once, across restarts and replicas. It must
-        do nothing else that lasts (the transaction may be undone and repeated), nor wait for the network. When it
-        raises, the settlement is not recorded, and comes again.
+        do nothing else that lasts (the transaction may be undone and repeated), nor wait for the network. It gets what
+        is recorded together, in the order of `number`. When it raises, none of it is recorded; each is tried by itself
+        then, and what fails alone comes again.
         """
         self._recorder.add_handler(handler)
 
@@ -172,7 +173,7 @@ class Settlements:
 
     async def see(self, store: Store, invoice: LightningInvoice) -> None:
         """Record an invoice that was found paid by asking; does nothing when it is not paid or was recorded."""
-        await self._recorder.record(store.id, invoice)
+        await self._recorder.record(store.id, [invoice])
 
     async def complete(self, settlement: Settlement, invoice: LightningInvoice) -> Settlement:
         """Add to a settlement what its wallet has told since it was recorded; return it as it is then.
@@ -182,7 +183,7 @@ class Settlements:
             OSError: The same.
 
         """
-        return await self._recorder.complete(settlement, invoice)
+        return await self._ledger.complete(settlement, invoice)
 
     async def change_to(self, store: Store, client: LightningClient) -> None:
         """Hear of a store's settlements from another client of its wallet from now on (see `WalletListener`)."""
@@ -214,7 +215,6 @@ class Settlements:
         """Stop; end every subscription."""
         self.hang_up()
         await self._tasks.aclose()
-        await self._recorder.aclose()
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

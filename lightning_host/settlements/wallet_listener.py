@@ -6,7 +6,10 @@ and after a restart everything behind it is heard again. So one settlement that 
 can't be told, stops no other. A payment whose amount the wallet does not know yet waits there too, for a minute: it is
 recorded once, and must not be recorded as nothing.
 
-Where there is no cursor, or the wallet refuses it, all open invoices of the last two days are the backlog.
+What comes while something is being recorded is recorded together, in one transaction.
+
+Where there is no cursor, or the wallet refuses it, all open invoices that could be paid in the last two days are the
+backlog.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -22,12 +25,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connection_strings import CredentialRejected, InvalidRequest, LightningError
 from lightning_host.database import is_away
+from lightning_host.settlements.batches import in_batches
 from lightning_host.settlements.recorder import amount_is_awaited
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from connection_strings import LightningClient, LightningInvoice, LightningInvoiceListener
+    from lightning_host.settlements.batches import Heard
     from lightning_host.settlements.ledger import SettlementLedger
     from lightning_host.settlements.recorder import Recorder
     from lightning_host.stores import Store
@@ -108,9 +113,14 @@ class WalletListener:
     async def _listen(self) -> str:
         """Listen until that ends; gives the reason."""
         try:
-            async with await self._open() as listener, self._closed_for_another(listener), self._hearing():
-                async for invoice in listener:
-                    await self._hear(invoice, listener.cursor)
+            async with (
+                await self._open() as listener,
+                self._closed_for_another(listener),
+                self._hearing(),
+                aclosing(in_batches(listener)) as batches,
+            ):
+                async for heard in batches:
+                    await self._hear(heard)
         except LightningError as error:
             self.token_refused = isinstance(error, CredentialRejected)
             return f"{type(error).__name__}: {error}"
@@ -181,16 +191,24 @@ class WalletListener:
         self._behind.set()  # also for no open invoice at all: the cursor is kept then
         return listener
 
-    async def _hear(self, invoice: LightningInvoice, cursor: str) -> None:
-        try:
+    async def _hear(self, heard: Sequence[Heard]) -> None:
+        """Record what was heard, all together or, where that fails, each by itself."""
+        invoices = [invoice for invoice, _ in heard]
+        for invoice in invoices:
             if amount_is_awaited(invoice):
                 self._put_off(invoice)
-            await self._recorder.record(self._store.id, invoice, cursor=None if self._backlog else cursor)
+        _, cursor = heard[-1]
+        try:
+            await self._recorder.record(self._store.id, invoices, cursor=None if self._backlog else cursor)
         except Exception as error:  # a handler or the driver has a fault
             if is_away(error):
                 raise
+            if len(heard) > 1:
+                for one in heard:
+                    await self._hear([one])
+                return
             _log.exception("a settlement of store %s can't be recorded now", self._store.id)
-            self._put_off(invoice)
+            self._put_off(invoices[0])
         self._stands = cursor
 
     def _put_off(self, invoice: LightningInvoice) -> None:
@@ -221,7 +239,7 @@ class WalletListener:
                     if invoice is not None and amount_is_awaited(invoice):
                         continue
                     if invoice is not None:
-                        await self._recorder.record(self._store.id, invoice)
+                        await self._recorder.record(self._store.id, [invoice])
                 except Exception as error:  # noqa: BLE001 - one that can't be told or recorded stops no other
                     failed = error
                 else:
@@ -231,7 +249,7 @@ class WalletListener:
                 _log.warning(words, len(self._backlog), self._store.id, kind)
             if self._backlog:
                 return False
-            await self._recorder.keep_cursor(self._store.id, self._stands)
+            await self._recorder.record(self._store.id, [], cursor=self._stands)
         except (SQLAlchemyError, OSError):
             return False
         return True

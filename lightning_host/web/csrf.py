@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Column, String, Table, select
 
-from lightning_host.database import metadata
+from lightning_host.database import insert_if_new, metadata
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
     from aiohttp import web
+    from sqlalchemy import Connection
 
     from lightning_host.host import Host
     from lightning_host.web.bodies import Fields
@@ -85,10 +86,11 @@ class Csrf:
 
     async def _key(self) -> bytes:
         database = self._host.database
-        async with database.begin() as connection:
-            query = select(_keys.c.value).where(_keys.c.name == _NAME)
-            value = (await connection.execute(query)).scalar_one_or_none()
-            if value is None:
-                await database.insert_if_new(connection, _keys, {"name": _NAME, "value": secrets.token_hex(32)})
-                value = (await connection.execute(query)).scalar_one()
-        return bytes.fromhex(value)
+        query = select(_keys.c.value).where(_keys.c.name == _NAME)
+
+        def make(connection: Connection) -> str:
+            insert_if_new(connection, _keys, {"name": _NAME, "value": secrets.token_hex(32)})
+            return str(connection.execute(query).scalar_one())
+
+        found = await database.read(lambda connection: connection.execute(query).scalar_one_or_none())
+        return bytes.fromhex(await database.write(make) if found is None else found)

@@ -56,7 +56,7 @@ deliveries: Final = Table(
     Column("http_status", Integer),
     Column("problem", Text),
     Index("host_webhook_deliveries_due", "status", "due_at"),
-    Index("host_webhook_deliveries_by_webhook", "webhook", "created_at"),
+    Index("host_webhook_deliveries_by_webhook", "webhook", "created_at", "id"),
 )
 
 

@@ -14,7 +14,7 @@ from lightning_host.web.plain import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 from lightning_host.webhooks.api import add_webhook_api
 from lightning_host.webhooks.sender import WebhookSender
-from lightning_host.webhooks.table import WebhookTable
+from lightning_host.webhooks.table import queue_for_webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def _add_routes(app: web.Application) -> None:
 @asynccontextmanager
 async def _handle_settlements(host: Host) -> AsyncIterator[None]:
     # After the handlers of the route groups before: what is told of a checkout is what they have made of it.
-    host.settlements.on_settled(WebhookTable(host.database).settle)
+    host.settlements.on_settled(queue_for_webhooks)
     yield
 
 

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, insert, or_, select, update
 
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
-from lightning_host.checkout.table import CheckoutTable
+from lightning_host.checkout.table import find_checkouts
 from lightning_host.database import now_ms, to_ms
-from lightning_host.invoices import HostInvoices
+from lightning_host.invoices import comments_of
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
 from lightning_host.webhooks.records import deliveries as _deliveries
 from lightning_host.webhooks.records import webhooks as _webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from connection_strings import Secret
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
     from lightning_host.webhooks.records import Delivery
 
-__all__ = ["WebhookTable"]
+__all__ = ["WebhookTable", "queue_for_webhooks"]
 
 
 class WebhookTable:
@@ -39,8 +39,6 @@ class WebhookTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._checkouts = CheckoutTable(database)
-        self._invoices = HostInvoices(database)
 
     # --- webhooks ---------------------------------------------------------------------------------------------------
 
@@ -65,10 +63,13 @@ class WebhookTable:
             "automatic_redelivery": automatic_redelivery,
             "created_at": now_ms(),
         }
-        async with self._database.begin() as connection:
-            await connection.execute(insert(_webhooks).values(row))
-            found = await connection.execute(select(_webhooks).where(_webhooks.c.id == row["id"]))
-            return read_webhook(found.one())
+        query = select(_webhooks).where(_webhooks.c.id == row["id"])
+
+        def add(connection: Connection) -> Webhook:
+            connection.execute(insert(_webhooks).values(row))
+            return read_webhook(connection.execute(query).one())
+
+        return await self._database.write(add)
 
     async def change(self, webhook: Webhook, **values: Any) -> None:
         """Change url, secret, events, enabled or automatic_redelivery."""
@@ -76,51 +77,42 @@ class WebhookTable:
             values["secret"] = values["secret"].reveal()
         if "events" in values:
             values["events"] = " ".join(values["events"])
-        async with self._database.begin() as connection:
-            await connection.execute(update(_webhooks).where(_webhooks.c.id == webhook.id).values(values))
+        statement = update(_webhooks).where(_webhooks.c.id == webhook.id).values(values)
+        await self._database.write(lambda connection: connection.execute(statement))
 
     async def remove(self, webhook: Webhook) -> None:
         """Forget a webhook and its deliveries."""
-        async with self._database.begin() as connection:
-            await connection.execute(delete(_deliveries).where(_deliveries.c.webhook == webhook.id))
-            await connection.execute(delete(_webhooks).where(_webhooks.c.id == webhook.id))
+
+        def remove(connection: Connection) -> None:
+            connection.execute(delete(_deliveries).where(_deliveries.c.webhook == webhook.id))
+            connection.execute(delete(_webhooks).where(_webhooks.c.id == webhook.id))
+
+        await self._database.write(remove)
 
     async def find(self, webhook_id: str) -> Webhook | None:
         """Return a webhook, None when there is none with this id."""
-        async with self._database.begin() as connection:
-            row = (await connection.execute(select(_webhooks).where(_webhooks.c.id == webhook_id))).one_or_none()
+        query = select(_webhooks).where(_webhooks.c.id == webhook_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else read_webhook(row)
 
-    async def of_store(self, store_id: str, *, connection: AsyncConnection | None = None) -> list[Webhook]:
+    async def of_store(self, store_id: str) -> list[Webhook]:
         """Return the webhooks of a store, oldest first."""
-        query = select(_webhooks).where(_webhooks.c.store == store_id).order_by(_webhooks.c.created_at, _webhooks.c.id)
-        async with self._database.within(connection) as reading:
-            return [read_webhook(row) for row in await reading.execute(query)]
+        return await self._database.read(lambda connection: _webhooks_of(connection, store_id))
 
     # --- deliveries -------------------------------------------------------------------------------------------------
-
-    async def settle(self, connection: AsyncConnection, settlement: Settlement) -> None:
-        """Queue what is to be told of a payment; a handler of settlements, so each is queued once."""
-        webhooks = await self.of_store(settlement.store, connection=connection)
-        if not webhooks:
-            return
-        event, told = await self._event(connection, settlement)
-        for webhook in webhooks:
-            if webhook.enabled and (not webhook.events or event in webhook.events):
-                await self._queue(connection, webhook, {"type": event, **told})
 
     async def redeliver(self, webhook: Webhook, delivery: Delivery) -> str:
         """Queue something again that was queued before; gives the id of the new delivery."""
         body = json.loads(delivery.body)
         body |= {"isRedelivery": True, "originalDeliveryId": body["originalDeliveryId"]}
-        async with self._database.begin() as connection:
-            return await self._queue(connection, webhook, body, original=body["originalDeliveryId"])
+        row = _delivery(webhook, body, original=body["originalDeliveryId"])
+        await self._database.write(lambda connection: connection.execute(insert(_deliveries), row))
+        return str(row["id"])
 
     async def find_delivery(self, delivery_id: str) -> Delivery | None:
         """Return a delivery, None when there is none with this id."""
-        async with self._database.begin() as connection:
-            found = await connection.execute(select(_deliveries).where(_deliveries.c.id == delivery_id))
-            row = found.one_or_none()
+        query = select(_deliveries).where(_deliveries.c.id == delivery_id)
+        row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         return None if row is None else read_delivery(row)
 
     async def deliveries(
@@ -130,11 +122,11 @@ class WebhookTable:
         query = select(_deliveries).where(_deliveries.c.webhook == webhook.id)
         if before is not None:
             time = to_ms(before.created_at)
-            behind = or_(_deliveries.c.created_at < time, _deliveries.c.id > before.id)
+            behind = or_(_deliveries.c.created_at < time, _deliveries.c.id < before.id)
             query = query.where(_deliveries.c.created_at <= time, behind)
-        query = query.order_by(_deliveries.c.created_at.desc(), _deliveries.c.id).offset(offset).limit(limit)
-        async with self._database.begin() as connection:
-            return [read_delivery(row) for row in await connection.execute(query)]
+        query = query.order_by(_deliveries.c.created_at.desc(), _deliveries.c.id.desc()).offset(offset).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        return [read_delivery(row) for row in rows]
 
     async def claim(self, seconds: float, *, limit: int, places: Mapping[str, int], most_of_one: int) -> list[Delivery]:
         """Take deliveries that are due, for this number of seconds: no other replica sends them meanwhile.
@@ -150,8 +142,8 @@ class WebhookTable:
         due = (_deliveries.c.status == DeliveryStatus.PENDING, _deliveries.c.due_at <= now)
         full = [webhook for webhook, count in places.items() if count <= 0]
         query = select(_deliveries).where(*due, _deliveries.c.webhook.not_in(full)).order_by(_deliveries.c.due_at)
-        async with self._database.begin() as connection:
-            waiting = [read_delivery(row) for row in await connection.execute(query.limit(limit))]
+        rows = await self._database.read(lambda connection: connection.execute(query.limit(limit)).all())
+        waiting = [read_delivery(row) for row in rows]
         chosen: dict[str, Delivery] = {}
         for delivery in waiting:
             left[delivery.webhook] = left.get(delivery.webhook, most_of_one) - 1
@@ -160,8 +152,8 @@ class WebhookTable:
         if not chosen:
             return []
         take = update(_deliveries).where(_deliveries.c.id.in_(chosen), *due).values(due_at=now + int(seconds * 1_000))
-        async with self._database.begin() as connection:
-            taken = (await connection.execute(take.returning(_deliveries.c.id))).scalars().all()
+        take = take.returning(_deliveries.c.id)
+        taken = await self._database.write(lambda connection: set(connection.execute(take).scalars()))
         return [chosen[each] for each in chosen if each in taken]
 
     async def finish(
@@ -176,8 +168,8 @@ class WebhookTable:
             values |= {"status": DeliveryStatus.GAVE_UP}
         else:
             values |= {"due_at": now + int(pause * 1_000)}
-        async with self._database.begin() as connection:
-            await connection.execute(update(_deliveries).where(_deliveries.c.id == delivery.id).values(values))
+        statement = update(_deliveries).where(_deliveries.c.id == delivery.id).values(values)
+        await self._database.write(lambda connection: connection.execute(statement))
 
     async def prune(self, keep: timedelta, *, limit: int) -> int:
         """Delete deliveries that have been over for that long, up to a number; returns how many.
@@ -190,60 +182,92 @@ class WebhookTable:
         )
         # What another replica is deleting right now is left to it.
         chosen = select(_deliveries.c.id).where(*over).limit(limit).with_for_update(skip_locked=True)
-        async with self._database.begin() as connection:
-            pruned = await connection.execute(delete(_deliveries).where(_deliveries.c.id.in_(chosen)))
-        return pruned.rowcount
+        statement = delete(_deliveries).where(_deliveries.c.id.in_(chosen))
+        return await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
-    async def _queue(
-        self, connection: AsyncConnection, webhook: Webhook, told: dict[str, Any], *, original: str | None = None
-    ) -> str:
-        delivery_id = secrets.token_hex(16)
-        body = {
-            **told,
-            "deliveryId": delivery_id,
-            "webhookId": webhook.id,
-            "originalDeliveryId": original or delivery_id,
-            "isRedelivery": original is not None,
-        }
-        now = now_ms()
-        row = {
-            "id": delivery_id,
-            "webhook": webhook.id,
-            "body": json.dumps(body),
-            "status": DeliveryStatus.PENDING,
-            "attempts": 0,
-            "due_at": now,
-            "created_at": now,
-        }
-        await connection.execute(insert(_deliveries).values(row))
-        return delivery_id
 
-    async def _event(self, connection: AsyncConnection, settlement: Settlement) -> tuple[str, dict[str, Any]]:
-        """Return what kind of event a settlement is, and what is told of it."""
-        made = await self._invoices.find(settlement.store, settlement.payment_hash, connection=connection)
-        comment = made.comment if made is not None else ""
-        metadata = {"orderId": settlement.external_id, "comment": comment}
-        told: dict[str, Any] = {
-            "timestamp": int(settlement.paid_at.timestamp()),
-            "storeId": settlement.store,
-            "invoiceId": settlement.payment_hash,
-            "paymentHash": settlement.payment_hash,
-            "amount": str(settlement.amount.msat),
-            "purpose": settlement.purpose,
-            "subject": settlement.subject,
-            "externalId": settlement.external_id,
-            "comment": comment,
-            "metadata": {name: value for name, value in metadata.items() if value},
-            "manuallyMarked": False,
-            "number": settlement.number,
-            "overPaid": False,
-        }
-        if settlement.purpose != CHECKOUT_PURPOSE:
-            return "InvoiceSettled", told
-        checkout = await self._checkouts.find(settlement.subject, connection=connection)
-        settles = checkout is not None and checkout.paid_hash == settlement.payment_hash
-        over = checkout is not None and checkout.paid_at is not None and not settles
-        told |= {"invoiceId": settlement.subject, "overPaid": over}
+def queue_for_webhooks(connection: Connection, settlements: Sequence[Settlement]) -> None:
+    """Queue what is to be told of a store's payments; a handler of settlements, so each is queued once."""
+    webhooks = [webhook for webhook in _webhooks_of(connection, settlements[0].store) if webhook.enabled]
+    if not webhooks:
+        return
+    rows = [
+        _delivery(webhook, {"type": event, **told})
+        for event, told in _events(connection, settlements)
+        for webhook in webhooks
+        if not webhook.events or event in webhook.events
+    ]
+    if rows:
+        connection.execute(insert(_deliveries), rows)
+
+
+def _webhooks_of(connection: Connection, store_id: str) -> list[Webhook]:
+    query = select(_webhooks).where(_webhooks.c.store == store_id).order_by(_webhooks.c.created_at, _webhooks.c.id)
+    return [read_webhook(row) for row in connection.execute(query)]
+
+
+def _delivery(webhook: Webhook, told: dict[str, Any], *, original: str | None = None) -> dict[str, Any]:
+    """Make the row of a delivery that is due now."""
+    delivery_id, now = secrets.token_hex(16), now_ms()
+    body = {
+        **told,
+        "deliveryId": delivery_id,
+        "webhookId": webhook.id,
+        "originalDeliveryId": original or delivery_id,
+        "isRedelivery": original is not None,
+    }
+    return {
+        "id": delivery_id,
+        "webhook": webhook.id,
+        "body": json.dumps(body),
+        "status": DeliveryStatus.PENDING,
+        "attempts": 0,
+        "due_at": now,
+        "created_at": now,
+    }
+
+
+def _events(connection: Connection, settlements: Sequence[Settlement]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what kind of event each of a store's settlements is, and what is told of it."""
+    hashes = {settlement.payment_hash for settlement in settlements}
+    comments = comments_of(connection, settlements[0].store, hashes)
+    subjects = {settlement.subject for settlement in settlements if settlement.purpose == CHECKOUT_PURPOSE}
+    found = find_checkouts(connection, subjects) if subjects else []
+    checkouts = {checkout.id: checkout for checkout in found}
+    # Checkouts are read as all of these payments have made them: which were paid before each of them?
+    paid = {each.id for each in found if each.paid_hash is not None and each.paid_hash not in hashes}
+    for settlement in sorted(settlements, key=lambda each: each.number):
+        told = _told(settlement, comments.get(settlement.payment_hash, ""))
+        checkout = checkouts.get(settlement.subject) if settlement.purpose == CHECKOUT_PURPOSE else None
+        if settlement.purpose != CHECKOUT_PURPOSE or (checkout and checkout.paid_hash == settlement.payment_hash):
+            event = "InvoiceSettled"
+        else:
+            event = "InvoicePaymentSettled"
+            told["overPaid"] = settlement.subject in paid
+        if settlement.purpose == CHECKOUT_PURPOSE:
+            told["invoiceId"] = settlement.subject
+            if event == "InvoiceSettled":
+                paid.add(settlement.subject)
         if checkout is not None:
             told["flashcardId"] = checkout.card
-        return "InvoiceSettled" if settles else "InvoicePaymentSettled", told
+        yield event, told
+
+
+def _told(settlement: Settlement, comment: str) -> dict[str, Any]:
+    """Return what is told of any payment."""
+    metadata = {"orderId": settlement.external_id, "comment": comment}
+    return {
+        "timestamp": int(settlement.paid_at.timestamp()),
+        "storeId": settlement.store,
+        "invoiceId": settlement.payment_hash,
+        "paymentHash": settlement.payment_hash,
+        "amount": str(settlement.amount.msat),
+        "purpose": settlement.purpose,
+        "subject": settlement.subject,
+        "externalId": settlement.external_id,
+        "comment": comment,
+        "metadata": {name: value for name, value in metadata.items() if value},
+        "manuallyMarked": False,
+        "number": settlement.number,
+        "overPaid": False,
+    }

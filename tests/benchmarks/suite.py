@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["BENCHMARKS", "QUICK", "fill_in", "main", "write"]
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-_PACKAGES: Final = ("gql", "websockets", "aiohttp", "httpx", "msgspec", "bolt11", "sqlalchemy", "aiosqlite", "uvloop")
+_PACKAGES: Final = ("gql", "websockets", "aiohttp", "httpx", "msgspec", "bolt11", "sqlalchemy", "psycopg", "uvloop")
 
 
 def _create(**options: Any) -> dict[str, Any]:

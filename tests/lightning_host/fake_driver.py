@@ -56,6 +56,7 @@ class FakeNode:
         broken: While set, every call raises it.
         forgetful: While set, looking an invoice up raises it.
         pay_result: How the next payments end.
+        most_listed: How many invoices or payments a list has at the most.
         before_paying: The first is set when a payment begins, which then waits for the second.
 
     """
@@ -75,6 +76,7 @@ class FakeNode:
         self.broken: LightningError | None = None
         self.forgetful: LightningError | None = None
         self.pay_result = PayResult.OK
+        self.most_listed = 1_000
         self.changed = asyncio.Condition()
         self.listeners = 0
         self.before_paying: tuple[asyncio.Event, asyncio.Event] | None = None
@@ -227,12 +229,11 @@ class FakeClient:
         ]
         return self._page(listed, params.after, params.offset_index)
 
-    @staticmethod
-    def _page(listed: list[Listed], after: str | None, offset: int) -> list[Listed]:
+    def _page(self, listed: list[Listed], after: str | None, offset: int) -> list[Listed]:
         ids = [each.id for each in listed]
         if after is not None and after not in ids:
             raise InvalidRequest("after", "is not known")
-        return listed[0 if after is None else ids.index(after) + 1 :][offset:]
+        return listed[0 if after is None else ids.index(after) + 1 :][offset:][: self.node.most_listed]
 
     async def cancel_invoice(self, invoice_id: str) -> Never:
         """Refuse."""

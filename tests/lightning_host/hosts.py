@@ -28,7 +28,7 @@ PASSWORD = "password-of-phoenixd"
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait until something that only can be asked for is so; bounded."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while not await condition():  # noqa: ASYNC110 - asks another process or a database, which set no event
             await asyncio.sleep(0.01)
 

@@ -52,7 +52,7 @@ async def _settled(host: RunningHost, count: int) -> bool:
             "pg_dump --format=custom --file={folder}/copy 'postgresql://host@db/shop'",
         ),
         ("sqlite:///{folder}/torn", "{folder}/torn can't be copied: file is not a database"),
-        ("mysql://x:secret@y/z", "DATABASE_URL must begin with sqlite or postgresql"),
+        ("mysql://x:secret@y/z", "DATABASE_URL must begin with sqlite:// or postgresql://"),
     ],
 )
 def test_what_can_not_be_copied_says_why(

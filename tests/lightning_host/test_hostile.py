@@ -7,30 +7,30 @@ import json
 import random
 import re
 import zlib
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import pytest
-from sqlalchemy import make_url
 from sqlalchemy import text as sql
+from sqlalchemy.exc import SQLAlchemyError
 
 from connection_strings import Secret
 from lightning_host.database import Database
-from lightning_host.database.engine import make_engine
 from lightning_host.server.app import make_app
 from lightning_host.settings import HostSettings
 from tests.lightning_host.hosts import API_KEY, PASSWORD
 from tests.support.checkouts import KEY, open_checkout
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from lightning_host.client_limits import WrongKeys
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
+
+T = TypeVar("T")
 
 CONTROL = "http://127.0.0.1:9/control"
 SETTINGS = HostSettings(connection_string=Secret("type=fake;node=routes"))
@@ -91,7 +91,7 @@ BODIES: tuple[tuple[str, bytes], ...] = (
     ("nonsense", b"{}"),
 )
 
-BREAK = """CREATE TEMPORARY TRIGGER IF NOT EXISTS no BEFORE INSERT ON host_invoices
+BREAK = """CREATE TRIGGER IF NOT EXISTS no BEFORE INSERT ON host_invoices
 BEGIN SELECT RAISE(ABORT, 'broken'); END"""
 
 
@@ -300,11 +300,15 @@ async def test_static_files_are_known_by_name(hosts: HostBench, node: FakeNode) 
         assert (await host.get(f"/static/{name}"))[0] == 404, name[:20]
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_errors_of_the_database_quote_no_values(database: str) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_errors_of_the_database_quote_no_values(kind: str, request: pytest.FixtureRequest) -> None:
     """What stands in a statement, such as a payer's words, is not in an error's words, which may stand in a log."""
-    urls = {"sqlite": "sqlite+aiosqlite:///:memory:", "postgresql": "postgresql+asyncpg://nobody@127.0.0.1:9/none"}
-    assert make_engine(make_url(urls[database])).sync_engine.hide_parameters
+    url = "sqlite:///:memory:" if kind == "sqlite" else request.getfixturevalue("postgres").new_database()
+    database, wrong = await Database.open(Secret(url)), sql("SELECT :words FROM nowhere")
+    with pytest.raises(SQLAlchemyError) as raised:
+        await database.read(lambda connection: connection.execute(wrong, {"words": "very-private-words"}))
+    await database.aclose()
+    assert "very-private-words" not in str(raised.value)
 
 
 async def test_words_of_payers_stand_in_no_log(
@@ -313,15 +317,13 @@ async def test_words_of_payers_stand_in_no_log(
     """A comment is in no log line, also when the database fails in a way that nobody foresaw while it is written."""
     caplog.set_level("DEBUG")
     host = await hosts.host(node)
-    insert = Database.begin
+    write = Database.write
 
-    @asynccontextmanager
-    async def broken(self: Database) -> AsyncIterator[AsyncConnection]:
-        async with insert(self) as connection:
-            await connection.execute(sql(BREAK))
-            yield connection
+    async def broken(self: Database, work: Callable[[Connection], T]) -> T:
+        await write(self, lambda connection: connection.execute(sql(BREAK)))
+        return await write(self, work)
 
-    monkeypatch.setattr(Database, "begin", broken)
+    monkeypatch.setattr(Database, "write", broken)
     status, _ = await host.get("/lnurlp/shop/callback?amount=1000&comment=very-private-words")
     assert status >= 500 or status == 200
     assert "broken" in caplog.text

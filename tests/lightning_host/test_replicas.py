@@ -17,8 +17,10 @@ from tests.lightning_host.hosts import PASSWORD, eventually
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from lightning_host.settlements.ledger import Settlement
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench
     from tests.support.driver import Bench
@@ -44,8 +46,8 @@ async def test_settlement_is_recorded_once_and_told_in_each_replica(
     ):
         handled: list[str] = []
 
-        async def handle(_: object, settlement: object) -> None:
-            handled.append(settlement.payment_hash)  # type: ignore[attr-defined]  # a Settlement, as both replicas say
+        def handle(_: object, settlements: Sequence[Settlement]) -> None:
+            handled.extend(settlement.payment_hash for settlement in settlements)
 
         for replica in (one, two):
             replica.settlements.on_settled(handle)

@@ -23,7 +23,7 @@ def test_help_lists_each_setting() -> None:
         "  PORT (8080)",
         "  LNURL_ALLOWANCE (8/120)",
         "  WEBHOOK_PRIVATE_ADDRESSES (false)",
-        "  DATABASE_URL (sqlite+aiosqlite:///lightning-host.sqlite3)",
+        "  DATABASE_URL (sqlite:///lightning-host.sqlite3)",
         "  API_KEY",
         "      The wallet of the store STORE_ID; or use STORES.",
     ],

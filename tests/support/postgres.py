@@ -95,7 +95,7 @@ class PostgresServer:
         self._databases += 1
         name = f"journal_{self._databases}"
         self.sql(f"CREATE DATABASE {name}", "postgres")
-        return f"postgresql+asyncpg://journal:{PASSWORD}@/{name}?host={self._folder}"
+        return f"postgresql://journal:{PASSWORD}@/{name}?host={self._folder}"
 
     @property
     def socket(self) -> str:

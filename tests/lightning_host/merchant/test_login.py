@@ -64,8 +64,8 @@ async def test_what_is_stored_opens_nothing(hosts: HostBench, node: FakeNode) ->
     async with logged_in(host) as merchant:
         shown = [API_KEY, link, *(cookie.value for cookie in merchant.session.cookie_jar if cookie.key == "merchant")]
         database = await Database.open(hosts.secret())
-        async with database.begin() as connection:
-            rows = (await connection.execute(text("SELECT * FROM host_merchant_access"))).all()
+        query = text("SELECT * FROM host_merchant_access")
+        rows = await database.read(lambda connection: connection.execute(query).all())
         await database.aclose()
     assert len(rows) == 2
     assert len(shown) == 3
@@ -94,8 +94,8 @@ async def test_link_that_is_too_old(hosts: HostBench, node: FakeNode) -> None:
     assert (await host.request("POST", LINKS, json={}, headers=reading))[0] == 403
     link = await make_link(host)
     database = await Database.open(hosts.secret())
-    async with database.begin() as connection:
-        await connection.execute(text("UPDATE host_merchant_access SET expires_at = 1"))
+    aged = text("UPDATE host_merchant_access SET expires_at = 1")
+    await database.write(lambda connection: connection.execute(aged))
     await database.aclose()
     async with browser() as session:
         assert await Merchant(host, session).log_in(link) == 401

@@ -22,11 +22,12 @@ from connection_strings import (
     RequestRefused,
 )
 from lightning_host.database import Database
-from lightning_host.database.engine import make_engine, read_url
 from tests.lightning_host.fake_driver import FakeClient
 from tests.lightning_host.hosts import PASSWORD, eventually
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from flash_driver.sandbox.options import DescriptionHash
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
@@ -157,6 +158,16 @@ async def test_invoices_are_listed(hosts: HostBench, node: FakeNode) -> None:
     assert one["paymentHash"] == made[2]
 
 
+async def test_payments_are_listed_beyond_what_a_wallet_lists_at_once(hosts: HostBench, node: FakeNode) -> None:
+    """A wallet that tells two payments at a time is asked again, until the part that was asked for is complete."""
+    host, node.most_listed = await hosts.host(node), 2
+    for _ in range(5):
+        await host.phoenixd("POST", "/payinvoice", {"invoice": foreign(node)[0]})
+    _, everything = await host.phoenixd("GET", "/payments/outgoing")
+    assert [each["paymentHash"] for each in everything] == [*node.payments]
+    assert (await host.phoenixd("GET", "/payments/outgoing?offset=1&limit=3"))[1] == everything[1:4]
+
+
 async def test_part_of_a_list_is_asked_for(hosts: HostBench, node: FakeNode) -> None:
     """`from` and `to` are ms: of the payment, with `all` of the making; what is not known is refused, not ignored."""
     host = await hosts.host(node)
@@ -240,10 +251,11 @@ async def test_database_counts_as_the_wallet_does(
     host = await hosts.host(node)
     payment_hash = await make(host)
 
-    def away(_: Database) -> Never:
+    def away(_: Database, _work: object) -> Never:
         raise OSError("unreachable")
 
-    monkeypatch.setattr(Database, "begin", away)
+    for way in ("read", "write"):
+        monkeypatch.setattr(Database, way, away)
     for path in (f"/payments/incoming/{payment_hash}", f"/payments/outgoingbyhash/{payment_hash}"):
         assert (await host.phoenixd("GET", path))[0] == 503
         with pytest.raises(aiohttp.ServerDisconnectedError):
@@ -334,16 +346,19 @@ async def test_settlements_for_other_purposes_hide_none(hosts: HostBench, node: 
     async with events(host):
         pass
     made = [await make(host) for _ in range(3)]
-    database = Database(make_engine(read_url(host.settings.database_url.reveal())))
-    async with database.begin() as connection:
-        await connection.execute(
+    database = await Database.open(host.settings.database_url)
+
+    def fill(connection: Connection) -> None:
+        connection.execute(
             text(
                 "INSERT INTO host_settlements (store, payment_hash, number, purpose, subject, amount_msat, paid_at,"
                 " recorded_at) VALUES ('shop', :hash, :number, :purpose, '', 1000, 0, 0)"
             ),
             [{"hash": f"{n:064x}", "number": n, "purpose": "lnurl" if n % 2 else "phoenixd"} for n in range(1, 1_201)],
         )
-        await connection.execute(text("INSERT OR REPLACE INTO host_counters VALUES ('settlements', 1200)"))
+        connection.execute(text("INSERT OR REPLACE INTO host_counters VALUES ('settlements', 1200)"))
+
+    await database.write(fill)
     await database.aclose()
     for payment_hash in made:
         await node.pay(payment_hash)

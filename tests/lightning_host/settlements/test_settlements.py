@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 import pytest
 from sqlalchemy import text
@@ -26,9 +26,9 @@ from tests.lightning_host.fake_driver import FakeClient, FakeHandler, FakeNode
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy import Connection
 
     from connection_strings import LightningInvoice
     from lightning_host.settlements.ledger import Settlement
@@ -42,20 +42,25 @@ async def opened(node: FakeNode, hosts: HostBench) -> AsyncIterator[Host]:
     """Open a host without a web server, whose handler counts settlements in a table."""
     settings = HostSettings(connection_string=Secret(f"type=fake;node={node.name}"), database_url=hosts.secret())
 
-    async def count(connection: AsyncConnection, settlement: Settlement) -> None:
-        await connection.execute(text("INSERT INTO heard VALUES (:hash)"), {"hash": settlement.payment_hash})
+    def count(connection: Connection, settlements: Sequence[Settlement]) -> None:
+        for settlement in settlements:
+            connection.execute(text("INSERT INTO heard VALUES (:hash)"), {"hash": settlement.payment_hash})
 
     async with open_host(settings, LightningClientFactory([FakeHandler])) as host:
-        async with host.database.begin() as connection:
-            await connection.execute(text("CREATE TABLE IF NOT EXISTS heard (hash TEXT)"))
+        await change(host, "CREATE TABLE IF NOT EXISTS heard (hash TEXT)")
         host.settlements.on_settled(count)
         yield host
 
 
+async def change(host: Host, statement: str, values: Any = None) -> None:
+    """Change the host's database by hand."""
+    await host.database.write(lambda connection: connection.execute(text(statement), values))
+
+
 async def heard(host: Host) -> list[str]:
     """Return what the handler has heard."""
-    async with host.database.begin() as connection:
-        return sorted((await connection.execute(text("SELECT hash FROM heard"))).scalars())
+    query = text("SELECT hash FROM heard ORDER BY hash")
+    return await host.database.read(lambda connection: [row.hash for row in connection.execute(query)])
 
 
 async def until_deaf(host: Host, expected: dict[str, str]) -> None:
@@ -147,8 +152,7 @@ async def test_refused_cursor_makes_the_host_ask_about_open_invoices(node: FakeN
         await until_deaf(host, {})
     await node.pay(invoice.id)
     async with opened(node, hosts) as host:
-        async with host.database.begin() as connection:
-            await connection.execute(text("UPDATE host_cursors SET cursor = 'another node:0'"))
+        await change(host, "UPDATE host_cursors SET cursor = 'another node:0'")
         await host.settlements.start()
         await wait_until_heard(host, invoice)
         assert await heard(host) == [invoice.id]
@@ -160,10 +164,10 @@ async def test_failing_handler_undoes_the_record_and_gets_the_settlement_again(
     """What a handler wrote before it failed is undone; the settlement comes again and is handled once."""
     calls = 0
 
-    async def fail_once(connection: AsyncConnection, settlement: Settlement) -> None:
+    def fail_once(connection: Connection, settlements: Sequence[Settlement]) -> None:
         nonlocal calls
         calls += 1
-        del connection, settlement
+        del connection, settlements
         if calls == 1:
             raise RuntimeError("a fault in a group")
 
@@ -260,14 +264,10 @@ async def record_many(host: Host, count: int, *, purpose: str) -> None:
     row = "('shop', :hash, :number, :purpose, '', 1000, 0, 0)"
     columns = "store, payment_hash, number, purpose, subject, amount_msat, paid_at, recorded_at"
     last = await host.settlements.last_number()
-    async with host.database.begin() as connection:
-        await connection.execute(
-            text(f"INSERT INTO host_settlements ({columns}) VALUES {row}"),  # noqa: S608 - constants of this test
-            [
-                {"hash": f"{number:064x}", "number": number, "purpose": purpose}
-                for number in range(last + 1, last + count + 1)
-            ],
-        )
+    rows = [
+        {"hash": f"{number:064x}", "number": number, "purpose": purpose} for number in range(last + 1, last + count + 1)
+    ]
+    await change(host, f"INSERT INTO host_settlements ({columns}) VALUES {row}", rows)  # noqa: S608 - constants of this test
 
 
 async def test_subscriber_reads_all_that_is_older(node: FakeNode, hosts: HostBench) -> None:
@@ -329,8 +329,8 @@ async def test_one_that_cannot_be_recorded_stops_no_other(node: FakeNode, hosts:
         odd, even = await invoice_for(host, "odd"), await invoice_for(host, "even")
         broken = True
 
-        async def fail_at_odd(_: AsyncConnection, settlement: Settlement) -> None:
-            if broken and settlement.subject == "odd":
+        def fail_at_odd(_: Connection, settlements: Sequence[Settlement]) -> None:
+            if broken and any(settlement.subject == "odd" for settlement in settlements):
                 raise RuntimeError("a fault")
 
         host.settlements.on_settled(fail_at_odd)
@@ -353,7 +353,7 @@ async def test_replica_that_cannot_read_ends_its_subscriptions(
         await host.settlements.start()
         async with host.settlements.subscribe("shop") as settled:
             with monkeypatch.context() as away:
-                away.setattr(host.database, "begin", unreachable)
+                away.setattr(host.database, "read", unreachable)
                 async with asyncio.timeout(20):
                     assert [each async for each in settled] == []
                 assert not host.settlements.telling
@@ -366,7 +366,7 @@ async def test_replica_that_cannot_read_ends_its_subscriptions(
             await eventually(telling)
 
 
-def unreachable() -> Never:
+def unreachable(_: object) -> Never:
     """Stand for a database that can't be reached."""
     raise OSError("unreachable")
 

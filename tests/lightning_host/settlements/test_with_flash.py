@@ -10,7 +10,6 @@ import aiohttp
 from sqlalchemy import text
 
 from lightning_host.database import Database
-from lightning_host.database.engine import make_engine, read_url
 from lightning_host.settlements import wallet_listener
 from tests.lightning_host.hosts import PASSWORD, eventually
 from tests.support.waiting import until
@@ -75,9 +74,9 @@ async def test_all_is_told_after_a_gap_in_which_every_event_was_lost(bench: Benc
     sandbox.arm("drop_settlement", count=_EVERY_ONE)
     for each in made:
         sandbox.pay(each["serialized"])
-    database = Database(make_engine(read_url(host.settings.database_url.reveal())))
-    async with database.begin() as connection:
-        await connection.execute(text("UPDATE host_cursors SET cursor = 'another journal:7'"))
+    database = await Database.open(host.settings.database_url)
+    astray = text("UPDATE host_cursors SET cursor = 'another journal:7'")
+    await database.write(lambda connection: connection.execute(astray))
     await database.aclose()
     again = await hosts.host(sandbox)
     async with again.session.ws_connect(f"{again.url}/websocket", headers=auth) as socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,7 @@ from connection_strings import LightMoney, Secret
 from lightning_host.database import Database, now_ms
 from lightning_host.settlements.ledger import Settlement
 from lightning_host.webhooks.records import DeliveryStatus
-from lightning_host.webhooks.table import WebhookTable
+from lightning_host.webhooks.table import WebhookTable, queue_for_webhooks
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ async def queue(database: Database, count: int) -> list[str]:
             paid_at=NOW,
             recorded_at=NOW,
         )
-        async with database.begin() as connection:
-            await rows.settle(connection, settlement)
+        await database.write(partial(queue_for_webhooks, settlements=[settlement]))
     return [delivery.id for delivery in await rows.deliveries(webhook, offset=0, limit=count)]
 
 
@@ -61,15 +61,14 @@ async def alter(database: Database, delivery_id: str, status: DeliveryStatus, da
     """Let a delivery have come to this status that many days ago."""
     due = now_ms() - timedelta(days=days) // timedelta(milliseconds=1)
     values = {"id": delivery_id, "status": status, "due": due}
-    async with database.begin() as connection:
-        change = text("UPDATE host_webhook_deliveries SET status = :status, due_at = :due WHERE id = :id")
-        await connection.execute(change, values)
+    change = text("UPDATE host_webhook_deliveries SET status = :status, due_at = :due WHERE id = :id")
+    await database.write(lambda connection: connection.execute(change, values))
 
 
 async def left(database: Database) -> set[str]:
     """Return the ids of the deliveries that are there."""
-    async with database.begin() as connection:
-        return {row.id for row in await connection.execute(text("SELECT id FROM host_webhook_deliveries"))}
+    query = text("SELECT id FROM host_webhook_deliveries")
+    return await database.read(lambda connection: {row.id for row in connection.execute(query)})
 
 
 async def test_old_deliveries_are_deleted(database: Database) -> None:
@@ -114,8 +113,7 @@ async def test_delivery_of_a_webhook_that_is_gone_is_given_up(hosts: HostBench, 
     """A webhook that was removed while a settlement was being recorded leaves nothing behind that is tried for ever."""
     database = await Database.open(hosts.secret())
     (orphan,) = await queue(database, 1)
-    async with database.begin() as connection:
-        await connection.execute(text("DELETE FROM host_webhooks"))
+    await database.write(lambda connection: connection.execute(text("DELETE FROM host_webhooks")))
     await hosts.host(node)
 
     async def given_up() -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import text
 
-from lightning_host.database import SCHEMA_VERSION, Database, SchemaError, from_ms, to_ms
+from lightning_host.database import SCHEMA_VERSION, Database, SchemaError, from_ms, take_numbers, to_ms
 
 if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench
@@ -19,22 +20,17 @@ async def test_counter_gives_each_number_once(hosts: HostBench) -> None:
     """Many at once get numbers without gap or repetition, each kind its own."""
     database = await Database.open(hosts.secret())
 
-    async def take() -> int:
-        async with database.begin() as connection:
-            return await database.next_number(connection, "settlements")
-
-    numbers = await asyncio.gather(*(take() for _ in range(20)))
+    taking = partial(take_numbers, counter="settlements")
+    numbers = await asyncio.gather(*(database.write(taking) for _ in range(20)))
     assert sorted(numbers) == list(range(1, 21))
-    async with database.begin() as connection:
-        assert await database.next_number(connection, "others") == 1
+    assert await database.write(partial(take_numbers, counter="others", count=3)) == 3
     await database.aclose()
 
 
 async def test_database_of_a_newer_host_is_left_alone(hosts: HostBench) -> None:
     """A host that finds tables of a version it does not know refuses to start."""
     database = await Database.open(hosts.secret())
-    async with database.begin() as connection:
-        await connection.execute(text("UPDATE host_schema SET version = 99"))
+    await database.write(lambda connection: connection.execute(text("UPDATE host_schema SET version = 99")))
     await database.aclose()
     with pytest.raises(SchemaError, match=f"has schema 99, this host knows {SCHEMA_VERSION}; upgrade the host"):
         await Database.open(hosts.secret())
@@ -44,8 +40,7 @@ async def test_opening_again_keeps_what_is_there(hosts: HostBench) -> None:
     """A second start changes nothing."""
     for expected in (1, 2):
         database = await Database.open(hosts.secret())
-        async with database.begin() as connection:
-            assert await database.next_number(connection, "starts") == expected
+        assert await database.write(partial(take_numbers, counter="starts")) == expected
         await database.aclose()
 
 

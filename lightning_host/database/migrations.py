@@ -1,0 +1,44 @@
+"""How tables that an older host has made become those of this one; both databases take the same statements.
+
+Tables that are new are made before the first step, so a step changes and fills only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["STEPS"]
+
+STEPS: Final[Mapping[int, tuple[str, ...]]] = {
+    2: ("ALTER TABLE host_webhooks ADD COLUMN automatic_redelivery BOOLEAN NOT NULL DEFAULT TRUE",),
+    3: (
+        "DROP INDEX host_invoices_by_subject",
+        "CREATE INDEX host_invoices_by_subject ON host_invoices (store, purpose, subject, created_at, payment_hash)",
+        "DROP INDEX host_invoices_by_time",
+        "CREATE INDEX host_invoices_by_time ON host_invoices (store, created_at, payment_hash)",
+        "CREATE INDEX host_invoices_by_expiry ON host_invoices (store, expires_at)",
+        (
+            "CREATE INDEX host_invoices_by_external_id ON host_invoices (store, external_id, created_at, payment_hash)"
+            " WHERE external_id IS NOT NULL"
+        ),
+        "CREATE INDEX host_settlements_by_number ON host_settlements (store, number)",
+        "CREATE INDEX host_settlements_by_time ON host_settlements (store, paid_at, number, amount_msat)",
+        "CREATE INDEX host_settlements_by_amount ON host_settlements (store, amount_msat)",
+        "CREATE INDEX host_settlements_by_reference ON host_settlements (store, external_id)",
+        "CREATE INDEX host_checkouts_overpaid ON host_checkouts (store) WHERE overpaid_msat > 0",
+        "DROP INDEX host_checkouts_by_time",
+        "CREATE INDEX host_checkouts_by_time ON host_checkouts (store, created_at, id)",
+        "DROP INDEX host_flashcards_by_time",
+        "CREATE INDEX host_flashcards_by_time ON host_flashcards (store, created_at, id)",
+        "DROP INDEX host_webhook_deliveries_by_webhook",
+        "CREATE INDEX host_webhook_deliveries_by_webhook ON host_webhook_deliveries (webhook, created_at, id)",
+        (
+            "INSERT INTO host_totals (store, purpose, settlements, msat)"
+            " SELECT store, purpose, count(*), sum(amount_msat) FROM host_settlements GROUP BY store, purpose"
+        ),
+    ),
+}
+"""For each version the statements that lead to it from the one before."""

@@ -1,0 +1,186 @@
+"""Transactions on a PostgreSQL server, none of which waits without an end.
+
+A process may freeze in the middle of a transaction (SIGSTOP, a paused container, a swapped-out machine), or be cut off.
+So each transaction that writes begins by telling the server how long it may take and stay idle: the server itself takes
+the locks from it, before those who wait for them give up. That is said inside the transaction, so it holds behind a
+pooler such as pgbouncer, too. psycopg sends a statement whole: a process that freezes between two statements is idle
+for the server, never in the middle of one. It prepares nothing, which a pooler in transaction mode would lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import certifi
+import psycopg
+from psycopg import waiting
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from psycopg.abc import PQGen
+    from sqlalchemy import Connection
+
+    from connection_strings import Secret
+
+__all__ = ["PostgresqlDatabase"]
+
+T = TypeVar("T")
+
+_APPLICATION_NAME: Final = "lightning-host"
+_WRITES: Final = "lightning_host_writes"
+_CONNECT_SECONDS: Final = 4
+_POOL_SECONDS: Final = 5.0
+_IDLE_SECONDS: Final = 3.0
+_LOCK_SECONDS: Final = 4.0
+"""Longer than a frozen transaction stays: who waits for its lock gets it."""
+
+_STATEMENT_SECONDS: Final = 5.0
+_TRANSACTION_SECONDS: Final = 8.0
+_SILENCE_SECONDS: Final = 10.0
+_KNOWS_TRANSACTION_TIMEOUT: Final = 170_000
+"""The first version of PostgreSQL that limits a transaction as a whole."""
+
+_MIGRATION_SECONDS: Final = 15 * 60.0
+
+
+class PostgresqlDatabase:
+    """A PostgreSQL server.
+
+    Args:
+        parameters: What libpq is told to reach it, as JSON.
+
+    """
+
+    dialect = "postgresql"
+
+    def __init__(self, parameters: Secret) -> None:
+        self._parameters = parameters
+        self.engine = create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=self._connect,
+            hide_parameters=True,  # values, such as a payer's words, must stand in no error's words
+            pool_pre_ping=True,
+            pool_size=10,
+            max_overflow=10,
+            pool_timeout=_POOL_SECONDS,
+            use_native_hstore=False,
+        )
+        event.listen(self.engine.sync_engine, "begin", _begin)
+        self._to_write = self.engine.execution_options(**{_WRITES: _STATEMENT_SECONDS})
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do something that only reads, each statement by itself."""
+        async with self.engine.connect() as connection:
+            return await connection.run_sync(work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction."""
+        async with self._to_write.begin() as connection:
+            return await connection.run_sync(work)
+
+    async def migrate(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction that may take minutes."""
+        patient = self.engine.execution_options(**{_WRITES: _MIGRATION_SECONDS})
+        async with patient.connect() as connection:
+            wire: Any = (await connection.get_raw_connection()).driver_connection
+            wire.silence_seconds = _MIGRATION_SECONDS
+            try:
+                async with connection.begin():
+                    return await connection.run_sync(work)
+            finally:
+                del wire.silence_seconds
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+    async def _connect(self) -> _Connection:
+        """Connect, in a task of its own: psycopg's frames hold the password, and a host may print them.
+
+        Raises:
+            psycopg.Error: That is not possible now.
+
+        """
+        connecting = asyncio.create_task(
+            _Connection.connect(**_parameters(self._parameters), autocommit=True, prepare_threshold=None),
+            name="connect to the database",
+        )
+        try:
+            return await asyncio.shield(connecting)
+        except psycopg.Error as error:
+            raise error.with_traceback(None) from None
+        except asyncio.CancelledError:
+            # Cancelled in the middle it would leave a socket open; it takes `_CONNECT_SECONDS` for each address.
+            await asyncio.wait([connecting])
+            if not connecting.cancelled() and connecting.exception() is None:
+                connecting.result().pgconn.finish()
+            raise
+
+
+class _Connection(psycopg.AsyncConnection[Any]):
+    """A connection whose every wait for the server has an end, and which is closed when its caller gives up.
+
+    psycopg itself would ask the server to end the statement, and wait for that. A server that finds the connection
+    closed undoes what it began.
+    """
+
+    silence_seconds = _SILENCE_SECONDS
+
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109 - as psycopg calls it
+        """Wait for the server as psycopg does, for a limited time.
+
+        Raises:
+            psycopg.OperationalError: It did not answer.
+
+        """
+        try:
+            async with asyncio.timeout(self.silence_seconds if timeout is None else timeout):
+                return await waiting.wait_async(gen, self.pgconn.socket, interval=interval)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+        except TimeoutError:
+            self.pgconn.finish()
+            raise psycopg.OperationalError("the server does not answer") from None
+
+
+def _parameters(told: Secret) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        "connect_timeout": _CONNECT_SECONDS,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(_SILENCE_SECONDS * 1_000),
+        **json.loads(told.reveal()),
+        "application_name": _APPLICATION_NAME,
+    }
+    if parameters.get("sslmode", "").startswith("verify-") and not os.environ.get("PGSSLROOTCERT"):
+        parameters.setdefault("sslrootcert", ssl.get_default_verify_paths().cafile or certifi.where())
+    return parameters
+
+
+def _begin(connection: Connection) -> None:
+    """Begin a transaction that writes, and say its limits in the same message; what only reads needs none."""
+    seconds = connection.get_execution_options().get(_WRITES)
+    if seconds is None:
+        return
+    info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # it is there while connected
+    migrating = seconds == _MIGRATION_SECONDS
+    limits = {
+        "lock_timeout": seconds if migrating else _LOCK_SECONDS,
+        "statement_timeout": seconds,
+        "idle_in_transaction_session_timeout": _IDLE_SECONDS,
+        "tcp_user_timeout": _SILENCE_SECONDS,
+    }
+    if info.server_version >= _KNOWS_TRANSACTION_TIMEOUT:
+        limits["transaction_timeout"] = seconds if migrating else _TRANSACTION_SECONDS
+    told = "".join(f"; SET LOCAL {name} = {int(value * 1_000)}" for name, value in limits.items())
+    alive = "; SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2"
+    connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{told}{alive}")

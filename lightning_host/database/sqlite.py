@@ -1,0 +1,165 @@
+"""Transactions on a SQLite file, without holding up the event loop.
+
+Threads of their own do the work: a transaction crosses to the writer's thread once, whole, and what several callers
+write at the same time goes into one transaction, so that they share the wait for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from sqlalchemy import URL, create_engine, event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+
+    from lightning_host.database.location import Location
+
+    _Queued = tuple[Callable[[Connection], Any], asyncio.Future[Any]]
+
+__all__ = ["SqliteDatabase"]
+
+T = TypeVar("T")
+
+_WRITES: Final = "lightning_host_writes"
+_READERS: Final = 2
+_TOGETHER: Final = 128
+"""How many callers share a transaction at the most."""
+
+_WAIT_MS: Final = 15_000
+"""How long a transaction waits for another process."""
+
+_CLOSE_SECONDS: Final = 4.0
+
+
+class SqliteDatabase:
+    """A SQLite file, or a database in memory: one thread writes, others read.
+
+    Raises:
+        sqlite3.Error: It can't be opened.
+
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, location: Location) -> None:
+        path = str(location.path)
+        if not location.in_memory:
+            _make_private(Path(path))
+        self.engine = create_engine(
+            URL.create("sqlite", database=path),
+            hide_parameters=True,  # values, such as a payer's words, must stand in no error's words
+            connect_args={"check_same_thread": False},
+        )
+        event.listen(self.engine, "connect", _set_up)
+        event.listen(self.engine, "begin", _begin)
+        self._to_write = self.engine.execution_options(**{_WRITES: True})
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="host database writer")
+        self._readers = self._writer  # a database in memory belongs to one thread
+        if not location.in_memory:
+            self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="host database reader")
+        self._queue: list[_Queued] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Do something that only reads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction, together with what others write meanwhile; kept once this returns.
+
+        It is done whole, also when the caller is cancelled. If somebody else's work fails, it is done again.
+        """
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append((work, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="write to the database")
+        return await done
+
+    async def migrate(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction that may take minutes."""
+        return await self.write(work)
+
+    async def aclose(self) -> None:
+        """Close every connection, once what is queued has been written."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing], timeout=_CLOSE_SECONDS)
+        closing_all = self._writer.submit(self.engine.dispose)
+        self._readers.shutdown(wait=False)
+        self._writer.shutdown(wait=False)
+        # A disk that hangs must not hang the close.
+        await asyncio.wait([asyncio.wrap_future(closing_all)], timeout=_CLOSE_SECONDS)
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect() as connection:
+            return work(connection)
+
+    async def _write_all(self) -> None:
+        """Write what is queued, one batch after the other, until nothing is left."""
+        batch: Sequence[_Queued] = ()
+        try:
+            while self._queue:
+                batch, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
+                works = [work for work, _ in batch]
+                results = await asyncio.get_running_loop().run_in_executor(self._writer, self._together, works)
+                for (_, done), result in zip(batch, results, strict=True):
+                    if done.done():
+                        continue
+                    if isinstance(result, BaseException):
+                        done.set_exception(result)
+                    else:
+                        done.set_result(result)
+        finally:
+            self._writing = None
+            for _, done in (*batch, *self._queue):  # nobody may be left waiting
+                done.cancel()
+
+    def _together(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+        """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
+        by_itself = False
+        try:
+            with self._to_write.begin() as connection:
+                by_itself = True
+                results = [work(connection) for work in works]
+                by_itself = False
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers
+            if len(works) == 1 or not by_itself:
+                return [error] * len(works)
+            return [self._together([work])[0] for work in works]
+        return results
+
+
+def _make_private(path: Path) -> None:
+    """Make the file where there is none, and keep others out: it holds the secrets of webhooks."""
+    with closing(sqlite3.connect(path)):
+        pass
+    status = path.stat()
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid():
+        path.chmod(0o600)
+
+
+def _set_up(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - as SQLAlchemy calls it
+    # Transactions are begun by `_begin`, not by the sqlite3 module behind our back.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # Readers do not wait for the writer, and a writer waits for its turn instead of failing.
+    for setting in (f"busy_timeout={_WAIT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Take the write lock at once where something will be written: two that read first would both be stuck."""
+    if connection.get_execution_options().get(_WRITES):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,55 @@
+"""A database of an older host becomes that of this one: its tables, its indexes and its totals."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import inspect, text
+
+from connection_strings import Secret
+from lightning_host.database import SCHEMA_VERSION, Database
+from lightning_host.settlements.ledger import SettlementLedger
+
+if TYPE_CHECKING:
+    import pytest
+    from sqlalchemy import Connection
+
+    from tests.lightning_host.hosts import HostBench
+
+VERSION_2: Final = Path(__file__).with_name("version_2.sql")
+
+
+def shape(connection: Connection) -> dict[str, Any]:
+    """Return the tables with their columns and indexes."""
+    inspector = inspect(connection)
+    return {
+        table: (
+            [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)],
+            sorted((str(index["name"]), index["column_names"]) for index in inspector.get_indexes(table)),
+        )
+        for table in inspector.get_table_names()
+    }
+
+
+async def test_older_database_becomes_a_new_one(url: Secret, hosts: HostBench, request: pytest.FixtureRequest) -> None:
+    """After the steps it has the tables and indexes of a new one, and totals of what was settled before."""
+    on_server = url.reveal().startswith("postgresql")
+    other = Secret(request.getfixturevalue("postgres").new_database() if on_server else hosts.sqlite("other"))
+    async with aclosing(await Database.open(other)) as new:
+        expected = await new.read(shape)
+
+    def make_old(connection: Connection) -> None:
+        for table in expected:
+            connection.execute(text(f"DROP TABLE {table}"))
+        for statement in VERSION_2.read_text().rstrip(";\n").split(";"):
+            connection.execute(text(statement))
+
+    async with aclosing(await Database.open(url)) as emptied:
+        await emptied.write(make_old)
+    async with aclosing(await Database.open(url)) as renewed:
+        assert await renewed.read(shape) == expected
+        assert await SettlementLedger(renewed).totals() == {("shop", "lnurl"): (2, 3000), ("shop", "phoenixd"): (1, 5)}
+        version = text("SELECT version FROM host_schema")
+        assert await renewed.read(lambda connection: connection.execute(version).scalar_one()) == SCHEMA_VERSION

@@ -1,0 +1,177 @@
+"""How each statement of the host is carried out where there are many rows: none reads or sorts a whole table."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from sqlalchemy import event
+
+from connection_strings import (
+    LightMoney,
+    LightningClientFactory,
+    LightningInvoice,
+    LightningInvoiceStatus,
+    Secret,
+)
+from lightning_host.allowance import Allowance
+from lightning_host.budgets import Budgets
+from lightning_host.checkout.table import CheckoutTable, settle_checkouts
+from lightning_host.database import Database, metadata, now_ms
+from lightning_host.flashcards.table import FlashcardTable, settle_flashcards
+from lightning_host.invoices import HostInvoices
+from lightning_host.phoenixd.table import PhoenixdTable
+from lightning_host.settings import StoreSettings
+from lightning_host.settlements.ledger import Filter, SettlementLedger
+from lightning_host.settlements.recorder import Recorder
+from lightning_host.stores import Store
+from lightning_host.webhooks.table import WebhookTable, queue_for_webhooks
+from tests.lightning_host.database.many_rows import BIG, COUNT, STEP_MS, UNSETTLED, fill, padded
+from tests.lightning_host.fake_driver import FakeHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+pytestmark = pytest.mark.timeout(120)
+
+FEW: Final = 1_000
+ALLOWED: Final = {r"ORDER BY host_webhooks.created_at": "the webhooks of one store, of which there are few"}
+"""What reads or sorts more than it returns (how, and in which statement), and why it may."""
+
+
+def paid(payment_hash: str) -> LightningInvoice:
+    """Return a settled invoice, as a wallet tells it."""
+    now, amount = datetime.now(UTC), LightMoney.from_sat(1)
+    return LightningInvoice(
+        id=payment_hash,
+        payment_hash=payment_hash,
+        bolt11="lnbc",
+        amount=amount,
+        amount_received=amount,
+        status=LightningInvoiceStatus.PAID,
+        expires_at=now,
+        paid_at=now,
+        preimage=None,
+    )
+
+
+async def use_settlements(database: Database) -> None:
+    """Call what makes, settles and lists invoices."""
+    now, last = datetime.now(UTC), now_ms() - 1_000 * STEP_MS
+    invoices, ledger = HostInvoices(database), SettlementLedger(database)
+    await invoices.find("shop", padded(1_001))
+    assert len(await invoices.newest("shop", purpose="lnurl", subject="shop", limit=10)) == 10
+    assert len(await invoices.newest("shop", purpose="checkout", subject=padded(1_005), limit=10)) == 1
+    await invoices.made_since("shop", now - timedelta(seconds=120))
+    for settled_only in (True, False):
+        listing = partial(ledger.invoices, "shop", settled_only=settled_only)
+        assert len(await listing(external_id=None, since=0, until=None, offset=0, limit=100)) == 100
+        await listing(external_id=None, since=0, until=None, offset=100, limit=100)
+        await listing(external_id=None, since=last, until=last + 50 * STEP_MS, offset=0, limit=100)
+        assert len(await listing(external_id=padded(1_002), since=0, until=None, offset=0, limit=100)) == 1
+    for wanted in (None, Filter("shop"), Filter("cafe", "lnurl"), Filter("shop", "checkout", padded(COUNT - 3))):
+        await ledger.after(COUNT - 100, wanted=wanted, limit=10)
+    await ledger.last_number()
+    await ledger.totals()
+    await ledger.open_invoices("shop")
+    await ledger.find("shop", padded(1_001))
+    recorder = Recorder(database)
+    for handler in (settle_checkouts, settle_flashcards, queue_for_webhooks):
+        recorder.add_handler(handler)
+    await recorder.record("shop", [paid(padded(turn * UNSETTLED + 1)) for turn in range(4)], cursor="one")
+    settled = await ledger.after(COUNT, limit=10)
+    assert len(settled) == 4
+    await ledger.complete(settled[0], replace(paid(settled[0].payment_hash), preimage="00" * 32))
+
+
+async def use_the_rest(database: Database) -> None:
+    """Call all else."""
+    client = LightningClientFactory([FakeHandler]).create("type=fake;node=plans")
+    store = Store("shop", client, StoreSettings(connection_string=Secret("type=fake;node=plans")))
+    checkouts, cards, webhooks = CheckoutTable(database), FlashcardTable(database), WebhookTable(database)
+    adding = partial(checkouts.add, "new", "shop", LightMoney.from_sat(1), None, description="", seconds=900)
+    made = await adding(external_id="new", once=True)
+    await checkouts.find_order("shop", padded(1_001))
+    await checkouts.lease(made)
+    await checkouts.postpone(made, 1.0)
+    await checkouts.renew(made, paid("00"))
+    card = await cards.add("shop", "a card")
+    await cards.find_by_address(card.address)
+    known = await cards.find(padded(1))
+    assert known is not None
+    assert len(await cards.history(known, limit=10)) == 10
+    webhook = await webhooks.add("shop", "https://shop.example/hook", Secret("a secret"), (), enabled=True)
+    for offset in (0, 100):
+        assert len(await checkouts.list("shop", offset=offset, limit=10)) == 10
+        assert len(await cards.page("shop", offset=offset, limit=10)) == 10
+        await webhooks.deliveries(webhook, offset=offset, limit=10)
+    for delivery in await webhooks.claim(15.0, limit=200, places={"one": 0}, most_of_one=2):
+        await webhooks.finish(delivery, http_status=200, problem=None, pause=None)
+    await webhooks.find_delivery(padded(1))
+    await webhooks.prune(timedelta(days=400), limit=10)
+    await webhooks.remove(webhook)
+    await Budgets(database).spend("1", Allowance(times=5, seconds=60))
+    payouts = PhoenixdTable(database)
+    asked_at = await payouts.add_payout(store, padded(1), "lnbc")
+    await payouts.find_payout(store, padded(1))
+    await payouts.forget_payout(store, padded(1), asked_at)
+    await client.aclose()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a plan of PostgreSQL and what it is made of."""
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def complaints(connection: Connection, statement: str, parameters: Any) -> list[str]:
+    """Return what is wrong with how a statement would be carried out."""
+    if connection.dialect.name == "sqlite":
+        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        whole = re.compile(rf"SCAN ({'|'.join(BIG)})\b(?! USING (COVERING )?INDEX)|USE TEMP B-TREE FOR ORDER BY")
+        return [step for step in steps if whole.match(step)]
+    connection.exec_driver_sql("SET random_page_cost = 1.1")  # as on a disk without moving parts
+    answer = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
+    plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
+    wrong = []
+    for node in nodes(plan):
+        if node["Node Type"] == "Seq Scan" and node.get("Relation Name") in BIG:
+            wrong.append(f"Seq Scan on {node['Relation Name']}")
+        if node["Node Type"] == "Sort" and node["Plan Rows"] > FEW:
+            wrong.append("Sort")
+    return wrong
+
+
+async def test_no_statement_reads_a_whole_table(url: Secret) -> None:
+    """Every statement finds its rows by an index, in their order, whatever else there is."""
+    async with aclosing(await Database.open(url)) as database:
+        kind: Any = database._kind
+        await kind.migrate(fill)
+        engine = getattr(kind.engine, "sync_engine", kind.engine)
+        seen: dict[str, Any] = {}
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: Any) -> None:
+            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
+                seen[statement] = parameters[0] if many else parameters
+
+        await use_settlements(database)
+        await use_the_rest(database)
+        event.remove(engine, "before_cursor_execute", note)
+        wrong: list[str] = []
+        for statement, parameters in seen.items():
+            found = await database.read(partial(complaints, statement=statement, parameters=parameters))
+            lines = [f"{complaint}: {' '.join(statement.split())}" for complaint in found]
+            wrong += [line for line in lines if not any(re.search(mark, line) for mark in ALLOWED)]
+        assert not wrong, "\n".join(wrong)
+        used = {name for name in metadata.tables if any(name in statement for statement in seen)}
+        assert used >= BIG
