@@ -120,5 +120,5 @@ def _place(visit: Visit, webhook: Webhook) -> str:
 def _summary(delivery: Delivery) -> str:
     """Say in a few words what is told."""
     told = json.loads(delivery.body)
-    words = f"{told['type']}: {in_sat(LightMoney.from_msat(int(told['amount'])))} sat"
+    words = f"{told['type']}: {in_sat(LightMoney.from_msat(int(told['amount'])))}\N{NO-BREAK SPACE}sat"
     return f"{words}, {told['externalId']}" if told.get("externalId") else words
