@@ -19,9 +19,12 @@
       const same = fresh.querySelector(`#${open.id}`);
       if (same !== null) same.open = true;
     }
+    const before = live.querySelector(".payments details")?.id;
     live.replaceChildren(...fresh.childNodes);
-    const newest = live.querySelector(".payments .sums");
-    if (newest !== null) document.getElementById("announcement").textContent = `New payment: ${newest.textContent}`;
+    const newest = live.querySelector(".payments details");
+    if (newest === null || newest.id === before) return;
+    const sum = newest.querySelector("strong")?.textContent ?? "";
+    document.getElementById("announcement").textContent = `New payment: ${sum}`;
   }
 
   const stream = new EventSource(document.getElementById("merchant").dataset.events);

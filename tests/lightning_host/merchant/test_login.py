@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from sqlalchemy import text
 
@@ -164,3 +165,32 @@ async def test_link_of_the_command(
     for arguments, words in ((["--store", "bakery"], "one of shop"), (["--minutes", "0"], "from 1 to 1440")):
         assert await asyncio.to_thread(main, ["merchant-link", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+async def test_garbage_with_a_session(hosts: HostBench, node: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever a browser that is logged in asks for, the answer is its fault or none; never 5xx."""
+    host = await hosts.host(node)
+    garbage = (
+        "",
+        "0",
+        "-1",
+        "9" * 40,
+        "%",
+        "\u0669",
+        "\ud83c".encode("utf-8", "surrogatepass").hex(),
+        "'",
+        "a" * 600,
+        "2026-11",
+    )
+    async with logged_in(host, changes=True) as merchant:
+        _, page = await merchant.get("/merchant/shop")
+        token = token_in(page)
+        for each in garbage:
+            for path, name in (("", "search"), ("", "before"), ("/cards", "before"), ("/payments.csv", "month")):
+                status, _ = await merchant.get(f"/merchant/shop{path}", **{name: each})
+                assert status < 500, (path, name, each)
+            odd = quote(each or "x", safe="")
+            assert (await merchant.get(f"/merchant/shop/webhooks/{odd}"))[0] == 404
+            again = f"/merchant/shop/webhooks/{odd}/deliveries/{odd}/again"
+            assert (await merchant.post(again, form_token=token))[0] in (403, 404)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
