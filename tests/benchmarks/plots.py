@@ -171,10 +171,32 @@ def _told(figures: Figures) -> str:
     )
 
 
+def _replicas(figures: Figures) -> str:
+    def course(name: str) -> list[Line]:
+        kinds = dict.fromkeys(row["accounts"] for row in figures["rows"])
+        return [
+            Line(
+                kind,
+                [(row["processes"], row[name]["median"]) for row in figures["rows"] if row["accounts"] == kind],
+                number,
+            )
+            for number, kind in enumerate(kinds)
+        ]
+
+    panels = [
+        ("invoices kept a second", "processes", course("made_per_second")),
+        ("settlements kept a second", "processes", course("settled_per_second")),
+        ("notifications received for each of them", "processes", course("notifications_each")),
+    ]
+    note = f"{figures['at_once']} calls at once in each process; all of it on one machine."
+    return lines("Processes on one PostgreSQL", note, panels, log=False)
+
+
 _DRAWINGS: Final[Mapping[str, tuple[str, Callable[[Figures], str]]]] = {
     "execute": ("performance-execute.svg", _execute),
     "create": ("performance-create.svg", _create),
     "latency": ("performance-latency.svg", _latency),
     "told": ("performance-told.svg", _told),
     "soak": ("performance-soak.svg", _soak),
+    "replicas": ("performance-replicas.svg", _replicas),
 }

@@ -184,6 +184,31 @@ def _journal(figures: Figures) -> str:
     return _table(head, rows)
 
 
+def _replicas(figures: Figures) -> str:
+    rows = [
+        [
+            row["accounts"],
+            f"{row['processes']}",
+            _around(row["made_per_second"], 0),
+            _around(row["settled_per_second"], 0),
+            _around(row["told_after_seconds"], 2),
+            _around(row["notifications_each"], 1),
+            _around(row["connections"], 0),
+        ]
+        for row in figures["rows"]
+    ]
+    head = [
+        "",
+        "processes",
+        "invoices/s",
+        "settlements/s",
+        "s until all are told of the last",
+        "notifications for each",
+        "connections",
+    ]
+    return _table(head, rows)
+
+
 def _soak(figures: Figures) -> str:
     counts, growth = figures["counts"], figures["per_hour"]
     last = figures["samples"][-1]
@@ -231,6 +256,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Figures], str]]] = {
     "aliasing": _aliasing,
     "imports": _imports,
     "journal": _journal,
+    "replicas": _replicas,
     "soak": _soak,
 }
 

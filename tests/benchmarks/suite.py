@@ -18,7 +18,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.benchmarks import accounts, aliasing, create, execute, growth, imports, journal_size, latency, soak, told
+from tests.benchmarks import (
+    accounts,
+    aliasing,
+    create,
+    execute,
+    growth,
+    imports,
+    journal_size,
+    latency,
+    replicas,
+    soak,
+    told,
+)
 from tests.benchmarks.plots import draw
 from tests.benchmarks.report import render
 from tests.lightning_host.lnbits import install_lnbits
@@ -55,6 +67,7 @@ BENCHMARKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "aliasing": aliasing.measure,
     "imports": imports.measure,
     "journal": journal_size.measure,
+    "replicas": replicas.measure,
 }
 QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "execute": {"rounds": 1, "seconds": 0.3},
@@ -66,6 +79,7 @@ QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "aliasing": {"rounds": 1, "counts": (2, 10)},
     "imports": {"rounds": 3},
     "journal": {"rounds": 3, "rows": (1_000, 20_000)},
+    "replicas": {"rounds": 1, "processes": (1, 2), "seconds": 0.5},
 }
 """How each is measured with --quick: to see that it works, and about what it says."""
 

@@ -35,11 +35,13 @@ class PostgresServer:
 
     Args:
         bin_folder: Where its programs are.
+        durable: Whether it waits for its disk, which tests need not.
 
     """
 
-    def __init__(self, bin_folder: Path) -> None:
+    def __init__(self, bin_folder: Path, *, durable: bool = False) -> None:
         self._bin = bin_folder
+        self._durable = durable
         self._user = unprivileged() if os.geteuid() == 0 else None
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,7 +66,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        settings = ("listen_addresses=", f"unix_socket_directories={self._folder}", "fsync=off")
+        settings = ("listen_addresses=", f"unix_socket_directories={self._folder}", f"fsync={self._durable:d}")
         options = [part for setting in settings for part in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
