@@ -9,6 +9,10 @@ prepare                 open a checkout and a top-up, print what the next steps 
 paid-at-b STATE         pay them, and see both at replica b
 pay-only STATE          pay them
 counted-once STATE      both replicas have counted each exactly once
+prepare-many            open checkouts at both replicas, print what the next steps need
+pay-many STATE          pay them, one after the other, after saying so
+many-at-b STATE         see all of them at replica b
+many-counted-once STATE both replicas have counted each exactly once
 """
 
 # ruff: noqa: INP001 - a script that stands alone in its image
@@ -38,6 +42,8 @@ STORE: Final = "/api/v1/stores/shop"
 KEY_FILE: Final = Path("/run/secrets/api_key")
 SECONDS: Final = 60
 MSAT: Final = "21000000"
+MANY: Final = 20
+"""How many checkouts each replica opens where many are paid."""
 
 
 class CheckFailedError(Exception):
@@ -213,6 +219,33 @@ class Driver:
             )
         say("counted once, at both replicas")
 
+    async def prepare_many(self) -> None:
+        """Open checkouts at both replicas."""
+        asked = (self.post(f"{base}{STORE}/checkouts", {"amount": MSAT}) for _ in range(MANY) for base in (A, B))
+        made = await asyncio.gather(*asked)
+        say(json.dumps([{name: each[name] for name in ("id", "BOLT11")} for each in made]))
+
+    async def pay_many(self, state: list[dict[str, Any]]) -> None:
+        """Pay them with pauses, so that some are being recorded whenever a replica is stopped."""
+        say("paying")
+        for checkout in state:
+            await self.pay(checkout["BOLT11"])
+            await asyncio.sleep(0.05)
+
+    async def many_at_b(self, state: list[dict[str, Any]]) -> None:
+        """See every payment at the replica that is left."""
+        await asyncio.gather(*(self.hears(B, checkout["id"]) for checkout in state))
+        say(f"all {len(state)} heard at b")
+
+    async def many_counted_once(self, state: list[dict[str, Any]]) -> None:
+        """See at both replicas that each payment was counted, and once."""
+        for base in (A, B):
+            await asyncio.gather(*(self.hears(base, checkout["id"]) for checkout in state))
+            for checkout in state:
+                told = await self.get(f"{base}{STORE}/checkouts/{checkout['id']}")
+                check(told["overpaid"] == "0", told)
+        say("counted once, at both replicas")
+
 
 @asynccontextmanager
 async def receiver() -> AsyncIterator[tuple[str, asyncio.Queue[tuple[str, bytes]]]]:
@@ -244,6 +277,7 @@ def check(holds: object, told: object) -> None:
 def say(words: str) -> None:
     """Tell the process that started the step."""
     sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
