@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.errors import explain
-from flash_driver.journal.sql.postgresql import PostgresqlDatabase, connect
+from flash_driver.journal.sql.postgresql import PostgresqlDatabase, connected
 from flash_driver.journal.sql.schema import CHANNELS
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
 from flash_driver.journal.wakeup import Topic
@@ -139,19 +139,16 @@ class PostgresNotifications:
 
     async def listen(self, wake: _Wake) -> None:
         """Wake for the account and the topic that each notification names."""
-        connection = await connect(self._journal)
-        try:
+        async with connected(self._journal) as connection:
             for channel in CHANNELS.values():
                 await connection.execute(f"LISTEN {channel}".encode())
             # From another connection: behind a pooler both may be the same one of the server's.
-            async with await connect(self._journal) as other:
+            async with connected(self._journal) as other:
                 await other.execute("SELECT pg_notify(%s, %s)", (CHANNELS[Topic.SETTLED], _NOBODY))
             if [notice async for notice in connection.notifies(timeout=_TRIAL_SECONDS, stop_after=1)]:
                 await self._take(connection, wake)
             _log.info("a pooler keeps notifications back, looking every second", journal=str(self._journal))
             await self._look(connection, wake)
-        finally:
-            await connection.close()
 
     async def _take(self, connection: AsyncConnection[Any], wake: _Wake) -> NoReturn:
         while True:

@@ -28,13 +28,13 @@ from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.sql.transactions import DURABLE, PATIENCE_SECONDS, WRITES, Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from sqlalchemy import Connection
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresqlDatabase", "connect", "connect_blocking", "open_postgresql"]
+__all__ = ["PostgresqlDatabase", "connect", "connect_blocking", "connected", "open_postgresql"]
 
 T = TypeVar("T")
 
@@ -84,6 +84,7 @@ class PostgresqlDatabase:
         self._to_write = self.engine.execution_options(**{WRITES: True})
         self._statements: set[asyncio.Task[Any]] = set()
         self._long_reads = asyncio.Semaphore(1)
+        self._generation = 0
         self._ending = TaskSet()
 
     def prepare(self) -> None:
@@ -151,6 +152,7 @@ class PostgresqlDatabase:
     ) -> T:
         async with turn or contextlib.nullcontext():
             cutting.insist_on_wanted()
+            generation = self._generation
             async with asyncio.timeout(seconds):
                 connection = await engine.connect()
             try:
@@ -159,9 +161,13 @@ class PostgresqlDatabase:
                 await connection.commit()
             finally:
                 cutting.forget()
+                # The pool of before closes no connection that comes back to it.
+                if cutting.done or generation != self._generation:
+                    await connection.invalidate()
                 await connection.close()
                 if cutting.done:
                     # If the way to the server is cut, those that are idle now would each cost the same wait.
+                    self._generation += 1
                     await self.engine.dispose()
             return result
 
@@ -172,7 +178,7 @@ class PostgresqlDatabase:
     async def _end_stuck(self) -> None:
         """End what has stood in the way of others for too long; on a connection of its own, as all may be waiting."""
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS), await connect(self._journal) as connection:
+            async with asyncio.timeout(PATIENCE_SECONDS), connected(self._journal) as connection:
                 answer = await connection.execute(_END_STUCK, (_STUCK_SECONDS,))
                 ended = (await answer.fetchone() or (0,))[0]
         except (psycopg.Error, OSError, TimeoutError) as error:
@@ -246,7 +252,6 @@ def open_postgresql(journal: JournalUrl) -> AsyncEngine:
         hide_parameters=True,
         pool_size=_CONNECTIONS,
         max_overflow=_CONNECTIONS,
-        pool_timeout=PATIENCE_SECONDS,
         pool_pre_ping=True,
         use_native_hstore=False,
     )
@@ -272,10 +277,30 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
         raise error.with_traceback(None) from None
     except asyncio.CancelledError:
         # Cancelled in the middle it would leave a socket open; it takes `connect_timeout` at the most.
+        connecting.add_done_callback(_close_unwanted)
         await asyncio.wait([connecting])
-        if not connecting.cancelled() and connecting.exception() is None:
-            connecting.result().pgconn.finish()
         raise
+
+
+def _close_unwanted(connecting: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
+    """Close a connection that nobody waits for any more, also where who waited for its end was cancelled again."""
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().pgconn.finish()
+
+
+@contextlib.asynccontextmanager
+async def connected(journal: JournalUrl) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Connect, and close the connection at the end; psycopg's own block leaves it open where it is cancelled then.
+
+    Raises:
+        psycopg.Error: That is not possible now.
+
+    """
+    connection = await connect(journal)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def connect_blocking(journal: JournalUrl, statement_seconds: int) -> psycopg.Connection[Any]:

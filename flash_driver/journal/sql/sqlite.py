@@ -53,6 +53,7 @@ class SqliteDatabase:
         self.path = path
         self._to_read = _open(path, connections=2)
         self._to_write = _open(path, connections=1, writes=True)
+        self._to_write_soon = self._to_write.execution_options(**{DURABLE: False})
         self._file: tuple[int, int] | None = None
         self._writer = _thread("writer")
         self._reader = _thread("reader")
@@ -165,7 +166,7 @@ class SqliteDatabase:
     def _together(self, works: Sequence[Callable[[Connection], Any]], durable: bool) -> list[Any]:  # noqa: FBT001 - an executor passes no names
         """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
         try:
-            with self._to_write.execution_options(**{DURABLE: durable}).begin() as connection:
+            with (self._to_write if durable else self._to_write_soon).begin() as connection:
                 return _do_all(connection, works)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers
             its_own = not isinstance(error, DBAPIError) or isinstance(error, IntegrityError)
@@ -252,7 +253,10 @@ def _begin_sqlite(connection: Connection) -> None:
     options: Any = connection.get_execution_options()
     if options.get(WRITES):
         # NORMAL writes to the file without waiting for the disk.
-        connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if options.get(DURABLE, True) else 'NORMAL'}")
+        synchronous = "FULL" if options.get(DURABLE, True) else "NORMAL"
+        if connection.info.get("synchronous") != synchronous:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {synchronous}")
+            connection.info["synchronous"] = synchronous
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
         connection.exec_driver_sql("BEGIN")

@@ -35,7 +35,7 @@ def pooled(postgres: PostgresServer) -> Iterator[JournalUrl]:
 
 async def test_everything_works_behind_a_pooler(pooled: JournalUrl) -> None:
     """More callers than the pooler has connections make, settle and pay at once, and nothing is lost or doubled."""
-    async with aclosing(SqlStore(pooled)) as one, aclosing(SqlStore(pooled)) as two:
+    async with aclosing(SqlStore(pooled, 40)) as one, aclosing(SqlStore(pooled, 40)) as two:
         journals = [await open_journal(store) for store in (one, two)]
         await asyncio.gather(*(journals[n % 2].add_invoice(an_invoice(n)) for n in range(20)))
         await asyncio.gather(*(settle(journal, n) for n in range(20) for journal in journals))
@@ -55,7 +55,7 @@ async def test_settlements_of_other_processes_are_noticed_behind_a_pooler(
     monkeypatch.setattr(notify, "_SAFETY_SECONDS", 1000.0)
     monkeypatch.setattr(notify, "_TRIAL_SECONDS", 0.2)
     monkeypatch.setattr(notify, "_PAUSE_SECONDS", 0.05)
-    async with aclosing(SqlStore(pooled)) as one, aclosing(SqlStore(pooled)) as two:
+    async with aclosing(SqlStore(pooled, 40)) as one, aclosing(SqlStore(pooled, 40)) as two:
         listening, settling = await open_journal(one), await open_journal(two)
         for number in (1, 2, 3):
             await settling.add_invoice(an_invoice(number))
