@@ -27,7 +27,7 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "CREATE INDEX host_settlements_by_number ON host_settlements (store, number)",
         "CREATE INDEX host_settlements_by_time ON host_settlements (store, paid_at, number, amount_msat)",
         "CREATE INDEX host_settlements_by_amount ON host_settlements (store, amount_msat)",
-        "CREATE INDEX host_settlements_by_reference ON host_settlements (store, external_id)",
+        "CREATE INDEX host_settlements_by_reference ON host_settlements (store, external_id, number)",
         "CREATE INDEX host_checkouts_overpaid ON host_checkouts (store) WHERE overpaid_msat > 0",
         "DROP INDEX host_checkouts_by_time",
         "CREATE INDEX host_checkouts_by_time ON host_checkouts (store, created_at, id)",

@@ -41,7 +41,7 @@ _settlements: Final = Table(
     Index("host_settlements_by_number", "store", "number"),
     Index("host_settlements_by_time", "store", "paid_at", "number", "amount_msat"),
     Index("host_settlements_by_amount", "store", "amount_msat"),
-    Index("host_settlements_by_reference", "store", "external_id"),
+    Index("host_settlements_by_reference", "store", "external_id", "number"),
 )
 settlements_table: Final = _settlements
 """The same, for rooms that read it together with tables of their own."""

@@ -170,18 +170,7 @@ async def test_link_of_the_command(
 async def test_garbage_with_a_session(hosts: HostBench, node: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever a browser that is logged in asks for, the answer is its fault or none; never 5xx."""
     host = await hosts.host(node)
-    garbage = (
-        "",
-        "0",
-        "-1",
-        "9" * 40,
-        "%",
-        "\u0669",
-        "\ud83c".encode("utf-8", "surrogatepass").hex(),
-        "'",
-        "a" * 600,
-        "2026-11",
-    )
+    garbage = ("", "0", "-1", "9" * 40, "%", "\u0669", "'", "a" * 600, "2026-11")
     async with logged_in(host, changes=True) as merchant:
         _, page = await merchant.get("/merchant/shop")
         token = token_in(page)
