@@ -13,9 +13,9 @@ from flash_driver.invoices.creation import InvoiceCreation
 from flash_driver.invoices.lookup import InvoiceLookup
 from flash_driver.invoices.receipts import Receipts
 from flash_driver.payments.service import Payments
-from flash_driver.settings.account import TokenKind
+from flash_driver.settings.values import TokenKind
 from flash_driver.transports.router import Router
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from flash_driver.wallets import WalletDirectory
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Account:
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
         self.deserted_at = 0.0
         transports = ways.choose(settings)
-        self.socket = next((way for way in transports if isinstance(way, WebSocketTransport)), None)
+        self.socket = next((way for way in transports if isinstance(way, SocketTransport)), None)
         self.router = Router(
             transports,
             memory.capabilities,

@@ -9,12 +9,12 @@ from flash_driver.invoices.creation import CREATE_SECONDS
 from flash_driver.invoices.lookup import InvoiceLookup
 from flash_driver.invoices.receipts import Receipts
 from flash_driver.journal.owner import account_scope
-from flash_driver.settings.account import TokenKind
+from flash_driver.settings.values import TokenKind
 from flash_driver.settlements.listeners import Listeners
 from flash_driver.settlements.watched import WatchedAccount
 from flash_driver.transports.key_allowance import KeyAllowance
 from flash_driver.transports.router import Router
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from flash_driver.wallets import KnownAccount, WalletDirectory
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class AccountListening:
         self._wallets = WalletDirectory(settings, router, self.see_account, self.known)
         costs_the_key = by_api_key and "public" not in settings.transports
         return WatchedAccount(
-            socket=next((way for way in transports if isinstance(way, WebSocketTransport)), None),
+            socket=next((way for way in transports if isinstance(way, SocketTransport)), None),
             router=router,
             lookup=InvoiceLookup(
                 process=self._process,

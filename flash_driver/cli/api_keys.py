@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,10 @@ from flash_driver.cli.source import connection_text
 from flash_driver.cli.values import shown_time
 from flash_driver.common.masking import hide, shown
 from flash_driver.flash_api.session_documents import API_KEY_CREATE, API_KEY_REVOKE, API_KEYS
-from flash_driver.settings.account import FlashSettings, TokenKind
+from flash_driver.settings.values import TokenKind
+
+if TYPE_CHECKING:
+    from flash_driver.settings.account import FlashSettings
 
 __all__ = ["app", "create", "list_", "revoke"]
 
@@ -107,7 +110,7 @@ def revoke(
     return Exit.OK
 
 
-def _session(connection: str | None, file: str | None, output: Output) -> FlashSettings:
+def _session(connection: str | None, file: str | None, output: Output) -> "FlashSettings":
     """Read the connection string of a session; an API key may not manage keys.
 
     Raises:
@@ -115,6 +118,8 @@ def _session(connection: str | None, file: str | None, output: Output) -> FlashS
         ConnectionStringError: It is none of Flash's.
 
     """
+    from flash_driver.settings.account import FlashSettings  # noqa: PLC0415 - no command's help needs pydantic
+
     parsed = ConnectionString.parse(connection_text(connection, file, output))
     settings = FlashSettings.from_connection_string(parsed)
     if settings.token_kind is TokenKind.API_KEY:
@@ -122,7 +127,7 @@ def _session(connection: str | None, file: str | None, output: Output) -> FlashS
     return settings
 
 
-def _ask(session: FlashSettings, operation: Any, doing: str, field: str) -> Mapping[str, Any]:
+def _ask(session: "FlashSettings", operation: Any, doing: str, field: str) -> Mapping[str, Any]:
     data = asyncio.run(ask(session.server, operation, doing, session.token))
     payload = data.get(field)
     key = payload.get("apiKey") if isinstance(payload, dict) else None

@@ -7,15 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from connection_strings.grammar import ConnectionString
 from flash_driver.cli.failures import BadUsage, CommandFailed
-from flash_driver.common.deadline import Deadline
 from flash_driver.common.masking import shown
 from flash_driver.settings.endpoints import check_url, is_loopback
-from flash_driver.transports.delivery import Delivery
-from flash_driver.transports.http import HttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,6 +46,10 @@ async def ask(server: str, operation: Operation, doing: str, token: Secret | Non
         LightningError: It refused, or can't be reached.
 
     """
+    from flash_driver.common.deadline import Deadline  # noqa: PLC0415 - with what follows
+    from flash_driver.transports.delivery import Delivery  # noqa: PLC0415 - with what follows
+    from flash_driver.transports.http import HttpTransport  # noqa: PLC0415 - loads aiohttp
+
     transport = HttpTransport(server, {} if token is None else {"Authorization": f"Bearer {token.reveal()}"})
     deadline = Deadline.after(_SECONDS)
     try:
@@ -68,6 +67,8 @@ async def confirm_totp(server: str, token: Secret, code: str) -> None:
         CommandFailed: The server takes another code, or can't be reached.
 
     """
+    import aiohttp  # noqa: PLC0415 - as above
+
     parts = urlsplit(server)
     url = f"{parts.scheme}://{parts.netloc}/auth/totp/validate"
     try:

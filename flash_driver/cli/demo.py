@@ -20,9 +20,9 @@ from flash_driver.cli.logs import log_to
 from flash_driver.cli.options import AsJson, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.cli.qr import show_qr
+from flash_driver.cli.session import flash_client
 from flash_driver.cli.story import StepFailed, Story
 from flash_driver.cli.values import invoice_json
-from flash_driver.settlements.health import Listening
 from flash_driver.transports.call_log import shown
 
 if TYPE_CHECKING:
@@ -150,15 +150,15 @@ async def _hear_payment(
 
 async def _listening(client: LightningClient) -> str:
     """Wait until it is known how settlements are heard of, and name the transport."""
-    from flash_driver.client import FlashLightningClient  # noqa: PLC0415 - the driver is loaded by the factory
+    from flash_driver.settlements.health import Listening  # noqa: PLC0415 - as above
 
-    if not isinstance(client, FlashLightningClient):
+    if (flash := flash_client(client)) is None:
         raise StepFailed("the factory made a client of another driver")
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while client.health.listening is Listening.CONNECTING:  # noqa: ASYNC110 - health is a snapshot, it rings no wakeup
+        while flash.health.listening is Listening.CONNECTING:  # noqa: ASYNC110 - health is a snapshot and wakes nobody
             await asyncio.sleep(_LOOK_SECONDS)
-    if client.health.listening is not Listening.HEARING:
-        raise StepFailed(f"the subscription did not come about: {client.health.reason}")
+    if flash.health.listening is not Listening.HEARING:
+        raise StepFailed(f"the subscription did not come about: {flash.health.reason}")
     return "websocket"
 
 

@@ -2,11 +2,9 @@
 
 import asyncio
 from contextlib import nullcontext
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from flash_driver.cli.failures import Exit
 from flash_driver.cli.logs import log_to
@@ -14,9 +12,11 @@ from flash_driver.cli.options import AsJson, File, Verbose
 from flash_driver.cli.output import Output, printable
 from flash_driver.cli.source import connection_text
 from flash_driver.common.masking import mask_tokens
-from flash_driver.doctor.examination import examine
 from flash_driver.doctor.findings import Check, Examination, Result
 from flash_driver.transports.call_log import shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["doctor"]
 
@@ -39,6 +39,8 @@ def doctor(
     file: File = None,
 ) -> int:
     """Show what works with a server and token, and what to do about the rest. Creates nothing, pays nothing."""
+    from flash_driver.doctor.examination import examine  # noqa: PLC0415 - loads every way to the server
+
     output = Output(as_json=as_json, verbose=verbose)
     text = connection_text(string, file, output)
     waiting = output.errors.status("examining") if output.errors.is_terminal else nullcontext()
@@ -61,7 +63,10 @@ def doctor(
     return Exit.OK if examination.usable else Exit.FAILURE
 
 
-def _table(checks: list[Check]) -> Table:
+def _table(checks: list[Check]) -> "Table":
+    from rich.table import Table  # noqa: PLC0415 - no other command shows one
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     table = Table(box=None, pad_edge=False)
     table.add_column("check")
     table.add_column("result")

@@ -15,7 +15,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import aiohttp
 import typer
 
 from flash_driver.cli.failures import CommandFailed, Exit
@@ -176,6 +175,8 @@ async def _make_card(cards: str, key: str) -> str:
         CommandFailed: The host makes none.
 
     """
+    import aiohttp  # noqa: PLC0415 - no other command needs it
+
     timeout, headers = aiohttp.ClientTimeout(total=_CARD_SECONDS), {"Authorization": f"token {key}"}
     try:
         async with (

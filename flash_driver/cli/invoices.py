@@ -22,10 +22,8 @@ from flash_driver.cli.journals import where_invoices_are_known
 from flash_driver.cli.options import Amount, AsJson, Connection, File, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.cli.qr import show_qr
-from flash_driver.cli.session import run_with_client
+from flash_driver.cli.session import flash_client, run_with_client
 from flash_driver.cli.values import invoice_json, shown_time
-from flash_driver.client import FlashLightningClient
-from flash_driver.settings.process import ProcessSettings
 
 __all__ = ["app", "create", "get", "list_", "watch"]
 
@@ -113,8 +111,8 @@ def list_(
     output = Output(as_json=as_json, verbose=verbose)
 
     async def work(client: LightningClient) -> Exit:
-        if orphans and isinstance(client, FlashLightningClient):
-            invoices = await client.list_orphans()
+        if orphans and (flash := flash_client(client)) is not None:
+            invoices = await flash.list_orphans()
         else:
             invoices = await client.list_invoices(ListInvoicesParams(pending_only=pending))
         if as_json:
@@ -166,6 +164,8 @@ async def _wait_for_end(
     client: LightningClient, listener: LightningInvoiceListener, invoice: LightningInvoice
 ) -> LightningInvoice:
     """Wait until an invoice is paid or certainly can't be any more; past its life the server is asked."""
+    from flash_driver.settings.process import ProcessSettings  # noqa: PLC0415 - no command's help needs pydantic
+
     grace = timedelta(seconds=ProcessSettings.from_environment().expiry_grace_seconds)
     patience = (invoice.expires_at + grace - datetime.now(UTC)).total_seconds()
     while True:

@@ -20,11 +20,10 @@ from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.options import AsJson, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.cli.values import shown_time
-from flash_driver.journal.urls import JournalUrl
-from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from flash_driver.journal.sql.store import SqlStore
+    from flash_driver.journal.urls import JournalUrl
 
 __all__ = [
     "app",
@@ -60,7 +59,7 @@ def show(*, as_json: AsJson = False, verbose: Verbose = False) -> int:
             listed = [{**asdict(each), "oldest": each.oldest and each.oldest.isoformat()} for each in accounts]
             output.document({"bytes": size, "accounts": listed})
             return Exit.OK
-        output.text(f"{_where()}: {size / 1e6:.1f} MB")
+        output.text(f"{_journal_url()}: {size / 1e6:.1f} MB")
         for each in accounts:
             output.text(f"{each.server}  account {each.account_id}")
             oldest = "" if each.oldest is None else f", the oldest of {shown_time(each.oldest)}"
@@ -154,7 +153,7 @@ def backup(target: Annotated[Path, typer.Argument(help="The file to make.")], *,
     from flash_driver.journal.sql import upkeep  # noqa: PLC0415 - other commands load no database library
 
     output = Output(as_json=as_json)
-    path = ProcessSettings.from_environment().journal_url.path
+    path = _journal_url().path
     if path is None or not path.exists():
         raise BadUsage("the journal is not in a file; use pg_dump for one in PostgreSQL")
     try:
@@ -221,7 +220,7 @@ def rename_server(
 
 def where_invoices_are_known() -> str:
     """Say which invoices can be looked up here, and what to do about others; shows no password."""
-    journal = ProcessSettings.from_environment().journal_url
+    journal = _journal_url()
     if journal.forgets:
         return "FLASH_JOURNAL_URL is memory:, which forgets with each command; name a file or database there"
     return f"{journal} knows what was made with it; if that was another one, set FLASH_JOURNAL_URL to it"
@@ -229,20 +228,22 @@ def where_invoices_are_known() -> str:
 
 def where_payments_are_known() -> str:
     """Say the same about payments, where not knowing must not be taken for not having paid."""
-    journal = ProcessSettings.from_environment().journal_url
+    journal = _journal_url()
     why = f"{journal} knows what was paid with it; if that was another one, set FLASH_JOURNAL_URL to it"
     if journal.forgets:
         why = "FLASH_JOURNAL_URL is memory:, which forgets with each command"
     return f"that is no proof that nothing was paid: look into the Flash app before paying again ({why})"
 
 
-def _named(argument: str, given: str) -> JournalUrl:
+def _named(argument: str, given: str) -> "JournalUrl":
     """Read a journal's URL, or the environment variable of that name: an argument is seen in the list of processes.
 
     Raises:
         BadUsage: It is none, or is a journal in memory.
 
     """
+    from flash_driver.journal.urls import JournalUrl  # noqa: PLC0415 - needed to copy a journal only
+
     try:
         url = JournalUrl.parse(os.environ.get(given, given) or "(empty)")
     except ValueError as error:
@@ -253,7 +254,7 @@ def _named(argument: str, given: str) -> JournalUrl:
 
 
 def _run(work: "Callable[[SqlStore], Awaitable[Exit]]") -> Exit:
-    url = ProcessSettings.from_environment().journal_url
+    url = _journal_url()
     if url.forgets:
         raise BadUsage("FLASH_JOURNAL_URL is memory:, which forgets with each command; name a file or database there")
 
@@ -267,8 +268,10 @@ def _run(work: "Callable[[SqlStore], Awaitable[Exit]]") -> Exit:
     return asyncio.run(run())
 
 
-def _where() -> str:
-    return str(ProcessSettings.from_environment().journal_url)
+def _journal_url() -> "JournalUrl":
+    from flash_driver.settings.process import ProcessSettings  # noqa: PLC0415 - no command's help needs pydantic
+
+    return ProcessSettings.from_environment().journal_url
 
 
 def _bound(function: Any, *arguments: Any) -> Callable[[Any], Any]:

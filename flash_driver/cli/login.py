@@ -12,7 +12,6 @@ from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.options import AsJson, Verbose
 from flash_driver.cli.output import Output
 from flash_driver.common.masking import hide
-from flash_driver.flash_api.session_documents import LOGIN
 from flash_driver.settings.endpoints import DEFAULT_SERVER
 
 __all__ = ["login"]
@@ -50,6 +49,8 @@ def login(
 
 
 async def _log_in(output: Output, server: str, phone: str | None, code: str | None, totp: str | None) -> Secret:
+    from flash_driver.flash_api.session_documents import LOGIN  # noqa: PLC0415 - needed to log in only
+
     number = phone or _prompt(output, "phone number, with its country code")
     entered = code or _prompt(output, "code")
     data = await ask(server, LOGIN(input={"phone": number, "code": entered}), "logging in")

@@ -6,8 +6,6 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import structlog
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
@@ -22,6 +20,8 @@ __all__ = ["log_to"]
 @contextmanager
 def log_to(output: Output, *hearers: Hearer) -> Iterator[None]:
     """Hand each log event of the driver to these, and to the output if it is verbose, while the block runs."""
+    import structlog  # noqa: PLC0415 - no command's help needs it
+
     told = [*hearers, output.log_line] if output.verbose else [*hearers]
 
     def pass_on(_logger: object, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

@@ -19,14 +19,12 @@ from connection_strings.lightning import (
 from connection_strings.money import LightMoney
 from flash_driver.bolt11.payment_request import PaymentRequest, decode
 from flash_driver.cli.amounts import parse_amount, parse_decimal, parse_duration, shown_amount
-from flash_driver.cli.destinations import bolt11_of
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.journals import where_payments_are_known
 from flash_driver.cli.options import AsJson, Connection, File, Verbose
 from flash_driver.cli.output import Output
-from flash_driver.cli.session import run_with_client
+from flash_driver.cli.session import flash_client, run_with_client
 from flash_driver.cli.values import payment_json, response_json, shown_time
-from flash_driver.client import FlashLightningClient
 
 __all__ = ["app", "get", "list_", "pay", "settle"]
 
@@ -63,6 +61,8 @@ def pay(
     file: File = None,
 ) -> int:
     """Pay an invoice, or a payee who makes one. Exit status 3: it may have been paid, do not pay again."""
+    from flash_driver.cli.destinations import bolt11_of  # noqa: PLC0415 - loads aiohttp
+
     output = Output(as_json=as_json, verbose=verbose)
     asked = None if amount is None else parse_amount(amount)
     bolt11 = bolt11_of(destination, asked, comment)
@@ -159,9 +159,9 @@ def settle(
     output = Output(as_json=as_json, verbose=verbose)
 
     async def work(client: LightningClient) -> Exit:
-        if not isinstance(client, FlashLightningClient):
+        if (flash := flash_client(client)) is None:
             raise BadUsage("only payments out of a Flash account can be settled by hand")
-        payment = await client.settle_payment(payment_hash, paid=paid, reason=reason)
+        payment = await flash.settle_payment(payment_hash, paid=paid, reason=reason)
         if as_json:
             output.document(payment_json(payment))
         else:

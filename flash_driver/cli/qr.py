@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-import segno
-
 if TYPE_CHECKING:
     from flash_driver.cli.output import Output
 
@@ -23,6 +21,8 @@ def show_qr(output: Output, bolt11: str) -> None:
     """
     if not output.console.encoding.startswith("utf"):
         return
+    import segno  # noqa: PLC0415 - needed where a code is drawn only
+
     drawn = io.StringIO()
     segno.make_qr(f"lightning:{bolt11}".upper(), error="l").terminal(out=drawn, border=_BORDER, compact=True)
     for line in drawn.getvalue().splitlines():

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from connection_strings.lightning import LightningClient
     from flash_driver.cli.failures import Exit
     from flash_driver.cli.output import Output
+    from flash_driver.client import FlashLightningClient
 
-__all__ = ["run_with_client"]
+__all__ = ["flash_client", "run_with_client"]
 
 
 def run_with_client(
@@ -37,3 +38,10 @@ def run_with_client(
 
     with log_to(output):
         return asyncio.run(run())
+
+
+def flash_client(client: LightningClient) -> FlashLightningClient | None:
+    """Return the client as Flash's, which can do more than the contract says; None for one of another driver."""
+    from flash_driver.client import FlashLightningClient  # noqa: PLC0415 - the driver is loaded by the factory
+
+    return client if isinstance(client, FlashLightningClient) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.hints import did_you_mean
-from flash_driver.settings.process import ProcessSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +18,8 @@ _OTHERS: Final = ("CONNECTION_STRING", "SANDBOX_API_KEY", "SANDBOX_TOKEN")
 
 def misspelt_variables(names: Iterable[str]) -> list[str]:
     """Return a sentence for each that is close to one of ours; other programs may have the prefix, too."""
+    from flash_driver.settings.process import ProcessSettings  # noqa: PLC0415 - no command's help needs pydantic
+
     # Compared without the prefix, which all have and which would make them alike.
     known = {name.upper() for name in (*ProcessSettings.model_fields, *_OTHERS)}
     ours = sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))

@@ -19,7 +19,7 @@ from flash_driver.flash_api.outcomes import (
     TimedOut,
     Unknown,
 )
-from flash_driver.settings.account import TokenKind
+from flash_driver.settings.values import TokenKind
 
 __all__ = ["CLOSE_ADVICE", "LOG_IN_AGAIN", "PATH", "handshake_advice", "in_words", "route_advice"]
 

@@ -13,8 +13,9 @@ from flash_driver.doctor.http_routes import RouteFindings, check_clock, check_pr
 from flash_driver.doctor.journal import check_journal
 from flash_driver.doctor.network import Place, reach
 from flash_driver.doctor.websocket import STEPS, SocketFindings, examine_socket
-from flash_driver.settings.account import FlashSettings, TokenKind
+from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
+from flash_driver.settings.values import TokenKind
 from flash_driver.transports.call_log import shown
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
@@ -23,7 +24,7 @@ from flash_driver.transports.public import PublicTransport
 from flash_driver.transports.session import Session
 from flash_driver.transports.transport_set import CAPABILITIES, CAPABILITY_HEADER
 from flash_driver.transports.websocket.handshake import Endpoint
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ class _Patient:
         init = {**bearer, CAPABILITY_HEADER: CAPABILITIES}
         socket_tls = self._tls if settings.websocket.startswith("wss:") else None
         self._endpoint = Endpoint(settings.websocket, self._headers, init, socket_tls)
-        self._account_socket = WebSocketTransport(self._endpoint)
+        self._account_socket = SocketTransport(self._endpoint)
 
     async def examine(self) -> None:
         """Carry out all checks behind the connection string."""
@@ -141,7 +142,7 @@ class _Patient:
 
     def _transport(self, name: str) -> Transport:
         if name == "websocket":
-            return WebSocketTransport(self._endpoint)
+            return SocketTransport(self._endpoint)
         tls = self._tls if self._settings.server.startswith("https:") else None
         if name == "public":
             shown = {key: value for key, value in self._headers.items() if key not in ("Authorization", "X-API-KEY")}

@@ -25,7 +25,7 @@ from flash_driver.flash_api.replies import read_price
 from flash_driver.invoices.request import InvoiceOrder, InvoiceRequest, WalletMoved
 from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.server_price import RateUnknown
-from flash_driver.settings.account import DescriptionHashPolicy
+from flash_driver.settings.values import DescriptionHashPolicy
 from flash_driver.transports.call_log import SILENT, CallLog
 
 if TYPE_CHECKING:

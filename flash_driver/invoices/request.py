@@ -20,7 +20,7 @@ from flash_driver.flash_api.outcomes import Refused
 from flash_driver.flash_api.replies import read_created
 from flash_driver.invoices.memo import cut_memo, readable_text
 from flash_driver.journal.records import InvoiceRecord
-from flash_driver.settings.account import DescriptionHashPolicy
+from flash_driver.settings.values import DescriptionHashPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,8 +22,9 @@ from flash_driver.common.masking import hide
 from flash_driver.flash_api.replies import Currency
 from flash_driver.settings.endpoints import DEFAULT_SERVER, check_url, derive_websocket_url
 from flash_driver.settings.process import words_of
+from flash_driver.settings.values import DescriptionHashPolicy, TokenKind
 
-__all__ = ["ALIASES", "KEYS", "DescriptionHashPolicy", "FlashSettings", "TokenKind"]
+__all__ = ["ALIASES", "KEYS", "FlashSettings"]
 
 _TYPE: Final = "flash"
 _BEARER: Final = "bearer "
@@ -43,21 +44,6 @@ _LARGEST_POOL: Final = 16
 
 
 _WALLET_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-
-
-class TokenKind(Enum):
-    """What a token is, by its look (flash-server.md 1.4)."""
-
-    SESSION = "ory session token"
-    API_KEY = "Flash API key"
-    BEARER = "bearer token"
-
-
-class DescriptionHashPolicy(Enum):
-    """What to do when the server makes an invoice without the description hash asked for."""
-
-    PREFER = "prefer"
-    REQUIRE = "require"
 
 
 def _boolean(value: object) -> object:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from flash_driver.settlements.health import Health
     from flash_driver.settlements.timing import WatchTiming
     from flash_driver.settlements.watched import WatchedAccount
-    from flash_driver.transports.websocket.transport import WebSocketTransport
+    from flash_driver.transports.websocket.transport import SocketTransport
 
 __all__ = ["FlashInvoiceListener", "Listeners", "parse_cursor"]
 
@@ -179,7 +179,7 @@ class Listeners:
         """Why settlements can't be learned of any more, if that is so."""
         return self.watcher.failure or self._tail.failure
 
-    def health(self, transports: Mapping[str, str], socket: WebSocketTransport | None) -> Health:
+    def health(self, transports: Mapping[str, str], socket: SocketTransport | None) -> Health:
         """Say how things stand; see `Watcher.health`."""
         return self.watcher.health(transports, socket, self._tail.trouble)
 

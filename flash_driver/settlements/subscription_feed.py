@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from flash_driver.settlements.polling import Polling
     from flash_driver.settlements.watched import WatchedAccount
     from flash_driver.transports.websocket.protocol import Next
-    from flash_driver.transports.websocket.transport import WebSocketTransport
+    from flash_driver.transports.websocket.transport import SocketTransport
 
 __all__ = ["SubscriptionFeed"]
 
@@ -104,7 +104,7 @@ class SubscriptionFeed:
             longest = self._account.timing.reconnect.pause(self.losses)
             await asyncio.sleep(random.uniform(longest / 10, longest))  # noqa: S311 - no secret
 
-    async def _subscribe_once(self, socket: WebSocketTransport) -> None:
+    async def _subscribe_once(self, socket: SocketTransport) -> None:
         # An older server closes the socket on its first mutation; find out before a subscription lives there.
         await self._account.router.learn_whether_socket_executes(Deadline.after(self._account.timing.connect))
         subscription = await socket.open_subscription(MY_UPDATES(), Deadline.after(self._account.timing.connect))
@@ -165,7 +165,7 @@ class SubscriptionFeed:
             self._state.say(Listening.POLLING, str(why))
         self._polling.ask_about_all(late=False)
 
-    async def _confirm_credential(self, socket: WebSocketTransport, anonymous: int) -> None:
+    async def _confirm_credential(self, socket: SocketTransport, anonymous: int) -> None:
         """A socket may be anonymous by mistake (flash-server.md 1.3): only HTTP and several fresh sockets tell.
 
         Raises:

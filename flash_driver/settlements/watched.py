@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flash_driver.invoices.lookup import InvoiceLookup
     from flash_driver.journal.journal import Journal
     from flash_driver.transports.router import Router
-    from flash_driver.transports.websocket.transport import WebSocketTransport
+    from flash_driver.transports.websocket.transport import SocketTransport
 
 __all__ = ["WatchedAccount"]
 
@@ -48,7 +48,7 @@ class WatchedAccount:
 
     """
 
-    socket: WebSocketTransport | None
+    socket: SocketTransport | None
     router: Router
     lookup: InvoiceLookup
     journal: Journal

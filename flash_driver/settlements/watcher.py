@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from flash_driver.settlements.watched import WatchedAccount
-    from flash_driver.transports.websocket.transport import WebSocketTransport
+    from flash_driver.transports.websocket.transport import SocketTransport
 
 __all__ = ["Watcher"]
 
@@ -63,7 +63,7 @@ class Watcher:
         return self._state.failure
 
     def health(
-        self, transports: Mapping[str, str], socket: WebSocketTransport | None, trouble: str | None = None
+        self, transports: Mapping[str, str], socket: SocketTransport | None, trouble: str | None = None
     ) -> Health:
         """Say how things stand.
 

@@ -152,6 +152,10 @@ class PostTransport(ABC):
     async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
         """Post an operation, and report what was seen by the deadline."""
 
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connections; the next request opens new ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Post:

@@ -54,7 +54,7 @@ _httpx: Final[Any] = gql_httpx.httpx  # type: ignore[attr-defined]  # httpx2 whe
 
 
 class PrintedRequest(GraphQLRequest):
-    """A gql request whose document was printed before: printing costs more than all the rest (architecture.md)."""
+    """A gql request that goes out as it is written: printing it costs more than all the rest (architecture.md)."""
 
     def __init__(self, operation: Operation) -> None:
         super().__init__(operation.document.node, variable_values=dict(operation.variables))

@@ -6,16 +6,21 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from flash_driver._version import __version__
-from flash_driver.settings.account import TokenKind
-from flash_driver.transports.gql_client import GraphQLTransport
-from flash_driver.transports.http import HttpTransport
+from flash_driver.settings.values import TokenKind
+from flash_driver.transports.base import PostTransport
 from flash_driver.transports.network import make_tls_context
 from flash_driver.transports.public import PublicTransport
 from flash_driver.transports.session import Session
 from flash_driver.transports.websocket.handshake import Endpoint
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 
 if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+    from flash_driver.common.deadline import Deadline
+    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.outcomes import Evidence
     from flash_driver.settings.account import FlashSettings
     from flash_driver.transports.base import Transport
     from flash_driver.transports.session import SessionTiming
@@ -55,9 +60,9 @@ class TransportSet:
         self._session = Session(self._socket if self._opens_socket else None, session)
 
     @property
-    def _socket(self) -> WebSocketTransport:
-        if not isinstance(socket := self._transport("websocket"), WebSocketTransport):
-            raise TypeError("the way `websocket` is no WebSocketTransport")
+    def _socket(self) -> SocketTransport:
+        if not isinstance(socket := self._transport("websocket"), SocketTransport):
+            raise TypeError("the way `websocket` is no SocketTransport")
         return socket
 
     def session(self, settings: FlashSettings) -> Session:
@@ -75,7 +80,7 @@ class TransportSet:
         """
         chosen = [self._transport(name) for name in settings.transports if name != "websocket" or self._opens_socket]
         for transport in chosen:
-            if isinstance(transport, WebSocketTransport):
+            if isinstance(transport, SocketTransport):
                 transport.widen(settings.pool_size)
         return chosen
 
@@ -96,9 +101,46 @@ class TransportSet:
         if name == "websocket":
             init = {**self._credential, CAPABILITY_HEADER: CAPABILITIES}
             tls = self._tls if self._settings.websocket.startswith("wss:") else None
-            return WebSocketTransport(Endpoint(self._settings.websocket, self._headers, init, tls), self._limits)
+            return SocketTransport(Endpoint(self._settings.websocket, self._headers, init, tls), self._limits)
         tls = self._tls if self._settings.server.startswith("https:") else None
         if name == "public":
             shown = {name: value for name, value in self._headers.items() if name not in self._credential}
-            return PublicTransport(HttpTransport(self._settings.server, shown, tls), self._session)
-        return (HttpTransport if name == "http" else GraphQLTransport)(self._settings.server, self._headers, tls)
+            return PublicTransport(_LoadedLater("http", self._settings.server, shown, tls), self._session)
+        return _LoadedLater(name, self._settings.server, self._headers, tls)
+
+
+class _LoadedLater(PostTransport):
+    """A way over HTTP whose library is loaded with the first request that goes over it: most processes need one of two.
+
+    Args:
+        name: The way's name: `http` or `graphql`.
+        url: As for any of them.
+        headers: As for any of them.
+        tls: As for any of them.
+
+    """
+
+    def __init__(self, name: str, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> None:
+        super().__init__(url, headers, tls)
+        self.name = name
+        self._way: PostTransport | None = None
+
+    async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
+        """Post an operation."""
+        if self._way is None:
+            self._way = self._load()
+        return await self._way.post(operation, connected_by, deadline)
+
+    async def aclose(self) -> None:
+        """Close the connections; the next request opens new ones."""
+        if self._way is not None:
+            await self._way.aclose()
+
+    def _load(self) -> PostTransport:
+        if self.name == "http":
+            from flash_driver.transports.http import HttpTransport  # noqa: PLC0415 - loads aiohttp
+
+            return HttpTransport(self._url, self._headers, self._tls)
+        from flash_driver.transports.gql_client import GraphQLTransport  # noqa: PLC0415 - loads gql and httpx
+
+        return GraphQLTransport(self._url, self._headers, self._tls)

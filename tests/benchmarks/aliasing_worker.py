@@ -11,7 +11,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import INVOICE_CREATE_USD, Document
 from flash_driver.flash_api.outcomes import Answer, Kind
 from flash_driver.transports.base import perform
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from tests.benchmarks.children import obey, tell
 from tests.benchmarks.ways import Address
 
@@ -26,7 +26,7 @@ _FIELD: Final = "lnUsdInvoiceCreate"
 
 async def carry_out(order: Mapping[str, Any]) -> None:
     """Ask once to have everything loaded and connected, then that many times over; tell what one time took."""
-    transport = WebSocketTransport(Address(order["server"], order["websocket"], order["token"]).endpoint)
+    transport = SocketTransport(Address(order["server"], order["websocket"], order["token"]).endpoint)
     asked = {"walletId": order["wallet_id"], "amount": Decimal(100), "memo": "coffee", "expiresIn": 1}
     operations = [INVOICE_CREATE_USD(input=asked) for _ in range(order["count"])]
     if order["way"] == "aliasing":
@@ -42,7 +42,7 @@ async def carry_out(order: Mapping[str, Any]) -> None:
     tell(milliseconds=took / order["times"] * 1e3, client_cpu=cpu / order["times"] * 1e3)
 
 
-async def _perform(transport: WebSocketTransport, operations: list[Operation]) -> int:
+async def _perform(transport: SocketTransport, operations: list[Operation]) -> int:
     """Send them all at once, and count the invoices that come back."""
     deadline = Deadline.after(_PATIENCE)
     evidence = await gather(*(perform(transport, operation, deadline) for operation in operations))

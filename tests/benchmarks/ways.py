@@ -23,8 +23,8 @@ from flash_driver.flash_api.outcomes import Answer
 from flash_driver.transports.base import perform
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
+from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.transports.websocket.handshake import Endpoint
-from flash_driver.transports.websocket.transport import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

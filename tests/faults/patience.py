@@ -1,4 +1,4 @@
-"""ConnectionTiming for facts, not for seconds: what a judge does who must not take a slow machine for a lost payment.
+"""Waiting for facts, not for seconds: what a judge does who must not take a slow machine for a lost payment.
 
 Time is counted in beats of the event loop. In a process that gets no processor time a beat takes longer, and so does
 the patience of the one that counts them.

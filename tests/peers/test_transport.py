@@ -14,10 +14,10 @@ from flash_driver.flash_api.documents import ACCOUNT, INVOICE_CREATE_USD, INVOIC
 from flash_driver.flash_api.events import announced
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, NotExecuted
 from flash_driver.flash_api.replies import read_account, read_price, read_tick
+from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.transports.websocket.connection import Connection
 from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, SubscriptionEnded
-from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import shake_hands, within
 
 if TYPE_CHECKING:

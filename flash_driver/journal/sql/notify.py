@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
 from flash_driver.journal.errors import explain
-from flash_driver.journal.sql.postgresql import PostgresqlDatabase, connected
 from flash_driver.journal.sql.schema import CHANNELS
+from flash_driver.journal.sql.sqlite import SqliteDatabase
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
 from flash_driver.journal.wakeup import Topic
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from flash_driver.journal.sql.sqlite import SqliteDatabase
+    from flash_driver.journal.sql.transactions import Database
     from flash_driver.journal.urls import JournalUrl
 
 __all__ = ["Notifier", "PostgresNotifications", "SqliteNotifications", "make_notifier"]
@@ -139,6 +139,8 @@ class PostgresNotifications:
 
     async def listen(self, wake: _Wake) -> None:
         """Wake for the account and the topic that each notification names."""
+        from flash_driver.journal.sql.postgresql import connected  # noqa: PLC0415 - a journal in a file needs no psycopg
+
         async with connected(self._journal) as connection:
             for channel in CHANNELS.values():
                 await connection.execute(f"LISTEN {channel}".encode())
@@ -176,9 +178,9 @@ class PostgresNotifications:
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def make_notifier(journal: JournalUrl, database: SqliteDatabase | PostgresqlDatabase, wake: _Wake) -> Notifier:
+def make_notifier(journal: JournalUrl, database: Database, wake: _Wake) -> Notifier:
     """Return what wakes for a database; it begins when somebody waits."""
     notifications: _Notifications = (
-        PostgresNotifications(journal) if isinstance(database, PostgresqlDatabase) else SqliteNotifications(database)
+        SqliteNotifications(database) if isinstance(database, SqliteDatabase) else PostgresNotifications(journal)
     )
     return Notifier(journal, notifications, wake)

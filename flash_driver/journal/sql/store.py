@@ -16,8 +16,6 @@ from flash_driver.journal.sql.accounts import account_of, remember, rename_serve
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.migrations import NEWEST, migrate
 from flash_driver.journal.sql.notify import make_notifier
-from flash_driver.journal.sql.postgresql import PostgresqlDatabase
-from flash_driver.journal.sql.sqlite import SqliteDatabase
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS, Transactions
 from flash_driver.journal.sql.upkeep import prune
 from flash_driver.journal.wakeup import News, Wakeup
@@ -25,6 +23,7 @@ from flash_driver.journal.wakeup import News, Wakeup
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from flash_driver.journal.sql.transactions import Database
     from flash_driver.journal.urls import JournalUrl
     from flash_driver.journal.wakeup import Topic
 
@@ -52,7 +51,7 @@ class SqlStore:
 
     def __init__(self, journal: JournalUrl, patience: float = PATIENCE_SECONDS, keep_days: int | None = None) -> None:
         self._journal = journal
-        database = PostgresqlDatabase(journal) if journal.path is None else SqliteDatabase(journal.path)
+        database = _database(journal)
         self.transactions = Transactions(journal, database, patience)
         self._patience = patience
         self._keep_days = keep_days
@@ -153,3 +152,14 @@ class SqlStore:
         for number, news in list(self._news.items()):
             if account in (None, number):
                 news.wake(topic)
+
+
+def _database(journal: JournalUrl) -> Database:
+    """Return what runs transactions on the database of a URL, with the libraries of that kind and of no other."""
+    if journal.path is not None:
+        from flash_driver.journal.sql.sqlite import SqliteDatabase  # noqa: PLC0415 - one of two
+
+        return SqliteDatabase(journal.path)
+    from flash_driver.journal.sql.postgresql import PostgresqlDatabase  # noqa: PLC0415 - psycopg is an extra
+
+    return PostgresqlDatabase(journal)

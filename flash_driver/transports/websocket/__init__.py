@@ -1,6 +1,22 @@
-"""The WebSocket transport: the way that an Ory session token opens."""
+"""The WebSocket transport: the way that an Ory session token opens. Names from here are loaded when first used."""
 
-from flash_driver.transports.websocket.handshake import Endpoint
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from __future__ import annotations
 
-__all__ = ["Endpoint", "WebSocketTransport"]
+from typing import TYPE_CHECKING
+
+from flash_driver.common.lazy import loaded_when_used
+
+if TYPE_CHECKING:
+    from flash_driver.transports.websocket.gql_adapter import WebSocketTransport
+    from flash_driver.transports.websocket.handshake import Endpoint, Limits
+
+__all__ = ["Endpoint", "Limits", "WebSocketTransport"]
+
+__getattr__ = loaded_when_used(
+    __name__,
+    {
+        "Endpoint": f"{__name__}.handshake",
+        "Limits": f"{__name__}.handshake",
+        "WebSocketTransport": f"{__name__}.gql_adapter",
+    },
+)

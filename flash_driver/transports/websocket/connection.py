@@ -24,7 +24,6 @@ from flash_driver.transports.websocket.protocol import (
     ProtocolViolation,
 )
 from flash_driver.transports.websocket.slots import Slots
-from flash_driver.transports.websocket.socket import Socket
 from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription
 from flash_driver.transports.websocket.timeouts import Expiry
 
@@ -97,6 +96,8 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         self._limits = limits
+        from flash_driver.transports.websocket.socket import Socket  # noqa: PLC0415 - loads the websockets library
+
         self._socket = Socket(endpoint, limits, self)
         self._protocol = GraphQLTransportWS()
         self._acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,8 +1,10 @@
-"""The WebSocket transport as gql knows transports, so that it serves any `gql.Client`."""
+"""The WebSocket transport as gql knows transports, so that it serves any `gql.Client`.
+
+The driver itself needs nothing of this: it loads gql only where a request goes through gql's own client.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from gql.transport import AsyncTransport
@@ -14,6 +16,7 @@ from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import Answer, ErrorFrame, NotConnected, NotWritten, TimedOut
 from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, SubscriptionEnded
+from flash_driver.transports.websocket.transport import SocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -21,35 +24,27 @@ if TYPE_CHECKING:
     from gql import GraphQLRequest
 
     from flash_driver.transports.websocket.connection import Connection
+    from flash_driver.transports.websocket.handshake import Endpoint, Limits
 
-__all__ = ["GqlAdapter"]
+__all__ = ["WebSocketTransport"]
 
 
-class GqlAdapter(AsyncTransport):
+class WebSocketTransport(SocketTransport, AsyncTransport):
     """Answers what a `gql.Client` asks of its transport.
 
     Args:
-        connect_timeout: Seconds for handshake and acknowledgement together.
+        endpoint: Where to connect and with what credential.
+        limits: What a connection waits for and holds.
+        size: How many sockets there may be.
         execute_timeout: Seconds that `execute` waits for an answer.
 
     """
 
-    def __init__(self, connect_timeout: float, execute_timeout: float) -> None:
-        self._connect_timeout = connect_timeout
+    def __init__(
+        self, endpoint: Endpoint, limits: Limits | None = None, *, size: int = 1, execute_timeout: float = 10.0
+    ) -> None:
+        super().__init__(endpoint, limits, size=size)
         self._execute_timeout = execute_timeout
-
-    @abstractmethod
-    async def connection(self, deadline: Deadline) -> Connection:
-        """Return an open connection.
-
-        Raises:
-            ConnectionFailed: It did not come about by the deadline.
-
-        """
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Close every socket."""
 
     async def connect(self) -> None:
         """Connect now.
@@ -114,7 +109,7 @@ class GqlAdapter(AsyncTransport):
 
     async def _connection_for_gql(self) -> Connection:
         try:
-            return await self.connection(Deadline.after(self._connect_timeout))
+            return await self.connection(Deadline.after(self._limits.connect_timeout))
         except ConnectionFailed as failure:
             raise TransportConnectionFailed(failure.why) from None
 

@@ -1,22 +1,19 @@
-"""From a URL to an open socket: where to connect, within what limits, and why that did not work."""
+"""Where a socket is opened to, within what limits, and why that did not work."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError
-
 from flash_driver.flash_api.outcomes import Cause
 from flash_driver.transports.base import NotReady
-from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
-from flash_driver.transports.websocket.protocol import SUBPROTOCOL
+from flash_driver.transports.network import MAX_REPLY_BYTES
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-__all__ = ["ConnectionFailed", "Endpoint", "Limits", "why_no_handshake"]
+__all__ = ["ConnectionFailed", "Endpoint", "Limits"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +21,8 @@ class Limits:
     """How long a connection waits and how much it holds; times in seconds.
 
     Attributes:
+        connect_timeout: How long handshake and acknowledgement together may take.
+        idle_timeout: After how long without use a socket that is kept is closed.
         ping_interval: How often the peer is pinged.
         ping_timeout: How long its pong may take before the socket is given up.
         suspicion_after: How long an answer may take before the peer has to show that it lives.
@@ -40,6 +39,8 @@ class Limits:
 
     """
 
+    connect_timeout: float = 4.0
+    idle_timeout: float = 300.0
     ping_interval: float = 10.0
     ping_timeout: float = 10.0
     suspicion_after: float = 1.0
@@ -87,25 +88,3 @@ class ConnectionFailed(NotReady):
         self.status = status
         self.code = code
         self.foreign = foreign
-
-
-def why_no_handshake(error: BaseException) -> ConnectionFailed | None:
-    """Say why connecting or upgrading failed; None for what is none of the network's doing.
-
-    A redirect is a failure like any other status: it must not carry the token elsewhere.
-    """
-    match error:
-        case TimeoutError():
-            return ConnectionFailed("no handshake in time", Cause.SLOW)
-        case InvalidStatus():
-            status = error.response.status_code
-            cause = Cause.CREDENTIAL if status == 401 else Cause.UNREACHABLE
-            return ConnectionFailed(f"the handshake was answered with HTTP {status}", cause, status=status)
-        case NegotiationError():
-            return ConnectionFailed(f"the server does not speak {SUBPROTOCOL}")
-        case InvalidHandshake():
-            return ConnectionFailed(f"the handshake failed ({type(error).__name__})")
-        case OSError() | UnicodeError():
-            return ConnectionFailed(why_not_connected(error))
-        case _:
-            return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.deadline import Deadline
@@ -16,26 +15,12 @@ from flash_driver.transports.websocket.handshake import ConnectionFailed
 if TYPE_CHECKING:
     from flash_driver.transports.websocket.handshake import Endpoint, Limits
 
-__all__ = ["ConnectionTiming", "ManagedConnection"]
+__all__ = ["ManagedConnection"]
 
 _TRY_AGAIN_SECONDS: Final = 30.0
 """How long after a failure a connection that others can do without is tried again."""
 
 _log: Final = get_logger(transport="websocket")
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionTiming:
-    """How long a kept connection waits, in seconds.
-
-    Attributes:
-        connect: For handshake and acknowledgement together.
-        idle: Without use, before the socket is closed.
-
-    """
-
-    connect: float = 4.0
-    idle: float = 300.0
 
 
 class ManagedConnection:
@@ -44,14 +29,12 @@ class ManagedConnection:
     Args:
         endpoint: Where to connect and with what credential.
         limits: What a connection waits for and holds.
-        waits: How long opening and idling may take.
 
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, waits: ConnectionTiming) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
         self._endpoint = endpoint
         self._limits = limits
-        self._waits = waits
         self._connection: Connection | None = None
         self._opening = SharedAttempt(self._open, "websocket connect", closed=_closed)
         self._idle_watch = SharedAttempt(self._close_when_idle, "websocket idle watch", closed=_closed)
@@ -122,8 +105,9 @@ class ManagedConnection:
         stale, self._connection = self._connection, None
         if stale is not None:
             await stale.aclose()
+        deadline = Deadline.after(self._limits.connect_timeout)
         try:
-            connection = await Connection.open(self._endpoint, self._limits, Deadline.after(self._waits.connect))
+            connection = await Connection.open(self._endpoint, self._limits, deadline)
         except ConnectionFailed:
             self._failed_at = asyncio.get_running_loop().time()
             raise
@@ -139,7 +123,7 @@ class ManagedConnection:
         while (connection := self._connection) is not None:
             if connection.busy:
                 self._last_used = clock()
-            left = self._last_used + self._waits.idle - clock()
+            left = self._last_used + self._limits.idle_timeout - clock()
             if left <= 0:
                 self._connection = None
                 await connection.aclose()

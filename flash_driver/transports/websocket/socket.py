@@ -13,6 +13,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidStatus, NegotiationError
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -20,9 +21,9 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from flash_driver.common.log import get_logger
-from flash_driver.flash_api.outcomes import Closed, Evidence, Garbage
-from flash_driver.transports.network import connect_to_any
-from flash_driver.transports.websocket.handshake import why_no_handshake
+from flash_driver.flash_api.outcomes import Cause, Closed, Evidence, Garbage
+from flash_driver.transports.network import connect_to_any, why_not_connected
+from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Socket(asyncio.Protocol):
                 await self._answered
         except BaseException as error:
             self.abort()
-            if (failure := why_no_handshake(error)) is not None:
+            if (failure := _why_no_handshake(error)) is not None:
                 raise failure from None
             raise
         self._next_ping = self._loop.call_later(self._limits.ping_interval, self._keep_alive)
@@ -416,3 +417,25 @@ def _quiet_logger() -> logging.Logger:
     logger = logging.Logger("flash_driver.websockets", level=logging.WARNING)  # noqa: LOG001 - outside the tree on purpose
     logger.parent = logging.getLogger("flash_driver")
     return logger
+
+
+def _why_no_handshake(error: BaseException) -> ConnectionFailed | None:
+    """Say why connecting or upgrading failed; None for what is none of the network's doing.
+
+    A redirect is a failure like any other status: it must not carry the token elsewhere.
+    """
+    match error:
+        case TimeoutError():
+            return ConnectionFailed("no handshake in time", Cause.SLOW)
+        case InvalidStatus():
+            status = error.response.status_code
+            cause = Cause.CREDENTIAL if status == 401 else Cause.UNREACHABLE
+            return ConnectionFailed(f"the handshake was answered with HTTP {status}", cause, status=status)
+        case NegotiationError():
+            return ConnectionFailed(f"the server does not speak {SUBPROTOCOL}")
+        case InvalidHandshake():
+            return ConnectionFailed(f"the handshake failed ({type(error).__name__})")
+        case OSError() | UnicodeError():
+            return ConnectionFailed(why_not_connected(error))
+        case _:
+            return None

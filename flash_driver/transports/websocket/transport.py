@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.transports.base import NotReady, perform
 from flash_driver.transports.websocket.connection import Connection
-from flash_driver.transports.websocket.gql_adapter import GqlAdapter
 from flash_driver.transports.websocket.handshake import Limits
-from flash_driver.transports.websocket.managed_connection import ConnectionTiming, ManagedConnection
+from flash_driver.transports.websocket.managed_connection import ManagedConnection
 
 if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
@@ -24,22 +23,19 @@ if TYPE_CHECKING:
     from flash_driver.transports.websocket.handshake import Endpoint
     from flash_driver.transports.websocket.subscription import Subscription
 
-__all__ = ["WebSocketTransport"]
+__all__ = ["SocketTransport"]
 
 _CROWDED: Final = 64
 """How many operations in flight on each socket make it worth opening a further one."""
 
 
-class WebSocketTransport(GqlAdapter):
-    """GraphQL over shared WebSockets.
+class SocketTransport:
+    """GraphQL over shared WebSockets; `gql_adapter.WebSocketTransport` is the same for a `gql.Client`.
 
     Args:
         endpoint: Where to connect and with what credential.
         limits: What a connection waits for and holds.
         size: How many sockets there may be; a further one is opened when each has many operations in flight.
-        connect_timeout: Seconds for handshake and acknowledgement together.
-        execute_timeout: Seconds that gql's `execute` waits for an answer.
-        idle_timeout: Seconds without use after which a socket is closed.
 
     """
 
@@ -47,22 +43,11 @@ class WebSocketTransport(GqlAdapter):
     anonymous: Final = False
     shows_credential: Final = False
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        limits: Limits | None = None,
-        *,
-        size: int = 1,
-        connect_timeout: float = 4.0,
-        execute_timeout: float = 10.0,
-        idle_timeout: float = 300.0,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits | None = None, *, size: int = 1) -> None:
         self._endpoint = endpoint
         self._limits = limits or Limits()
-        self._waits = ConnectionTiming(connect_timeout, idle_timeout)
-        super().__init__(connect_timeout, execute_timeout)
         # Subscriptions live on the first one.
-        self._managed = [ManagedConnection(endpoint, self._limits, self._waits)]
+        self._managed = [ManagedConnection(endpoint, self._limits)]
         self.widen(size)
 
     @property
@@ -88,7 +73,7 @@ class WebSocketTransport(GqlAdapter):
     def widen(self, size: int) -> None:
         """Permit this number of sockets, if there may be fewer now."""
         while len(self._managed) < size:
-            self._managed.append(ManagedConnection(self._endpoint, self._limits, self._waits))
+            self._managed.append(ManagedConnection(self._endpoint, self._limits))
 
     @property
     def prober(self) -> Prober:

@@ -17,7 +17,7 @@ from flash_driver.flash_api.outcomes import (
     TimedOut,
     Unknown,
 )
-from flash_driver.settings.account import TokenKind
+from flash_driver.settings.values import TokenKind
 
 NOT_AUTHORIZED = Answer(None, [{"message": "Not authorized", "code": "NOT_AUTHORIZED"}])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import sys
@@ -149,7 +150,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def lines_of(work: Callable[[], object]) -> int:
-    """Count the lines of Python that some work runs."""
+    """Count the lines of Python that some work runs, and nothing that the garbage of earlier tests runs meanwhile."""
     count = 0
 
     def trace(_frame: FrameType, event: str, _argument: object) -> Any:
@@ -157,12 +158,15 @@ def lines_of(work: Callable[[], object]) -> int:
         count += event == "line"
         return trace
 
+    gc.collect()
+    gc.disable()
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         work()
     finally:
         sys.settrace(before)
+        gc.enable()
     return count
 
 

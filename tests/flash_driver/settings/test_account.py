@@ -9,8 +9,9 @@ import pytest
 from connection_strings import ConnectionString, ConnectionStringError
 from flash_driver.flash_api.replies import Currency
 from flash_driver.journal.budget_rules import InvoiceBudget
-from flash_driver.settings.account import KEYS, DescriptionHashPolicy, FlashSettings, TokenKind
+from flash_driver.settings.account import KEYS, FlashSettings
 from flash_driver.settings.process import ProcessSettings
+from flash_driver.settings.values import DescriptionHashPolicy, TokenKind
 
 CANARY = "ory_st_CanaryThatMustNotShow"
 UUID = "11111111-2222-3333-4444-555555555555"

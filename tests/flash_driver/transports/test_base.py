@@ -8,7 +8,7 @@ from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.public import PublicTransport
 from flash_driver.transports.session import Session
 from flash_driver.transports.websocket.handshake import Endpoint
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 
 if TYPE_CHECKING:
     from flash_driver.transports.base import Transport
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 async def test_every_transport_is_one() -> None:
     """The four transports offer what the router needs, under the names of the connection string."""
     ways: list[Transport] = [
-        WebSocketTransport(Endpoint("ws://x/", {}, {})),
+        SocketTransport(Endpoint("ws://x/", {}, {})),
         HttpTransport("http://x/", {}),
         GraphQLTransport("http://x/", {}),
         PublicTransport(HttpTransport("http://x/", {}), Session()),

@@ -106,8 +106,8 @@ async def test_first_requests_share_one_session(respx_mock: respx.MockRouter) ->
     await transport.aclose()
 
 
-def test_request_is_printed_before() -> None:
-    """The request that gql gets carries the text printed once, its name and variables."""
+def test_request_goes_out_as_written() -> None:
+    """The request that gql gets carries the document's own text, its name and variables."""
     operation = PAY(input={"a": 1})
     request = PrintedRequest(operation)
     assert request.payload == operation.payload

@@ -32,7 +32,7 @@ from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.delivery import Delivery
 from flash_driver.transports.router import Router
 from flash_driver.transports.websocket.handshake import Limits
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, relayed, served, within
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ async def test_a_dead_socket_is_not_waited_for() -> None:
     async with served(Kinds(silent=True)) as server, relayed(server.url) as (url, relay):
         memory = Capabilities()
         memory.learn("websocket", Completed({}))
-        socket, way = WebSocketTransport(server.endpoint(url=url), limits), Fake("http", CREATED)
+        socket, way = SocketTransport(server.endpoint(url=url), limits), Fake("http", CREATED)
         await socket.connection(Deadline.after(20))
         relay.frozen = True
         async with within():
@@ -325,7 +325,7 @@ async def test_a_dead_socket_is_not_waited_for() -> None:
 async def test_a_deaf_server_leaves_time_for_the_next_way() -> None:
     """A socket that takes everything and says nothing does not eat up the whole budget."""
     async with accepting() as port, served(Peer.serve_for_ever) as server:
-        socket = WebSocketTransport(server.endpoint(url=f"ws://127.0.0.1:{port}/"))
+        socket = SocketTransport(server.endpoint(url=f"ws://127.0.0.1:{port}/"))
         way = Fake("http", CREATED)
         router = Router([socket, way], Capabilities())
         async with within():
@@ -435,10 +435,10 @@ class Kinds:
 
 def over(
     server: Served, *more: Fake, memory: Capabilities | None = None, **options: Any
-) -> tuple[Router, WebSocketTransport]:
+) -> tuple[Router, SocketTransport]:
     """Make a router with a real socket in front of other ways."""
     limits = Limits(close_timeout=0.2, suspicion_timeout=0.2)
-    socket = WebSocketTransport(server.endpoint(**options), limits)
+    socket = SocketTransport(server.endpoint(**options), limits)
     return Router([socket, *more], memory or Capabilities()), socket
 
 

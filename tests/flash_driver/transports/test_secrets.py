@@ -22,10 +22,10 @@ from flash_driver.transports.capabilities import Capabilities
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.router import Router
+from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.transports.websocket.connection import Connection
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
 from flash_driver.transports.websocket.subscription import SubscriptionEnded
-from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, accepting, free_port, served
 from tests.support.web import Reply, posted, replying
 

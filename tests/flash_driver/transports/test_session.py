@@ -12,7 +12,7 @@ from flash_driver.flash_api.documents import ME
 from flash_driver.flash_api.outcomes import Answer, Cause, Completed, NotConnected, NotExecuted
 from flash_driver.transports.session import Session, SessionTiming
 from flash_driver.transports.websocket.handshake import Limits
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from tests.support.sockets import Peer, free_port, served
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class Script:
                 await peer.say(id=message["id"], type="next", payload=payload)
 
 
-def sockets(server: Served, **options: Any) -> WebSocketTransport:
+def sockets(server: Served, **options: Any) -> SocketTransport:
     """Return the transport whose sockets a session asks on."""
-    return WebSocketTransport(server.endpoint(**options), Limits(close_timeout=0.2))
+    return SocketTransport(server.endpoint(**options), Limits(close_timeout=0.2))
 
 
 async def test_one_word_of_one_way_is_no_verdict() -> None:

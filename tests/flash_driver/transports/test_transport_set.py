@@ -68,4 +68,4 @@ async def test_the_largest_pool_that_anybody_asks_for() -> None:
     ways = TransportSet(settings())
     (socket,) = ways.choose(settings(transports="websocket", pool_size="3"))
     ways.choose(settings(transports="websocket", pool_size="2"))
-    assert len(socket._managed) == 3  # type: ignore[attr-defined]  # a WebSocketTransport
+    assert len(socket._managed) == 3  # type: ignore[attr-defined]  # a SocketTransport

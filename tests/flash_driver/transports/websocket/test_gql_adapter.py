@@ -14,9 +14,9 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import MY_UPDATES, PRICE, PROBE
 from flash_driver.flash_api.outcomes import Closed
 from flash_driver.transports.base import perform
+from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.subscription import SubscriptionEnded
-from flash_driver.transports.websocket.transport import WebSocketTransport
 from tests.support.sockets import Peer, Served, free_port, served, within
 
 if TYPE_CHECKING:

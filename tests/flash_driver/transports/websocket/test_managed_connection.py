@@ -12,7 +12,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Answer
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
-from flash_driver.transports.websocket.managed_connection import ConnectionTiming, ManagedConnection
+from flash_driver.transports.websocket.managed_connection import ManagedConnection
 from tests.support.sockets import Peer, served, within
 from tests.support.waiting import until
 
@@ -28,9 +28,9 @@ def soon() -> Deadline:
 
 
 @asynccontextmanager
-async def managed_to(server: Served, waits: ConnectionTiming | None = None) -> AsyncIterator[ManagedConnection]:
+async def managed_to(server: Served, limits: Limits | None = None) -> AsyncIterator[ManagedConnection]:
     """Make a managed, and close it after the block."""
-    managed = ManagedConnection(server.endpoint(), Limits(close_timeout=0.2), waits or ConnectionTiming())
+    managed = ManagedConnection(server.endpoint(), limits or Limits(close_timeout=0.2))
     try:
         yield managed
     finally:
@@ -102,7 +102,7 @@ async def test_counts_what_is_in_flight() -> None:
 
 async def test_unused_it_closes_by_itself() -> None:
     """After a while without use the socket is closed, and the next use opens another."""
-    async with served(Peer.serve_for_ever) as server, managed_to(server, ConnectionTiming(idle=0.1)) as managed:
+    async with served(Peer.serve_for_ever) as server, managed_to(server, Limits(idle_timeout=0.1)) as managed:
         await managed.connection(soon())
         await until(lambda: not managed.connected)
         await managed.connection(soon())

@@ -11,7 +11,7 @@ from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Answer, Evidence
 from flash_driver.transports.base import perform
 from flash_driver.transports.websocket.handshake import Limits
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from tests.support.sockets import Peer, Served, served, within
 from tests.support.waiting import until
 
@@ -53,18 +53,18 @@ class Holding:
 
 
 @asynccontextmanager
-async def pooled(size: int) -> AsyncIterator[tuple[WebSocketTransport, Holding, Served]]:
+async def pooled(size: int) -> AsyncIterator[tuple[SocketTransport, Holding, Served]]:
     """Make a transport with that many sockets, to a server that holds its answers back."""
     holding = Holding()
     async with served(holding.serve) as server:
-        transport = WebSocketTransport(server.endpoint(), Limits(close_timeout=0.2), size=size)
+        transport = SocketTransport(server.endpoint(), Limits(close_timeout=0.2), size=size)
         try:
             yield transport, holding, server
         finally:
             await transport.aclose()
 
 
-def ask(transport: WebSocketTransport, count: int) -> list[asyncio.Task[Evidence]]:
+def ask(transport: SocketTransport, count: int) -> list[asyncio.Task[Evidence]]:
     """Ask that many questions at once."""
     return [asyncio.create_task(perform(transport, PROBE(), Deadline.after(LONG))) for _ in range(count)]
 
@@ -111,7 +111,7 @@ async def test_a_crowd_makes_do_where_no_further_socket_is_to_be_had() -> None:
             await holding.serve(peer)
 
     async with served(one_only) as server:
-        transport = WebSocketTransport(server.endpoint(), Limits(close_timeout=0.2), size=4)
+        transport = SocketTransport(server.endpoint(), Limits(close_timeout=0.2), size=4)
         await transport.connection(Deadline.after(LONG))
         asked = ask(transport, CROWD + 1)
         await until(lambda: len(server.peers) == 2)

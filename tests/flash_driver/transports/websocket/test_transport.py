@@ -13,7 +13,7 @@ from flash_driver.flash_api.documents import MY_UPDATES, PRICE, PROBE
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, Evidence, Garbage, NotConnected, TimedOut
 from flash_driver.transports.base import perform
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Endpoint, Limits
-from flash_driver.transports.websocket.transport import WebSocketTransport
+from flash_driver.transports.websocket.transport import SocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, served, within
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def soon() -> Deadline:
 
 
 @asynccontextmanager
-async def transport_to(server: Served, **more: Any) -> AsyncIterator[WebSocketTransport]:
+async def transport_to(server: Served, **more: Any) -> AsyncIterator[SocketTransport]:
     """Make a transport, and close it after the block."""
     limits = more.pop("limits", Limits(close_timeout=0.2))
-    transport = WebSocketTransport(server.endpoint(url=more.pop("url", server.url)), limits, **more)
+    transport = SocketTransport(server.endpoint(url=more.pop("url", server.url)), limits, **more)
     try:
         yield transport
     finally:
@@ -83,7 +83,7 @@ async def test_connecting_takes_no_longer_than_the_connect_timeout() -> None:
     """A patient caller does not wait for a server that does not answer longer than a connection may take."""
     async with accepting() as port, served(Peer.serve_for_ever) as server:
         url = f"ws://127.0.0.1:{port}/graphql"
-        async with transport_to(server, url=url, connect_timeout=0.05) as transport, within():
+        async with transport_to(server, url=url, limits=Limits(connect_timeout=0.05)) as transport, within():
             assert await perform(transport, PROBE(), soon()) == NotConnected("no handshake in time", Cause.SLOW)
 
 
@@ -185,7 +185,10 @@ async def test_late_answers_pass_through() -> None:
 
 async def test_closes_when_idle_and_opens_again() -> None:
     """A socket that nobody used for a while is closed in good order; the next operation opens another."""
-    async with served(Peer.serve_for_ever) as server, transport_to(server, idle_timeout=0.05) as transport:
+    async with (
+        served(Peer.serve_for_ever) as server,
+        transport_to(server, limits=Limits(idle_timeout=0.05)) as transport,
+    ):
         for number in range(2):
             await perform(transport, PROBE(), soon())
             async with within():
@@ -196,7 +199,10 @@ async def test_closes_when_idle_and_opens_again() -> None:
 
 async def test_is_not_idle_while_somebody_waits_or_listens() -> None:
     """A subscription, or an operation without its answer yet, keeps the socket open."""
-    async with served(acknowledge_and_wait) as server, transport_to(server, idle_timeout=0.5) as transport:
+    async with (
+        served(acknowledge_and_wait) as server,
+        transport_to(server, limits=Limits(idle_timeout=0.5)) as transport,
+    ):
         asking = asyncio.create_task(perform(transport, PROBE(), soon()))
         peer = await server.acknowledged()
         operation_id, _ = await peer.operation()
@@ -219,7 +225,7 @@ async def test_used_while_it_closes_for_idleness() -> None:
     """An operation that comes while the idle socket says goodbye gets a new one, which is watched in its turn."""
     async with (
         served(acknowledge_and_wait) as server,
-        transport_to(server, idle_timeout=0.05, limits=Limits(close_timeout=0.3)) as transport,
+        transport_to(server, limits=Limits(idle_timeout=0.05, close_timeout=0.3)) as transport,
     ):
         await transport.connection(soon())
         first = await server.peer()
@@ -376,7 +382,7 @@ async def test_faults_of_the_sandbox(bench: Bench, fault: dict[str, Any], when: 
     sandbox = await bench.sandbox()
     bearer = {"Authorization": f"Bearer {sandbox.token}"}
     limits = Limits(close_timeout=0.2, suspicion_timeout=0.05)
-    transport = WebSocketTransport(Endpoint(sandbox.websocket, bearer, bearer), limits)
+    transport = SocketTransport(Endpoint(sandbox.websocket, bearer, bearer), limits)
     await transport.connection(soon())
     sandbox.arm(fault["kind"], operation="*", when=when, **{name: fault[name] for name in fault if name != "kind"})
     deadline = Deadline.after(0.3 if means == TimedOut() else LONG)

@@ -1,0 +1,82 @@
+"""What is loaded when: a process pays for the libraries that it uses, once it uses them. Counted, never timed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from flash_driver.sandbox import Sandbox, SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).parents[2]
+OF_THE_WAYS = {"aiohttp", "gql", "graphql", "httpx"}
+"""Libraries of the two ways over HTTP, of which a process may need one, or none."""
+OF_POSTGRESQL = {"asyncpg", "psycopg", "sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
+OF_THE_COMMANDS = {"rich", "segno", "structlog", "typer"}
+OF_THE_SETTINGS = {"pydantic", "pydantic_settings"}
+IN_USE = {"sqlalchemy", "websockets"}
+
+CREATE = """
+import asyncio, os
+from datetime import timedelta
+from connection_strings import LightMoney, LightningClientFactory
+
+async def create():
+    async with LightningClientFactory().create(os.environ["FLASH_CONNECTION_STRING"]) as client:
+        await client.create_invoice(LightMoney.from_sat(1000), "coffee", timedelta(minutes=1))
+
+asyncio.run(create())
+"""
+
+
+async def modules_of(program: str, **environment: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded at the end of a program."""
+    report = "import json, sys; print(); print(json.dumps([*sys.modules]))"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"{program}\n{report}"),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env={**_plain(os.environ), **environment},
+    )
+    written, _ = await process.communicate()
+    assert process.returncode == 0
+    return set(json.loads(written.decode().splitlines()[-1]))
+
+
+def _plain(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without what would start the measuring of coverage, or choose another journal."""
+    return {name: value for name, value in environment.items() if not name.startswith(("COV_", "COVERAGE_", "FLASH_"))}
+
+
+async def test_importing_the_client_loads_no_library_of_a_way() -> None:
+    """A host that imports the driver loads neither HTTP, nor gql, nor a database, nor what checks settings."""
+    loaded = await modules_of("import flash_driver.client")
+    assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_COMMANDS | OF_THE_SETTINGS | IN_USE) == set()
+
+
+async def test_help_loads_what_shows_it() -> None:
+    """`flash-driver --help` loads typer and rich; what the commands work with is loaded by the command that runs."""
+    loaded = await modules_of("from flash_driver.cli import main; main(['--help'])")
+    assert {"rich", "typer"} <= loaded
+    assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_SETTINGS | IN_USE | {"segno", "structlog"}) == set()
+
+
+@pytest.mark.timeout(120)
+async def test_an_invoice_by_the_socket_loads_no_other_way(tmp_path: Path) -> None:
+    """Where the socket executes and the journal is a file, neither HTTP, nor gql, nor PostgreSQL is loaded at all."""
+    async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
+        loaded = await modules_of(
+            CREATE,
+            FLASH_CONNECTION_STRING=sandbox.connection_string,
+            FLASH_JOURNAL_URL=f"sqlite+aiosqlite:///{tmp_path / 'journal.sqlite3'}",
+        )
+    assert loaded >= IN_USE
+    assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_COMMANDS) == set()
