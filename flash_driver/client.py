@@ -421,24 +421,24 @@ class FlashLightningClient:
     ) -> None:
         await self.aclose()
 
-    def _account(self) -> Account:
-        return self._hold().account
-
     @contextlib.contextmanager
     def _calling(self) -> Iterator[Account]:
         """Use the account on the running loop, and hold it open meanwhile."""
-        account = self._account()
-        with account.call():
+        account = self._hold().account
+        with account.calls.one():
             yield account
+
+    def _account(self) -> Account:
+        return self._hold().account
 
     def _hold(self) -> _Held:
         """Take up the account on the running loop, and forget loops that are closed."""
         here = asyncio.get_running_loop()
-        for loop in [loop for loop in list(self._held) if loop.is_closed()]:
-            self._held.pop(loop, None)
         account = self._pool.acquire(self, self._settings, self._process)
         held = self._held.get(here)
         if held is None or held.account is not account:
+            for loop in [loop for loop in list(self._held) if loop.is_closed()]:
+                self._held.pop(loop, None)
             held = self._held[here] = _Held(account)
         return held
 
@@ -451,7 +451,7 @@ class FlashLightningClient:
     async def _estimate(
         self, account: Account, wallet: ChosenWallet, cents: Decimal, deadline: Deadline
     ) -> LightningNodeBalance:
-        rates = account.rates(wallet.currency)
+        rates = account.memory.receiving[wallet.currency]
         delivery = await account.router.perform(PRICE(), deadline)
         try:
             account.memory.price.see(read_price(delivery.data("reading the price")))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import ACCOUNT, ME
@@ -86,7 +87,7 @@ class WalletDirectory:
         router: Router,
         on_account: Callable[[AccountReply], None],
         known: KnownAccount | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._router = router

@@ -19,14 +19,11 @@ from flash_driver.transports.websocket.transport import SocketTransport
 from flash_driver.wallets import WalletDirectory
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from weakref import finalize
 
     from flash_driver.accounts.listening import AccountListening
     from flash_driver.accounts.memory import AccountMemory
     from flash_driver.accounts.timing import Timing
-    from flash_driver.flash_api.replies import Currency
-    from flash_driver.money.rate_book import RateBook
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.settlements.health import Health
@@ -48,6 +45,7 @@ class Account:
         timing: Every wait, pace and limit.
 
     Attributes:
+        calls: The calls under way, whose end its close waits for.
         users: The clients that share it, each with what is done when it is garbage-collected.
         deserted_at: When the last of them left, by the event loop's clock.
 
@@ -68,7 +66,7 @@ class Account:
         self.journal = listening.journal
         self._listening = listening
         self._timing = timing
-        self._calls = Calls()
+        self.calls = Calls()
         self.users: WeakKeyDictionary[object, finalize[..., object]] = WeakKeyDictionary()
         self.deserted_at = 0.0
         transports = ways.choose(settings)
@@ -82,13 +80,14 @@ class Account:
             key=listening.key,
         )
         self.wallets = WalletDirectory(settings, self.router, listening.see_account, listening.known)
-        self.receipts = Receipts(self.router, self.wallets, self.rates)
+        rates = memory.receiving.__getitem__
+        self.receipts = Receipts(self.router, self.wallets, rates)
         self.creation = InvoiceCreation(
             settings=settings,
             process=process,
             router=self.router,
             wallets=self.wallets,
-            rates=self.rates,
+            rates=rates,
             journal=self.journal,
             budget=Budget(self.journal, process.invoice_budget),
             server_clock=memory.server_clock,
@@ -113,22 +112,14 @@ class Account:
             persistence=timing.payments,
         )
 
-    def rates(self, currency: Currency) -> RateBook:
-        """Return what is known of the rate at which a currency is received."""
-        return self.memory.receiving[currency]
-
     @property
     def listeners(self) -> Listeners:
         """The listeners of all connection strings with its server and token."""
         return self._listening.listeners
 
-    def call(self) -> AbstractContextManager[None]:
-        """Hold the account open for a call, as far as its close can wait for that."""
-        return self._calls.one()
-
     async def calls_ended(self) -> None:
         """Wait until no call is under way, within limits."""
-        await self._calls.ended(self._timing.last_calls_seconds)
+        await self.calls.ended(self._timing.last_calls_seconds)
 
     @property
     def health(self) -> Health:

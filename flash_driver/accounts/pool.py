@@ -68,8 +68,7 @@ class Pool:
         """Return the account on the running loop, kept open until `release` or until the user is gone."""
         loop = asyncio.get_running_loop()
         with self._guard:
-            self._forget_closed_loops()
-            here = self._loops.setdefault(loop, _OnLoop())
+            here = self._loops.get(loop) or self._take_up(loop)
             account = here.accounts.get((settings, process))
             if account is None:
                 store, ways = self._store(here, process), self._ways(here, settings)
@@ -183,9 +182,12 @@ class Pool:
                 unneeded.append(here.listening.pop(key, None))
         return [each for each in unneeded if each is not None]
 
-    def _forget_closed_loops(self) -> None:
-        for loop in [loop for loop in self._loops if loop.is_closed()]:
-            del self._loops[loop]
+    def _take_up(self, loop: asyncio.AbstractEventLoop) -> _OnLoop:
+        """Begin on an event loop, and forget those that are closed."""
+        for old in [each for each in self._loops if each.is_closed()]:
+            del self._loops[old]
+        here = self._loops[loop] = _OnLoop()
+        return here
 
     def _store(self, here: _OnLoop, process: ProcessSettings) -> JournalStore:
         url = process.journal_url

@@ -33,7 +33,7 @@ class Deadline:
     @property
     def passed(self) -> bool:
         """Whether no time is left."""
-        return self.remaining == 0.0
+        return self.at <= asyncio.get_running_loop().time()
 
     def share(self, fraction: float) -> Deadline:
         """Return an earlier moment that leaves the rest of the time to somebody else."""

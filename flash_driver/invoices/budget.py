@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError, RateLimited
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import INVOICE_CREATE_BTC, INVOICE_CREATE_ON_BEHALF, INVOICE_CREATE_USD
 from flash_driver.journal.budget_rules import LONGEST_BLOCK, Bucket, BudgetWait, InvoiceBudget
@@ -57,7 +58,7 @@ class Budget:
         self,
         journal: Journal,
         limit: InvoiceBudget | None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._journal = journal
         self._limit = limit
@@ -86,7 +87,8 @@ class Budget:
             yield points
         finally:
             for bucket, count in points.left.items():
-                await self._put_back(bucket, count)
+                if count:
+                    await self._put_back(bucket, count)
 
     async def take(self, bucket: Bucket, count: int = 1, *, spare: bool = False) -> None:
         """Take points out of a bucket's budget, all or none.
@@ -140,7 +142,7 @@ class Budget:
         return RateLimited(_words(bucket, BudgetWait(until, blocked=True)), retry_after=retry_after, blocked=True)
 
     async def _put_back(self, bucket: Bucket, count: int) -> None:
-        if self._limit is None or not count:
+        if self._limit is None:
             return
         try:
             await self._journal.return_invoices(bucket, count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from connection_strings.errors import (
     NotSupported,
     RequestRefused,
 )
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PRICE
@@ -77,7 +78,7 @@ class InvoiceCreation:
         budget: Budget,
         server_clock: ServerClock,
         hashes: HashSupport,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._router = router
@@ -150,7 +151,7 @@ class InvoiceCreation:
             params=params,
             # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
             tolerance_percent=self._settings.amount_tolerance if tolerance is None else tolerance,
-            deadline=Deadline.after(CREATE_SECONDS).at_most(_SERVER_SECONDS),
+            deadline=Deadline.after(_SERVER_SECONDS),
             call_log=CallLog(_log.bind(amount=amount), "creating invoice", "invoice created"),
             points=points,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningInvoiceStatus
 from connection_strings.payment_hash import read_payment_hash
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
@@ -65,7 +66,7 @@ class InvoiceLookup:
         journal: Journal,
         server_clock: ServerClock,
         outage: Outage,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         steady: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._process = process

@@ -31,6 +31,9 @@ class AmountSearch:
         asked_msat: The amount wanted, in millisatoshi.
         tolerance_percent: How much more it may be; None where it has to be that very amount (LUD-06). Never less.
 
+    Attributes:
+        best_msat: The amount to be handed out of those that were had, None before one that will do.
+
     """
 
     def __init__(self, asked_msat: int, tolerance_percent: Decimal | None) -> None:
@@ -38,6 +41,7 @@ class AmountSearch:
         with exactly():
             self._most = None if tolerance_percent is None else asked_msat * (1 + tolerance_percent / 100)
         self._tries: list[tuple[Quote, int]] = []
+        self.best_msat: int | None = None
 
     def next_quote(self, rates: RateBook) -> Quote:
         """Return what to ask for now.
@@ -48,9 +52,11 @@ class AmountSearch:
             RateUnknown: Nothing is known of the rate.
 
         """
-        if len(self._tries) == MOST_REQUESTS or self._between_neighbours:
+        if len(self._tries) == MOST_REQUESTS or (self._tries and self._between_neighbours):
             raise AmountMismatch(self.asked_msat, [msat for _, msat in self._tries])
-        quote = self._not_again(self._inside(rates.quote(self.asked_msat, most=self._most)))
+        quote = rates.quote(self.asked_msat, most=self._most)
+        if self._tries:
+            quote = self._not_again(self._inside(quote))
         if quote.cents <= 0:
             raise InvalidRequest("amount", "is less than the smallest fraction of a cent that Flash can charge")
         if quote.cents > _MAX_CENTS:
@@ -59,16 +65,15 @@ class AmountSearch:
 
     def settle(self, quote: Quote, msat: int) -> bool:
         """Take in the amount of the invoice that a quote led to; say whether the search is over and `best_msat` it."""
-        before = self.best_msat
+        had_one = self.best_msat is not None
         self._tries.append((quote, msat))
-        best = self.best_msat
-        return best is not None and (before is not None or self._is_as_whole(best))
+        if self.acceptable(msat) and (self.best_msat is None or self._cost(msat) < self._cost(self.best_msat)):
+            self.best_msat = msat
+        return self.best_msat is not None and (had_one or self._is_as_whole(self.best_msat))
 
-    @property
-    def best_msat(self) -> int | None:
-        """The amount to be handed out of those that were had: whole satoshi before fractions, less before more."""
-        will_do = [msat for _, msat in self._tries if self.acceptable(msat)]
-        return min(will_do, key=lambda msat: (not self._is_as_whole(msat), msat), default=None)
+    def _cost(self, msat: int) -> tuple[bool, int]:
+        """What speaks against an amount: whole satoshi go before fractions, less before more."""
+        return not self._is_as_whole(msat), msat
 
     def _is_as_whole(self, msat: int) -> bool:
         """Whether an amount is in whole satoshi, if that is how it was asked for."""

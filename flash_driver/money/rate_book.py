@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
 from flash_driver.money.price_history import MINUTE, moment_of, plausible_change
@@ -23,6 +24,7 @@ from flash_driver.money.server_price import RateUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from datetime import datetime
 
     from flash_driver.flash_api.replies import PriceTick
     from flash_driver.money.server_price import ServerPrice
@@ -70,9 +72,7 @@ class RateBook:
 
     """
 
-    def __init__(
-        self, decimals: int, price: ServerPrice, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, decimals: int, price: ServerPrice, clock: Callable[[], datetime] = utc_now) -> None:
         self._decimals = decimals
         self._price = price
         self._clock = clock
@@ -193,7 +193,7 @@ class RateBook:
         theory = self._best(sighting.at)
         forecast = None if theory is None else theory.forecast(sighting.at)
         return (
-            theory is not None and forecast is not None and sighting.rate(theory.rounding).common(forecast) is not None
+            theory is not None and forecast is not None and sighting.rate[theory.rounding].common(forecast) is not None
         )
 
     # --- quoting ----------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class RateBook:
             return None
         learned_at, latest = moment_of(self._learned_at), self._price.history.latest
         aged = now - learned_at > _AGES_AFTER and latest is not None and latest[0] > learned_at
-        return min(self._schools, key=lambda school: school.cost).best(following_price=aged)
+        return min(self._schools, key=attrgetter("cost")).best(following_price=aged)
 
     def _teach(self, sighting: Sighting) -> None:
         missed = [school.see(sighting) for school in self._schools]

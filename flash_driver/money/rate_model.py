@@ -14,7 +14,7 @@ only. Theories of trends were tried and earned nothing on a market that a custod
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -77,45 +77,33 @@ class Interval:
         return Interval(low, high) if low <= high else None
 
 
-@dataclass(frozen=True, slots=True)
 class Sighting:
-    """An invoice that the custodian made.
+    """An invoice that the custodian made, and what it proves under each guess at the rounding.
 
-    Attributes:
+    Args:
         at: When, in microseconds.
         cents: What was asked for.
         msat: What its BOLT11 says.
         step: What the custodian rounds to, in millisatoshi.
 
+    Attributes:
+        exact: What it came to before the custodian rounded it, in millisatoshi.
+        rate: The rate at which that can be.
+        any_rate: The rate, however the custodian may round.
+
     """
 
-    at: int
-    cents: Decimal
-    msat: int
-    step: int
-    _proofs: dict[Rounding, tuple[Interval, Interval]] = field(default_factory=dict, compare=False, repr=False)
+    __slots__ = ("any_rate", "at", "cents", "exact", "msat", "rate", "step")
 
-    def exact(self, rounding: Rounding) -> Interval:
-        """What it came to before the custodian rounded it, in millisatoshi."""
-        return self._proof(rounding)[0]
-
-    def rate(self, rounding: Rounding) -> Interval:
-        """The rate at which that can be."""
-        return self._proof(rounding)[1]
-
-    def _proof(self, rounding: Rounding) -> tuple[Interval, Interval]:
-        """Work both out once for all theories that share a guess at the rounding."""
-        known = self._proofs.get(rounding)
-        if known is None:
-            middle, half = self.msat + rounding.value * self.step, Decimal(self.step) / 2
-            exact = Interval(max(middle - half, self.msat * _LEAST_SHARE), middle + half)
-            known = self._proofs[rounding] = exact, Interval(self.cents / exact.high, self.cents / exact.low)
-        return known
-
-    @property
-    def any_rate(self) -> Interval:
-        """The rate, however the custodian may round."""
-        return Interval(self.rate(Rounding.DOWN).low, self.rate(Rounding.UP).high)
+    def __init__(self, at: int, cents: Decimal, msat: int, step: int) -> None:
+        self.at, self.cents, self.msat, self.step = at, cents, msat, step
+        self.exact: dict[Rounding, Interval] = {}
+        self.rate: dict[Rounding, Interval] = {}
+        for rounding in Rounding:
+            middle, half = msat + rounding.value * step, Decimal(step) / 2
+            exact = Interval(max(middle - half, msat * _LEAST_SHARE), middle + half)
+            self.exact[rounding], self.rate[rounding] = exact, Interval(cents / exact.high, cents / exact.low)
+        self.any_rate = Interval(self.rate[Rounding.DOWN].low, self.rate[Rounding.UP].high)
 
 
 class RateTheory:
@@ -149,7 +137,7 @@ class RateTheory:
 
         The middle of the forecast counts, for that is what is quoted.
         """
-        rate = sighting.rate(self.rounding)
+        rate = sighting.rate[self.rounding]
         forecast = self.forecast(sighting.at)
         missed = None if forecast is None else self._judge(forecast, sighting)
         both = None if forecast is None else forecast.common(rate)
@@ -157,7 +145,7 @@ class RateTheory:
         return missed
 
     def _judge(self, forecast: Interval, sighting: Sighting) -> Decimal:
-        exact = sighting.exact(self.rounding)
+        exact = sighting.exact[self.rounding]
         expected = sighting.cents / forecast.middle
         missed = max(exact.low - expected, expected - exact.high, Decimal(0))
         steps = missed / sighting.step

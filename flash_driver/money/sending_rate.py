@@ -11,10 +11,11 @@ A balance before and after a payment proves less: it shows principal and fee in 
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
 from flash_driver.money.rate_model import Interval
@@ -48,9 +49,7 @@ class SendingRate:
 
     """
 
-    def __init__(
-        self, decimals: int, price: ServerPrice, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, decimals: int, price: ServerPrice, clock: Callable[[], datetime] = utc_now) -> None:
         self._decimals = decimals
         self._price = price
         self._clock = clock

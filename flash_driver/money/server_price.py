@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
 from flash_driver.money.price_history import PriceHistory, moment_of, plausible_change
@@ -47,7 +48,7 @@ class ServerPrice:
 
     """
 
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._latest: PriceTick | None = None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, InvalidReply, LightningError, NotSupported, RequestRefused
 from connection_strings.lightning import LightningInvoiceStatus
+from flash_driver.common.clocks import utc_now
 from flash_driver.flash_api.documents import FEE_PROBE, FEE_PROBE_NO_AMOUNT, PRICE
 from flash_driver.flash_api.replies import Currency, FeeEstimate, read_fee_probe, read_price
 from flash_driver.money.server_price import RateUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.journal.journal import Journal
@@ -57,7 +58,7 @@ class Costs:
         price: ServerPrice,
         rates: Callable[[Currency], SendingRate],
         journal: Journal,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._router = router
         self._price = price

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import InvalidRequest, LightningError, RequestRefused
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PAY
 from flash_driver.payments.costs import PaymentDeclined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.payments.attempt import PaymentAttempt
@@ -47,7 +48,7 @@ class Preparation:
         router: Router,
         wallets: WalletDirectory,
         costs: Costs,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._process = process
         self._router = router

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningPaymentStatus
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
@@ -16,6 +16,7 @@ from flash_driver.payments.attempt import Persistence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from flash_driver.payments.attempt import PaymentAttempt
     from flash_driver.payments.attempt_store import AttemptStore
@@ -48,7 +49,7 @@ class Recovery:
         *,
         store: AttemptStore,
         sending: Sending,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         persistence: Persistence | None = None,
     ) -> None:
         self._store = store

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable
 from connection_strings.lightning import LightningPaymentStatus
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
 from flash_driver.flash_api.outcomes import Refused, Unknown
@@ -18,6 +18,7 @@ from flash_driver.transports.call_log import CallLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from connection_strings.lightning import PayResponse
     from flash_driver.common.deadline import Deadline
@@ -79,7 +80,7 @@ class Sending:
         router: Router,
         store: AttemptStore,
         on_open_end: Callable[[PaymentAttempt], None],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         persistence: Persistence | None = None,
     ) -> None:
         self._router = router

@@ -21,12 +21,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, InvalidRequest, LightningError
 from connection_strings.lightning import LightningPaymentStatus
 from connection_strings.payment_hash import read_payment_hash
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.payments.attempt import PaymentAttempt, Persistence
@@ -39,6 +39,7 @@ from flash_driver.payments.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from connection_strings.lightning import LightningPayment, PayInvoiceParams, PayResponse
     from flash_driver.flash_api.replies import Currency
@@ -98,7 +99,7 @@ class Payments:
         rates: Callable[[Currency], SendingRate],
         journal: Journal,
         unkept: dict[str, Unkept] | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         persistence: Persistence | None = None,
     ) -> None:
         self._clock = clock

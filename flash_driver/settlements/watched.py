@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.common.once import LogOnce
 from flash_driver.settlements.timing import Spacing, WatchTiming
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from flash_driver.flash_api.replies import PriceTick
     from flash_driver.invoices.lookup import InvoiceLookup
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["WatchedAccount"]
 
 _log: Final = get_logger(part="watcher")
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,5 +53,5 @@ class WatchedAccount:
     spacing: Spacing
     trust_events: bool = False
     timing: WatchTiming = field(default_factory=WatchTiming)
-    clock: Callable[[], datetime] = _utc_now
+    clock: Callable[[], datetime] = utc_now
     tell_once: LogOnce = field(default_factory=lambda: LogOnce(_log))

@@ -91,6 +91,11 @@ class Transport(Protocol):
         ...
 
     @property
+    def counts_as(self) -> Mapping[Document, Document]:
+        """Which documents the server counts as others, against its limits; all others as what they are."""
+        ...
+
+    @property
     def anonymous(self) -> bool:
         """Whether no request shows a credential."""
         ...
@@ -98,10 +103,6 @@ class Transport(Protocol):
     @property
     def shows_credential(self) -> bool:
         """Whether each request shows the credential, so that its answer is the server's present word on that."""
-        ...
-
-    def counted_as(self, document: Document) -> Document:
-        """Return which document the server counts a request as, against its limits."""
         ...
 
     async def ready(self, deadline: Deadline) -> Link:
@@ -134,15 +135,12 @@ class PostTransport(ABC):
     prober: Final = None
     anonymous: Final = False
     shows_credential: Final = True
+    counts_as: Final[Mapping[Document, Document]] = {}
 
     def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
         self._url = url
         self._headers = {**headers, **JSON_HEADERS}
         self._tls = tls
-
-    def counted_as(self, document: Document) -> Document:
-        """Return what the server counts a request as: what it is."""
-        return document
 
     async def ready(self, deadline: Deadline) -> Link:
         """Return a link that gets its connection by this deadline."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
 __all__ = ["Contact"]
 
@@ -36,9 +37,7 @@ class Contact:
 
     """
 
-    def __init__(
-        self, clock: Callable[[], datetime] = lambda: datetime.now(UTC), steady: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, clock: Callable[[], datetime] = utc_now, steady: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._steady = steady
         self._failing_since: float | None = None

@@ -9,10 +9,11 @@ than the rest.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
+from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import ACCOUNT, ME
 from flash_driver.flash_api.outcomes import Answer, Cause, NotExecuted
@@ -53,7 +54,7 @@ class KeyAllowance:
     def __init__(
         self,
         journal: Journal,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = utc_now,
         steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._journal = journal

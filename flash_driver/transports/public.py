@@ -28,6 +28,8 @@ from flash_driver.flash_api.outcomes import Answer, Cause, Completed, Evidence, 
 from flash_driver.flash_api.replies import read_own_wallet_ids
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document
     from flash_driver.transports.base import Late, Link, Transport
@@ -52,16 +54,14 @@ class PublicTransport:
     prober: Final = None
     shows_credential: Final = False
     anonymous: Final = True
+    counts_as: Final[Mapping[Document, Document]] = {INVOICE_CREATE_USD: INVOICE_CREATE_ON_BEHALF}
+    """An account's own invoice becomes one on its behalf."""
 
     def __init__(self, below: Transport, session: Session) -> None:
         self._below = below
         self._session = session
         self._wallet_ids: frozenset[str] = frozenset()
         self._told_at = float("-inf")
-
-    def counted_as(self, document: Document) -> Document:
-        """Return what the server counts a request as: an account's own invoice becomes one on its behalf."""
-        return INVOICE_CREATE_ON_BEHALF if document == INVOICE_CREATE_USD else document
 
     async def ready(self, deadline: Deadline) -> Link:
         """Return a link over an anonymous connection."""

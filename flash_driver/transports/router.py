@@ -66,20 +66,20 @@ class _Request:
         self.answered = self.in_vain = False
         self.retry_after: timedelta | None = None
         self._causes: set[Cause] = set()
-        self._verdict: tuple[Outcome, str] = (NotExecuted("no transport worked"), "")
+        self._transport = ""
+        self.outcome: Outcome = NotExecuted("no transport worked")
 
     @property
     def refused_token(self) -> bool:
-        """Whether nothing worked, and a way refused the token, or could only tell that it does not need one."""
-        nothing = isinstance(self._verdict[0], NotExecuted)
-        return nothing and bool(self._causes & {Cause.CREDENTIAL, Cause.UNSUITED})
+        """Whether a way refused the token, or could only tell that it does not need one."""
+        return bool(self._causes & {Cause.CREDENTIAL, Cause.UNSUITED})
 
     @property
     def only_refusals(self) -> bool:
         """Whether every way that can have an opinion refused the token."""
         return Cause.CREDENTIAL in self._causes and self._causes <= {Cause.CREDENTIAL, *NO_OPINION}
 
-    def delivery(self, retry_after: timedelta | None, *, rejected: bool) -> Delivery:
+    def delivery(self, retry_after: timedelta | None = None, *, rejected: bool = False) -> Delivery:
         """Return the verdict.
 
         Args:
@@ -87,11 +87,10 @@ class _Request:
             rejected: Whether the token is dead.
 
         """
-        outcome, transport = self._verdict
         harmless = self.operation.document.kind is Kind.ASK
         return Delivery(
-            outcome,
-            transport,
+            self.outcome,
+            self._transport,
             self.reasons,
             frozenset(self._causes),
             harmless=harmless,
@@ -116,10 +115,10 @@ class _Request:
                 self.reasons[transport] = words
                 return True
             case Completed() | Refused():
-                self._verdict = (outcome, transport)
+                self.outcome, self._transport = outcome, transport
                 return True
             case Unknown(reason, answered):
-                self._verdict = (outcome, transport)
+                self.outcome, self._transport = outcome, transport
                 self.reasons[transport] = reason
                 if self.operation.document.kind is Kind.CREATE:
                     _log.warning("an invoice may exist that nobody will use", transport=transport)
@@ -132,7 +131,7 @@ class _Request:
 
     def _leaves_doubt(self, refusal: Refused) -> bool:
         """Whether this refuses only the repetition of a payment that was lost before, and says nothing of that one."""
-        lost = isinstance(self._verdict[0], Unknown)
+        lost = isinstance(self.outcome, Unknown)
         return lost and self.operation.document.kind is Kind.SEND and not refusal.definite
 
 
@@ -170,6 +169,7 @@ class Router:
         background: bool = False,
     ) -> None:
         self._transports = tuple(transports)
+        self._has_anonymous = any(each.anonymous for each in transports)
         self._in_public = tuple(sorted(transports, key=lambda each: not each.anonymous)) if spare_credential else None
         self._capabilities = capabilities
         self.session = session or Session()
@@ -218,8 +218,9 @@ class Router:
             self.contact.answered()
         elif request.in_vain and not self._closed:
             self.contact.failed("; ".join(f"{way}: {reason}" for way, reason in request.reasons.items()))
-        rejected = await self._is_rejected(request)
-        return request.delivery(self._capabilities.free_in(), rejected=rejected)
+        if not isinstance(request.outcome, NotExecuted):
+            return request.delivery()
+        return request.delivery(self._capabilities.free_in(), rejected=await self._is_rejected(request))
 
     def insist_on_a_way(self, document: Document) -> None:
         """Refuse beforehand what no way can carry, by what is remembered of them; a doubt lets it pass.
@@ -229,11 +230,14 @@ class Router:
 
         """
         hopeless = {Cause.DECLINED, Cause.CLOSED, Cause.CREDENTIAL}
-        ways = [each for each in self._transports if not each.anonymous]
-        known = [None if self._is_doubtful(each) else self._capabilities.unable(each.name) for each in ways]
-        stuck = all(each is not None and each.cause in hopeless for each in known)
-        if stuck and len(ways) < len(self._transports) and not document.public and not self.session.dead:
-            raise NotSupported(MAKE_AN_API_KEY)
+        if document.public or not self._has_anonymous or self.session.dead:
+            return
+        for transport in self._transports:
+            inability = None if transport.anonymous else self._capabilities.unable(transport.name)
+            stuck = inability is not None and inability.cause in hopeless and not self._is_doubtful(transport)
+            if not (stuck or transport.anonymous):
+                return
+        raise NotSupported(MAKE_AN_API_KEY)
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
         """Find out, harmlessly and once for all who ask, whether the server executes operations on its socket.
@@ -264,8 +268,9 @@ class Router:
         public = request.operation.document.public
         ready: list[Transport] = []
         waiting: list[Transport] = []
-        refused: list[Transport] = []
+        doubtful: list[Transport] = []
         anonymous: list[Transport] = []
+        refused: list[Transport] = []
         for transport in (self._in_public if public else None) or self._transports:
             inability = self._capabilities.unable(transport.name)
             if transport.anonymous and inability is None:
@@ -275,11 +280,12 @@ class Router:
             else:
                 request.passed_over(transport.name, inability)
                 request.call_log.skipping(transport.name, inability.reason)
-                if not inability.hopeless:
+                if self._is_doubtful(transport):
+                    doubtful.append(transport)
+                elif not inability.hopeless:
                     (refused if inability.cause is Cause.CREDENTIAL else waiting).append(transport)
-        if public and any(each.anonymous for each in self._transports):
+        if public and self._has_anonymous:
             return ready + waiting
-        doubtful = [each for each in self._transports if self._is_doubtful(each)]
         return ready + waiting + doubtful + anonymous + refused
 
     def _is_doubtful(self, transport: Transport) -> bool:
@@ -299,7 +305,7 @@ class Router:
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
-            if (left := await self._leave_to_others(transport, operation.document)) is not None:
+            if self._background and (left := await self._leave_to_others(transport, operation.document)) is not None:
                 return left
             outcome = await self._execute(transport, link, request)
         self._learn(transport, operation, outcome)
@@ -308,7 +314,7 @@ class Router:
     async def _execute(self, transport: Transport, link: Link, request: _Request) -> Outcome:
         """Count an operation where that has to be, and write it."""
         operation = request.operation
-        request.document = transport.counted_as(operation.document)
+        request.document = transport.counts_as.get(operation.document, operation.document)
         if request.admission is not None:
             await request.admission.admit(request.document)
         if operation.document.kind is not Kind.ASK:
@@ -323,7 +329,7 @@ class Router:
 
     async def _leave_to_others(self, transport: Transport, document: Document) -> NotExecuted | None:
         """Return why a question in the background is not asked now, where it would cost the API key."""
-        if self._key is None or not self._background or not transport.shows_credential:
+        if self._key is None or not transport.shows_credential:
             return None
         return await self._key.admit(document)
 

@@ -95,6 +95,7 @@ async def _record(connection_string: str, control: str) -> dict[str, CallPath]:
                 invoice = await client.create_invoice(_AMOUNT, "coffee", _EXPIRY)
                 await asyncio.to_thread(post, f"{control}/pay", {"payment_request": invoice.bolt11})
                 await asyncio.wait_for(listener.wait_invoice(), _SETTLED_SECONDS)
+            await asyncio.sleep(0.2)  # what follows a settlement is over
             with recording() as found["create_invoice"]:
                 invoice = await client.create_invoice(_AMOUNT, "coffee", _EXPIRY)
             await asyncio.sleep(0.2)  # what follows a creation is over

@@ -55,7 +55,7 @@ class ManagedConnection:
     @property
     def subscribed(self) -> bool:
         """Whether subscriptions live on the present connection."""
-        return self.connected and self._connection is not None and self._connection.subscribed
+        return self._connection is not None and self._connection.subscribed
 
     @property
     def in_flight(self) -> int:

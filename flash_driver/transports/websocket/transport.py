@@ -16,6 +16,8 @@ from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.managed_connection import ManagedConnection
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.flash_api.outcomes import Evidence
@@ -37,13 +39,18 @@ class SocketTransport:
         limits: What a connection waits for and holds.
         size: How many sockets there may be; a further one is opened when each has many operations in flight.
 
+    Attributes:
+        prober: Itself: today's server takes subscriptions only, and says so (flash-server.md 2).
+
     """
 
     name: Final = "websocket"
     anonymous: Final = False
     shows_credential: Final = False
+    counts_as: Final[Mapping[Document, Document]] = {}
 
     def __init__(self, endpoint: Endpoint, limits: Limits | None = None, *, size: int = 1) -> None:
+        self.prober: Final[Prober] = self
         self._endpoint = endpoint
         self._limits = limits or Limits()
         # Subscriptions live on the first one.
@@ -74,15 +81,6 @@ class SocketTransport:
         """Permit this number of sockets, if there may be fewer now."""
         while len(self._managed) < size:
             self._managed.append(ManagedConnection(self._endpoint, self._limits))
-
-    @property
-    def prober(self) -> Prober:
-        """Itself: today's server takes subscriptions only, and says so (flash-server.md 2)."""
-        return self
-
-    def counted_as(self, document: Document) -> Document:
-        """Return what the server counts a request as: what it is."""
-        return document
 
     async def ready(self, deadline: Deadline) -> Connection:
         """Return the connection for the next operation, connecting first if need be.

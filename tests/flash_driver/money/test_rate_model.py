@@ -35,7 +35,7 @@ def test_the_true_rate_is_never_excluded(cents: Decimal, rounding: Rounding, ste
     seen = sighting(str(cents), rate, rounding, step)
     if seen.msat == 0:
         return
-    inside = seen.rate(rounding)
+    inside = seen.rate[rounding]
     slack = rate * Decimal("1e-20")
     assert inside.low - slack <= rate <= inside.high + slack
     assert seen.any_rate.low <= inside.low <= inside.high <= seen.any_rate.high
@@ -43,7 +43,7 @@ def test_the_true_rate_is_never_excluded(cents: Decimal, rounding: Rounding, ste
 
 def test_large_invoice_proves_more_digits() -> None:
     """The interval shrinks as the invoice grows."""
-    proofs = [sighting(cents).rate(Rounding.NEAREST) for cents in ("1", "1000", "1000000")]
+    proofs = [sighting(cents).rate[Rounding.NEAREST] for cents in ("1", "1000", "1000000")]
     widths = [proof.high - proof.low for proof in proofs]
     assert widths[0] > 500 * widths[1] > 250_000 * widths[2] > 0
 
@@ -51,7 +51,7 @@ def test_large_invoice_proves_more_digits() -> None:
 @pytest.mark.parametrize("rounding", Rounding)
 def test_smallest_invoice_proves_something(rounding: Rounding) -> None:
     """One satoshi of a custodian that deals in satoshi still has a rate above zero and below all bounds."""
-    rate = Sighting(0, Decimal("0.1"), 1000, 1000).rate(rounding)
+    rate = Sighting(0, Decimal("0.1"), 1000, 1000).rate[rounding]
     assert 0 < rate.low < rate.high
 
 

@@ -36,7 +36,7 @@ from flash_driver.transports.websocket.transport import SocketTransport
 from tests.support.sockets import Peer, Served, accepting, free_port, relayed, served, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.base import Late
@@ -52,6 +52,7 @@ class Fake:
     prober: Final = None
     anonymous: Final = False
     shows_credential: Final = True
+    counts_as: Final[Mapping[Document, Document]] = {}
 
     def __init__(self, name: str, *evidence: Evidence) -> None:
         self._name = name
@@ -64,10 +65,6 @@ class Fake:
     def name(self) -> str:
         """The name it answers to."""
         return self._name
-
-    def counted_as(self, document: Document) -> Document:
-        """Count it as what it is."""
-        return document
 
     async def ready(self, deadline: Deadline) -> Fake:
         """Be ready at once."""
