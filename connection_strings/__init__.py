@@ -9,6 +9,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # as type checkers know it; importing it from typing would cost more than all the rest
 if TYPE_CHECKING:
+    from connection_strings.checks import read_payment_hash
     from connection_strings.errors import (
         AmountMismatch,
         BackendUnavailable,
@@ -52,7 +53,6 @@ if TYPE_CHECKING:
     )
     from connection_strings.money import LightMoney
     from connection_strings.payable_order import PayableOrder
-    from connection_strings.payment_hash import read_payment_hash
     from connection_strings.secret import Secret
 
 __all__ = [
@@ -146,7 +146,7 @@ _HOMES = dict.fromkeys(__all__, "lightning") | {
     "WarmsUp": "extensions",
     "WatchHealth": "extensions",
     "canonical_values": "keys",
-    "read_payment_hash": "payment_hash",
+    "read_payment_hash": "checks",
 }
 """The module that each name is loaded from."""
 

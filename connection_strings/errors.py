@@ -22,7 +22,7 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from connection_strings.hints import did_you_mean
+from connection_strings.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

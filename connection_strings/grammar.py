@@ -24,9 +24,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple, Never, Self, final, overload
 
-from connection_strings.blanks import BLANKS
 from connection_strings.errors import ConnectionStringError
 from connection_strings.secret import Secret
+from connection_strings.text import BLANKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

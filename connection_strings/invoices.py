@@ -9,10 +9,9 @@ from enum import Enum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from connection_strings.checks import check_page, check_type
+from connection_strings.checks import check_page, check_type, read_payment_hash
 from connection_strings.errors import InvalidRequest
 from connection_strings.money import LightMoney
-from connection_strings.payment_hash import read_payment_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

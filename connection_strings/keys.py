@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from connection_strings.errors import ConnectionStringError
-from connection_strings.hints import did_you_mean
+from connection_strings.text import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 from typing import ClassVar, Final, Self, final
 
-from connection_strings.blanks import BLANKS
+from connection_strings.text import BLANKS
 
 __all__ = ["MSAT_PER_BTC", "MSAT_PER_SAT", "LightMoney"]
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
 from flash_driver.common.clocks import utc_now
-from flash_driver.common.log import get_logger
-from flash_driver.common.once import LogOnce
+from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.flash_api.documents import ACCOUNT, ME
 from flash_driver.flash_api.outcomes import Refused
 from flash_driver.flash_api.replies import AccountReply, Currency, Wallet, read_account

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from lightning_host.background import Background
 from lightning_host.budgets import Budgets
 from lightning_host.client_limits import ClientShares, WrongKeys
 from lightning_host.database import Database
@@ -17,6 +16,7 @@ from lightning_host.rotation import Rotation
 from lightning_host.settlements.lookups import InvoiceLookups
 from lightning_host.settlements.settlements import Settlements
 from lightning_host.stores import Stores
+from lightning_host.tasks import Background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import Secret
-from connection_strings.hints import did_you_mean
+from connection_strings.text import did_you_mean
 from lightning_host.allowance import Allowance
 from lightning_host.settings import ENV_PREFIX, HostSettings
 

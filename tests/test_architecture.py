@@ -46,7 +46,7 @@ LAYERS = {
         "settings",
         "settings_help database",
         "stores",
-        "invoices budgets client_limits background",
+        "invoices budgets client_limits",
         "settlements",
         "rotation",
         "host",

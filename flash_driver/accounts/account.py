@@ -1,13 +1,13 @@
-"""Everything that the clients of one connection string share in this process."""
+"""Everything that the clients of one connection string share in this process, and their calls under way."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import asyncio
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from flash_driver.accounts.calls import Calls
 from flash_driver.invoices.budget import Budget
 from flash_driver.invoices.creation import InvoiceCreation
 from flash_driver.invoices.lookup import InvoiceLookup
@@ -19,6 +19,7 @@ from flash_driver.transports.websocket.transport import SocketTransport
 from flash_driver.wallets import WalletDirectory
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from weakref import finalize
 
     from flash_driver.accounts.listening import AccountListening
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from flash_driver.settlements.listeners import FlashInvoiceListener, Listeners
     from flash_driver.transports.transport_set import TransportSet
 
-__all__ = ["Account"]
+__all__ = ["Account", "Calls"]
 
 
 class Account:
@@ -146,7 +147,34 @@ class Account:
 
         What is remembered stays, and so does what other connection strings use: transports, journal and listeners.
         """
-        async with AsyncExitStack() as last_first:
+        async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(self.payments.aclose)
             last_first.callback(self.router.close)
             last_first.push_async_callback(self.calls_ended)
+
+
+class Calls:
+    """Counts what is under way on one event loop."""
+
+    def __init__(self) -> None:
+        self._under_way = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a call for as long as the block runs."""
+        self._under_way += 1
+        self._none.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if self._under_way == 0:
+                self._none.set()
+
+    async def ended(self, seconds: float) -> None:
+        """Wait until no call is under way, or so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._none.wait()

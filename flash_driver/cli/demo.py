@@ -18,8 +18,7 @@ from flash_driver.cli.amounts import parse_amount, shown_amount
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.logs import log_to
 from flash_driver.cli.options import AsJson, Verbose
-from flash_driver.cli.output import Output
-from flash_driver.cli.qr import show_qr
+from flash_driver.cli.output import Output, show_qr
 from flash_driver.cli.session import flash_client
 from flash_driver.cli.story import StepFailed, Story
 from flash_driver.cli.values import invoice_json

@@ -20,8 +20,7 @@ from flash_driver.cli.amounts import parse_amount, parse_duration, shown_amount
 from flash_driver.cli.failures import CommandFailed, Exit
 from flash_driver.cli.journals import where_invoices_are_known
 from flash_driver.cli.options import Amount, AsJson, Connection, File, Verbose
-from flash_driver.cli.output import Output
-from flash_driver.cli.qr import show_qr
+from flash_driver.cli.output import Output, show_qr
 from flash_driver.cli.session import flash_client, run_with_client
 from flash_driver.cli.values import invoice_json, shown_time
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import traceback
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from flash_driver.cli.failures import Failure
 
-__all__ = ["Output", "printable"]
+__all__ = ["Output", "printable", "show_qr"]
 
 
 class _Pipe(Console):
@@ -84,3 +85,22 @@ class Output:
 def printable(text: str) -> str:
     """Replace what could steer a terminal: some of the words shown come from a server."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+
+
+_BORDER = 2
+
+
+def show_qr(output: Output, bolt11: str) -> None:
+    """Draw a payment request so that a phone can scan it; nothing where the encoding has no block characters.
+
+    Upper case, because QR codes hold it in fewer modules (BOLT 11). Light modules are drawn, so that it scans on the
+    dark ground that most terminals have; where there are colours they are set, and it scans on any.
+    """
+    if not output.console.encoding.startswith("utf"):
+        return
+    import segno  # noqa: PLC0415 - needed where a code is drawn only
+
+    drawn = io.StringIO()
+    segno.make_qr(f"lightning:{bolt11}".upper(), error="l").terminal(out=drawn, border=_BORDER, compact=True)
+    for line in drawn.getvalue().splitlines():
+        output.text(line, style="bright_white on black")

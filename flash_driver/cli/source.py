@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import ConnectionStringError
 from connection_strings.grammar import MAX_LENGTH, leniencies
+from connection_strings.text import did_you_mean
 from flash_driver.cli.failures import BadUsage
-from flash_driver.cli.variables import misspelt_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from flash_driver.cli.output import Output
 
-__all__ = ["VARIABLE", "connection_text"]
+__all__ = ["VARIABLE", "connection_text", "misspelt_variables"]
 
 VARIABLE: Final = "FLASH_CONNECTION_STRING"
 """The environment variable that may hold the connection string."""
@@ -29,6 +31,9 @@ _HINT: Final = (
     "--file"
 )
 _MOST_BYTES: Final = 4 * MAX_LENGTH
+_PREFIX: Final = "FLASH_"
+_OTHERS: Final = ("CONNECTION_STRING", "SANDBOX_API_KEY", "SANDBOX_TOKEN")
+"""What commands read besides `ProcessSettings`."""
 
 
 def connection_text(given: str | None, file: str | None, output: Output) -> str:
@@ -100,3 +105,18 @@ def _unquoted(text: str) -> str:
     """Take off the quotation marks that stand around a whole line, as in files meant for a shell."""
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     return text[1:-1].strip() if quoted else text
+
+
+def misspelt_variables(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each that is close to one of ours; other programs may have the prefix, too."""
+    from flash_driver.settings.process import ProcessSettings  # noqa: PLC0415 - no command's help needs pydantic
+
+    # Compared without the prefix, which all have and which would make them alike.
+    known = {name.upper() for name in (*ProcessSettings.model_fields, *_OTHERS)}
+    ours = sorted(name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX))
+    hints = ((name, did_you_mean(name, known)) for name in ours if name not in known)
+    return [
+        f"nothing reads the environment variable {_PREFIX}{name}{hint.replace('mean ', f'mean {_PREFIX}')}"
+        for name, hint in hints
+        if hint
+    ]

@@ -6,13 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from connection_strings.errors import LightningError
-from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["SharedAttempt", "TaskSet"]
+__all__ = ["SharedAttempt", "TaskSet", "being_cancelled"]
 
 _LOOK_SECONDS: Final = 0.1
 """How often tasks that are to end are looked after."""
@@ -123,3 +122,9 @@ class SharedAttempt(Generic[T]):
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
+
+
+def being_cancelled() -> bool:
+    """Whether somebody wants the running task to end; else a `CancelledError` is about what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

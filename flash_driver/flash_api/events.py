@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from connection_strings.payment_hash import read_payment_hash
+from connection_strings.checks import read_payment_hash
 from flash_driver.common.masking import shown
 from flash_driver.flash_api.error_words import describe
 

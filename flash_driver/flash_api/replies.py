@@ -13,8 +13,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from connection_strings.checks import read_payment_hash
 from connection_strings.errors import InvalidReply
-from connection_strings.payment_hash import read_payment_hash
 from flash_driver.common.masking import shown
 
 if TYPE_CHECKING:

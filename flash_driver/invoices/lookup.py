@@ -7,12 +7,11 @@ import time
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from connection_strings.checks import read_payment_hash
 from connection_strings.errors import LightningError
 from connection_strings.lightning import LightningInvoiceStatus
-from connection_strings.payment_hash import read_payment_hash
 from flash_driver.common.clocks import utc_now
-from flash_driver.common.log import get_logger
-from flash_driver.common.once import LogOnce
+from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
 from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, read_price_time, status_word
 from flash_driver.invoices.server_clock import Instant

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError, RateLimited, RequestRefused
-from flash_driver.common.decimals import exactly
 from flash_driver.flash_api.documents import TRANSACTION_DETAILS, TRANSACTIONS
 from flash_driver.flash_api.replies import Currency, read_receipt_hash, read_receive_ids, read_received
+from flash_driver.money.decimals import exactly
 from flash_driver.transports.delivery import TemporarilyRefused
 
 if TYPE_CHECKING:

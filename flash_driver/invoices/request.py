@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import NotSupported, RateLimited
 from flash_driver.bolt11.payment_request import decode_reply
-from flash_driver.common.log import get_logger
-from flash_driver.common.once import LogOnce
+from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.flash_api.documents import (
     INVOICE_CREATE_BTC,
     INVOICE_CREATE_NO_AMOUNT,

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import AmountMismatch, InvalidRequest
-from flash_driver.common.decimals import exactly
+from flash_driver.money.decimals import exactly
 
 if TYPE_CHECKING:
     from flash_driver.money.rate_book import Quote, RateBook

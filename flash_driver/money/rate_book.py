@@ -15,11 +15,10 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
-from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
+from flash_driver.money.decimals import exactly, unit_of
 from flash_driver.money.price_history import MINUTE, moment_of, plausible_change
 from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Rounding, Sighting
-from flash_driver.money.resolution import unit_of
 from flash_driver.money.server_price import RateUnknown
 
 if TYPE_CHECKING:

@@ -83,7 +83,7 @@ class Sighting:
     Args:
         at: When, in microseconds.
         cents: What was asked for.
-        msat: What its BOLT11 says.
+        msat: What its BOLT11 says, more than zero.
         step: What the custodian rounds to, in millisatoshi.
 
     Attributes:

@@ -16,10 +16,9 @@ from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
-from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
+from flash_driver.money.decimals import exactly, unit_of
 from flash_driver.money.rate_model import Interval
-from flash_driver.money.resolution import unit_of
 from flash_driver.money.server_price import RateUnknown
 
 if TYPE_CHECKING:

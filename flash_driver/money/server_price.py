@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
 from flash_driver.common.clocks import utc_now
-from flash_driver.common.decimals import exactly
 from flash_driver.common.log import get_logger
+from flash_driver.money.decimals import exactly
 from flash_driver.money.price_history import PriceHistory, moment_of, plausible_change
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from connection_strings.checks import read_payment_hash
 from connection_strings.errors import BackendUnavailable, InvalidRequest, LightningError
 from connection_strings.lightning import LightningPaymentStatus
-from connection_strings.payment_hash import read_payment_hash
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger

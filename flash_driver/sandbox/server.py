@@ -91,7 +91,7 @@ class Sandbox(Simulation):
             raise
         self._engine, self._runner, self._listening = engine, runner, listening
         self._port = listening.getsockname()[1]
-        self._bank.tasks.start(self._tick(), "price ticks")
+        self._bank.tasks.start(self._tick(), "sandbox price ticks")
 
     async def aclose(self) -> None:
         """Close every socket and end every task; a closed sandbox stays closed."""
@@ -104,7 +104,7 @@ class Sandbox(Simulation):
         self._engine.closing.set()
         await asyncio.gather(*(each.close(1001, "Going away") for each in [*self._sockets]))
         await self._runner.cleanup()
-        await self._bank.tasks.cancel()
+        await self._bank.tasks.aclose()
         self._engine = self._runner = self._listening = None
 
     @property

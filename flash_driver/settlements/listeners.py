@@ -9,9 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
 from connection_strings.errors import InvalidRequest, LightningError
-from flash_driver.common.cancelling import being_cancelled
 from flash_driver.common.log import get_logger
-from flash_driver.common.tasks import TaskSet
+from flash_driver.common.tasks import TaskSet, being_cancelled
 from flash_driver.settlements.tail import SettlementTail
 from flash_driver.settlements.watcher import Watcher
 

@@ -17,8 +17,7 @@ from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.settlements.event_trust import EventTrust
-from flash_driver.settlements.gate import Gate
-from flash_driver.settlements.schedule import Entry, Schedule, next_attempt, next_question
+from flash_driver.settlements.schedule import Entry, Gate, Schedule, next_attempt, next_question
 
 if TYPE_CHECKING:
     from flash_driver.flash_api.events import Announcement

@@ -1,4 +1,4 @@
-"""Which invoice to ask about next: an entry per invoice, no task, no timer.
+"""Which invoice to ask about next, and when none: an entry per invoice, no task, no timer.
 
 Pure: knows no clock and no server. Times are seconds of any steady clock, so that a jump of the wall clock moves
 nothing. Under more load than can be asked in time the newest and the longest waiting take turns: a customer who waits
@@ -14,9 +14,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from flash_driver.settlements.timing import Pace
+    from flash_driver.settlements.timing import Pace, WatchTiming
 
-__all__ = ["Entry", "Schedule", "next_attempt", "next_question"]
+__all__ = ["Entry", "Gate", "Schedule", "next_attempt", "next_question"]
 
 _STALE_ALLOWED: Final = 64
 
@@ -213,3 +213,32 @@ class Schedule:
         if len(self._later) > 2 * len(self._entries) + _STALE_ALLOWED:
             self._later = [item for item in self._later if self._is_due(*item)]
             heapq.heapify(self._later)
+
+
+class Gate:
+    """Says when the next question may be asked; times are seconds of a steady clock."""
+
+    def __init__(self, timing: WatchTiming) -> None:
+        self._timing = timing
+        self._troubles = 0
+        self._trouble_until = 0.0
+        self._closed_until = 0.0
+
+    @property
+    def opens_at(self) -> float:
+        """When the next question may be asked."""
+        return max(self._trouble_until, self._closed_until)
+
+    def trouble(self, now: float) -> None:
+        """No transport worked: wait, longer each time; several answers of the same time count once."""
+        if now >= self._trouble_until:
+            self._troubles += 1
+            self._trouble_until = now + self._timing.trouble.pause(self._troubles)
+
+    def close_for(self, now: float, seconds: float) -> None:
+        """The server takes no more for now."""
+        self._closed_until = max(self._closed_until, now + min(seconds, self._timing.longest_closure))
+
+    def lift(self) -> None:
+        """Something was answered: the trouble is over."""
+        self._troubles, self._trouble_until = 0, 0.0

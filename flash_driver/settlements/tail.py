@@ -8,8 +8,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
-from flash_driver.common.log import get_logger
-from flash_driver.common.once import LogOnce
+from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.common.tasks import TaskSet
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
-from flash_driver.common.log import get_logger
-from flash_driver.common.once import LogOnce
+from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.settlements.timing import Spacing, WatchTiming
 
 if TYPE_CHECKING:

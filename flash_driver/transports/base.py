@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document, Operation
 
-__all__ = ["Late", "Link", "NotReady", "PostTransport", "Prober", "Transport", "perform"]
+__all__ = ["Admission", "Late", "Link", "NotReady", "PostTransport", "Prober", "Transport", "perform"]
 
 Late: TypeAlias = Callable[[Evidence], None]
 """Takes an answer that comes after its caller stopped waiting."""
@@ -185,3 +185,20 @@ async def perform(transport: Transport, operation: Operation, deadline: Deadline
     except NotReady as failure:
         return failure.evidence
     return await link.execute(operation, deadline, late)
+
+
+class Admission(Protocol):
+    """Counts each request that is written, and stops what would be one too many."""
+
+    async def admit(self, document: Document) -> None:
+        """Count a request; the next thing that happens is that it is written.
+
+        Raises:
+            LightningError: It must not be written.
+
+        """
+        ...
+
+    def give_back(self, document: Document) -> None:
+        """Take note that the request admitted last was certainly not executed."""
+        ...

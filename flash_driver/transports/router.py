@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document, Operation
-    from flash_driver.transports.admission import Admission
-    from flash_driver.transports.base import Late, Link, Prober, Transport
+    from flash_driver.transports.base import Admission, Late, Link, Prober, Transport
     from flash_driver.transports.call_log import CallLog
     from flash_driver.transports.capabilities import Capabilities, Inability
     from flash_driver.transports.key_allowance import KeyAllowance

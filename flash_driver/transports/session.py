@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
+from flash_driver.common.tasks import SharedAttempt, TaskSet
 from flash_driver.flash_api.documents import ME_UPDATES
 from flash_driver.flash_api.outcomes import (
     Answer,
@@ -100,8 +101,8 @@ class Session:
         self._proved_at = float("-inf")
         self._judged_at = float("-inf")
         self._confirming = asyncio.Lock()
-        self._learning: asyncio.Task[Evidence] | None = None
-        self._suspecting: asyncio.Task[bool] | None = None
+        self._learning = SharedAttempt(self._learn, "account by socket", closed=_closed)
+        self._suspecting = TaskSet()
         self._died = asyncio.Event()
 
     # --- the verdict ------------------------------------------------------------------------------------------------
@@ -177,11 +178,10 @@ class Session:
 
     async def aclose(self) -> None:
         """End every task."""
-        tasks = [task for task in (self._learning, self._suspecting) if task is not None]
-        self._learning = self._suspecting = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._learning.aclose()
+        finally:
+            await self._suspecting.aclose()
 
     async def _judge(self, sockets: Sockets, deadline: Deadline, *, again: bool) -> bool:
         lately = _now() - self._timing.recheck
@@ -232,10 +232,9 @@ class Session:
 
     def _suspect(self) -> None:
         """Find out in the background what a sudden 401 means: others may only be listening."""
-        if self._sockets is not None and (self._suspecting is None or self._suspecting.done()):
+        if self._sockets is not None and not self._suspecting:
             self._proved_at = self._judged_at = float("-inf")
-            work = self.confirm(Deadline.after(4 * self._timing.apart))
-            self._suspecting = asyncio.create_task(work, name="flash-driver session check")
+            self._suspecting.start(self.confirm(Deadline.after(4 * self._timing.apart)), "session check")
 
     # --- the account ------------------------------------------------------------------------------------------------
 
@@ -251,24 +250,25 @@ class Session:
             The answer to `ME`, or what came instead of one.
 
         """
-        if self._sockets is None:
-            return NotConnected("this token opens no socket to learn the account by", Cause.UNSUITED)
-        if self._learning is None or self._learning.done():
-            work = self._ask(self._sockets, ME_UPDATES, Deadline.after(self._timing.learning))
-            self._learning = asyncio.create_task(work, name="flash-driver account by socket")
-        done, _ = await asyncio.wait({self._learning}, timeout=deadline.remaining)
-        for each in done:
-            return each.result()
-        return NotConnected("the socket has not named the account yet", Cause.SLOW)
+        try:
+            async with asyncio.timeout_at(deadline.at):
+                return await self._learning.result()
+        except NotReady as closed:
+            return closed.evidence
+        except TimeoutError:
+            return NotConnected("the socket has not named the account yet", Cause.SLOW)
+
+    async def _learn(self) -> Evidence:
+        return await self.ask(ME_UPDATES, Deadline.after(self._timing.learning))
 
     async def ask(self, document: Document, deadline: Deadline) -> Evidence:
-        """Have the socket answer a question on the account, such as its balance; a document with `me` in its events."""
-        if self._sockets is None:
-            return NotConnected("this token opens no socket to ask on", Cause.UNSUITED)
-        return await self._ask(self._sockets, document, deadline)
+        """Have the socket answer a question on the account, such as its balance; a document with `me` in its events.
 
-    async def _ask(self, sockets: Sockets, document: Document, deadline: Deadline) -> Evidence:
-        """Ask on the shared socket where its word proves something, else on a fresh one."""
+        It is asked on the shared socket where its word proves something, else on a fresh one.
+        """
+        sockets = self._sockets
+        if sockets is None:
+            return NotConnected("this token opens no socket to ask on", Cause.UNSUITED)
         try:
             shared = await sockets.connection(deadline)
         except NotReady as failure:
@@ -334,6 +334,10 @@ def _below(error: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return an error as it would stand where `me` is asked for at the root."""
     path = error.get("path")
     return {**error, "path": path[1:]} if isinstance(path, list) else error
+
+
+def _closed() -> NotReady:
+    return NotReady("the transport was closed")
 
 
 def _anonymous(outcome: Outcome) -> bool:

@@ -26,8 +26,8 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
+from connection_strings.checks import read_payment_hash
 from connection_strings.lightning import DEFAULT_SEND_TIMEOUT
-from connection_strings.payment_hash import read_payment_hash
 from lightning_host.credentials import Permission
 from lightning_host.greenfield.server_api import add_server_api
 from lightning_host.greenfield.values import (

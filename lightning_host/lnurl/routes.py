@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.payment_hash import read_payment_hash
+from connection_strings.checks import read_payment_hash
 from lightning_host.host import HOST
 from lightning_host.lnurl.offers import OFFERS, Offers
 from lightning_host.lnurl.pay import (

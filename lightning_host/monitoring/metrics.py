@@ -19,7 +19,7 @@ from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
 from lightning_host.monitoring.backends import backends
 from lightning_host.monitoring.unknown_payments import unknown_payments
-from lightning_host.web.plain import tell_plainly
+from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from connection_strings import CreateInvoiceParams, LightningError, LightningInvoiceStatus
-from connection_strings.payment_hash import read_payment_hash
+from connection_strings.checks import read_payment_hash
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import exact_invoice
 from lightning_host.phoenixd.paging import PAGE_FIELDS, read_page

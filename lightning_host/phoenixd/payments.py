@@ -25,7 +25,7 @@ from connection_strings import (
     PayResult,
 )
 from connection_strings.bolt11.reader import read
-from connection_strings.payment_hash import read_payment_hash
+from connection_strings.checks import read_payment_hash
 from lightning_host.database import now_ms, to_ms
 from lightning_host.host import HOST
 from lightning_host.phoenixd.clients import ALREADY_PAID, NO_ROUTE, NOT_ENOUGH_FUNDS

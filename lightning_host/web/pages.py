@@ -14,7 +14,7 @@ import jinja2
 from aiohttp import web
 
 from lightning_host.host import HOST
-from lightning_host.web.plain import tell_plainly
+from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def render(template: str, *, status: int = 200, **values: Any) -> web.Response:
 def tell_page(request: web.Request, problem: Problem, *, way: tuple[str, str] | None = None) -> web.Response:
     """Tell a problem on a page, in words that anybody may read; `way` is where its button leads, and what it says."""
     host = request.app[HOST]
-    # Where there are many shops, the start page leads nowhere (server/front.py).
+    # Where there are many shops, the start page leads nowhere (server/route_groups.py).
     if way is None and request.path != "/" and (host.settings.sandbox_control is not None or len(host.stores) == 1):
         way = ("/", "To the start page")
     response = render("problem.html", status=problem.status, problem=problem, way=way)

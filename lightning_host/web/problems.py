@@ -22,7 +22,8 @@ from lightning_host.database import is_away
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Problem", "ProblemError", "problem_of"]
+
+__all__ = ["Problem", "ProblemError", "problem_of", "tell_plainly"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,3 +141,10 @@ def _of_lightning(error: LightningError) -> Problem:
         return Problem(status=400, code="generic-error", message=words, public=public)
     # The wallet, its credential, its journal: nothing about the request, which may be repeated.
     return Problem(status=503, code="lightning-node-unavailable", message=words, public=_UNAVAILABLE)
+
+
+def tell_plainly(request: web.Request, problem: Problem) -> web.Response:
+    """Tell a problem in words that anybody may read."""
+    del request
+    answer = {"code": problem.code, "message": problem.public}
+    return web.json_response(answer, status=problem.status, headers=problem.headers)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from lightning_host.host import HOST
-from lightning_host.web.plain import tell_plainly
+from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 from lightning_host.webhooks.api import add_webhook_api
 from lightning_host.webhooks.sender import WebhookSender

@@ -21,7 +21,7 @@ ROOMS = (
 )
 MONEY = (
     "connection_strings/money.py",
-    "flash_driver/common/decimals.py",
+    "flash_driver/money/decimals.py",
     "flash_driver/common/exact_json.py",
     "flash_driver/flash_api/replies.py",
     "flash_driver/journal/journal.py",
@@ -36,7 +36,7 @@ DIVIDES_DECIMALS = {
     "price_history.plausible_change",
     "rate_model.Interval.middle",
     "rate_model.RateModel.judge",
-    "rate_model.Sighting._proof",
+    "rate_model.Sighting.__init__",
     "rate_model.RateTheory._judge",
     "rate_book.RateBook._caution",
     "rate_book.RateBook._credible",

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4, uuid5
 
+from flash_driver.common.tasks import TaskSet
 from flash_driver.sandbox.bank.api_keys import ApiKeys
 from flash_driver.sandbox.bank.broker import Broker
 from flash_driver.sandbox.bank.custodian import Clock, Custodian, PriceQuote
@@ -15,7 +16,6 @@ from flash_driver.sandbox.bank.cutover import Presentation, present
 from flash_driver.sandbox.bank.ledger import Account, Ledger
 from flash_driver.sandbox.bank.rate_limit import RateLimit, RateLimiters
 from flash_driver.sandbox.bank.signer import InvoiceSigner
-from flash_driver.sandbox.bank.tasks import Tasks
 from flash_driver.sandbox.bank.traffic import Traffic
 from flash_driver.sandbox.faults import Faults
 
@@ -53,7 +53,7 @@ class Bank:
     broker: Broker = field(default_factory=Broker)
     faults: Faults = field(default_factory=Faults)
     traffic: Traffic = field(default_factory=Traffic)
-    tasks: Tasks = field(default_factory=Tasks)
+    tasks: TaskSet = field(default_factory=TaskSet)
     keys: ApiKeys = field(default_factory=ApiKeys)
     custodian_seconds: float = 0
     cutover: CutoverState = "PRE"

@@ -14,6 +14,7 @@ from flash_driver.common.log import get_logger
 from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, Evidence, Garbage, NotWritten, TimedOut
 from flash_driver.transports.websocket.handshake import ConnectionFailed
+from flash_driver.transports.websocket.in_flight import Expiry, Slots
 from flash_driver.transports.websocket.protocol import (
     Acknowledged,
     Completed,
@@ -23,9 +24,7 @@ from flash_driver.transports.websocket.protocol import (
     Ping,
     ProtocolViolation,
 )
-from flash_driver.transports.websocket.slots import Slots
 from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, Subscription
-from flash_driver.transports.websocket.timeouts import Expiry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

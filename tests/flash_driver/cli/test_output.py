@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flash_driver.cli.failures import Exit, Failure
-from flash_driver.cli.output import Output, printable
-from flash_driver.cli.qr import show_qr
+from flash_driver.cli.output import Output, printable, show_qr
 
 if TYPE_CHECKING:
     from rich.console import Console

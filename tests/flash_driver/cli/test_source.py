@@ -8,7 +8,7 @@ import pytest
 
 from flash_driver.cli.failures import BadUsage, Exit
 from flash_driver.cli.output import Output
-from flash_driver.cli.source import connection_text
+from flash_driver.cli.source import connection_text, misspelt_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,3 +118,36 @@ async def test_quotation_marks_of_a_shell_are_taken_off(
     monkeypatch.delenv("FLASH_CONNECTION_STRING")
     (tmp_path / "line").write_text(f"{quoted}\n")
     assert (await cli("balance", "--file", str(tmp_path / "line"))).status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FLASH_SETLE_ON", "FLASH_SETTLE_ON"),
+        ("FLASH_JOURNAL", "FLASH_JOURNAL_URL"),
+        ("FLASH_INVOICES_BUDGET", "FLASH_INVOICE_BUDGET"),
+    ],
+)
+def test_what_was_probably_meant_is_told(name: str, meant: str) -> None:
+    """A name that is nearly one of ours is told together with ours."""
+    assert misspelt_variables([name]) == [f"nothing reads the environment variable {name}; did you mean {meant}?"]
+
+
+@pytest.mark.parametrize(
+    "name", ["FLASH_SETTLE_ON", "FLASH_CONNECTION_STRING", "FLASH_SANDBOX_TOKEN", "FLASH_X", "HOME"]
+)
+def test_other_names_are_nobody_s_business(name: str) -> None:
+    """What is read, and what belongs to other programs, is passed over."""
+    assert misspelt_variables([name]) == []
+
+
+async def test_command_tells_it_and_goes_on(
+    cli: Commands, sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt variable is a note on standard error, without its value; the command does what it does."""
+    await sandbox()
+    monkeypatch.setenv("FLASH_JOURNAL", "postgresql+asyncpg://me:hunter2@host/shop")
+    ended = await cli("balance", "--json")
+    assert ended.status == 0
+    assert ended.json["balance_msat"] > 0
+    assert ended.err == "note: nothing reads the environment variable FLASH_JOURNAL; did you mean FLASH_JOURNAL_URL?\n"

@@ -10,7 +10,8 @@ import pytest
 import structlog
 from structlog.testing import CapturingLoggerFactory
 
-from flash_driver.common.log import get_logger
+from flash_driver.common.log import LogOnce, get_logger
+from tests.support.logs import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,3 +164,37 @@ def test_importing_the_driver_configures_nothing() -> None:
     )
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=root, timeout=50)
+
+
+def test_each_thing_is_told_once() -> None:
+    """The same event with other words is another thing; the same words again are not told."""
+    tell_once = LogOnce(get_logger(part="test"))
+    with recorded() as story:
+        for _ in range(3):
+            tell_once("odd", what="a")
+            tell_once("odd", what="b")
+            tell_once("strange", what="a")
+    assert story.entries == [
+        {"event": "odd", "what": "a", "part": "test", "log_level": "warning"},
+        {"event": "odd", "what": "b", "part": "test", "log_level": "warning"},
+        {"event": "strange", "what": "a", "part": "test", "log_level": "warning"},
+    ]
+
+
+def test_a_flood_is_cut_short() -> None:
+    """Of a flood of different things the first are told, then that there are more; the next hour begins again."""
+    now = [0.0]
+    tell_once = LogOnce(get_logger(), most_of_a_kind=3, clock=lambda: now[0])
+    with recorded() as story:
+        for number in range(10):
+            tell_once("odd", what=str(number))
+        tell_once("strange", what="a")
+        now[0] = 3600.0
+        tell_once("odd", what="9")
+    told = [(entry["event"], entry.get("what")) for entry in story.entries]
+    assert told == [
+        *(("odd", str(number)) for number in range(3)),
+        ("more of the same kind is not logged for an hour", None),
+        ("strange", "a"),
+        ("odd", "9"),
+    ]

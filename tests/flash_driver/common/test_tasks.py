@@ -10,7 +10,7 @@ import time
 import pytest
 
 from connection_strings.errors import LightningError
-from flash_driver.common.tasks import SharedAttempt, TaskSet
+from flash_driver.common.tasks import SharedAttempt, TaskSet, being_cancelled
 
 
 async def test_a_task_that_breaks_is_logged_without_its_words(caplog: pytest.LogCaptureFixture) -> None:
@@ -126,3 +126,23 @@ async def test_who_waits_for_an_attempt_that_is_closed_gets_an_error() -> None:
     await shared.aclose()
     with pytest.raises(LightningError, match="was closed"):
         await caller
+
+
+async def test_tells_whose_cancellation_it_is() -> None:
+    """A task that is cancelled knows it, and one whose awaited future was cancelled knows that it was not meant."""
+
+    async def wait(future: asyncio.Future[None]) -> bool:
+        try:
+            await future
+        except asyncio.CancelledError:
+            return being_cancelled()
+        raise AssertionError
+
+    loop = asyncio.get_running_loop()
+    futures = [loop.create_future() for _ in range(2)]
+    tasks = [asyncio.create_task(wait(future)) for future in futures]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    futures[1].cancel()
+    assert await asyncio.gather(*tasks) == [True, False]
+    assert not being_cancelled()

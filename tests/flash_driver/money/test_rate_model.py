@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from flash_driver.money.price_history import MINUTE, SECOND, PriceHistory
@@ -32,9 +32,8 @@ def sighting(
 )
 def test_the_true_rate_is_never_excluded(cents: Decimal, rounding: Rounding, step: int, rate: Decimal) -> None:
     """Under the right guess at the rounding an invoice's interval holds the true rate; so does that of all guesses."""
+    assume(cents / rate >= step)  # an invoice over nothing teaches nothing, and never gets here
     seen = sighting(str(cents), rate, rounding, step)
-    if seen.msat == 0:
-        return
     inside = seen.rate[rounding]
     slack = rate * Decimal("1e-20")
     assert inside.low - slack <= rate <= inside.high + slack

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flash_driver.settlements.gate import Gate
+from flash_driver.settlements.schedule import Gate
 from flash_driver.settlements.timing import Spacing, WatchTiming
 
 

@@ -125,7 +125,7 @@ async def test_without_sockets_http_alone_has_a_say() -> None:
     session = Session()
     assert await session.confirm(Deadline.after(1)) is True
     assert await session.account(Deadline.after(1)) == NotConnected(
-        "this token opens no socket to learn the account by", Cause.UNSUITED
+        "this token opens no socket to ask on", Cause.UNSUITED
     )
 
 

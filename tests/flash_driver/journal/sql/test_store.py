@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from flash_driver.journal.records import InvoiceRecord
     from tests.support.postgres import PostgresServer
 
 NOBODY = 65534
@@ -472,23 +473,33 @@ async def test_a_mistake_in_our_own_code_is_not_called_the_databases(store: SqlS
         await journal.add_invoice(an_invoice(1, created_at=naive))
 
 
-async def test_a_late_commit_falls_out_of_no_list(store: SqlStore) -> None:
-    """Who goes on after the last invoice of a list gets all that was not in it, however slowly it was being kept."""
-    journal = await open_journal(store)
+@asynccontextmanager
+async def kept_slowly(record: InvoiceRecord, store: SqlStore) -> AsyncIterator[None]:
+    """Have an invoice written by another process before the block, and committed after it."""
     keeping, keep = threading.Event(), threading.Event()
 
     def add_slowly(connection: Connection) -> None:
-        InvoiceRows(1).insertion(an_invoice(1), store.transactions.dialect)(connection)
+        InvoiceRows(1).insertion(record, store.transactions.dialect)(connection)
         keeping.set()
         keep.wait(30)
 
     slow = asyncio.create_task(asyncio.to_thread(asyncio.run, _apart(store, add_slowly)))
     await asyncio.to_thread(keeping.wait, 30)
-    quick = asyncio.create_task(journal.add_invoice(an_invoice(2)))
-    await asyncio.wait([quick], timeout=0.5)  # long enough for it to overtake, if it can
-    seen = await journal.list_invoices()
-    keep.set()
-    await asyncio.gather(slow, quick)
+    try:
+        yield
+    finally:
+        keep.set()
+        await slow
+
+
+async def test_a_late_commit_falls_out_of_no_list(store: SqlStore) -> None:
+    """Who goes on after the last invoice of a list gets all that was not in it, however slowly it was being kept."""
+    journal = await open_journal(store)
+    async with kept_slowly(an_invoice(1), store):
+        quick = asyncio.create_task(journal.add_invoice(an_invoice(2)))
+        await asyncio.wait([quick], timeout=0.5)  # long enough for it to overtake, if it can
+        seen = await journal.list_invoices()
+    await quick
     seen += await journal.list_invoices(after=seen[-1].payment_hash if seen else None)
     assert sorted(row.payment_hash for row in seen) == [an_invoice(number).payment_hash for number in (1, 2)]
 
@@ -497,20 +508,11 @@ async def test_a_late_commit_is_found_by_who_watches(store: SqlStore) -> None:
     """An invoice that is kept slowly is found from the place of before, though orphans were numbered after it."""
     journal = await open_journal(store)
     _, place = await journal.made_after(None)
-    keeping, keep = threading.Event(), threading.Event()
-
-    def add_slowly(connection: Connection) -> None:
-        InvoiceRows(1).insertion(an_invoice(1), store.transactions.dialect)(connection)
-        keeping.set()
-        keep.wait(30)
-
-    slow = asyncio.create_task(asyncio.to_thread(asyncio.run, _apart(store, add_slowly)))
-    await asyncio.to_thread(keeping.wait, 30)
-    orphans = asyncio.gather(*(journal.add_orphan(an_invoice(number)) for number in range(2, 5)))
-    await asyncio.wait([orphans], timeout=0.5)  # long enough for them to overtake, if they can
-    seen, place = await journal.made_after(place)
-    keep.set()
-    await asyncio.gather(slow, orphans)
+    async with kept_slowly(an_invoice(1), store):
+        orphans = asyncio.gather(*(journal.add_orphan(an_invoice(number)) for number in range(2, 5)))
+        await asyncio.wait([orphans], timeout=0.5)  # long enough for them to overtake, if they can
+        seen, place = await journal.made_after(place)
+    await orphans
     more, _ = await journal.made_after(place)
     assert [row.payment_hash for row in (*seen, *more)] == [an_invoice(1).payment_hash]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connection_strings.hints import did_you_mean
+from connection_strings.text import did_you_mean
 
 
 @pytest.mark.parametrize(

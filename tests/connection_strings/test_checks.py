@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from connection_strings.payment_hash import read_payment_hash
+from connection_strings.checks import read_payment_hash
 
 
 def test_either_case_is_read_and_lower_case_is_given() -> None:
