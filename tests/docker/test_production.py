@@ -88,7 +88,7 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     assert "now write the connection string into" in first.stderr
     (tmp_path / "secrets" / "wallet" / "connection_string").write_text("type=flash;token=fk_x")
     made = {path: path.read_text() for path in (tmp_path / "secrets").glob("*") if path.is_file()}
-    assert len(set(made.values())) == len(made) == 5
+    assert len(set(made.values())) == len(made) == 6
     subprocess.run(["bash", str(script)], check=True)
     assert {path: path.read_text() for path in made} == made
     assert (tmp_path / "secrets").stat().st_mode & 0o077 == 0

@@ -4,17 +4,16 @@ import asyncio
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import pytest
 from sqlalchemy import text
 
 from lightning_host.cli import main
 from lightning_host.database import Database
 from tests.lightning_host.hosts import API_KEY
-from tests.lightning_host.merchant.merchant import READ_KEY, Merchant, logged_in
-from tests.support.checkouts import KEY, browser, token_in
+from tests.lightning_host.merchant.merchant import READ_KEY, Merchant, logged_in, sold
+from tests.support.checkouts import KEY, PageStream, browser, token_in
 
 if TYPE_CHECKING:
-    import pytest
-
     from lightning_host.client_limits import WrongKeys
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
@@ -165,6 +164,23 @@ async def test_link_of_the_command(
     for arguments, words in ((["--store", "bakery"], "one of shop"), (["--minutes", "0"], "from 1 to 1440")):
         assert await asyncio.to_thread(main, ["merchant-link", *arguments]) == 2
         assert words in capsys.readouterr().err
+
+
+async def test_stream_ends_with_its_session(hosts: HostBench, node: FakeNode) -> None:
+    """A page hears of each payment as long as its browser is logged in, and of none after that."""
+    host = await hosts.host(node)
+    async with logged_in(host) as merchant:
+        async with merchant.session.get(f"{host.url}/merchant/shop/events") as response:
+            told = PageStream(response)
+            assert await told.state() == {"number": 0}
+            await sold(host, node)
+            await told.until(number=1)
+            _, page = await merchant.get("/merchant/shop")
+            await merchant.post("/merchant/shop/logout", form_token=token_in(page))
+            await sold(host, node)
+            with pytest.raises(AssertionError, match="the stream ended"):
+                await told.state()
+        assert (await merchant.get("/merchant/shop/events"))[0] == 401
 
 
 async def test_garbage_with_a_session(hosts: HostBench, node: FakeNode, caplog: pytest.LogCaptureFixture) -> None:
