@@ -92,10 +92,16 @@ clean: ## Remove what was set up
 
 # --- set-up ---------------------------------------------------------------------------------------------------------
 
+# A folder of another Python, or of one that is gone, is made again.
+VERSION := -c 'import sys; print(*sys.version_info[:2])'
+ifneq ($(shell $(BIN)/python $(VERSION) 2>&1),$(shell $(PYTHON) $(VERSION) 2>&1))
+.PHONY: $(BIN)/python
+endif
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/ready-to-run: pyproject.toml constraints.txt $(BIN)/python
 	$(PIP) --constraint constraints.txt --editable '.[cli,sandbox]'

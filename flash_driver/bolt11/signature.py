@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from connection_strings.bolt11.reader import Bolt11
 
 __all__ = ["signer"]
@@ -23,18 +25,35 @@ def signer(invoice: Bolt11) -> bytes:
         ValueError: The signature is not right.
 
     """
-    from coincurve import PublicKey  # noqa: PLC0415 - loads C code in 70 ms, needed late
-
+    recover, fits = _curve()
     named, signature = invoice.payee, invoice.signature
+    if named is None:
+        return recover(signature, invoice.signed)
     try:
-        if named is None:
-            return bytes(PublicKey.from_signature_and_message(signature, invoice.signed).format())
-        fits = PublicKey(named).verify(_der(signature), invoice.signed) and signature[-1] <= _LAST_RECOVERY_ID
+        right = signature[-1] <= _LAST_RECOVERY_ID and fits(named, signature, invoice.signed)
     except ValueError:
-        fits = False
-    if not fits or named is None:
+        right = False
+    if not right:
         raise ValueError("its signature is not right")
     return named
+
+
+def _curve() -> tuple[Callable[[bytes, bytes], bytes], Callable[[bytes, bytes, bytes], bool]]:
+    """Return what recovers a key, and what checks a signature: the C library where it is installed."""
+    try:
+        from coincurve import PublicKey  # noqa: PLC0415 - loads C code in 70 ms, needed late
+    except ImportError:
+        from flash_driver.common import secp256k1  # noqa: PLC0415 - seldom needed
+
+        return secp256k1.recover, secp256k1.fits
+
+    def recover(signature: bytes, message: bytes) -> bytes:
+        return bytes(PublicKey.from_signature_and_message(signature, message).format())
+
+    def fits(key: bytes, signature: bytes, message: bytes) -> bool:
+        return bool(PublicKey(key).verify(_der(signature), message))
+
+    return recover, fits
 
 
 def _der(signature: bytes) -> bytes:

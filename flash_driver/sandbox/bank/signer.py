@@ -9,10 +9,22 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Literal, TypeAlias
 
-from coincurve import PrivateKey, PublicKey
-
 from connection_strings.bolt11 import bech32
 from connection_strings.bolt11.reader import read
+from flash_driver.common import secp256k1
+
+try:
+    from coincurve import PrivateKey, PublicKey
+except ImportError:  # the C library is not everywhere
+    _recover, _sign = secp256k1.recover, secp256k1.sign
+else:
+
+    def _recover(signature: bytes, message: bytes) -> bytes:
+        return bytes(PublicKey.from_signature_and_message(signature, message).format())
+
+    def _sign(private_key: bytes, message: bytes) -> bytes:
+        return bytes(PrivateKey(private_key).sign_recoverable(message))
+
 
 __all__ = [
     "MAX_MSAT",
@@ -76,7 +88,7 @@ def read_invoice(payment_request: str) -> ReadInvoice:
     """
     try:
         found = read(payment_request)
-        PublicKey.from_signature_and_message(found.signature, found.signed)
+        _recover(found.signature, found.signed)
         expires_at = datetime.fromtimestamp(found.timestamp_seconds + found.expiry_seconds, tz=UTC)
     except (ValueError, OverflowError, OSError) as error:
         raise NotAnInvoiceError("Invalid payment request") from error
@@ -112,7 +124,6 @@ class InvoiceSigner:
 
     def __init__(self) -> None:
         self.private_key = secrets.token_bytes(32)
-        self._key = PrivateKey(self.private_key)
 
     def sign(
         self,
@@ -170,7 +181,7 @@ class InvoiceSigner:
         """Put prefix, fields and a signature together, which is over whole bytes, the last one filled up with zeros."""
         bits = len(digits) * 5
         signed = prefix.encode() + (int(digits, 32) << -bits % 8).to_bytes((bits + 7) // 8, "big")
-        return bech32.encode(prefix, digits + bech32.digits_of(self._key.sign_recoverable(signed)))
+        return bech32.encode(prefix, digits + bech32.digits_of(_sign(self.private_key, signed)))
 
 
 def _amount(msat: int | None) -> str:
