@@ -174,6 +174,9 @@ class HostSettings(DatabaseSettings):
             `off`, for no limit. An exact amount may take the wallet more than one attempt.
         lnurl_client_allowance: How many of them one client may have made, so that it leaves the rest to others; None,
             or `off`, for no limit. Behind a proxy that is not in TRUSTED_PROXIES all clients are one.
+        flashcard_key: What seals the keys of flashcards that can be spent; 16 characters or more, such as
+            `openssl rand -hex 32` makes. None: cards can be topped up only. Keep it, and apart from the database:
+            without it no card that was written can be spent or wiped.
         checkout_seconds: How long a checkout can be paid, unless its maker says otherwise.
         checkout_codes: Which codes a checkout shows. `bolt11`: an invoice, renewed as long as the page is open.
             `lnurl`: a code that lasts; the payer's wallet fetches the invoice, and a page left open costs none. `both`:
@@ -225,6 +228,7 @@ class HostSettings(DatabaseSettings):
     lnurl_max_sat: int = Field(default=100_000_000, ge=1, le=2_100_000_000_000_000)
     lnurl_allowance: AllowanceOrOff = Allowance(times=8, seconds=120)
     lnurl_client_allowance: AllowanceOrOff = Allowance(times=3, seconds=120)
+    flashcard_key: KeySecret | None = None
     checkout_seconds: int = Field(default=15 * 60, ge=1, le=24 * 3600)
     checkout_codes: Literal["both", "bolt11", "lnurl"] = "both"
     checkout_return_seconds: int = Field(default=0, ge=0, le=600)

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from lightning_host.database import Database
     from lightning_host.settlements.ledger import Settlement
 
-__all__ = ["PURPOSE", "Flashcard", "FlashcardTable", "TopUp", "settle_flashcards"]
+__all__ = ["PURPOSE", "Flashcard", "FlashcardTable", "TopUp", "host_flashcards", "settle_flashcards"]
 
 PURPOSE: Final = "flashcard"
 """The purpose of invoices that a card's LNURL handed out; their subject is the card's address."""
 
 _log: Final = logging.getLogger("lightning_host")
-_cards: Final = Table(
+host_flashcards: Final = Table(
     "host_flashcards",
     metadata,
     Column("id", String(32), primary_key=True),
@@ -59,9 +59,9 @@ _top_ups: Final = Table(
     Index("host_flashcard_top_ups_by_card", "card", "number"),
 )
 _CREDIT: Final = (
-    update(_cards)
-    .where(_cards.c.id == bindparam("card"))
-    .values(balance_msat=_cards.c.balance_msat + bindparam("amount_msat", type_=BigInteger))
+    update(host_flashcards)
+    .where(host_flashcards.c.id == bindparam("card"))
+    .values(balance_msat=host_flashcards.c.balance_msat + bindparam("amount_msat", type_=BigInteger))
 )
 
 
@@ -121,26 +121,31 @@ class FlashcardTable:
             "balance_msat": 0,
             "created_at": now_ms(),
         }
-        await self._database.write(lambda connection: connection.execute(insert(_cards), row))
+        await self._database.write(lambda connection: connection.execute(insert(host_flashcards), row))
         return _read_card(row)
 
     async def find(self, card_id: str) -> Flashcard | None:
         """Return the card with this id, None when there is none."""
-        return await self._one(_cards.c.id == card_id)
+        return await self._one(host_flashcards.c.id == card_id)
 
     async def find_by_address(self, address: str) -> Flashcard | None:
         """Return the card with this address, None when there is none."""
-        return await self._one(_cards.c.address == address)
+        return await self._one(host_flashcards.c.address == address)
 
     async def page(
         self, store_id: str, *, offset: int = 0, before: Flashcard | None = None, limit: int
     ) -> list[Flashcard]:
         """List the cards of a store, newest first; only those that come behind `before`, if that is given."""
-        query = select(_cards).where(_cards.c.store == store_id)
+        query = select(host_flashcards).where(host_flashcards.c.store == store_id)
         if before is not None:
             time = to_ms(before.created_at)
-            query = query.where(_cards.c.created_at <= time, or_(_cards.c.created_at < time, _cards.c.id < before.id))
-        query = query.order_by(_cards.c.created_at.desc(), _cards.c.id.desc()).offset(offset).limit(limit)
+            query = query.where(
+                host_flashcards.c.created_at <= time,
+                or_(host_flashcards.c.created_at < time, host_flashcards.c.id < before.id),
+            )
+        query = (
+            query.order_by(host_flashcards.c.created_at.desc(), host_flashcards.c.id.desc()).offset(offset).limit(limit)
+        )
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [_read_card(row) for row in rows]
 
@@ -152,7 +157,7 @@ class FlashcardTable:
         return [_read_top_up(row) for row in rows]
 
     async def _one(self, condition: Any) -> Flashcard | None:
-        query = select(_cards).where(condition)
+        query = select(host_flashcards).where(condition)
         row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
         return None if row is None else _read_card(row)
 
@@ -195,8 +200,8 @@ def _cards_of(connection: Connection, settlements: Sequence[Settlement]) -> dict
                 cards[settlement.payment_hash] = card, "checkout"
     if by_lnurl:
         addresses = {settlement.subject for settlement in by_lnurl}
-        query = select(_cards.c.address, _cards.c.id)
-        query = query.where(_cards.c.address.in_(addresses), _cards.c.store == by_lnurl[0].store)
+        query = select(host_flashcards.c.address, host_flashcards.c.id)
+        query = query.where(host_flashcards.c.address.in_(addresses), host_flashcards.c.store == by_lnurl[0].store)
         ids = {row.address: row.id for row in connection.execute(query)}
         for settlement in by_lnurl:
             if (card := ids.get(settlement.subject)) is not None:

@@ -63,6 +63,19 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
     "Balance": _object(onchain=_maybe({"type": "object"}), offchain=_maybe({"type": "object"})),
     "Checkout": _object(id=_TEXT),
     "Flashcard": _object(id=_TEXT),
+    "Spending": _object(
+        chip=_maybe(_TEXT), uid=_maybe(_TEXT), tapped=_FLAG, frozen=_FLAG, maxPerTap=_maybe(_MSAT),
+        maxPerDay=_maybe(_MSAT), pinLimit=_maybe(_MSAT), wrongPins=_WHOLE, reserved=_MSAT, spentToday=_MSAT,
+    ),
+    "CardPayment": _object(
+        paymentHash=_HASH, status={"enum": ["paying", "paid", "failed"]}, amount=_MSAT, reserved=_MSAT,
+        charged=_maybe(_MSAT), reason=_maybe(_TEXT), chip=_TEXT, createdAt=_WHOLE, endedAt=_SECONDS,
+    ),
+    "KeysLink": _object(chip=_TEXT, url=_TEXT, deepLink=_TEXT, expiresAt=_WHOLE),
+    "WithdrawRequest": _object(
+        tag={"const": "withdrawRequest"}, callback=_TEXT, k1=_TEXT, defaultDescription=_TEXT, minWithdrawable=_WHOLE,
+        maxWithdrawable=_WHOLE, payLink=_TEXT,
+    ),
     "Webhook": _object(id=_TEXT, url=_TEXT, enabled=_FLAG, automaticRedelivery=_FLAG),
     "Delivery": _object(id=_TEXT),
     "Status": _object(status=_TEXT),
@@ -231,6 +244,24 @@ API: Final[Mapping[tuple[str, str], Row]] = {
     ("POST", f"{_STORE}/flashcards/{{card}}/topups"): _key(
         "Open a checkout that tops it up.", _ref("Checkout"), body=_CHECKOUT
     ),
+    ("GET", f"{_STORE}/flashcards/{{card}}/spending"): _key("Tell what a flashcard may pay.", _ref("Spending")),
+    ("PATCH", f"{_STORE}/flashcards/{{card}}/spending"): _key(
+        "Change what a flashcard may pay: what is left out stays, null removes it.",
+        _ref("Spending"),
+        body={
+            "frozen": _FLAG, "maxPerTap": _maybe(_MSAT), "maxPerDay": _maybe(_MSAT), "pinLimit": _maybe(_MSAT),
+            "pin": _maybe({"type": "string", "pattern": "^[0-9]{4,12}$"}),
+        },
+    ),
+    ("GET", f"{_STORE}/flashcards/{{card}}/payments"): _key(
+        "List what was paid with a flashcard, newest first.", _list_of("CardPayment"), query=_SEEN
+    ),
+    ("POST", f"{_STORE}/flashcards/{{card}}/programming"): _key(
+        "Make a one-time link by which an app writes the card's chip.", _ref("KeysLink"), body={"replace": _FLAG}
+    ),
+    ("POST", f"{_STORE}/flashcards/{{card}}/wipe"): _key(
+        "Retire a chip, and make a one-time link by which an app wipes it.", _ref("KeysLink"), body={"chip": _TEXT}
+    ),
     ("POST", f"{_STORE}/webhooks"): _key(
         "Register a webhook; its secret is told this once.", _ref("Webhook"), body=_WEBHOOK, needs=("url",)
     ),
@@ -297,6 +328,19 @@ API: Final[Mapping[tuple[str, str], Row]] = {
     ("GET", "/lnurlp/verify/{store}/{payment_hash}"): Row("Tell whether it was paid (LUD-21).", _or_error("Verified")),
     **_lnurl_rows("/checkout-lnurl/{checkout}", "/checkout-lnurl/{checkout}/callback", "Answer a checkout's code."),
     **_lnurl_rows("/flashcard-lnurl/{address}", "/flashcard-lnurl/{address}/callback", "Answer a flashcard's code."),
+    ("GET", "/flashcard-tap/{chip}"): Row(
+        "Answer a tapped flashcard (LUD-03).", _or_error("WithdrawRequest"), query={"p": _TEXT, "c": _TEXT}
+    ),
+    ("GET", "/flashcard-tap/{chip}/callback"): Row(
+        "Pay a terminal's BOLT11 with a tapped flashcard.",
+        _or_error("Status"),
+        query={"k1": _TEXT, "pr": _TEXT, "pin": _TEXT},
+        needs=("k1", "pr"),
+    ),
+    ("GET", "/flashcard-keys"): Row("Tell an app the keys of a chip, once.", _ref("Any"), query={"a": _TEXT}),
+    ("POST", "/flashcard-keys"): Row(
+        "Tell an app the keys of a chip, once.", _ref("Any"), query={"a": _TEXT}, body={"UID": _TEXT, "LNURLW": _TEXT}
+    ),
     ("GET", "/health"): Row("Tell whether a person should look.", _ref("Status"), also=(503,)),
     ("GET", "/live"): Row("Tell that the process runs.", _ref("Status")),
     ("GET", "/ready"): Row("Tell whether this replica can serve.", _ref("Status"), also=(503,)),

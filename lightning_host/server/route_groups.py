@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from lightning_host.checkout.routes import CHECKOUT, CHECKOUT_LNURL
-from lightning_host.flashcards.routes import FLASHCARD_LNURL, FLASHCARDS
+from lightning_host.flashcards.routes import FLASHCARD_KEYS, FLASHCARD_LNURL, FLASHCARD_TAP, FLASHCARDS
 from lightning_host.greenfield.routes import GREENFIELD
 from lightning_host.host import HOST
 from lightning_host.lnurl.pages import ADDRESS_PAGES
@@ -59,6 +59,8 @@ ROUTE_GROUPS: Final[tuple[RouteGroup, ...]] = (
     CHECKOUT_LNURL,
     FLASHCARDS,
     FLASHCARD_LNURL,
+    FLASHCARD_TAP,
+    FLASHCARD_KEYS,
     WEBHOOKS,
     MERCHANT,
 )

@@ -69,7 +69,8 @@ async def test_a_running_host_answers_as_described(
 ) -> None:
     """Whatever fits or breaks the description is answered as described, with no fault of the host."""
     monkeypatch.setattr("lightning_host.client_limits.WrongKeys.delay", lambda *_: 0.0)
-    host = await hosts.host(node, sandbox_control=CONTROL, lnurl_client_allowance=None, lnurl_allowance=None)
+    free: dict[str, Any] = {"lnurl_client_allowance": None, "lnurl_allowance": None}
+    host = await hosts.host(node, sandbox_control=CONTROL, flashcard_key="key-that-seals-cards", **free)
     checkout = await open_checkout(host)
     _, card = await host.request("POST", "/api/v1/stores/shop/flashcards", json={}, headers=KEY)
     known = {
