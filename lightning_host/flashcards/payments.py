@@ -40,7 +40,8 @@ _ANSWER_SECONDS: Final = 4.0
 _START_SECONDS: Final = 20.0
 """How long after it began to reserve a process may begin to pay: far less than `taps.py` gives a sender in all."""
 
-_RESOLVE_SECONDS: Final = 1.0
+_BUSY_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 4.0
 _LONGEST_PAUSE: Final = timedelta(minutes=10)
 _STORE_IS_GONE: Final = timedelta(minutes=10)
 _CLEANING_SECONDS: Final = 3600.0
@@ -73,19 +74,21 @@ async def pay_with_card(host: Host, store: Store, tap: Tap, invoice: TerminalInv
     return await TapTable(host.database).find(tap.code_digest) or tap
 
 
-async def resolve_card_payments(host: Host, *, pause_seconds: float = _RESOLVE_SECONDS) -> None:
+async def resolve_card_payments(host: Host) -> None:
     """Ask wallets again and again how open payments ended, and book or give back what is known; until cancelled."""
-    taps, cleaned_at = TapTable(host.database), -_CLEANING_SECONDS
+    taps, clean_at = TapTable(host.database), time.monotonic() + _CLEANING_SECONDS
     while True:
+        busy = False
         try:
             for tap in await taps.to_look_at():
+                busy = True
                 await _resolve(host, taps, tap)
-            if time.monotonic() - cleaned_at > _CLEANING_SECONDS:
+            if time.monotonic() > clean_at:
                 await taps.forget_unused()
-                cleaned_at = time.monotonic()
+                clean_at += _CLEANING_SECONDS
         except Exception as error:  # noqa: BLE001 - no payment would be settled any more if this task ended
             _log.warning("open payments of cards can't be settled: %s; trying again", type(error).__name__)
-        await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(_BUSY_SECONDS if busy else _IDLE_SECONDS)
 
 
 async def _carry_out(host: Host, store: Store, tap: Tap, invoice: TerminalInvoice) -> str | None:
