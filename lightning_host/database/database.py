@@ -155,8 +155,9 @@ def take_numbers(connection: Connection, counter: str, count: int = 1) -> int:
 def insert_if_new(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
     """Insert a row unless one with the same key exists; tell whether it was inserted."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    added = connection.execute(dialect.insert(table).values(dict(row)).on_conflict_do_nothing())
-    return added.rowcount == 1
+    statement = dialect.insert(table).values(dict(row)).on_conflict_do_nothing()
+    # Unless told so, SQLAlchemy does not keep how many rows an INSERT has added: with PostgreSQL that is -1 then.
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def now_ms() -> int:

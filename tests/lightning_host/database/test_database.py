@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from lightning_host.database import SCHEMA_VERSION, Database, SchemaError, from_ms, take_numbers, to_ms
+from lightning_host.database import (
+    SCHEMA_VERSION,
+    Database,
+    SchemaError,
+    from_ms,
+    insert_if_new,
+    metadata,
+    take_numbers,
+    to_ms,
+)
 
 if TYPE_CHECKING:
+    from connection_strings import Secret
     from tests.lightning_host.hosts import HostBench
 
 
@@ -42,6 +52,15 @@ async def test_opening_again_keeps_what_is_there(hosts: HostBench) -> None:
         database = await Database.open(hosts.secret())
         assert await database.write(partial(take_numbers, counter="starts")) == expected
         await database.aclose()
+
+
+async def test_insert_if_new_tells_whether_it_was(url: Secret) -> None:
+    """A row is new once, with either database: whether a payment counts hangs on that answer."""
+    database = await Database.open(url)
+    row = {"name": "one", "value": 0}
+    adding = partial(insert_if_new, table=metadata.tables["host_counters"], row=row)
+    assert [await database.write(adding) for _ in range(3)] == [True, False, False]
+    await database.aclose()
 
 
 def test_times_survive_the_way_there_and_back() -> None:
