@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.support.driver import Bench
 from tests.support.measuring import Measuring
@@ -17,6 +18,11 @@ from tests.support.postgres import MISSING, PostgresServer, binaries
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+
+# A busy machine is not a wrong answer: pytest's own time limit is the one that counts.
+settings.register_profile("flash", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("flash")
 
 
 def pytest_configure(config: pytest.Config) -> None:

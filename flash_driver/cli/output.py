@@ -6,8 +6,9 @@ import io
 import json
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Final, Never
 
+import segno
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from flash_driver.cli.failures import Failure
 
 __all__ = ["Output", "printable", "show_qr"]
+
+_BORDER: Final = 2
+"""How many light modules stand around a QR code."""
 
 
 class _Pipe(Console):
@@ -87,9 +91,6 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 
-_BORDER = 2
-
-
 def show_qr(output: Output, bolt11: str) -> None:
     """Draw a payment request so that a phone can scan it; nothing where the encoding has no block characters.
 
@@ -98,8 +99,6 @@ def show_qr(output: Output, bolt11: str) -> None:
     """
     if not output.console.encoding.startswith("utf"):
         return
-    import segno  # noqa: PLC0415 - needed where a code is drawn only
-
     drawn = io.StringIO()
     segno.make_qr(f"lightning:{bolt11}".upper(), error="l").terminal(out=drawn, border=_BORDER, compact=True)
     for line in drawn.getvalue().splitlines():

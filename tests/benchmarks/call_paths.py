@@ -32,6 +32,8 @@ _AMOUNT: Final = LightMoney.from_msat(MSAT)
 _EXPIRY: Final = timedelta(minutes=1)
 _WARM: Final = 3
 """How many come first and are not counted: they learn the wallet, the rate, and what the server can do."""
+_COUNTED_TIMES: Final = 4
+"""How often each way is counted; the shortest is told, beside which nothing else ran."""
 _SETTLED_SECONDS: Final = 10.0
 
 
@@ -88,30 +90,33 @@ def measure() -> dict[str, Any]:
 
 
 async def _record(connection_string: str, control: str) -> dict[str, CallPath]:
-    found: dict[str, CallPath] = {}
+    paths: dict[str, list[CallPath]] = {"create_invoice": [], "settlement": [], "pay": []}
     async with LightningClientFactory().create(connection_string) as client:
         async with await client.listen() as listener:
-            for _ in range(_WARM):
-                invoice = await client.create_invoice(_AMOUNT, "coffee", _EXPIRY)
-                await asyncio.to_thread(post, f"{control}/pay", {"payment_request": invoice.bolt11})
-                await asyncio.wait_for(listener.wait_invoice(), _SETTLED_SECONDS)
-            await asyncio.sleep(0.2)  # what follows a settlement is over
-            with recording() as found["create_invoice"]:
-                invoice = await client.create_invoice(_AMOUNT, "coffee", _EXPIRY)
-            await asyncio.sleep(0.2)  # what follows a creation is over
-            paying = asyncio.create_task(asyncio.to_thread(post, f"{control}/pay", {"payment_request": invoice.bolt11}))
-            with recording() as found["settlement"]:
-                heard = await asyncio.wait_for(listener.wait_invoice(), _SETTLED_SECONDS)
-            await paying
-            assert heard.payment_hash == invoice.payment_hash, "another invoice was settled"
-        for counted in (False, True):
+            for _ in range(_WARM + _COUNTED_TIMES):
+                with _counted_into(paths["create_invoice"]):
+                    invoice = await client.create_invoice(_AMOUNT, "coffee", _EXPIRY)
+                await asyncio.sleep(0.2)  # what follows a creation is over
+                paid_by = asyncio.to_thread(post, f"{control}/pay", {"payment_request": invoice.bolt11})
+                paying = asyncio.create_task(paid_by)
+                with _counted_into(paths["settlement"]):
+                    heard = await asyncio.wait_for(listener.wait_invoice(), _SETTLED_SECONDS)
+                await paying
+                assert heard.payment_hash == invoice.payment_hash, "another invoice was settled"
+        for _ in range(_WARM + _COUNTED_TIMES):
             foreign = await asyncio.to_thread(post, f"{control}/foreign_invoice", {"msat": MSAT})
-            with recording() as path:
+            with _counted_into(paths["pay"]):
                 paid = await client.pay(foreign["payment_request"])
             assert paid.result is PayResult.OK, "the sandbox pays"
-            if counted:
-                found["pay"] = path
-    return found
+    return {way: min(taken[_WARM:], key=lambda path: path.calls) for way, taken in paths.items()}
+
+
+@contextmanager
+def _counted_into(paths: list[CallPath]) -> Iterator[None]:
+    """Record one time that a way is gone; what happened to run beside it is left out by taking the shortest."""
+    with recording() as path:
+        yield
+    paths.append(path)
 
 
 if __name__ == "__main__":
