@@ -1,28 +1,34 @@
-"""A card's page: its balance as it grows, its code to scan, a form to top it up, and what was paid to it."""
+"""A card's page: its balance as it changes, its code to scan, a form to top it up, and what came and went."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
+from sqlalchemy.exc import SQLAlchemyError
 
 from connection_strings import LightMoney
 from lightning_host.checkout.service import SERVICE
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.flashcards.lnurl import card_lnurl
 from lightning_host.flashcards.table import PURPOSE, FlashcardTable
+from lightning_host.flashcards.taps import TapStatus, TapTable
 from lightning_host.host import HOST
 from lightning_host.lnurl.pay import spend_share
 from lightning_host.web.bodies import read_form
 from lightning_host.web.csrf import FORM_FIELD, Csrf
-from lightning_host.web.pages import in_sat, render
+from lightning_host.web.pages import in_sat, in_words, render
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.qr import qr_response
 from lightning_host.web.streams import STREAMS
 
 if TYPE_CHECKING:
-    from lightning_host.flashcards.table import Flashcard
+    from datetime import datetime
+
+    from lightning_host.flashcards.table import Flashcard, TopUp
+    from lightning_host.flashcards.taps import Tap
     from lightning_host.host import Host
     from lightning_host.settlements.subscription import Subscription
     from lightning_host.stores import Store
@@ -30,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["add_card_pages"]
 
 _SHOWN: Final = 20
+_LOOK_SECONDS: Final = 5.0
+"""How often an open page looks for payments with the card, of which no settlement tells."""
+
 _CHOICES_SAT: Final = (5_000, 10_000, 50_000)
 
 
@@ -81,6 +90,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
     changed, told = asyncio.Event(), None
     async with request.app[STREAMS].open(request) as stream, host.settlements.subscribe(store.id) as settled:
         ringing = asyncio.create_task(_ring(settled, changed))
+        looking = asyncio.create_task(_look(host, card.id, changed))
         try:
             while not ringing.done():
                 changed.clear()
@@ -91,6 +101,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
                 await stream.until(changed)
         finally:
             ringing.cancel()
+            looking.cancel()
     return stream.response
 
 
@@ -100,6 +111,18 @@ async def _ring(settled: Subscription, changed: asyncio.Event) -> None:
         if settlement.purpose in (PURPOSE, CHECKOUT_PURPOSE):
             changed.set()
     changed.set()
+
+
+async def _look(host: Host, card_id: str, changed: asyncio.Event) -> None:
+    """Tell of payments with the card, also those by way of another replica."""
+    known: dict[str, Any] = {}
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            state = await _state_of(host, card_id)
+            if state != known:
+                known = state
+                changed.set()
 
 
 async def _code(request: web.Request) -> web.Response:
@@ -132,17 +155,31 @@ async def _state_of(host: Host, card_id: str) -> dict[str, Any]:
     card = await rows.find(card_id)
     if card is None:
         raise _unknown()
+    came = [_came(top_up) for top_up in await rows.history(card, limit=_SHOWN)]
+    went = [_went(tap) for tap in await TapTable(host.database).payments(card.id, limit=_SHOWN)]
+    newest = sorted(came + went, key=lambda entry: entry["time"], reverse=True)[:_SHOWN]
+    return {"balance": in_sat(card.balance), "history": newest}
+
+
+def _came(top_up: TopUp) -> dict[str, str]:
+    words = top_up.comment or ("Scanned and paid" if top_up.way == "lnurl" else "Topped up")
+    return _entry("+", top_up.amount, words, top_up.paid_at)
+
+
+def _went(tap: Tap) -> dict[str, str]:
+    """Tell of a payment; one that is not known to be paid yet is told with all that is reserved for it."""
+    words = "Paid with the card" if tap.status is TapStatus.PAID else "Being paid"
+    amount = tap.charged or tap.reserved or LightMoney.ZERO
+    return _entry("\u2212", amount, words, tap.reserved_at or tap.expires_at)
+
+
+def _entry(sign: str, amount: LightMoney, words: str, time: datetime) -> dict[str, str]:
     return {
-        "balance": in_sat(card.balance),
-        "history": [
-            {
-                "amount": in_sat(top_up.amount),
-                "words": top_up.comment or ("Scanned and paid" if top_up.way == "lnurl" else "Topped up"),
-                "when": f"{top_up.paid_at.day} {top_up.paid_at:%b %Y, %H:%M} UTC",
-                "time": top_up.paid_at.isoformat(timespec="seconds"),
-            }
-            for top_up in await rows.history(card, limit=_SHOWN)
-        ],
+        "sign": sign,
+        "amount": in_sat(amount),
+        "words": words,
+        "when": in_words(time),
+        "time": time.isoformat(timespec="milliseconds"),
     }
 
 

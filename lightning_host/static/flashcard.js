@@ -26,7 +26,7 @@
     words.dir = "auto";
     left.append(words, when);
     const item = element("li");
-    item.append(left, element("span", "sum", `+${entry.amount}`));
+    item.append(left, element("span", entry.sign === "+" ? "sum" : "sum out", `${entry.sign}${entry.amount}`));
     return item;
   }
 

@@ -395,6 +395,26 @@ async def test_a_host_that_died_after_reserving(
     assert await balance(host, card) == 10_000_000 - (1_000_000 + FEE if sent else 0)
 
 
+async def test_page_shows_both_directions(hosts: HostBench, node: FakeNode) -> None:
+    """An open page is told what was paid with the card by way of another replica, newest first, with its sign."""
+    one, two = await start(hosts, node), await start(hosts, node)
+    card, chip = await funded_card(one, node, 10_000)
+    async with two.session.get(f"{two.url}/flashcards/{card['id']}/events") as stream:
+        await stream.content.readuntil(b'"balance": "10,000"')
+        await Terminal(one).charge(await Terminal(one).read(chip.tap()), invoice_of(node, 1_000))
+        await ended(one, card)
+        async with asyncio.timeout(40):
+            while b'"balance": "8,998.500"' not in await stream.content.readuntil(b"\n\n"):
+                pass
+    _, state = await two.get(f"/flashcards/{card['id']}/state")
+    assert [(entry["sign"], entry["amount"]) for entry in state["history"]] == [
+        ("\u2212", "1,001.500"),
+        ("+", "10,000"),
+    ]
+    _, html = await two.get(f"/flashcards/{card['id']}")
+    assert '<span class="sum out">\u22121,001.500</span>' in html
+
+
 async def test_without_a_key(hosts: HostBench, node: FakeNode) -> None:
     """Without FLASHCARD_KEY cards are topped up as ever, and what needs it names it; another key opens no chip."""
     host = await hosts.host(node)
