@@ -94,7 +94,7 @@ clean: ## Remove what was set up
 
 # A folder of another Python, or of one that is gone, is made again.
 VERSION := -c 'import sys; print(*sys.version_info[:2])'
-ifneq ($(shell $(BIN)/python $(VERSION) 2>&1),$(shell $(PYTHON) $(VERSION) 2>&1))
+ifneq ($(shell test ! -x $(BIN)/python || $(BIN)/python $(VERSION) 2>/dev/null),$(shell $(PYTHON) $(VERSION)))
 .PHONY: $(BIN)/python
 endif
 
