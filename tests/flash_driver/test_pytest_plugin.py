@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -42,13 +43,14 @@ def test_a_foreign_invoice_is_not_its_own(flash_sandbox):
 
 @pytest.mark.timeout(120)
 def test_a_project_gets_a_server_for_each_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Synchronous and asynchronous tests have a server of their own, of the kind that they name, and none is left."""
+    """Tests, those of the guide too, have a server of their own, of the kind that they name, and none is left."""
     monkeypatch.setenv("FLASH_JOURNAL_URL", "memory:")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    pytester.makepyfile(SUITE)
+    guide = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "testing.md").read_text(), re.DOTALL)[0]
+    pytester.makepyfile(test_suite=SUITE, test_guide=guide)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     plugin = [] if is_installed() else ["-p", "flash_driver.pytest_plugin"]
-    pytester.runpytest_subprocess("--strict-markers", "-W", "error", *plugin).assert_outcomes(passed=3)
+    pytester.runpytest_subprocess("--strict-markers", "-W", "error", *plugin).assert_outcomes(passed=5)
 
 
 def is_installed() -> bool:
