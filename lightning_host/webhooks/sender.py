@@ -4,7 +4,8 @@ Each replica sends; a delivery is claimed before it is sent, and claimed again b
 with it. The receiver tells repetitions by `deliveryId`.
 
 Receivers do not wait for each other: each has a few attempts under way at most, so that one which never answers fills
-its own places only. All of them together are bounded, too.
+its own places only. All of them together are bounded, too. What is due for a receiver is claimed together, and how
+attempts ended is written down together.
 
 What is over is kept for a while, so that it can be looked at and sent again, and then deleted, little by little.
 """
@@ -15,7 +16,7 @@ import asyncio
 import hashlib
 import hmac
 import logging
-from collections import Counter
+from collections import deque
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
@@ -25,10 +26,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.tasks import TaskSet
 from lightning_host.web.public_network import ForbiddenAddressError, public_connector
-from lightning_host.webhooks.table import WebhookTable
+from lightning_host.webhooks.table import Attempt, WebhookTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from lightning_host.host import Host
     from lightning_host.webhooks.records import Delivery, Webhook
@@ -39,8 +40,9 @@ _log: Final = logging.getLogger("lightning_host")
 _TICK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 10.0
 _CLAIM_SECONDS: Final = 15.0  # longer than an attempt may take
-_AT_ONCE: Final = 200
+_MOST_BUSY: Final = 100
 _AT_ONCE_OF_ONE: Final = 2
+_CLAIMED_OF_ONE: Final = 50
 _SWEEP_SECONDS: Final = 3600.0
 _SWEPT_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 10
@@ -66,7 +68,9 @@ class WebhookSender:
         self._rows = WebhookTable(host.database)
         self._pauses = pauses(host.settings.webhook_first_pause)
         self._wake = asyncio.Event()
-        self._under_way: Counter[str] = Counter()
+        self._busy: set[str] = set()
+        self._ended: list[Attempt] = []
+        self._any_ended = asyncio.Event()
         self._tasks = TaskSet()
 
     @asynccontextmanager
@@ -76,11 +80,14 @@ class WebhookSender:
             following = self._host.settlements.follow(store.id, lambda _: self._wake.set())
             self._tasks.start(following, f"follow settlements of {store.id} for webhooks")
         self._tasks.start(self._run(), "send webhooks")
+        self._tasks.start(self._write_down(), "write down how webhooks ended")
         self._tasks.start(self._sweep(), "sweep webhooks")
         try:
             yield
         finally:
             await self._tasks.aclose()
+            if self._ended:
+                await self._write_ended()
 
     async def _run(self) -> None:
         private = self._host.settings.webhook_private_addresses
@@ -89,18 +96,18 @@ class WebhookSender:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
             while True:
                 self._wake.clear()
-                claimed: list[Delivery] = []
+                claimed: list[tuple[Webhook | None, list[Delivery]]] = []
                 try:
-                    if room := _AT_ONCE - self._under_way.total():
-                        places = {each: _AT_ONCE_OF_ONE - count for each, count in self._under_way.items()}
+                    if room := _MOST_BUSY - len(self._busy):
                         claimed = await self._rows.claim(
-                            _CLAIM_SECONDS, limit=room, places=places, most_of_one=_AT_ONCE_OF_ONE
+                            _CLAIM_SECONDS, most=room, most_of_one=_CLAIMED_OF_ONE, but_for=self._busy
                         )
                 except (SQLAlchemyError, OSError):
                     _log.warning("webhooks can't be read from the database; trying again")
-                for delivery in claimed:
-                    self._under_way[delivery.webhook] += 1
-                    self._tasks.start(self._attempt(session, delivery), f"send to webhook {delivery.webhook}")
+                for webhook, deliveries in claimed:
+                    name = deliveries[0].webhook
+                    self._busy.add(name)
+                    self._tasks.start(self._work_off(session, webhook, deliveries), f"send to webhook {name}")
                 if not claimed:
                     await self._wait()
 
@@ -122,36 +129,58 @@ class WebhookSender:
         except TimeoutError:
             return
 
-    async def _attempt(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
-        """Make one attempt, and have the sender look again once its place is free, and once the next one is due."""
-        pause: float | None = None
+    async def _work_off(
+        self, session: aiohttp.ClientSession, webhook: Webhook | None, deliveries: Sequence[Delivery]
+    ) -> None:
+        """Send what was claimed for a webhook, a few at a time, while the claim surely lasts; give the rest back."""
+        now = asyncio.get_running_loop().time
+        waiting, until = deque(deliveries), now() + _CLAIM_SECONDS - _SEND_SECONDS
+
+        async def work() -> None:
+            while waiting and now() < until:
+                self._end(await self._attempt(session, webhook, waiting.popleft()))
+
         try:
-            pause = await self._deliver(session, delivery)
-        except (SQLAlchemyError, OSError):
-            _log.warning("how a delivery ended can't be written to the database; it is made again")
+            await asyncio.gather(*(work() for _ in range(_AT_ONCE_OF_ONE)))
+            if waiting:
+                await self._rows.release(waiting)
         finally:
-            self._under_way[delivery.webhook] -= 1
-            if not self._under_way[delivery.webhook]:
-                del self._under_way[delivery.webhook]
-            self._wake.set()
-        if pause is not None and pause < _TICK_SECONDS:
-            await asyncio.sleep(pause)
+            self._busy.discard(deliveries[0].webhook)
             self._wake.set()
 
-    async def _deliver(self, session: aiohttp.ClientSession, delivery: Delivery) -> float | None:
-        """Make one attempt; gives after how many seconds the next one is due, None for none."""
-        webhook = await self._rows.find(delivery.webhook)
+    async def _attempt(self, session: aiohttp.ClientSession, webhook: Webhook | None, delivery: Delivery) -> Attempt:
+        """Make one attempt."""
         if webhook is None:  # removed while a settlement queued this one: nobody is there to be told
-            await self._rows.finish(delivery, http_status=None, problem="the webhook was removed", pause=None)
-            return None
+            return Attempt(delivery, None, "the webhook was removed", None)
         http_status, problem = await self._send(session, webhook, delivery)
+        if problem is None:
+            return Attempt(delivery, http_status, None, None)
         again = webhook.automatic_redelivery and delivery.attempts < len(self._pauses)
         pause = self._pauses[delivery.attempts] if again else None
-        await self._rows.finish(delivery, http_status=http_status, problem=problem, pause=pause)
-        if problem is not None:
-            after = "given up" if pause is None else f"again in {pause:.0f} s"
-            _log.warning("webhook %s of store %s: %s; %s", webhook.id, webhook.store, problem, after)
-        return None if problem is None else pause
+        after = "given up" if pause is None else f"again in {pause:.0f} s"
+        _log.warning("webhook %s of store %s: %s; %s", webhook.id, webhook.store, problem, after)
+        return Attempt(delivery, http_status, problem, pause)
+
+    def _end(self, attempt: Attempt) -> None:
+        self._ended.append(attempt)
+        self._any_ended.set()
+
+    async def _write_down(self) -> None:
+        """Write down how attempts ended, those together that end while others are written down."""
+        while True:
+            await self._any_ended.wait()
+            await self._write_ended()
+
+    async def _write_ended(self) -> None:
+        self._any_ended.clear()
+        ended, self._ended = self._ended, []
+        try:
+            await self._rows.finish(ended)
+        except (SQLAlchemyError, OSError):
+            _log.warning("how deliveries ended can't be written to the database; they are made again")
+        for attempt in ended:
+            if attempt.pause is not None and attempt.pause < _TICK_SECONDS:
+                asyncio.get_running_loop().call_later(attempt.pause, self._wake.set)
 
     @staticmethod
     async def _send(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, or_, select, update
 
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import find_checkouts
@@ -22,7 +23,7 @@ from lightning_host.webhooks.records import deliveries as _deliveries
 from lightning_host.webhooks.records import webhooks as _webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -31,7 +32,32 @@ if TYPE_CHECKING:
     from lightning_host.settlements.ledger import Settlement
     from lightning_host.webhooks.records import Delivery
 
-__all__ = ["WebhookTable", "queue_for_webhooks"]
+__all__ = ["Attempt", "WebhookTable", "queue_for_webhooks"]
+
+_FINISHED: Final = ("attempts", "http_status", "problem", "status", "delivered_at", "due_at")
+_FINISH: Final = (
+    update(_deliveries)
+    .where(_deliveries.c.id == bindparam("delivery"))
+    .values({name: bindparam(f"new_{name}") for name in _FINISHED})
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt to deliver ended.
+
+    Attributes:
+        delivery: What was sent.
+        http_status: What it was answered, None when it was not.
+        problem: What was wrong, None when it was delivered.
+        pause: After how many seconds it is to be tried again, None for never.
+
+    """
+
+    delivery: Delivery
+    http_status: int | None
+    problem: str | None
+    pause: float | None
 
 
 class WebhookTable:
@@ -128,53 +154,60 @@ class WebhookTable:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [read_delivery(row) for row in rows]
 
-    async def claim(self, seconds: float, *, limit: int, places: Mapping[str, int], most_of_one: int) -> list[Delivery]:
+    async def claim(
+        self, seconds: float, *, most: int, most_of_one: int, but_for: Collection[str]
+    ) -> list[tuple[Webhook | None, list[Delivery]]]:
         """Take deliveries that are due, for this number of seconds: no other replica sends them meanwhile.
 
         Args:
             seconds: How long.
-            limit: How many at most.
-            places: How many of a webhook at most, for webhooks that have some under way.
-            most_of_one: How many of any other webhook.
+            most: How many webhooks at most.
+            most_of_one: How many deliveries of each.
+            but_for: Webhooks that are left out.
+
+        Returns:
+            Deliveries by webhook; None stands for one that was removed.
 
         """
-        now, left = now_ms(), dict(places)
+        now = now_ms()
         due = (_deliveries.c.status == DeliveryStatus.PENDING, _deliveries.c.due_at <= now)
-        full = [webhook for webhook, count in places.items() if count <= 0]
-        query = select(_deliveries).where(*due, _deliveries.c.webhook.not_in(full)).order_by(_deliveries.c.due_at)
-        rows = await self._database.read(lambda connection: connection.execute(query.limit(limit)).all())
-        waiting = [read_delivery(row) for row in rows]
-        chosen: dict[str, Delivery] = {}
-        for delivery in waiting:
-            left[delivery.webhook] = left.get(delivery.webhook, most_of_one) - 1
-            if left[delivery.webhook] >= 0:
-                chosen[delivery.id] = delivery
+        query = select(_deliveries).where(*due, _deliveries.c.webhook.not_in(but_for)).order_by(_deliveries.c.due_at)
+        rows = await self._database.read(lambda connection: connection.execute(query.limit(most * most_of_one)).all())
+        chosen: dict[str, list[Delivery]] = {}
+        for row in rows:
+            of_one = chosen.setdefault(row.webhook, []) if len(chosen) < most else chosen.get(row.webhook)
+            if of_one is not None and len(of_one) < most_of_one:
+                of_one.append(read_delivery(row))
         if not chosen:
             return []
-        take = update(_deliveries).where(_deliveries.c.id.in_(chosen), *due).values(due_at=now + int(seconds * 1_000))
-        take = take.returning(_deliveries.c.id)
-        taken = await self._database.write(lambda connection: set(connection.execute(take).scalars()))
-        return [chosen[each] for each in chosen if each in taken]
+        ids = [delivery.id for of_one in chosen.values() for delivery in of_one]
+        take = update(_deliveries).where(_deliveries.c.id.in_(ids), *due).values(due_at=now + int(seconds * 1_000))
 
-    async def finish(
-        self, delivery: Delivery, *, http_status: int | None, problem: str | None, pause: float | None
-    ) -> None:
-        """Write down how an attempt ended: delivered, or to be tried after a pause, or given up when there is none."""
-        now = now_ms()
-        values: dict[str, Any] = {"attempts": delivery.attempts + 1, "http_status": http_status, "problem": problem}
-        if problem is None:
-            values |= {"status": DeliveryStatus.DELIVERED, "delivered_at": now}
-        elif pause is None:
-            values |= {"status": DeliveryStatus.GAVE_UP}
-        else:
-            values |= {"due_at": now + int(pause * 1_000)}
-        statement = update(_deliveries).where(_deliveries.c.id == delivery.id).values(values)
+        def claim(connection: Connection) -> list[tuple[Webhook | None, list[Delivery]]]:
+            taken = set(connection.execute(take.returning(_deliveries.c.id)).scalars())
+            found = connection.execute(select(_webhooks).where(_webhooks.c.id.in_(chosen)))
+            webhooks = {row.id: read_webhook(row) for row in found}
+            mine = {name: [each for each in of_one if each.id in taken] for name, of_one in chosen.items()}
+            return [(webhooks.get(name), of_one) for name, of_one in mine.items() if of_one]
+
+        return await self._database.write(claim)
+
+    async def release(self, claimed: Sequence[Delivery]) -> None:
+        """Let any replica send what was claimed and not sent."""
+        ids = [delivery.id for delivery in claimed]
+        statement = update(_deliveries).where(_deliveries.c.id.in_(ids)).values(due_at=now_ms())
         await self._database.write(lambda connection: connection.execute(statement))
+
+    async def finish(self, attempts: Sequence[Attempt]) -> None:
+        """Write down how attempts ended, all together."""
+        now = now_ms()
+        rows = [_what_finishes(attempt, now) for attempt in attempts]
+        await self._database.write(lambda connection: connection.execute(_FINISH, rows))
 
     async def prune(self, keep: timedelta, *, limit: int) -> int:
         """Delete deliveries that have been over for that long, up to a number; returns how many.
 
-        One that is over was claimed last for its last attempt, so `due_at` tells when that was.
+        `due_at` of one that is over tells when its last attempt was.
         """
         over = (
             _deliveries.c.status.in_((DeliveryStatus.DELIVERED, DeliveryStatus.GAVE_UP)),
@@ -184,6 +217,21 @@ class WebhookTable:
         chosen = select(_deliveries.c.id).where(*over).limit(limit).with_for_update(skip_locked=True)
         statement = delete(_deliveries).where(_deliveries.c.id.in_(chosen))
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+
+def _what_finishes(attempt: Attempt, now: int) -> dict[str, Any]:
+    """Return what `_FINISH` writes: delivered, or to be tried after a pause, or given up when there is none."""
+    delivered, again = attempt.problem is None, attempt.pause is not None
+    status = DeliveryStatus.PENDING if again else DeliveryStatus.GAVE_UP
+    return {
+        "delivery": attempt.delivery.id,
+        "new_attempts": attempt.delivery.attempts + 1,
+        "new_http_status": attempt.http_status,
+        "new_problem": attempt.problem,
+        "new_status": DeliveryStatus.DELIVERED if delivered else status,
+        "new_delivered_at": now if delivered else None,
+        "new_due_at": now + int((attempt.pause or 0) * 1_000),
+    }
 
 
 def queue_for_webhooks(connection: Connection, settlements: Sequence[Settlement]) -> None:

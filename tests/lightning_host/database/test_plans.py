@@ -33,7 +33,7 @@ from lightning_host.settings import StoreSettings
 from lightning_host.settlements.ledger import Filter, SettlementLedger
 from lightning_host.settlements.recorder import Recorder
 from lightning_host.stores import Store
-from lightning_host.webhooks.table import WebhookTable, queue_for_webhooks
+from lightning_host.webhooks.table import Attempt, WebhookTable, queue_for_webhooks
 from tests.lightning_host.database.many_rows import BIG, COUNT, STEP_MS, UNSETTLED, fill, padded
 from tests.lightning_host.fake_driver import FakeHandler
 
@@ -120,8 +120,9 @@ async def use_the_rest(database: Database) -> None:
         assert len(await checkouts.list("shop", offset=offset, limit=10)) == 10
         assert len(await cards.page("shop", offset=offset, limit=10)) == 10
         await webhooks.deliveries(webhook, offset=offset, limit=10)
-    for delivery in await webhooks.claim(15.0, limit=200, places={"one": 0}, most_of_one=2):
-        await webhooks.finish(delivery, http_status=200, problem=None, pause=None)
+    for _, claimed in await webhooks.claim(15.0, most=10, most_of_one=2, but_for=["one"]):
+        await webhooks.finish([Attempt(delivery, 200, None, None) for delivery in claimed])
+        await webhooks.release(claimed)
     await webhooks.find_delivery(padded(1))
     await webhooks.prune(timedelta(days=400), limit=10)
     await webhooks.remove(webhook)

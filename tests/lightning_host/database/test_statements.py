@@ -1,0 +1,73 @@
+"""How many statements an invoice and a settlement take: what is recorded together costs as many as one."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import event
+
+from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
+from lightning_host.checkout.table import settle_checkouts
+from lightning_host.database import Database
+from lightning_host.flashcards.table import settle_flashcards
+from lightning_host.invoices import HostInvoices
+from lightning_host.settings import StoreSettings
+from lightning_host.settlements.recorder import Recorder
+from lightning_host.stores import Store
+from lightning_host.webhooks.table import WebhookTable, queue_for_webhooks
+from tests.lightning_host.fake_driver import FakeHandler
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from connection_strings import LightningInvoice
+    from tests.lightning_host.fake_driver import FakeNode
+    from tests.lightning_host.hosts import HostBench
+
+COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
+
+
+async def statements(database: Database, doing: Awaitable[object]) -> int:
+    """Do something; return how many statements it took, those included that begin a transaction."""
+    kind: Any = database._kind
+    engine, seen = getattr(kind.engine, "sync_engine", kind.engine), []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    await doing
+    event.remove(engine, "before_cursor_execute", note)
+    return len(seen)
+
+
+async def test_what_is_recorded_together_costs_as_one(url: Secret, node: FakeNode) -> None:
+    """Fifty settlements, told to a webhook, take the statements of one; an invoice takes one and its transaction."""
+    client = LightningClientFactory([FakeHandler]).create(f"type=fake;node={node.name}")
+    store = Store("shop", client, StoreSettings(connection_string=Secret(f"type=fake;node={node.name}")))
+    async with aclosing(await Database.open(url)) as database:
+        await WebhookTable(database).add("shop", "https://shop.example", Secret("a secret"), (), enabled=True)
+        invoices, recorder = HostInvoices(database), Recorder(database)
+        for handler in (settle_checkouts, settle_flashcards, queue_for_webhooks):
+            recorder.add_handler(handler)
+
+        async def paid() -> LightningInvoice:
+            return await node.pay((await invoices.create(store, COFFEE, purpose="greenfield")).id)
+
+        await recorder.record("shop", [await paid()], cursor="0")  # makes the rows of counter, total and cursor
+        one, many = await paid(), [await paid() for _ in range(50)]
+        assert await statements(database, invoices.create(store, COFFEE, purpose="greenfield")) <= 2
+        alone = await statements(database, recorder.record("shop", [one], cursor="1"))
+        assert await statements(database, recorder.record("shop", many, cursor="2")) == alone <= 10
+
+
+async def test_invoices_of_many_share_a_transaction(hosts: HostBench, node: FakeNode) -> None:
+    """Sixteen invoices that are made at once on SQLite wait for the disk together."""
+    client = LightningClientFactory([FakeHandler]).create(f"type=fake;node={node.name}")
+    store = Store("shop", client, StoreSettings(connection_string=Secret(f"type=fake;node={node.name}")))
+    async with aclosing(await Database.open(hosts.secret())) as database:
+        invoices = HostInvoices(database)
+        making = (invoices.create(store, COFFEE, purpose="greenfield") for _ in range(16))
+        assert await statements(database, asyncio.gather(*making)) <= 16 + 2
