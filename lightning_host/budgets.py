@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -29,10 +31,15 @@ _spends: Final = Table(
 
 
 class Budgets:
-    """Sliding windows by name: at most a number of times within a number of seconds, looking back from now."""
+    """Sliding windows by name: at most a number of times within a number of seconds, looking back from now.
+
+    Those who take out of the same budget at once do so in one transaction: the budget is locked meanwhile.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._turns: defaultdict[tuple[str, Allowance], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._waiting: defaultdict[tuple[str, Allowance], list[_Taker]] = defaultdict(list)
 
     async def spend(self, name: str, allowance: Allowance | None) -> int:
         """Take one out of a budget.
@@ -43,18 +50,47 @@ class Budgets:
         """
         if allowance is None:
             return 0
-        return await self._database.write(partial(_spend, name=name, allowance=allowance))
+        key, taker = (name, allowance), _Taker()
+        waiting = self._waiting[key]
+        waiting.append(taker)
+        try:
+            async with self._turns[key]:
+                if taker.wait is None:  # nobody before has taken for this one, too
+                    takers = waiting.copy()
+                    waits = await self._database.write(
+                        partial(_spend, name=name, allowance=allowance, count=len(takers))
+                    )
+                    for each, wait in zip(takers, waits, strict=True):
+                        each.wait = wait
+                        waiting.remove(each)
+        finally:
+            if taker in waiting:
+                waiting.remove(taker)
+        return taker.wait or 0
 
 
-def _spend(connection: Connection, name: str, allowance: Allowance) -> int:
+class _Taker:
+    """One who takes out of a budget.
+
+    Attributes:
+        wait: What `spend` answers; None until that is known.
+
+    """
+
+    wait: int | None = None
+
+
+def _spend(connection: Connection, name: str, allowance: Allowance, count: int) -> list[int]:
+    """Take up to a number out of a budget; gives what `spend` answers for each."""
     window = allowance.seconds * 1_000
     take_numbers(connection, f"budget {name}")  # a lock: replicas take turns
     now = now_ms()
     connection.execute(delete(_spends).where(_spends.c.name == name, _spends.c.spent_at <= now - window))
     spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
-    count, oldest = connection.execute(spent).one()
-    if count >= allowance.times:
-        wait = -(-(int(oldest) + window - now) // 1_000)
-        return min(max(1, wait), allowance.seconds)  # another replica's clock may differ
-    connection.execute(insert(_spends).values(name=name, spent_at=now))
-    return 0
+    used, oldest = connection.execute(spent).one()
+    granted = max(0, min(count, allowance.times - used))
+    if granted:
+        connection.execute(insert(_spends), [{"name": name, "spent_at": now}] * granted)
+    wait = -(-(int(oldest or now) + window - now) // 1_000)
+    wait = min(max(1, wait), allowance.seconds)  # another replica's clock may differ
+    return [0] * granted + [wait] * (count - granted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text, insert, select
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, select
 
 from connection_strings import LightMoney, LightningError, RateLimited
 from lightning_host.database import from_ms, metadata, now_ms, to_ms
@@ -138,7 +138,7 @@ class HostInvoices:
             "created_at": now_ms(),
             "expires_at": to_ms(invoice.expires_at),
         }
-        await self._database.write(lambda connection: connection.execute(insert(host_invoices), row))
+        await self._database.add(host_invoices, row)
         return invoice
 
     async def find(self, store_id: str, payment_hash: str) -> HostInvoice | None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert
 
     from connection_strings import Secret
     from lightning_host.database.location import Location
@@ -56,6 +56,7 @@ class _Kind(Protocol):
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
     async def write(self, work: Callable[[Connection], T]) -> T: ...
+    async def add(self, insertion: Insert, row: Mapping[str, Any]) -> None: ...
     async def migrate(self, work: Callable[[Connection], T]) -> T: ...
     async def aclose(self) -> None: ...
 
@@ -109,6 +110,15 @@ class Database:
 
         """
         return await self._kind.write(work)
+
+    async def add(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Add a row, which is kept once this returns: one statement is a transaction by itself.
+
+        Raises:
+            SQLAlchemyError: The database can't be used now (`is_away`), or the row is wrong.
+
+        """
+        await self._kind.add(insert(table), row)
 
     async def prove(self, counter: str) -> None:
         """Prove that a number of a counter could be taken now.

@@ -22,10 +22,10 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from psycopg.abc import PQGen
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert
 
     from connection_strings import Secret
 
@@ -84,6 +84,11 @@ class PostgresqlDatabase:
         """Do something in a transaction."""
         async with self._to_write.begin() as connection:
             return await connection.run_sync(work)
+
+    async def add(self, insertion: Insert, row: Mapping[str, Any]) -> None:
+        """Add a row by one statement, which is kept or not, and leaves no lock to a process that freezes."""
+        async with self.engine.connect() as connection:
+            await connection.execute(insertion, row)
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that may take minutes."""

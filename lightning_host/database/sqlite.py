@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sqlalchemy import URL, create_engine, event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -86,6 +86,10 @@ class SqliteDatabase:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write_all(), name="write to the database")
         return await done
+
+    async def add(self, insertion: Insert, row: Mapping[str, Any]) -> None:
+        """Add a row, together with what others write meanwhile."""
+        await self.write(lambda connection: connection.execute(insertion, row))
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that may take minutes."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import event
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
+from lightning_host.allowance import Allowance
+from lightning_host.budgets import Budgets
 from lightning_host.checkout.table import settle_checkouts
 from lightning_host.database import Database
 from lightning_host.flashcards.table import settle_flashcards
@@ -71,3 +73,18 @@ async def test_invoices_of_many_share_a_transaction(hosts: HostBench, node: Fake
         invoices = HostInvoices(database)
         making = (invoices.create(store, COFFEE, purpose="greenfield") for _ in range(16))
         assert await statements(database, asyncio.gather(*making)) <= 16 + 2
+
+
+async def test_what_is_taken_out_of_a_budget_at_once(url: Secret) -> None:
+    """Sixteen at once get what the budget has and no more, by two transactions: the first one's, and the others'."""
+    async with aclosing(await Database.open(url)) as database:
+        budgets, allowance = Budgets(database), Allowance(times=5, seconds=60)
+        await budgets.spend("lnurl shop", allowance)
+        waits: list[int] = []
+
+        async def spend() -> None:
+            waits.append(await budgets.spend("lnurl shop", allowance))
+
+        assert await statements(database, asyncio.gather(*(spend() for _ in range(16)))) <= 2 * 5
+        assert sorted(waits)[:4] == [0] * 4
+        assert all(0 < wait <= 60 for wait in sorted(waits)[4:])
