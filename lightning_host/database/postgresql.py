@@ -123,9 +123,8 @@ class PostgresqlDatabase:
             raise error.with_traceback(None) from None
         except asyncio.CancelledError:
             # Cancelled in the middle it would leave a socket open; it takes `_CONNECT_SECONDS` for each address.
+            connecting.add_done_callback(_close_unwanted)
             await asyncio.wait([connecting])
-            if not connecting.cancelled() and connecting.exception() is None:
-                connecting.result().pgconn.finish()
             raise
 
 
@@ -154,6 +153,11 @@ class _Connection(psycopg.AsyncConnection[Any]):
         except TimeoutError:
             self.pgconn.finish()
             raise psycopg.OperationalError("the server does not answer") from None
+
+
+def _close_unwanted(connecting: asyncio.Task[_Connection]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().pgconn.finish()
 
 
 def _parameters(told: Secret) -> dict[str, Any]:
