@@ -72,9 +72,9 @@ async def test_what_is_stored_opens_nothing(hosts: HostBench, node: FakeNode) ->
     assert not any(secret in str(rows) for secret in shown)
 
 
-async def test_link_opens_one_session(hosts: HostBench, node: FakeNode) -> None:
+async def test_link_opens_one_session(hosts: HostBench, node: FakeNode, database: str) -> None:
     """Of many that use a link at once, also at different replicas, one is let in."""
-    replicas = [await hosts.host(node) for _ in range(2)]
+    replicas = [await hosts.host(node, database=database) for _ in range(2)]
     link = await make_link(replicas[0])
     async with browser() as one, browser() as two, browser() as three, browser() as four:
         sessions = (one, two, three, four)

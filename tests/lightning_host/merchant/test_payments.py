@@ -50,10 +50,12 @@ async def hashes(host: RunningHost) -> list[str]:
     return [each["paymentHash"] for each in listed]
 
 
-async def test_every_payment_counts_once_and_doubles_stand_apart(hosts: HostBench, node: FakeNode) -> None:
+async def test_every_payment_counts_once_and_doubles_stand_apart(
+    hosts: HostBench, node: FakeNode, database: str
+) -> None:
     """Day and month add up what the wallet received, to the millisatoshi; what was paid twice is told beside it."""
     zone = zone_at_noon()
-    host = await hosts.host(node, time_zone=zone)
+    host = await hosts.host(node, database=database, time_zone=zone)
     checkout = await open_checkout(host, "21000500", externalId="order 17")
     again = await another_code(host, checkout["id"], 21_000_500)
     await paid(host, node, checkout["paymentHash"])
