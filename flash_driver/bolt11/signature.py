@@ -27,15 +27,14 @@ def signer(invoice: Bolt11) -> bytes:
     """
     recover, fits = _curve()
     named, signature = invoice.payee, invoice.signature
-    if named is None:
-        return recover(signature, invoice.signed)
     try:
-        right = signature[-1] <= _LAST_RECOVERY_ID and fits(named, signature, invoice.signed)
+        if named is None:
+            return recover(signature, invoice.signed)
+        if signature[-1] <= _LAST_RECOVERY_ID and fits(named, signature, invoice.signed):
+            return named
     except ValueError:
-        right = False
-    if not right:
-        raise ValueError("its signature is not right")
-    return named
+        pass  # what the curve says of it is of no use to a reader
+    raise ValueError("its signature is not right")
 
 
 def _curve() -> tuple[Callable[[bytes, bytes], bytes], Callable[[bytes, bytes, bytes], bool]]:

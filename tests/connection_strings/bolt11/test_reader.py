@@ -54,6 +54,7 @@ def test_invalid_examples_are_refused(row: dict[str, Any]) -> None:
         read_signed(row["bolt11"])
 
 
+@pytest.mark.timeout(300)  # the package is slow
 def test_random_invoices_are_read_as_the_package_reads_them() -> None:
     """Invoices of all networks, amounts, descriptions and fields say the same to both."""
     dice = random.Random(11)  # noqa: S311 - repeatable on purpose

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from contextlib import asynccontextmanager
+from socket import SO_RCVBUF, SO_SNDBUF, SOL_SOCKET
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -242,6 +243,9 @@ async def test_peer_that_asks_for_answers_and_does_not_read_them(tls: dict[str, 
     """Pings without end do not fill the memory, though the peer claims to be alive: it loses the socket."""
     flood = frame(Opcode.PING, b"x" * 125) * 1000 + frame(Opcode.PONG, b"")
     async with speaking(Limits(max_unread_bytes=2**20, max_idle_frames_per_read=4096), **tls) as (socket, reader, peer):
+        assert socket._transport is not None
+        for transport, buffer in ((peer.socket.transport, SO_RCVBUF), (socket._transport, SO_SNDBUF)):
+            transport.get_extra_info("socket").setsockopt(SOL_SOCKET, buffer, 2**16)  # fills sooner than what grows
         peer.socket.transport.pause_reading()
         async with within():
             while not reader.ends:
