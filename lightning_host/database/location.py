@@ -21,6 +21,12 @@ __all__ = ["Location", "read_url"]
 
 _IN_MEMORY: Final = ":memory:"
 _POSTGRESQL: Final = "postgresql://user:password@host/name"
+_NOT_READ: Final = (
+    f"DATABASE_URL must be such as {_POSTGRESQL}, with options of libpq only behind a question mark; "
+    "write odd characters of a password as %40, %2F and so on"
+)
+_HOSTS: Final = re.compile(r"[/@][^,]*|[\w.:%,-]*")
+_PORTS: Final = re.compile(r"[\d,]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,10 @@ def _read_server(rest: str) -> dict[str, str]:
     try:
         parameters = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
     except (psycopg.Error, ValueError):
-        words = f"DATABASE_URL must be such as {_POSTGRESQL}, with options of libpq only behind a question mark"
-        raise SettingsError(f"{words}; write odd characters of a password as %40, %2F and so on") from None
+        raise SettingsError(_NOT_READ) from None
+    odd = not _HOSTS.fullmatch(parameters.get("host", "")) or not _PORTS.fullmatch(parameters.get("port", ""))
+    if odd:  # a part of the password, most likely, which would be shown when nothing answers there
+        raise SettingsError(_NOT_READ)
     if not parameters.get("dbname"):
         raise SettingsError(f"DATABASE_URL must name a database: {_POSTGRESQL}")
     if "sslmode" not in parameters and not _is_near(parameters):

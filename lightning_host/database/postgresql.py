@@ -38,7 +38,7 @@ _WRITES: Final = "lightning_host_writes"
 _CONNECT_SECONDS: Final = 4
 _POOL_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 3.0
-_LOCK_SECONDS: Final = 4.0
+_LOCK_SECONDS: Final = 4.5
 """Longer than a frozen transaction stays: who waits for its lock gets it."""
 
 _STATEMENT_SECONDS: Final = 5.0

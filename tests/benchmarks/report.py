@@ -184,6 +184,20 @@ def _journal(figures: Figures) -> str:
     return _table(head, rows)
 
 
+def _host(figures: Figures) -> str:
+    rows = [
+        [
+            row["database"],
+            row["what"],
+            f"{row['per_second']:.0f}",
+            f"{row['p99'] * 1000:.0f}" if "p99" in row else "",
+            f"{row['cpu'] * 1000:.2f}",
+        ]
+        for row in figures["rows"]
+    ]
+    return _table(["", "what", "a second", "p99 ms", "CPU ms"], rows)
+
+
 def _replicas(figures: Figures) -> str:
     rows = [
         [
@@ -256,6 +270,7 @@ _SECTIONS: Final[Mapping[str, Callable[[Figures], str]]] = {
     "aliasing": _aliasing,
     "imports": _imports,
     "journal": _journal,
+    "host": _host,
     "replicas": _replicas,
     "soak": _soak,
 }

@@ -24,6 +24,7 @@ from tests.benchmarks import (
     create,
     execute,
     growth,
+    host,
     imports,
     journal_size,
     latency,
@@ -67,6 +68,7 @@ BENCHMARKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "aliasing": aliasing.measure,
     "imports": imports.measure,
     "journal": journal_size.measure,
+    "host": host.measure,
     "replicas": replicas.measure,
 }
 QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -79,6 +81,7 @@ QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "aliasing": {"rounds": 1, "counts": (2, 10)},
     "imports": {"rounds": 3},
     "journal": {"rounds": 3, "rows": (1_000, 20_000)},
+    "host": {"rounds": 1, "invoices": 100},
     "replicas": {"rounds": 1, "processes": (1, 2), "seconds": 0.5},
 }
 """How each is measured with --quick: to see that it works, and about what it says."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import text
 
 from lightning_host.cli import main
+from lightning_host.database import Database
+from lightning_host.database.backup import back_up
+from lightning_host.flashcards.table import FlashcardTable
+from lightning_host.settlements.ledger import SettlementLedger
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from sqlalchemy import Connection
 
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
@@ -78,3 +86,50 @@ def test_backup_overwrites_nothing(
     monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", f"sqlite:///{tmp_path}/host.sqlite3")
     assert main(["backup", str(tmp_path / "copy")]) == 2
     assert capsys.readouterr().err == f"lightning-host: {tmp_path}/copy can't be made: File exists\n"
+
+
+async def test_database_of_yesterday_books_what_it_missed(hosts: HostBench, node: FakeNode, tmp_path: Path) -> None:
+    """Put back with a cursor of no use: what was paid since is booked, on a card too, once, however often it starts."""
+    host = await hosts.host(node)
+    database = await Database.open(hosts.secret())
+    card = await FlashcardTable(database).add("shop", "a card")
+
+    async def invoice() -> str:
+        week = {"amount": "1000", "description": "", "expiry": 7 * 24 * 3600}
+        return str((await host.greenfield("POST", "/invoices", week))[1]["id"])
+
+    before, missed = await invoice(), await invoice()
+    await host.get(f"/flashcard-lnurl/{card.address}/callback?amount=2000")
+    topped_up = [*node.invoices][-1]
+    await node.pay(before)
+    await eventually(lambda: _settled(host, 1))
+    back_up(hosts.secret(), tmp_path / "yesterday.sqlite3")
+    unknown = await invoice()
+    for payment_hash in (missed, topped_up, unknown):
+        await node.pay(payment_hash)
+    await eventually(lambda: _settled(host, 3))
+    await host.stop()
+    await database.aclose()
+    old = await Database.open(hosts.secret("yesterday"))
+    for change in (
+        "UPDATE host_cursors SET cursor = 'another wallet:7'",
+        "UPDATE host_invoices SET created_at = created_at - 3 * 24 * 3600 * 1000",
+    ):
+        await old.write(partial(_change, statement=change))
+
+    async def booked() -> bool:
+        expected = {("shop", "greenfield"): (2, 2_000), ("shop", "flashcard"): (1, 2_000)}
+        return await SettlementLedger(old).totals() == expected
+
+    for _ in range(2):
+        again = await hosts.host(node, database=hosts.sqlite("yesterday"))
+        await eventually(booked)
+        await again.stop()
+        known = await FlashcardTable(old).find(card.id)
+        assert known is not None
+        assert known.balance.msat == 2_000
+    await old.aclose()
+
+
+def _change(connection: Connection, statement: str) -> None:
+    connection.execute(text(statement))

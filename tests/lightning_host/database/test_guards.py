@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from connection_strings import Secret
-from lightning_host.database import Database, is_away
+from lightning_host.database import Database, is_away, take_numbers
+from tests.support.pgbouncer import BOUNCER_MISSING, bouncer_binary, transaction_pooler
+from tests.support.postgres import PASSWORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +94,15 @@ def test_sqlstate_tells_whether_it_is_away(state: str, away: bool) -> None:  # n
         sqlstate = state
 
     assert is_away(DBAPIError("SELECT 1", {}, OfDriver())) is away
+
+
+@pytest.mark.skipif(bouncer_binary() is None and not os.environ.get("CI"), reason=BOUNCER_MISSING)
+async def test_pooler_in_transaction_mode_will_do(postgres: PostgresServer) -> None:
+    """More callers than the pooler has connections take numbers, and each gets one of its own."""
+    name = postgres.new_database().partition("@/")[2].partition("?")[0]
+    with transaction_pooler(postgres) as port:
+        url = Secret(f"postgresql://journal:{PASSWORD}@127.0.0.1:{port}/{name}")
+        async with aclosing(await Database.open(url)) as one, aclosing(await Database.open(url)) as two:
+            taking = partial(take_numbers, counter="settlements")
+            numbers = await asyncio.gather(*(database.write(taking) for database in (one, two) for _ in range(10)))
+    assert sorted(numbers) == list(range(1, 21))
