@@ -25,9 +25,14 @@ class TaskSet:
 
     A `LightningError` is what a task may well end with, and is logged for developers only; anything else is a defect,
     and is logged as an error. Neither goes further, unless the owner awaits the task.
+
+    Args:
+        program: What the names of its tasks begin with.
+
     """
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = "flash-driver") -> None:
+        self._program = program
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
@@ -35,7 +40,7 @@ class TaskSet:
 
     def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run work in a task of its own; `name` says what it does, such as `journal pruning`."""
-        task = asyncio.create_task(work, name=f"flash-driver {name}")
+        task = asyncio.create_task(work, name=f"{self._program} {name}")
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task

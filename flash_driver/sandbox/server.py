@@ -91,7 +91,7 @@ class Sandbox(Simulation):
             raise
         self._engine, self._runner, self._listening = engine, runner, listening
         self._port = listening.getsockname()[1]
-        self._bank.tasks.start(self._tick(), "sandbox price ticks")
+        self._bank.tasks.start(self._tick(), "price ticks")
 
     async def aclose(self) -> None:
         """Close every socket and end every task; a closed sandbox stays closed."""

@@ -153,7 +153,7 @@ class Simulation:
             self._bank.faults.arm(fault)
             return
         for socket in self._sockets:
-            self._bank.tasks.start(socket.strike(fault), "sandbox fault")
+            self._bank.tasks.start(socket.strike(fault), "fault")
 
     def clear_faults(self) -> None:
         """Disarm all faults."""

@@ -53,7 +53,7 @@ class Bank:
     broker: Broker = field(default_factory=Broker)
     faults: Faults = field(default_factory=Faults)
     traffic: Traffic = field(default_factory=Traffic)
-    tasks: TaskSet = field(default_factory=TaskSet)
+    tasks: TaskSet = field(default_factory=lambda: TaskSet("sandbox"))
     keys: ApiKeys = field(default_factory=ApiKeys)
     custodian_seconds: float = 0
     cutover: CutoverState = "PRE"

@@ -116,7 +116,7 @@ async def _invoice_status(info: Info, payment_request: str) -> AsyncGenerator[Ln
         if not bank.faults.take("drop_first_event"):
             bank.broker.publish(topic, status)
         if invoice is not None and status == "PENDING":
-            bank.tasks.start(_announce_expiry(bank, invoice), "sandbox expiry")
+            bank.tasks.start(_announce_expiry(bank, invoice), "expiry")
         while True:
             yield LnInvoicePaymentStatusPayload(errors=[], status=InvoicePaymentStatus(await events.get()))
 

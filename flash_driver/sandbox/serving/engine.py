@@ -144,7 +144,7 @@ class Engine:
 
     async def execute(self, operation: Operation, context: Context, fault: Fault | None = None) -> ExecutionResult:
         """Carry out a query or mutation to its end, even if the client has gone."""
-        work = self.bank.tasks.start(self._execute(operation, context, fault), "sandbox operation")
+        work = self.bank.tasks.start(self._execute(operation, context, fault), "operation")
         return await asyncio.shield(work)
 
     async def subscribe(

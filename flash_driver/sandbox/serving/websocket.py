@@ -70,7 +70,7 @@ class Connection:
             await self.close(4406, "Subprotocol not acceptable")
             return
         tasks = self._engine.bank.tasks
-        timers = [tasks.start(self._expect_init(), "sandbox init"), tasks.start(self._keep_alive(), "sandbox pings")]
+        timers = [tasks.start(self._expect_init(), "init"), tasks.start(self._keep_alive(), "pings")]
         try:
             async for message in self._socket:
                 await self._receive(message)
@@ -85,7 +85,7 @@ class Connection:
         """Close the socket and wait for the peer's answer, whatever becomes of the task that asked for it."""
         if self._closing is None:
             closing = self._socket.close(code=code, message=reason.encode())
-            self._closing = self._engine.bank.tasks.start(closing, "sandbox close")
+            self._closing = self._engine.bank.tasks.start(closing, "close")
         await asyncio.shield(self._closing)
 
     async def strike(self, fault: Fault, operation_id: str = "", reply: Mapping[str, Any] | None = None) -> bool:
@@ -174,7 +174,7 @@ class Connection:
         elif operation_id in self._operations:
             await self.close(4409, f"Subscriber for {operation_id} already exists")
         else:
-            work = self._engine.bank.tasks.start(self._operate(operation_id, payload), "sandbox socket operation")
+            work = self._engine.bank.tasks.start(self._operate(operation_id, payload), "socket operation")
             self._operations[operation_id] = work
 
     def _on_complete(self, operation_id: str) -> None:

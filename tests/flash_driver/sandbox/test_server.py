@@ -78,7 +78,7 @@ async def test_closing_leaves_nothing_behind(start_lab: StartLab) -> None:
         await lab.sandbox.aclose()
         assert (await socket.closed())[0] == 1001
         await asyncio.gather(hanging, return_exceptions=True)
-    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("sandbox:")] == []
+    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("sandbox ")] == []
     async with ClientSession() as session:
         with pytest.raises(ClientConnectorError):
             await session.get(lab.sandbox.server)
