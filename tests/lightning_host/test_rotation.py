@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from connection_strings import LightningClientFactory
 from lightning_host import rotation
+from lightning_host.server.serve import serving
+from lightning_host.settings import HostSettings
+from tests.lightning_host.fake_driver import FakeHandler
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
 from tests.support.both_kinds import bench
 from tests.support.waiting import until
@@ -17,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from flash_driver.sandbox import Sandbox
+    from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
     from tests.support.driver import Bench
 
@@ -127,6 +133,30 @@ async def test_what_can_not_be_used_changes_nothing(
     await until(lambda: is_paid(host, invoice))
     replace(file, after_new_login(sandbox))
     await until(lambda: "store shop uses its new connection string" in caplog.messages)
+
+
+async def test_one_of_several_stores_changes(
+    hosts: HostBench,
+    node: FakeNode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of the stores in one file the changed one alone gets a new client; one that is new comes at the next start."""
+    monkeypatch.setattr(rotation, "_LOOK_SECONDS", 0.02)
+    path = tmp_path / "stores.json"
+
+    def stores(**tokens: str) -> dict[str, dict[str, str]]:
+        return {name: {"connection_string": f"type=fake;node={node.name};x={x}"} for name, x in tokens.items()}
+
+    replace(path, json.dumps(stores(bakery="1", books="1")))
+    monkeypatch.setenv("LIGHTNING_HOST_STORES_FILE", str(path))
+    given = HostSettings(port=0, database_url=hosts.secret())
+    async with serving(given, LightningClientFactory([FakeHandler])):
+        replace(path, json.dumps(stores(bakery="1", books="2", cafe="1")))
+        await until(lambda: "store books uses its new connection string" in caplog.messages)
+    assert "stores that were added or taken away come and go at the next start" in caplog.messages
+    assert "store bakery" not in caplog.text
 
 
 async def test_server_that_is_down_is_asked_again(
