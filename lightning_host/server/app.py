@@ -9,8 +9,9 @@ How the pieces hang together, for those who add a group:
   asynchronous context manager entered before the host listens. It is registered in `ROUTE_GROUPS` (route_groups.py).
 - Invoices are made with `host.invoices.create(store, params, purpose=..., subject=...)`, never by the store's client
   alone: the row it writes is what a settlement is matched with.
-- `host.settlements.on_settled(handler)`, called in `lifespan`: the handler gets each settlement exactly once, across
-  restarts and replicas, inside the transaction that records it. For money and for queues.
+- `host.settlements.on_settled(handler)`, called in `lifespan`: the handler, a plain function of a connection and
+  a list of a store's settlements, gets each exactly once, across restarts and replicas, inside the transaction that
+  records it. For money and for queues.
 - `async with host.settlements.subscribe(store_id, purpose=..., subject=..., after=...) as settled`: iterates over
   settlements in this process, in every replica. For pages and sockets. Subscribe first, then look at the state, then
   wait: nothing falls in between.
