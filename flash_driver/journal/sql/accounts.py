@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Integer, and_, bindparam, delete, exists, func, insert, select, true, update
+from sqlalchemy import Integer, and_, bindparam, case, delete, exists, func, insert, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings.lightning import LightningPaymentStatus
@@ -192,7 +192,7 @@ def spend(
     connection.execute(update(spent).where(mine, spent.c.spent_at > now).values(spent_at=now))
     found = select(spent.c.id).where(mine, spent.c.spent_at <= begin).limit(count).with_for_update()
     free = connection.execute(found).scalars().all()
-    counted = select(func.count(), func.count().filter(spent.c.spent_at > begin)).where(mine)
+    counted = select(func.count(), func.count(case((spent.c.spent_at > begin, 1)))).where(mine)
     rows, taken = connection.execute(counted).one()
     frees = None
     if (lacking := taken + count - limit.invoices) > 0:
@@ -202,9 +202,8 @@ def spend(
     if wait is None:
         if free:
             connection.execute(update(spent).where(spent.c.id.in_(free)).values(spent_at=now))
-        times = [now] * (count - len(free))
-        times += [_FREE] * min(_SPARE_ROWS, limit.invoices - rows - len(times))
-        if times:
+        if times := [now] * (count - len(free)):
+            times += [_FREE] * min(_SPARE_ROWS, limit.invoices - rows - len(times))
             connection.execute(
                 insert(spent), [{"account": account, "bucket": bucket, "spent_at": time} for time in times]
             )

@@ -129,13 +129,14 @@ class InvoiceRows:
     def settle(self, connection: Connection, payment_hash: str, facts: dict[str, Any]) -> InvoiceRecord | None:
         """Mark an invoice paid and give it the next settle index; None when there is no such invoice."""
         last = lock(connection, self._account).last_settle_index
-        known = self.find(connection, payment_hash)
-        if known is None or known.status is LightningInvoiceStatus.PAID:
-            return known
+        open_ones = invoices.c.status.in_((LightningInvoiceStatus.UNPAID, LightningInvoiceStatus.EXPIRED))
         paid = {"status": LightningInvoiceStatus.PAID, "settle_index": last + 1, **facts}
-        connection.execute(update(invoices).where(self._is(payment_hash)).values(paid))
-        connection.execute(update(accounts).where(accounts.c.id == self._account).values(last_settle_index=last + 1))
-        self._notify(connection, Topic.SETTLED)
+        if connection.execute(update(invoices).where(self._is(payment_hash), open_ones).values(paid)).rowcount:
+            counted = update(accounts).where(accounts.c.id == self._account).values(last_settle_index=last + 1)
+            if connection.dialect.name == "postgresql":
+                connection.execute(counted.returning(self._notice(Topic.SETTLED)))  # one flight less under the lock
+            else:
+                connection.execute(counted)
         return self.find(connection, payment_hash)
 
     def complete(
@@ -185,7 +186,11 @@ class InvoiceRows:
     def _notify(self, connection: Connection, topic: Topic) -> None:
         """Tell other processes, once this transaction is kept, what is new in the account; SQLite is looked at."""
         if connection.dialect.name == "postgresql":
-            connection.execute(select(func.pg_notify(CHANNELS[topic], str(self._account))))
+            connection.execute(select(self._notice(topic)))
+
+    def _notice(self, topic: Topic) -> ColumnElement[Any]:
+        """Return what tells it where it is evaluated."""
+        return func.pg_notify(CHANNELS[topic], str(self._account))
 
     def _is(self, payment_hash: str) -> ColumnElement[bool]:
         return self._hosts & (invoices.c.payment_hash == payment_hash)
