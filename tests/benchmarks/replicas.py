@@ -24,7 +24,7 @@ _KINDS: Final = ("one account", "an account each")
 _CONNECTIONS: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND application_name = 'flash-driver'"
 
 
-def measure(*, processes: Sequence[int] = PROCESSES, rounds: int = 3, seconds: float = 2.0) -> dict[str, Any]:
+def measure(*, processes: Sequence[int] = PROCESSES, rounds: int = 3, seconds: float = 1.5) -> dict[str, Any]:
     """Measure each number of processes; `seconds` are those of making and of settling."""
     if (folder := binaries()) is None:
         raise RuntimeError("PostgreSQL's binaries are not there (Debian: apt-get install postgresql)")
@@ -37,30 +37,36 @@ def measure_with(
 ) -> dict[str, Any]:
     """Measure with a server that runs already."""
     ways = [(kind, number) for kind in _KINDS for number in processes]
-    found = play_rounds(ways, rounds, lambda way: _one(server, *way, seconds, at_once))
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(Child("tests.benchmarks.replicas_worker")) for _ in range(max(processes, default=0))
+        ]
+        found = play_rounds(ways, rounds, lambda way: _one(server, workers[: way[1]], way[0], seconds, at_once))
     rows = [{"accounts": kind, "processes": number, **spread(samples)} for (kind, number), samples in found.items()]
     return {"rounds": rounds, "seconds": seconds, "at_once": at_once, "rows": rows}
 
 
-def _one(server: PostgresServer, kind: str, number: int, seconds: float, at_once: int) -> Mapping[str, Any]:
-    """Let that many processes make invoices, then settle all of them, and wait until every listener was told."""
+def _one(
+    server: PostgresServer, workers: Sequence[Child], kind: str, seconds: float, at_once: int
+) -> Mapping[str, Any]:
+    """Let some processes make invoices, then settle them, and wait until every listener was told."""
     url = server.new_database()
-    with ExitStack() as stack:
-        workers = [stack.enter_context(Child("tests.benchmarks.replicas_worker")) for _ in range(number)]
-        for place, worker in enumerate(workers):
-            account = "server shared" if kind == _KINDS[0] else f"server {place}"
-            worker.ask(url=url, account=account, at_once=at_once)
-        for worker in workers:
-            worker.send(seconds=seconds)
-        made = [worker.hear() for worker in workers]
-        connections = int(server.sql(_CONNECTIONS.format(url.rpartition("/")[2].partition("?")[0]), "postgres"))
-        for worker in workers:
-            worker.send(seconds=seconds)
-        settled = [worker.hear() for worker in workers]
-        in_all = sum(said["count"] for said in settled)
-        for worker, said in zip(workers, settled, strict=True):
-            worker.send(expected=in_all if kind == _KINDS[0] else said["count"])
-        told = [worker.hear() for worker in workers]
+    for place, worker in enumerate(workers):
+        account = "server shared" if kind == _KINDS[0] else f"server {place}"
+        worker.send(url=url, account=account, at_once=at_once)
+    for worker in workers:
+        worker.hear()
+    for worker in workers:
+        worker.send(seconds=seconds)
+    made = [worker.hear() for worker in workers]
+    connections = int(server.sql(_CONNECTIONS.format(url.partition("@/")[2].partition("?")[0]), "postgres"))
+    for worker in workers:
+        worker.send(seconds=seconds)
+    settled = [worker.hear() for worker in workers]
+    in_all = sum(said["count"] for said in settled)
+    for worker, said in zip(workers, settled, strict=True):
+        worker.send(expected=in_all if kind == _KINDS[0] else said["count"])
+    told = [worker.hear() for worker in workers]
     return {
         "made_per_second": sum(said["count"] / said["seconds"] for said in made),
         "settled_per_second": sum(said["count"] / said["seconds"] for said in settled),
