@@ -90,7 +90,7 @@ async def _greenfield(host: RunningHost, number: int) -> None:
 
 
 async def _many(ask: Callable[[int], Awaitable[None]], count: int) -> dict[str, float]:
-    """Ask this often, so many at once; gives how many a second, the 99th of a hundred in s, and CPU s for one."""
+    """Ask this often, this many at once; gives how many a second, the 99th of a hundred in s, and CPU s for one."""
     numbers, taken = iter(range(count)), list[float]()
 
     async def work() -> None:

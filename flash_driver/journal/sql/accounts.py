@@ -174,7 +174,7 @@ def spend(
     """Take invoices out of a budget; return what to wait for where not as many are left.
 
     Each row stands for one invoice: it is taken for as long as its time is within the window, then free to be taken
-    again. There are never more rows than the limit, so whoever finds a free one may take it, without a lock of the
+    again. There are never more rows than the limit, so who finds a free one may take it, without a lock of the
     account. Only where none is found, or several are wanted, the account is locked and the rows are counted.
     """
     if limit is None:

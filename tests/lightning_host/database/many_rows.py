@@ -26,7 +26,7 @@ BIG: Final = frozenset(
 """The tables that grow."""
 
 UNSETTLED: Final = 50
-"""The first of so many invoices is not settled, and so on."""
+"""One invoice in this number is not settled."""
 
 
 def fill(connection: Connection) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
-from sqlalchemy import event
 
 from connection_strings import (
     LightMoney,
@@ -36,11 +33,7 @@ from lightning_host.stores import Store
 from lightning_host.webhooks.table import Attempt, WebhookTable, queue_for_webhooks
 from tests.lightning_host.database.many_rows import BIG, COUNT, STEP_MS, UNSETTLED, fill, padded
 from tests.lightning_host.fake_driver import FakeHandler
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy import Connection
+from tests.support.plans import complaints, noted, unforeseen
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -155,53 +148,19 @@ async def use_merchant(database: Database) -> None:
     assert len(await webhooks.deliveries(replace(webhook, id="one"), before=before_delivery, limit=10)) == 10
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a plan of PostgreSQL and what it is made of."""
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
-def complaints(connection: Connection, statement: str, parameters: Any) -> list[str]:
-    """Return what is wrong with how a statement would be carried out."""
-    if connection.dialect.name == "sqlite":
-        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-        whole = re.compile(rf"SCAN ({'|'.join(BIG)})\b(?! USING (COVERING )?INDEX)|USE TEMP B-TREE FOR ORDER BY")
-        return [step for step in steps if whole.match(step)]
-    connection.exec_driver_sql("SET random_page_cost = 1.1")  # as on a disk without moving parts
-    answer = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
-    plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
-    wrong = []
-    for node in nodes(plan):
-        if node["Node Type"] == "Seq Scan" and node.get("Relation Name") in BIG:
-            wrong.append(f"Seq Scan on {node['Relation Name']}")
-        if node["Node Type"] == "Sort" and node["Plan Rows"] > FEW:
-            wrong.append("Sort")
-    return wrong
-
-
 async def test_no_statement_reads_a_whole_table(url: Secret) -> None:
     """Every statement finds its rows by an index, in their order, whatever else there is."""
     async with aclosing(await Database.open(url)) as database:
         kind: Any = database._kind
         await kind.migrate(fill)
-        engine = getattr(kind.engine, "sync_engine", kind.engine)
-        seen: dict[str, Any] = {}
-
-        @event.listens_for(engine, "before_cursor_execute")
-        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: Any) -> None:
-            if statement.startswith(("SELECT", "UPDATE", "DELETE")):
-                seen[statement] = parameters[0] if many else parameters
-
-        await use_settlements(database)
-        await use_the_rest(database)
-        await use_merchant(database)
-        event.remove(engine, "before_cursor_execute", note)
+        with noted([getattr(kind.engine, "sync_engine", kind.engine)]) as seen:
+            await use_settlements(database)
+            await use_the_rest(database)
+            await use_merchant(database)
         wrong: list[str] = []
         for statement, parameters in seen.items():
-            found = await database.read(partial(complaints, statement=statement, parameters=parameters))
-            lines = [f"{complaint}: {' '.join(statement.split())}" for complaint in found]
-            wrong += [line for line in lines if not any(re.search(mark, line) for mark in ALLOWED)]
+            look = partial(complaints, statement=statement, parameters=parameters, big=BIG, few=FEW)
+            wrong += unforeseen(await database.read(look), statement, ALLOWED)
         assert not wrong, "\n".join(wrong)
         used = {name for name in metadata.tables if any(name in statement for statement in seen)}
         assert used >= BIG

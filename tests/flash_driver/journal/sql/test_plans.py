@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from sqlalchemy import event
 
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.journal import LISTED
@@ -25,18 +22,18 @@ from tests.support.journals import (
     open_journal,
     settle,
 )
+from tests.support.plans import complaints, noted, unforeseen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy import Connection
-
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.urls import JournalUrl
 
 pytestmark = pytest.mark.timeout(120)
 
 COUNT: Final = 20_000
+BIG: Final = ("flash_invoices", "flash_payments", "first")
+"""The tables that grow, and what a statement calls one of them."""
+
 ALLOWED: Final = {
     r"ORDER.*ORDER BY flash_invoices.id \+ 0": "unpaid invoices sorted by age: the watcher keeps them few",
     r"ORDER.*first.payment_hash IN \(SELECT": "open payments sorted by age: there are few",
@@ -82,53 +79,17 @@ async def use_everything(journal: Journal) -> None:
         assert len(await journal.list_payments(include_pending=pending, after=f"{COUNT - 10:064x}")) >= 9
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a plan of PostgreSQL and what it is made of."""
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
-def complaints(connection: Connection, statement: str, parameters: Any) -> list[str]:
-    """Return what is wrong with how a statement would be carried out."""
-    if connection.dialect.name == "sqlite":
-        steps = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-        whole = ("SCAN flash_invoices", "SCAN flash_payments", "SCAN first", "USE TEMP B-TREE FOR ORDER BY")
-        return [step for step in steps if step.startswith(whole)]
-    answer = connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {statement}", parameters).scalar_one()
-    plan = (json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]
-    wrong = []
-    for node in nodes(plan):
-        big = node.get("Relation Name") in ("flash_invoices", "flash_payments")
-        if node["Node Type"] == "Seq Scan" and big:
-            wrong.append(f"Seq Scan on {node['Alias']}")
-        if node["Node Type"] == "Sort" and node["Plan Rows"] > LISTED:
-            wrong.append("Sort")
-    return wrong
-
-
 async def test_no_statement_reads_a_whole_table(durable_url: JournalUrl) -> None:
     """Every statement finds its rows by an index, in their order, whatever else there is."""
     async with aclosing(SqlStore(durable_url, patience=60)) as store:
         journal = await open_journal(store, "fingerprint", "server account")
         await store.transactions.write(lambda connection: fill(connection, COUNT))
-        seen: dict[str, Any] = {}
-
-        def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: Any) -> None:
-            if statement.startswith(("SELECT", "UPDATE", "DELETE")) and not many:
-                seen[statement] = parameters
-
-        for engine in engines(store):
-            event.listen(engine, "before_cursor_execute", note)
-        await use_everything(journal)
-        await store.transactions.write(lambda connection: upkeep.prune(connection, NOON - timedelta(days=30_000)))
-        for engine in engines(store):
-            event.remove(engine, "before_cursor_execute", note)
-        wrong = {}
+        with noted(engines(store)) as seen:
+            await use_everything(journal)
+            await store.transactions.write(lambda connection: upkeep.prune(connection, NOON - timedelta(days=30_000)))
+        wrong: list[str] = []
         for statement, parameters in seen.items():
-            found = await store.transactions.read(partial(complaints, statement=statement, parameters=parameters))
-            lines = [f"{complaint} {' '.join(statement.split())}" for complaint in found]
-            if bad := [line for line in lines if not any(re.search(mark, line) for mark in ALLOWED)]:
-                wrong[statement] = bad
-        assert wrong == {}
+            look = partial(complaints, statement=statement, parameters=parameters, big=BIG, few=LISTED)
+            wrong += unforeseen(await store.transactions.read(look), statement, ALLOWED)
+        assert not wrong, "\n".join(wrong)
         assert len(seen) > 20
