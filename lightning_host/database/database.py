@@ -33,7 +33,7 @@ __all__ = ["SCHEMA_VERSION", "Database", "from_ms", "insert_if_new", "metadata",
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """The version of all tables together; goes up with each change, together with a step in migrations.py."""
 
 metadata: Final = MetaData()

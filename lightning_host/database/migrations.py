@@ -1,6 +1,6 @@
 """How tables that an older host has made become those of this one; both databases take the same statements.
 
-Tables that are new are made before the first step, so a step changes and fills only.
+Tables that are new are made before the first step, with their indexes, so a step changes and fills only.
 """
 
 from __future__ import annotations
@@ -38,6 +38,12 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         (
             "INSERT INTO host_totals (store, purpose, settlements, msat)"
             " SELECT store, purpose, count(*), sum(amount_msat) FROM host_settlements GROUP BY store, purpose"
+        ),
+    ),
+    4: (
+        (
+            "CREATE INDEX IF NOT EXISTS host_flashcard_taps_by_end"
+            " ON host_flashcard_taps (store, status, ended_at, payment_hash)"
         ),
     ),
 }

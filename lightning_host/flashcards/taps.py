@@ -60,6 +60,7 @@ __all__ = [
     "TerminalInvoice",
     "fee_limit",
     "most_payable",
+    "taps_table",
 ]
 
 LEAST: Final = LightMoney.from_sat(1)
@@ -98,6 +99,7 @@ _taps: Final = Table(
     Column("ended_at", BigInteger),
     Index("host_flashcard_taps_by_card", "card", "reserved_at"),
     Index("host_flashcard_taps_by_look", "status", "look_at"),
+    Index("host_flashcard_taps_by_end", "store", "status", "ended_at", "payment_hash"),
     Index(
         "host_flashcard_taps_by_payment",
         "store",
@@ -108,6 +110,9 @@ _taps: Final = Table(
     ),
 )
 """A payment hash is reserved for by one tap at a time: two cards never pay for one invoice."""
+
+taps_table: Final = _taps
+"""The same, for rooms that read it together with tables of their own."""
 
 
 class TapStatus(enum.StrEnum):

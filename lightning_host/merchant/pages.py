@@ -11,6 +11,7 @@ from aiohttp import web
 
 from lightning_host.checkout.service import SERVICE
 from lightning_host.flashcards.table import FlashcardTable
+from lightning_host.merchant.card_payments import CardPayments
 from lightning_host.merchant.csv_file import HEAD, csv_lines, csv_row
 from lightning_host.merchant.login import visit_of
 from lightning_host.merchant.payments import Payments
@@ -45,6 +46,7 @@ def add_pages(app: web.Application) -> None:
             web.get(f"{one}/payments.csv", _csv),
             web.get(f"{one}/wallet", _wallet),
             web.get(f"{one}/cards", _cards),
+            web.get(f"{one}/cards/payments", _card_payments),
             web.get(f"{one}/events", _events),
         ]
     )
@@ -89,7 +91,8 @@ async def _takings(request: web.Request, visit: Visit, name: str, period: Period
     fiat = None
     if sums.received:
         fiat = await request.app[SERVICE].fiat.words(visit.store, sums.received)
-    return {"name": name, "sums": sums, "fiat": fiat}
+    spent = await CardPayments(visit.host.database, visit.store.id).sums(period)
+    return {"name": name, "sums": sums, "fiat": fiat, "spent": spent}
 
 
 async def _csv(request: web.Request) -> web.StreamResponse:
@@ -154,6 +157,28 @@ async def _cards(request: web.Request) -> web.Response:
         cards=cards[:_SHOWN],
         first=last is None,
         older=f"{visit.path}/cards?before={cards[_SHOWN - 1].id}" if len(cards) > _SHOWN else None,
+    )
+
+
+async def _card_payments(request: web.Request) -> web.Response:
+    """Show what was paid with cards, newest first."""
+    visit = await visit_of(request)
+    rows, query = CardPayments(visit.host.database, visit.store.id), Fields(request.query)
+    with query.together("before"):
+        before = query.text("before", default="", longest=64)
+    last = await rows.find(before) if before else None
+    if before and last is None:
+        raise ProblemError.make(404, "payment-not-found", "no card has paid this")
+    payments = await rows.newest(before=last, limit=_SHOWN + 1)
+    more = len(payments) > _SHOWN
+    return await show(
+        request,
+        visit,
+        "merchant_card_payments.html",
+        tab="cards",
+        payments=payments[:_SHOWN],
+        first=last is None,
+        older=f"{visit.path}/cards/payments?before={payments[_SHOWN - 1].payment_hash}" if more else None,
     )
 
 

@@ -282,6 +282,7 @@ API: Final[Mapping[tuple[str, str], Row]] = {
     ),
     ("GET", "/merchant/{store}/wallet"): _page("Show how the wallet stands, and what to do about it."),
     ("GET", "/merchant/{store}/cards"): _page("Show the flashcards.", before=_TEXT),
+    ("GET", "/merchant/{store}/cards/payments"): _page("Show what was paid with flashcards.", before=_TEXT),
     ("GET", "/merchant/{store}/events"): Row("Tell of each payment as it comes.", kind=_STREAM),
     ("GET", "/merchant/{store}/webhooks"): _page("Show the webhooks."),
     ("GET", "/merchant/{store}/webhooks/{webhook}"): _page("Show what was told to a webhook.", before=_TEXT),

@@ -20,7 +20,8 @@ STEP_MS: Final = 1_800_000
 BIG: Final = frozenset(
     {
         *("host_invoices", "host_settlements", "host_checkouts", "host_checkout_orders", "host_flashcards"),
-        *("host_flashcard_top_ups", "host_webhook_deliveries", "host_phoenixd_payouts", "host_spends"),
+        *("host_flashcard_top_ups", "host_flashcard_taps", "host_webhook_deliveries", "host_phoenixd_payouts"),
+        "host_spends",
     }
 )
 """The tables that grow."""
@@ -38,6 +39,8 @@ def fill(connection: Connection) -> None:
     purpose = "CASE n % 4 WHEN 0 THEN 'lnurl' WHEN 1 THEN 'checkout' WHEN 2 THEN 'phoenixd' ELSE 'flashcard' END"
     subject = f"CASE n % 4 WHEN 0 THEN 'shop' WHEN 2 THEN '' ELSE {key} END"
     external = f"CASE n % 2 WHEN 0 THEN {key} END"
+    card = "CASE n % 10 WHEN 1 THEN '0000000001' ELSE '0000000002' END"
+    status = "CASE n % 1000 WHEN 1 THEN 'open' WHEN 2 THEN 'paying' WHEN 3 THEN 'failed' ELSE 'paid' END"
     at = f"{first} + CAST(n AS BIGINT) * {STEP_MS}"
     rows = {
         "host_invoices (store, payment_hash, purpose, subject, description, comment, external_id, bolt11, amount_msat,"
@@ -52,6 +55,10 @@ def fill(connection: Connection) -> None:
         "host_flashcards (id, store, address, name, balance_msat, created_at)": (f"{key}, {store}, {key}, '', 0, {at}"),
         "host_flashcard_top_ups (store, payment_hash, card, number, way, comment, amount_msat, paid_at)": (
             f"{store}, {key}, '0000000001', n, 'lnurl', '', 1000, {at}"
+        ),
+        "host_flashcard_taps (code_digest, store, card, chip, status, expires_at, bolt11, payment_hash, amount_msat,"
+        " reserved_msat, charged_msat, reserved_at, sender_until, look_at, ended_at)": (
+            f"{key}, {store}, {card}, {key}, {status}, {at}, 'lnbc', {key}, 1000, 1020, 1000, {at}, {at}, {at}, {at}"
         ),
         "host_webhook_deliveries (id, webhook, body, status, attempts, due_at, created_at)": (
             f"{key}, CASE n % 2 WHEN 0 THEN 'one' ELSE 'two' END, '{{}}',"

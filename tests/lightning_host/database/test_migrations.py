@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench
 
 VERSION_2: Final = Path(__file__).with_name("version_2.sql")
+VERSION_3: Final = ("DROP INDEX host_flashcard_taps_by_end", "UPDATE host_schema SET version = 3")
+"""What makes a new database one of version 3."""
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -53,3 +55,17 @@ async def test_older_database_becomes_a_new_one(url: Secret, hosts: HostBench, r
         assert await SettlementLedger(renewed).totals() == {("shop", "lnurl"): (2, 3000), ("shop", "phoenixd"): (1, 5)}
         version = text("SELECT version FROM host_schema")
         assert await renewed.read(lambda connection: connection.execute(version).scalar_one()) == SCHEMA_VERSION
+
+
+async def test_database_of_version_3_becomes_a_new_one(url: Secret) -> None:
+    """A database of version 3, which knows taps already, gets the index of how they ended."""
+    async with aclosing(await Database.open(url)) as new:
+        expected = await new.read(shape)
+
+        def make_old(connection: Connection) -> None:
+            for statement in VERSION_3:
+                connection.execute(text(statement))
+
+        await new.write(make_old)
+    async with aclosing(await Database.open(url)) as renewed:
+        assert await renewed.read(shape) == expected

@@ -22,7 +22,9 @@ from lightning_host.budgets import Budgets
 from lightning_host.checkout.table import CheckoutTable, settle_checkouts
 from lightning_host.database import Database, metadata, now_ms
 from lightning_host.flashcards.table import FlashcardTable, settle_flashcards
+from lightning_host.flashcards.taps import TapTable
 from lightning_host.invoices import HostInvoices
+from lightning_host.merchant.card_payments import CardPayments
 from lightning_host.merchant.payments import Payments
 from lightning_host.merchant.periods import latest_months, month_of, today
 from lightning_host.phoenixd.table import PhoenixdTable
@@ -108,6 +110,13 @@ async def use_the_rest(database: Database) -> None:
     known = await cards.find(padded(1))
     assert known is not None
     assert len(await cards.history(known, limit=10)) == 10
+    taps = TapTable(database)
+    assert len(await taps.payments(known.id, limit=10, failed=True)) == 10
+    await taps.sums(known.id)
+    for tap in await taps.to_look_at():
+        await taps.look_later(tap, timedelta(seconds=1))
+        await taps.book(tap, LightMoney.from_sat(1))
+    await taps.forget_unused()
     webhook = await webhooks.add("shop", "https://shop.example/hook", Secret("a secret"), (), enabled=True)
     for offset in (0, 100):
         assert len(await checkouts.list("shop", offset=offset, limit=10)) == 10
@@ -137,8 +146,14 @@ async def use_merchant(database: Database) -> None:
     now = datetime.now(UTC)
     for period in (today(now, UTC), month_of(now, UTC)):
         await payments.takings(period)
+        await CardPayments(database, "shop").sums(period)
     month = latest_months(now - timedelta(days=60), UTC)[0]
     assert sum([1 async for _ in payments.of(month)]) > 500
+    spent = CardPayments(database, "shop")
+    last = await spent.find(padded(1_005))
+    assert last is not None
+    for behind in (None, last):
+        assert len(await spent.newest(before=behind, limit=51)) == 51
     cards, webhooks = FlashcardTable(database), WebhookTable(database)
     before_card, before_delivery = await cards.find(padded(1_001)), await webhooks.find_delivery(padded(1_002))
     assert before_card is not None

@@ -24,7 +24,7 @@ LINKS = "/api/v1/stores/shop/merchant-links"
 async def test_pages_are_for_those_who_log_in(hosts: HostBench, node: FakeNode) -> None:
     """Every page is 401 before and after, and 200 while a browser is logged in with a key that only reads."""
     host = await hosts.host(node, read_key=READ_KEY)
-    pages = ("", "/wallet", "/cards", "/webhooks", "/payments.csv?month=2026-11")
+    pages = ("", "/wallet", "/cards", "/cards/payments", "/webhooks", "/payments.csv?month=2026-11")
     async with browser() as session:
         stranger = Merchant(host, session)
         for page in pages:
@@ -191,7 +191,13 @@ async def test_garbage_with_a_session(hosts: HostBench, node: FakeNode, caplog: 
         _, page = await merchant.get("/merchant/shop")
         token = token_in(page)
         for each in garbage:
-            for path, name in (("", "search"), ("", "before"), ("/cards", "before"), ("/payments.csv", "month")):
+            for path, name in (
+                ("", "search"),
+                ("", "before"),
+                ("/cards", "before"),
+                ("/cards/payments", "before"),
+                ("/payments.csv", "month"),
+            ):
                 status, _ = await merchant.get(f"/merchant/shop{path}", **{name: each})
                 assert status < 500, (path, name, each)
             odd = quote(each or "x", safe="")
