@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, delete, func, insert, select
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, delete, func, insert, or_, select
 
 from lightning_host.database import metadata, now_ms, take_numbers
 
@@ -56,16 +56,14 @@ class Budgets:
         try:
             async with self._turns[key]:
                 if taker.wait is None:  # nobody before has taken for this one, too
-                    takers = waiting.copy()
+                    takers = [each for each in waiting if each.wait is None]
                     waits = await self._database.write(
                         partial(_spend, name=name, allowance=allowance, count=len(takers))
                     )
                     for each, wait in zip(takers, waits, strict=True):
                         each.wait = wait
-                        waiting.remove(each)
         finally:
-            if taker in waiting:
-                waiting.remove(taker)
+            waiting.remove(taker)
         return taker.wait or 0
 
 
@@ -85,7 +83,9 @@ def _spend(connection: Connection, name: str, allowance: Allowance, count: int) 
     window = allowance.seconds * 1_000
     take_numbers(connection, f"budget {name}")  # a lock: replicas take turns
     now = now_ms()
-    connection.execute(delete(_spends).where(_spends.c.name == name, _spends.c.spent_at <= now - window))
+    # What lies a window ahead was written before the clock was set back, perhaps by a day: nobody waits for that.
+    over = or_(_spends.c.spent_at <= now - window, _spends.c.spent_at > now + window)
+    connection.execute(delete(_spends).where(_spends.c.name == name, over))
     spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
     used, oldest = connection.execute(spent).one()
     granted = max(0, min(count, allowance.times - used))
