@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,8 +20,14 @@ HEAD: Final = (
     *("time", "kind", "reference", "description", "comment", "asked_sat", "received_sat", "fiat_when_opened"),
     *("remarks", "checkout", "payment_hash", "number"),
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), also in full width."""
+_FORMULA: Final = re.compile(
+    r"""^(?=[ \u00a0"]*[\t\r\n]) | (^|[;\t\r\n])(?=[ \u00a0"]*[=+@\uff1d\uff0b\uff0d\uff20-])""", re.VERBOSE
+)
+"""Where a spreadsheet may take what follows for a formula (OWASP, CSV injection), also in full width.
+
+That is not only where a cell begins: in countries where cells are parted by semicolons, a spreadsheet opens this file
+as if each line were, and heeds no quotes behind the first.
+"""
 
 
 def csv_row(payment: Payment, zone: tzinfo) -> list[str]:
@@ -57,7 +64,7 @@ def csv_lines(rows: Iterable[Iterable[str]]) -> bytes:
 
 def _harmless(cell: str) -> str:
     """Put an apostrophe before what might be a formula: a spreadsheet shows it as the text that it is."""
-    return f"'{cell}" if cell.lstrip(" \u00a0").startswith(_FORMULA) else cell
+    return _FORMULA.sub(r"\1'", cell)
 
 
 def _sat(amount: LightMoney) -> str:

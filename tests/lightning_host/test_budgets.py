@@ -46,7 +46,7 @@ async def test_one_who_gives_up_spoils_it_for_nobody(url: Secret) -> None:
 
 
 async def test_clock_that_was_set_back(url: Secret, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was taken a day ahead, before the clock was set back, keeps nobody waiting; another replica's second does."""
+    """What was taken a day ahead, before the clock was set back, keeps nobody waiting; a replica's second does."""
     async with aclosing(await Database.open(url)) as database:
         budgets = Budgets(database)
         for name, ahead_ms in (("a day", 86_400_000), ("a second", 1_000)):

@@ -190,18 +190,34 @@ async def until_shown(merchant: Merchant, payment_hash: str) -> None:
     await eventually(is_there)
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "  =", "\uff1d", "\uff20"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "  =", '"=', "\uff1d", "\uff20"])
 def test_file_holds_no_formula(start: str) -> None:
     """What a payer or a shop wrote is never the beginning of a formula in a spreadsheet, and nothing of it is lost."""
     words = f'{start}HYPERLINK("https://evil.example","x")'
+    assert csv_words(words) == [f"'{words}"] * 3
+
+
+@pytest.mark.parametrize("separator", [";", "\n", "\t", "\r\n"])
+def test_file_holds_no_formula_where_semicolons_part_cells(separator: str) -> None:
+    """A spreadsheet for which a semicolon or a line within a cell ends that cell finds no formula behind it."""
+    first, second, third = csv_words(f'tea{separator} "=1+1;-2')
+    assert first == second == third
+    cells = re.split(r"[;\t\r\n]+", first)
+    assert [cell.lstrip(' "')[0] for cell in cells] == ["t", "'", "'"]
+    assert first.replace("'", "") == f'tea{separator} "=1+1;-2'
+    assert csv_words("salt; pepper - fine; 2 + 2 = 4") == ["salt; pepper - fine; 2 + 2 = 4"] * 3
+
+
+def csv_words(words: str) -> list[str]:
+    """Return how the file shows words that payer and shop wrote."""
     payment = Payment(
         number=1, payment_hash="0" * 64, paid_at=datetime.now(UTC), kind="API", reference=words, checkout=None,
         description=words, comment=words, fiat=None, asked=None, received=LightMoney.from_msat(1_001), double=False,
         to_give_back=False, late=False,
     )  # fmt: skip
     (row,) = csv.reader(io.StringIO(csv_lines([csv_row(payment, UTC)]).decode(), newline=""))
-    assert row[2:5] == [f"'{words}"] * 3
     assert (row[5], row[6]) == ("", "1.001")
+    return row[2:5]
 
 
 async def test_other_stores_are_not_shown(hosts: HostBench, node: FakeNode) -> None:
