@@ -269,9 +269,11 @@ def _in_words(description: str) -> str:
         return description
     try:
         entries = json.loads(description)
-        return next(str(entry[1]) for entry in entries if entry[0] == "text/plain")
-    except (ValueError, IndexError, KeyError, TypeError, StopIteration):
+        text = next(str(entry[1]) for entry in entries if entry[0] == "text/plain")
+        text.encode()  # half a character, which JSON can spell, can be written to no page
+    except (ValueError, RecursionError, IndexError, KeyError, TypeError, StopIteration):
         return description
+    return text
 
 
 def _kind(row: Row[Any]) -> str:

@@ -190,6 +190,20 @@ async def until_shown(merchant: Merchant, payment_hash: str) -> None:
     await eventually(is_there)
 
 
+async def test_descriptions_that_look_like_lnurl_metadata(hosts: HostBench, node: FakeNode) -> None:
+    """Text from elsewhere that begins as LNURL's metadata does is shown, whatever it is, and breaks neither page nor file."""
+    host = await hosts.host(node)
+    for words in ('[["text/plain", "two teas"]]', '[["text/plain", "\\ud800"]]', "[[" * 2_000):
+        asked = {"amount": "21000", "description": words, "expiry": 600, "descriptionHashOnly": True}
+        status, invoice = await host.greenfield("POST", "/invoices", asked)
+        assert status == 200, invoice
+        await paid(host, node, invoice["paymentHash"])
+    async with logged_in(host) as merchant:
+        status, page = await merchant.get("/merchant/shop")
+        assert (status, "two teas" in page, r"\ud800" in page) == (200, True, True)
+        assert (await merchant.get("/merchant/shop/payments.csv", month=f"{datetime.now(UTC):%Y-%m}"))[0] == 200
+
+
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "  =", '"=', "\uff1d", "\uff20"])
 def test_file_holds_no_formula(start: str) -> None:
     """What a payer or a shop wrote is never the beginning of a formula in a spreadsheet, and nothing of it is lost."""
