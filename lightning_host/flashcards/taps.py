@@ -185,8 +185,8 @@ class Opened:
 
 
 def fee_limit(amount: LightMoney) -> LightMoney:
-    """Return the most that a payment may cost beyond its amount: 1 %, at least 20 satoshi."""
-    return max(_LEAST_FEE, LightMoney.from_msat(-(-amount.msat // _FEE_PARTS)))
+    """Return the most that a payment may cost beyond its amount: 1 %, at least 20 satoshi, and all there is at most."""
+    return min(max(_LEAST_FEE, LightMoney.from_msat(-(-amount.msat // _FEE_PARTS))), LightMoney.MAX - amount)
 
 
 def most_payable(balance: LightMoney) -> LightMoney:

@@ -175,13 +175,14 @@ async def test_an_invoice_that_the_shop_has_paid(hosts: HostBench, node: FakeNod
 
 @pytest.mark.parametrize("sat", [0, 9_901])
 async def test_invoices_that_the_card_does_not_pay(hosts: HostBench, node: FakeNode, sat: int) -> None:
-    """No amount, too much, nonsense and an expired one are refused, and the code stays good for a right one."""
+    """No amount, too much, all there is, nonsense, an expired one are refused; the code stays good for a right one."""
     host = await start(hosts, node)
     card, chip = await funded_card(host, node, 10_000)
     terminal, expired = Terminal(host), datetime.now(UTC) - timedelta(hours=2)
     offer = await terminal.read(chip.tap())
     old = node.signer.sign(msat=1_000, description="", now=expired, expiry=timedelta(hours=1)).payment_request
-    for pr in (invoice_of(node, sat), "lnbc1nonsense", "", old):
+    all_there_is = invoice_of(node, LightMoney.MAX.msat // 1_000)
+    for pr in (invoice_of(node, sat), all_there_is, "lnbc1nonsense", "", old):
         assert (await terminal.charge(offer, pr))["status"] == "ERROR"
     assert (await terminal.charge({**offer, "k1": "00" * 16}, old))["status"] == "ERROR"
     assert (await payments(host, card), node.paid_with) == ([], [])

@@ -191,7 +191,7 @@ async def until_shown(merchant: Merchant, payment_hash: str) -> None:
 
 
 async def test_descriptions_that_look_like_lnurl_metadata(hosts: HostBench, node: FakeNode) -> None:
-    """Text from elsewhere that begins as LNURL's metadata does is shown, whatever it is, and breaks neither page nor file."""
+    """Text that begins as LNURL's metadata does is shown, whatever it is, and breaks neither page nor file."""
     host = await hosts.host(node)
     for words in ('[["text/plain", "two teas"]]', '[["text/plain", "\\ud800"]]', "[[" * 2_000):
         asked = {"amount": "21000", "description": words, "expiry": 600, "descriptionHashOnly": True}
