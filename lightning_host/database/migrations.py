@@ -45,6 +45,11 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
             "CREATE INDEX IF NOT EXISTS host_flashcard_taps_by_end"
             " ON host_flashcard_taps (store, status, ended_at, payment_hash)"
         ),
+        (
+            "INSERT INTO host_flashcard_totals (store, outcome, payments, msat)"
+            " SELECT store, status, count(*), sum(coalesce(charged_msat, amount_msat)) FROM host_flashcard_taps"
+            " WHERE status IN ('paid', 'failed') GROUP BY store, status"
+        ),
     ),
 }
 """For each version the statements that lead to it from the one before."""

@@ -41,6 +41,8 @@ from lightning_host.flashcards.chips import host_flashcard_chips
 from lightning_host.flashcards.keys import digest_of
 from lightning_host.flashcards.limits import find_limits
 from lightning_host.flashcards.table import host_flashcards
+from lightning_host.flashcards.totals import CardTotal, count_payment, find_totals
+from lightning_host.webhooks.table import queue_event
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, RowMapping, Select
@@ -340,6 +342,30 @@ class TapTable:
 
         return await self._database.read(read)
 
+    async def totals(self) -> list[CardTotal]:
+        """Return how many payments ended how, and of how many it is not known, by store; those under way are left out.
+
+        A payment is unknown once the process that reserved for it can't be about to pay any more.
+        """
+        unknown = (
+            select(_taps.c.store, func.count().label("payments"), func.sum(_taps.c.amount_msat).label("msat"))
+            .where(_taps.c.status == TapStatus.PAYING, _taps.c.sender_until < now_ms())
+            .group_by(_taps.c.store)
+        )
+
+        def read(connection: Connection) -> list[CardTotal]:
+            return find_totals(connection) + [
+                CardTotal(
+                    store=row.store,
+                    outcome="unknown",
+                    payments=row.payments,
+                    amount=LightMoney.from_msat(int(row.msat)),
+                )
+                for row in connection.execute(unknown)
+            ]
+
+        return await self._database.read(read)
+
     async def forget_unused(self) -> None:
         """Remove taps that led to no payment, a day after their codes expired."""
         old = now_ms() - _FORGOTTEN_AFTER // _MS
@@ -355,7 +381,7 @@ class TapTable:
             update(_taps)
             .where(_taps.c.code_digest == tap.code_digest, _taps.c.status == TapStatus.PAYING)
             .values(ended_at=now_ms(), **values)
-            .returning(_taps.c.card, _taps.c.reserved_msat)
+            .returning(_taps)
         )
 
         def write(connection: Connection) -> bool:
@@ -366,6 +392,7 @@ class TapTable:
             connection.execute(
                 update(host_flashcards).where(host_flashcards.c.id == row.card).values(balance_msat=back)
             )
+            _tell(connection, _read_tap(row._mapping))  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
             return True
 
         return await self._database.write(write)
@@ -373,6 +400,23 @@ class TapTable:
     async def _change(self, tap: Tap, **values: Any) -> None:
         own = (_taps.c.code_digest == tap.code_digest, _taps.c.status == TapStatus.PAYING)
         await self._database.write(lambda connection: connection.execute(update(_taps).where(*own).values(**values)))
+
+
+def _tell(connection: Connection, ended: Tap) -> None:
+    """Count a payment that has ended, and queue what webhooks are told of one that was made."""
+    amount, charged = ended.amount or LightMoney.ZERO, ended.charged
+    count_payment(connection, ended.store, ended.status, amount if charged is None else charged)
+    if charged is None:
+        return
+    told = {
+        "timestamp": int((ended.ended_at or ended.expires_at).timestamp()),
+        "storeId": ended.store,
+        "flashcardId": ended.card,
+        "paymentHash": ended.payment_hash,
+        "amount": str(amount.msat),
+        "charged": str(charged.msat),
+    }
+    queue_event(connection, ended.store, "FlashcardSpent", told)
 
 
 def _most(connection: Connection, card_id: str, limits: Limits) -> LightMoney:

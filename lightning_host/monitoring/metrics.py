@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from lightning_host.checkout.service import SERVICE
+from lightning_host.flashcards.taps import TapTable
 from lightning_host.host import HOST
 from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
@@ -23,11 +24,12 @@ from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from aiohttp.typedefs import Handler, Middleware
     from prometheus_client.core import Metric
 
+    from lightning_host.flashcards.totals import CardTotal
     from lightning_host.host import Host
     from lightning_host.monitoring.unknown_payments import UnknownPayments
 
@@ -97,6 +99,7 @@ async def _metrics(request: web.Request) -> web.Response:
     recent = {store.id: len(await host.invoices.made_since(store.id, since)) for store in host.stores}
     postponed = request.app[SERVICE].postponed
     unknown = await unknown_payments(host.stores)
+    recorded.register(_CardPayments(await TapTable(host.database).totals()))
     recorded.register(_Recorded(host, await host.settlements.count(), recent, postponed, unknown))
     text = generate_latest(request.app[REQUESTS].registry) + generate_latest(recorded)
     return web.Response(body=text, headers={"Content-Type": _TEXT})
@@ -190,6 +193,34 @@ class _Recorded:
             if found.since is not None:
                 oldest.add_metric([store], found.since.timestamp())
         yield from (number, oldest)
+
+
+class _CardPayments:
+    """What was paid with cards, by outcome."""
+
+    def __init__(self, totals: Sequence[CardTotal]) -> None:
+        self._totals = totals
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metrics: counters of what has ended, gauges of what may still end either way."""
+        name = "lightning_host_flashcard_payments"
+        labels = ["store", "outcome"]
+        ended = CounterMetricFamily(name, "Payments with cards that ended, of all replicas", labels=labels)
+        msat = CounterMetricFamily(
+            f"{name}_msat", "Millisatoshi that left cards, or were asked for in vain", labels=labels
+        )
+        unknown = GaugeMetricFamily(
+            f"{name}_unknown", "Payments with cards of which it is not known how they ended", labels=["store"]
+        )
+        held = GaugeMetricFamily(f"{name}_unknown_msat", "Millisatoshi asked for by these", labels=["store"])
+        for total in self._totals:
+            if total.outcome == "unknown":
+                unknown.add_metric([total.store], total.payments)
+                held.add_metric([total.store], total.amount.msat)
+            else:
+                ended.add_metric([total.store, total.outcome], total.payments)
+                msat.add_metric([total.store, total.outcome], total.amount.msat)
+        yield from (ended, msat, unknown, held)
 
 
 METRICS: Final = RouteGroup(name="metrics", prefixes=("/metrics",), add_routes=_add_routes, tell=tell_plainly)

@@ -76,6 +76,10 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         tag={"const": "withdrawRequest"}, callback=_TEXT, k1=_TEXT, defaultDescription=_TEXT, minWithdrawable=_WHOLE,
         maxWithdrawable=_WHOLE, payLink=_TEXT,
     ),
+    "FlashcardSpent": _object(
+        type={"const": "FlashcardSpent"}, timestamp=_WHOLE, storeId=_TEXT, flashcardId=_TEXT, paymentHash=_HASH,
+        amount=_MSAT, charged=_MSAT, deliveryId=_TEXT, webhookId=_TEXT, originalDeliveryId=_TEXT, isRedelivery=_FLAG,
+    ),
     "Webhook": _object(id=_TEXT, url=_TEXT, enabled=_FLAG, automaticRedelivery=_FLAG),
     "Delivery": _object(id=_TEXT),
     "Status": _object(status=_TEXT),

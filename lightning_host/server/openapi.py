@@ -29,6 +29,11 @@ _SCHEMES: Final = {
     "password": {"type": "http", "scheme": "basic", "description": "any user name, the store's password"},
     "metrics": {"type": "http", "scheme": "bearer", "description": "the operator's token; loopback needs none"},
 }
+_TOLD: Final = {
+    "summary": "Told to webhooks when a flashcard has paid: money left the store's wallet.",
+    "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/FlashcardSpent"}}}},
+    "responses": {"2XX": {"description": "It was taken; else it is told again."}},
+}
 _PROBLEM: Final = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -57,6 +62,7 @@ def document(routes: Iterable[tuple[str, str]]) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "lightning-host", "version": "1", "description": "Lightning wallets for shops."},
         "paths": paths,
+        "webhooks": {"FlashcardSpent": {"post": _TOLD}},
         "components": {"schemas": SCHEMAS, "securitySchemes": _SCHEMES},
     }
 

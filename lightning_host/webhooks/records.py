@@ -25,9 +25,10 @@ EVENTS: Final = (
     *("PaymentRequestCompleted", "SubscriberCreated", "SubscriberCredited", "SubscriberCharged"),
     *("SubscriberActivated", "SubscriberPhaseChanged", "SubscriberDisabled", "SubscriberNeedUpgrade"),
     *("PaymentReminder", "PlanStarted"),
+    "FlashcardSpent",
 )
-"""What can be asked for: BTCPay's names. The first two are told: that something was paid, and that a checkout which was
-paid already was paid once more.
+"""What can be asked for: BTCPay's names, and one of our own at the end. Three are told. The first two: that something
+was paid, and that a checkout which was paid already was paid once more. The last: that a card has paid something.
 """
 
 webhooks: Final = Table(

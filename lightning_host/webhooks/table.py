@@ -1,6 +1,6 @@
 """Webhooks and their deliveries as they are remembered.
 
-A delivery is queued in the transaction that records the settlement: it is there if and only if the settlement is. Its
+A delivery is queued in the transaction that records what it tells of: it is there if and only if that is. Its
 body is written then and never changes, so each attempt carries the same id, the same bytes and the same signature.
 """
 
@@ -23,7 +23,7 @@ from lightning_host.webhooks.records import deliveries as _deliveries
 from lightning_host.webhooks.records import webhooks as _webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lightning_host.settlements.ledger import Settlement
     from lightning_host.webhooks.records import Delivery
 
-__all__ = ["Attempt", "WebhookTable", "queue_for_webhooks"]
+__all__ = ["Attempt", "WebhookTable", "queue_event", "queue_for_webhooks"]
 
 _FINISHED: Final = ("attempts", "http_status", "problem", "status", "delivered_at", "due_at")
 _FINISH: Final = (
@@ -236,17 +236,28 @@ def _what_finishes(attempt: Attempt, now: int) -> dict[str, Any]:
 
 def queue_for_webhooks(connection: Connection, settlements: Sequence[Settlement]) -> None:
     """Queue what is to be told of a store's payments; a handler of settlements, so each is queued once."""
-    webhooks = [webhook for webhook in _webhooks_of(connection, settlements[0].store) if webhook.enabled]
-    if not webhooks:
-        return
+    if webhooks := _enabled(connection, settlements[0].store):
+        _queue(connection, webhooks, _events(connection, settlements))
+
+
+def queue_event(connection: Connection, store_id: str, event: str, told: dict[str, Any]) -> None:
+    """Queue what is to be told of something else than a settlement, in the transaction that makes it so."""
+    _queue(connection, _enabled(connection, store_id), [(event, told)])
+
+
+def _queue(connection: Connection, webhooks: Sequence[Webhook], events: Iterable[tuple[str, dict[str, Any]]]) -> None:
     rows = [
         _delivery(webhook, {"type": event, **told})
-        for event, told in _events(connection, settlements)
+        for event, told in events
         for webhook in webhooks
         if not webhook.events or event in webhook.events
     ]
     if rows:
         connection.execute(insert(_deliveries), rows)
+
+
+def _enabled(connection: Connection, store_id: str) -> list[Webhook]:
+    return [webhook for webhook in _webhooks_of(connection, store_id) if webhook.enabled]
 
 
 def _webhooks_of(connection: Connection, store_id: str) -> list[Webhook]:

@@ -10,6 +10,7 @@ from sqlalchemy import inspect, text
 
 from connection_strings import Secret
 from lightning_host.database import SCHEMA_VERSION, Database
+from lightning_host.flashcards.taps import TapTable
 from lightning_host.settlements.ledger import SettlementLedger
 
 if TYPE_CHECKING:
@@ -19,8 +20,19 @@ if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench
 
 VERSION_2: Final = Path(__file__).with_name("version_2.sql")
-VERSION_3: Final = ("DROP INDEX host_flashcard_taps_by_end", "UPDATE host_schema SET version = 3")
-"""What makes a new database one of version 3."""
+VERSION_3: Final = (
+    "DROP INDEX host_flashcard_taps_by_end",
+    "DROP TABLE host_flashcard_totals",
+    "UPDATE host_schema SET version = 3",
+    (
+        "INSERT INTO host_flashcard_taps"
+        " (code_digest, store, card, chip, status, expires_at, amount_msat, charged_msat)"
+        " VALUES ('1', 'shop', '', '', 'paid', 0, 1000, 1001), ('2', 'shop', '', '', 'paid', 0, 1000, 1002),"
+        " ('3', 'shop', '', '', 'failed', 0, 1000, NULL), ('4', 'shop', '', '', 'paying', 0, 1000, NULL),"
+        " ('5', 'shop', '', '', 'open', 0, NULL, NULL)"
+    ),
+)
+"""What makes a new database one of version 3 in which cards have paid."""
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -58,7 +70,7 @@ async def test_older_database_becomes_a_new_one(url: Secret, hosts: HostBench, r
 
 
 async def test_database_of_version_3_becomes_a_new_one(url: Secret) -> None:
-    """A database of version 3, which knows taps already, gets the index of how they ended."""
+    """A database of version 3, which knows taps already, gets the index and the totals of how they ended."""
     async with aclosing(await Database.open(url)) as new:
         expected = await new.read(shape)
 
@@ -69,3 +81,5 @@ async def test_database_of_version_3_becomes_a_new_one(url: Secret) -> None:
         await new.write(make_old)
     async with aclosing(await Database.open(url)) as renewed:
         assert await renewed.read(shape) == expected
+        totals = {each.outcome: (each.payments, each.amount.msat) for each in await TapTable(renewed).totals()}
+        assert totals == {"paid": (2, 2003), "failed": (1, 1000)}

@@ -113,6 +113,7 @@ async def use_the_rest(database: Database) -> None:
     taps = TapTable(database)
     assert len(await taps.payments(known.id, limit=10, failed=True)) == 10
     await taps.sums(known.id)
+    await taps.totals()
     for tap in await taps.to_look_at():
         await taps.look_later(tap, timedelta(seconds=1))
         await taps.book(tap, LightMoney.from_sat(1))

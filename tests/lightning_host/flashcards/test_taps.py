@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from lightning_host.flashcards.taps import (
     fee_limit,
     most_payable,
 )
+from lightning_host.webhooks.table import WebhookTable
 
 if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench
@@ -35,13 +37,18 @@ DAY_MSAT = 300_000_000
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 @pytest.mark.parametrize("seed", [1])
 async def test_the_ledger_adds_up(hosts: HostBench, request: pytest.FixtureRequest, kind: str, seed: int) -> None:
-    """At every moment the balance is what came less what was charged and is reserved; no limit is ever passed."""
+    """At every moment the balance is what came less what was charged and is reserved; no limit is ever passed.
+
+    What is counted and told of payments is the same money, each once.
+    """
     url = hosts.sqlite() if kind == "sqlite" else request.getfixturevalue("postgres").new_database()
     databases = [await Database.open(Secret(url)) for _ in range(2)]
     rows, chips = FlashcardTable(databases[0]), ChipTable(databases[0])
     card = await rows.add("shop", "Ada")
     chip = await chips.add(card.id, Seal(Secret("a-key-that-seals-cards")))
     await LimitsTable(databases[0]).change(card.id, {"per_day_msat": DAY_MSAT})
+    hooks = WebhookTable(databases[0])
+    webhook = await hooks.add("shop", "https://shop.example/hook", Secret("a secret"), (), enabled=True)
     choose, counters, came = random.Random(seed), iter(range(1, 1_000)), 0  # noqa: S311 - no secret, but a schedule
 
     async def top_up(msat: int) -> None:
@@ -84,6 +91,12 @@ async def test_the_ledger_adds_up(hosts: HostBench, request: pytest.FixtureReque
         hashes = [each.payment_hash for each in payments]
         assert len(hashes) == len(set(hashes))
         assert all(each.status is TapStatus.PAYING or each.charged is not None for each in payments)
+        totals = {each.outcome: (each.payments, each.amount.msat) for each in await TapTable(databases[1]).totals()}
+        paid = [each.payment_hash for each in payments if each.charged is not None]
+        assert totals.get("paid", (0, 0)) == (len(paid), charged)
+        told = [json.loads(each.body) for each in await hooks.deliveries(webhook, limit=1_000)]
+        assert sorted(each["paymentHash"] for each in told) == sorted(map(str, paid))
+        assert sum(int(each["charged"]) for each in told) == charged
     for database in databases:
         await database.aclose()
 
