@@ -1,7 +1,7 @@
 """Checkouts for shops: `/api/v1/stores/{store}/checkouts`, in the manner of BTCPay's Greenfield API.
 
     POST  {"amount": "1000000", "description"?, "expirySeconds"?, "externalId"?, "redirectUrl"?, "once"?}   opens one
-    GET   ?skip=&take=                                                                                      lists them
+    GET   ?before=&after=&skip=&take=                                                                       lists them
     GET   /{id}                                                                                             tells one
 
 With `once` set to true there is one checkout per `externalId`: asking again returns the one that there is.
@@ -20,7 +20,7 @@ from connection_strings import LightMoney
 from lightning_host.checkout.service import SERVICE, unknown_checkout
 from lightning_host.credentials import Permission
 from lightning_host.host import HOST
-from lightning_host.web.api_access import opened_store, page_of
+from lightning_host.web.api_access import opened_store, part_of
 from lightning_host.web.bodies import read_json
 
 if TYPE_CHECKING:
@@ -97,8 +97,13 @@ async def _open(request: web.Request) -> web.Response:
 
 async def _list(request: web.Request) -> web.Response:
     store, service = await opened_store(request, Permission.VIEW_INVOICES), request.app[SERVICE]
-    offset, limit = page_of(request)
-    listed = await service.rows.list(store.id, offset=offset, limit=limit)
+
+    async def find(checkout_id: str) -> Checkout | None:
+        found = await service.rows.find(checkout_id)
+        return found if found is not None and found.store == store.id else None
+
+    part = await part_of(request, find)
+    listed = await service.rows.list(store.id, before=part.before, after=part.after, offset=part.skip, limit=part.take)
     return web.json_response([checkout_json(service, checkout) for checkout in listed])
 
 

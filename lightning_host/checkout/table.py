@@ -10,12 +10,14 @@ import enum
 import logging
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, bindparam, insert, or_, select, update
 
 from connection_strings import LightMoney
 from lightning_host.database import from_ms, insert_if_new, metadata, now_ms, to_ms
+from lightning_host.database.lists import newest_first
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -241,11 +243,26 @@ class CheckoutTable:
         """Return those checkouts that exist."""
         return await self._database.read(lambda connection: find_checkouts(connection, ids))
 
-    async def list(self, store_id: str, *, offset: int, limit: int) -> list[Checkout]:
-        """List the checkouts of a store, newest first."""
-        query = select(_checkouts).where(_checkouts.c.store == store_id)
-        query = query.order_by(_checkouts.c.created_at.desc(), _checkouts.c.id.desc()).offset(offset).limit(limit)
-        return await self._database.read(lambda connection: [_read(row) for row in connection.execute(query)])
+    async def list(
+        self,
+        store_id: str,
+        *,
+        before: Checkout | None = None,
+        after: Checkout | None = None,
+        offset: int = 0,
+        limit: int,
+    ) -> list[Checkout]:
+        """List the checkouts of a store, newest first; a part of them as `newest_first` has it."""
+        part = partial(
+            newest_first,
+            query=select(_checkouts).where(_checkouts.c.store == store_id),
+            table=_checkouts,
+            before=before,
+            after=after,
+            offset=offset,
+            limit=limit,
+        )
+        return [_read(row) for row in await self._database.read(part)]
 
     async def lease(self, checkout: Checkout) -> bool:
         """Take it upon oneself to renew the invoice; False when somebody else has done so, or has begun."""

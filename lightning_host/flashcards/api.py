@@ -1,7 +1,7 @@
 """Flashcards for shops: `/api/v1/stores/{store}/flashcards`, in the manner of BTCPay's Greenfield API.
 
     POST  {"name"?}                             makes a card
-    GET   ?skip=&take=                          lists the cards
+    GET   ?before=&after=&skip=&take=           lists the cards
     GET   /{id}                                 tells name, balance, LNURL and page
     GET   /{id}/history?skip=&take=             tells what was paid to it, newest first
     POST  /{id}/topups {"amount": "1000000"}    opens a checkout that tops it up
@@ -21,7 +21,7 @@ from lightning_host.credentials import Permission
 from lightning_host.flashcards.lnurl import card_lnurl
 from lightning_host.flashcards.table import FlashcardTable
 from lightning_host.host import HOST
-from lightning_host.web.api_access import opened_store, page_of
+from lightning_host.web.api_access import opened_store, page_of, part_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 
@@ -60,8 +60,14 @@ async def _make(request: web.Request) -> web.Response:
 
 async def _list(request: web.Request) -> web.Response:
     store, host = await opened_store(request, Permission.VIEW_INVOICES), request.app[HOST]
-    offset, limit = page_of(request)
-    cards = await FlashcardTable(host.database).page(store.id, offset=offset, limit=limit)
+    rows = FlashcardTable(host.database)
+
+    async def find(card_id: str) -> Flashcard | None:
+        found = await rows.find(card_id)
+        return found if found is not None and found.store == store.id else None
+
+    part = await part_of(request, find)
+    cards = await rows.page(store.id, before=part.before, after=part.after, offset=part.skip, limit=part.take)
     return web.json_response([_card_json(host, card) for card in cards])
 
 

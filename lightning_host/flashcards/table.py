@@ -10,14 +10,16 @@ import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text, bindparam, insert, or_, select, update
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text, bindparam, insert, select, update
 
 from connection_strings import LightMoney
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import find_checkouts
 from lightning_host.database import from_ms, insert_if_new, metadata, now_ms, to_ms
+from lightning_host.database.lists import newest_first
 from lightning_host.invoices import comments_of
 
 if TYPE_CHECKING:
@@ -133,21 +135,25 @@ class FlashcardTable:
         return await self._one(host_flashcards.c.address == address)
 
     async def page(
-        self, store_id: str, *, offset: int = 0, before: Flashcard | None = None, limit: int
+        self,
+        store_id: str,
+        *,
+        before: Flashcard | None = None,
+        after: Flashcard | None = None,
+        offset: int = 0,
+        limit: int,
     ) -> list[Flashcard]:
-        """List the cards of a store, newest first; only those that come behind `before`, if that is given."""
-        query = select(host_flashcards).where(host_flashcards.c.store == store_id)
-        if before is not None:
-            time = to_ms(before.created_at)
-            query = query.where(
-                host_flashcards.c.created_at <= time,
-                or_(host_flashcards.c.created_at < time, host_flashcards.c.id < before.id),
-            )
-        query = (
-            query.order_by(host_flashcards.c.created_at.desc(), host_flashcards.c.id.desc()).offset(offset).limit(limit)
+        """List the cards of a store, newest first; a part of them as `newest_first` has it."""
+        part = partial(
+            newest_first,
+            query=select(host_flashcards).where(host_flashcards.c.store == store_id),
+            table=host_flashcards,
+            before=before,
+            after=after,
+            offset=offset,
+            limit=limit,
         )
-        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [_read_card(row) for row in rows]
+        return [_read_card(row._mapping) for row in await self._database.read(part)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
     async def history(self, card: Flashcard, *, offset: int = 0, limit: int) -> list[TopUp]:
         """List what was paid to a card, newest first."""

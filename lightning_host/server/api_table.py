@@ -156,6 +156,7 @@ def _password(words: str, answer: Schema | None, **more: Any) -> Row:
 
 
 _SEEN: Final = {"skip": _WHOLE, "take": {"type": "integer", "minimum": 0, "maximum": 100}}
+_KEYED: Final = {**_SEEN, "before": _TEXT, "after": _TEXT}
 _CALLBACK: Final = {"amount": _WHOLE, "comment": _TEXT}
 _PERIOD: Final = {"all": _FLAG, "from": _WHOLE, "to": _WHOLE, "offset": _WHOLE, "limit": _WHOLE}
 _CHECKOUT: Final = {
@@ -177,7 +178,9 @@ def _webhook_rows(base: str) -> dict[tuple[str, str], Row]:
         ("GET", one): _key("Tell how a webhook is set up.", _ref("Webhook")),
         ("PUT", one): _key("Change a webhook.", _ref("Webhook"), body=_WEBHOOK),
         ("DELETE", one): _key("Remove a webhook.", _ref("Any")),
-        ("GET", told): _key("List what was delivered, newest first.", _list_of("Delivery"), query={"count": _WHOLE}),
+        ("GET", told): _key(
+            "List what was delivered, newest first.", _list_of("Delivery"), query={**_KEYED, "count": _WHOLE}
+        ),
         ("GET", f"{told}/{{delivery}}"): _key("Tell of one delivery.", _ref("Delivery")),
         ("GET", f"{told}/{{delivery}}/request"): _key("Tell what was delivered.", _ref("Any")),
         ("POST", f"{told}/{{delivery}}/redeliver"): _key("Deliver it once more.", _TEXT),
@@ -238,11 +241,11 @@ API: Final[Mapping[tuple[str, str], Row]] = {
     ("GET", "/api/v1/api-keys/current"): _key("Tell what the key may do.", _ref("Any")),
     ("POST", f"{_STORE}/checkouts"): _key("Open a checkout.", _ref("Checkout"), body=_CHECKOUT),
     ("GET", f"{_STORE}/checkouts"): _key(
-        "List checkouts, newest first.", _list_of("Checkout"), query={**_SEEN, "externalId": _TEXT}
+        "List checkouts, newest first.", _list_of("Checkout"), query=_KEYED
     ),
     ("GET", f"{_STORE}/checkouts/{{checkout}}"): _key("Tell of a checkout.", _ref("Checkout")),
     ("POST", f"{_STORE}/flashcards"): _key("Make a flashcard.", _ref("Flashcard"), body={"name": _TEXT}),
-    ("GET", f"{_STORE}/flashcards"): _key("List flashcards.", _list_of("Flashcard"), query=_SEEN),
+    ("GET", f"{_STORE}/flashcards"): _key("List flashcards, newest first.", _list_of("Flashcard"), query=_KEYED),
     ("GET", f"{_STORE}/flashcards/{{card}}"): _key("Tell of a flashcard.", _ref("Flashcard")),
     ("GET", f"{_STORE}/flashcards/{{card}}/history"): _key("List what topped it up.", _list_of("Any"), query=_SEEN),
     ("POST", f"{_STORE}/flashcards/{{card}}/topups"): _key(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lightning_host.client_address import client_key
 from lightning_host.credentials import basic_password, token_of
@@ -11,14 +12,28 @@ from lightning_host.web.bodies import Fields
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp import web
 
     from lightning_host.credentials import Permission
     from lightning_host.stores import Store
 
-__all__ = ["opened_store", "opened_stores", "page_of", "store_of_password"]
+__all__ = ["Part", "opened_store", "opened_stores", "page_of", "part_of", "store_of_password"]
 
 _MOST_AT_ONCE = 100
+_LONGEST_ID = 128
+_ListedT = TypeVar("_ListedT")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part(Generic[_ListedT]):
+    """Which part of a list is asked for: `take` of those before or after a row, or those behind `skip` of them."""
+
+    before: _ListedT | None
+    after: _ListedT | None
+    skip: int
+    take: int
 
 
 async def opened_store(request: web.Request, permission: Permission) -> Store:
@@ -89,6 +104,38 @@ def page_of(request: web.Request) -> tuple[int, int]:
     """
     query = Fields(request.query)
     with query.together("skip", "take", "count"):
-        skip = query.whole("skip", default=0, most=2**31)
-        take = query.whole("count" if "count" in query else "take", default=_MOST_AT_ONCE, most=_MOST_AT_ONCE)
+        return _page(query)
+
+
+async def part_of(request: web.Request, find: Callable[[str], Awaitable[_ListedT | None]]) -> Part[_ListedT]:
+    """Read `before` or `after`, an id, or `skip`; and `take` or `count`, as `page_of`.
+
+    Args:
+        request: The request.
+        find: Gives the row with an id if it is in the list.
+
+    Raises:
+        ProblemError: An id is of no row of the list, a number is out of range, two are said of which one is
+            possible, or there is another parameter (422).
+
+    """
+    query = Fields(request.query)
+    rows: dict[str, _ListedT] = {}
+    with query.together("before", "after", "skip", "take", "count"):
+        skip, take = _page(query)
+        ids = {name: query.text(name, longest=_LONGEST_ID) for name in ("before", "after") if name in query}
+        if len(ids) + (skip > 0) > 1:
+            query.note(next(iter(ids)), "must be the only one of before, after and skip")
+            ids = {}
+        for name, row_id in ids.items():
+            if (row := await find(row_id)) is not None:
+                rows[name] = row
+            else:
+                query.note(name, "must be the id of something in this list")
+    return Part(before=rows.get("before"), after=rows.get("after"), skip=skip, take=take)
+
+
+def _page(query: Fields) -> tuple[int, int]:
+    skip = query.whole("skip", default=0, most=2**31)
+    take = query.whole("count" if "count" in query else "take", default=_MOST_AT_ONCE, most=_MOST_AT_ONCE)
     return skip, take

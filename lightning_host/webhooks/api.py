@@ -3,7 +3,7 @@
 POST    {"url", "secret"?, "enabled"?, "authorizedEvents"?}      registers one; the answer alone shows the secret
 GET                                                              lists them
 GET     /{id}     PUT /{id}     DELETE /{id}                     shows, changes, removes one
-GET     /{id}/deliveries?skip=&take=                             lists what was or will be sent, newest first
+GET     /{id}/deliveries?before=&after=&skip=&take=              lists what was or will be sent, newest first
 GET     /{id}/deliveries/{delivery}                              tells how a delivery stands
 GET     /{id}/deliveries/{delivery}/request                      shows what is sent
 POST    /{id}/deliveries/{delivery}/redeliver                    sends it once more; answers the new delivery's id
@@ -23,7 +23,7 @@ from yarl import URL
 from connection_strings import Secret
 from lightning_host.credentials import Permission
 from lightning_host.host import HOST
-from lightning_host.web.api_access import opened_store, opened_stores, page_of
+from lightning_host.web.api_access import opened_store, opened_stores, part_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.public_network import is_public
@@ -109,9 +109,14 @@ async def _remove(request: web.Request) -> web.Response:
 
 
 async def _deliveries(request: web.Request) -> web.Response:
-    webhook = await _webhook(request)
-    offset, limit = page_of(request)
-    listed = await _rows(request).deliveries(webhook, offset=offset, limit=limit)
+    webhook, rows = await _webhook(request), _rows(request)
+
+    async def find(delivery_id: str) -> Delivery | None:
+        found = await rows.find_delivery(delivery_id)
+        return found if found is not None and found.webhook == webhook.id else None
+
+    part = await part_of(request, find)
+    listed = await rows.deliveries(webhook, before=part.before, after=part.after, offset=part.skip, limit=part.take)
     return web.json_response([_delivery_json(delivery) for delivery in listed])
 
 

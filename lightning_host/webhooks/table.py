@@ -10,13 +10,15 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import find_checkouts
-from lightning_host.database import now_ms, to_ms
+from lightning_host.database import now_ms
+from lightning_host.database.lists import newest_first
 from lightning_host.invoices import comments_of
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
 from lightning_host.webhooks.records import deliveries as _deliveries
@@ -142,17 +144,25 @@ class WebhookTable:
         return None if row is None else read_delivery(row)
 
     async def deliveries(
-        self, webhook: Webhook, *, offset: int = 0, before: Delivery | None = None, limit: int
+        self,
+        webhook: Webhook,
+        *,
+        before: Delivery | None = None,
+        after: Delivery | None = None,
+        offset: int = 0,
+        limit: int,
     ) -> list[Delivery]:
-        """List what was or will be told to a webhook, newest first; behind `before`, if that is given."""
-        query = select(_deliveries).where(_deliveries.c.webhook == webhook.id)
-        if before is not None:
-            time = to_ms(before.created_at)
-            behind = or_(_deliveries.c.created_at < time, _deliveries.c.id < before.id)
-            query = query.where(_deliveries.c.created_at <= time, behind)
-        query = query.order_by(_deliveries.c.created_at.desc(), _deliveries.c.id.desc()).offset(offset).limit(limit)
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
-        return [read_delivery(row) for row in rows]
+        """List what was or will be told to a webhook, newest first; a part of it as `newest_first` has it."""
+        part = partial(
+            newest_first,
+            query=select(_deliveries).where(_deliveries.c.webhook == webhook.id),
+            table=_deliveries,
+            before=before,
+            after=after,
+            offset=offset,
+            limit=limit,
+        )
+        return [read_delivery(row) for row in await self._database.read(part)]
 
     async def claim(
         self, seconds: float, *, most: int, most_of_one: int, but_for: Collection[str]

@@ -160,8 +160,15 @@ async def use_merchant(database: Database) -> None:
     assert before_card is not None
     assert before_delivery is not None
     webhook = await webhooks.add("shop", "https://shop.example/hook", Secret("a secret"), (), enabled=True)
+    checkouts, one = CheckoutTable(database), replace(webhook, id="one")
+    checkout = await checkouts.find(padded(1_001))
+    assert checkout is not None
+    assert len(await checkouts.list("shop", before=checkout, limit=10)) == 10
+    assert len(await checkouts.list("shop", after=checkout, limit=10)) == 10
     assert len(await cards.page("shop", before=before_card, limit=10)) == 10
-    assert len(await webhooks.deliveries(replace(webhook, id="one"), before=before_delivery, limit=10)) == 10
+    assert len(await cards.page("shop", after=before_card, limit=10)) == 10
+    assert len(await webhooks.deliveries(one, before=before_delivery, limit=10)) == 10
+    assert len(await webhooks.deliveries(one, after=before_delivery, limit=10)) == 10
 
 
 async def test_no_statement_reads_a_whole_table(url: Secret) -> None:
