@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -19,6 +20,7 @@ import typer
 from flash_driver.cli.failures import BadUsage, CommandFailed, Exit
 from flash_driver.cli.options import AsJson, Verbose
 from flash_driver.cli.output import Output
+from flash_driver.cli.source import tell_misspelt_variables
 from flash_driver.cli.values import shown_time
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def show(*, as_json: AsJson = False, verbose: Verbose = False) -> int:
             output.text(f"  {each.payments} attempts to pay")
         return Exit.OK
 
-    return _run(work)
+    return _run(work, output)
 
 
 @app.command("check")
@@ -94,7 +96,7 @@ def check(*, as_json: AsJson = False, verbose: Verbose = False) -> int:
             output.text("every row can be read" if not count else f"{count} rows are damaged: put back a backup")
         return Exit.OK if not count else Exit.FAILURE
 
-    return _run(work)
+    return _run(work, output)
 
 
 @app.command("export")
@@ -119,12 +121,14 @@ def export(
             writer.writerow(row)
         return Exit.OK
 
-    return _run(work)
+    return _run(work, Output())
 
 
 @app.command("prune")
 def prune(
-    days: Annotated[int, typer.Argument(min=_LEAST_DAYS, help="How many days to keep what was never paid.")],
+    days: Annotated[
+        int, typer.Argument(metavar="DAYS", min=_LEAST_DAYS, help="How many days to keep what was never paid.")
+    ],
     *,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -144,22 +148,30 @@ def prune(
             output.text(f"{deleted} invoices that were never paid are deleted")
         return Exit.OK
 
-    return _run(work)
+    return _run(work, output)
 
 
 @app.command("backup")
-def backup(target: Annotated[Path, typer.Argument(help="The file to make.")], *, as_json: AsJson = False) -> int:
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")], *, as_json: AsJson = False
+) -> int:
     """Copy a journal in a file while it is in use; use pg_dump for PostgreSQL."""
     from flash_driver.journal.sql import upkeep  # noqa: PLC0415 - other commands load no database library
 
     output = Output(as_json=as_json)
+    tell_misspelt_variables(output)
     path = _journal_url().path
-    if path is None or not path.exists():
+    if path is None:
         raise BadUsage("the journal is not in a file; use pg_dump for one in PostgreSQL")
+    if not path.is_file():
+        raise BadUsage(f"{path} is not there: FLASH_JOURNAL_URL must name the file of a journal")
     try:
         upkeep.back_up(path, target)
-    except FileExistsError:
-        raise BadUsage("there is a file of that name already") from None
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise BadUsage(f"{target} can't be made ({reason})") from None
+    except sqlite3.Error as error:
+        raise CommandFailed("not-copied", f"{path} can't be copied: {error}") from None
     if as_json:
         output.document({"backup": str(target)})
     else:
@@ -195,8 +207,10 @@ def copy(
 
 @app.command("rename-server")
 def rename_server(
-    old: Annotated[str, typer.Argument(help="Its old name, as `flash-driver journal show` has it.")],
-    new: Annotated[str, typer.Argument(help="Its new name: host, port unless it is the usual one, and path.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="Its old name, as `flash-driver journal show` has it.")],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", help="Its new name: host, port unless it is the usual one, and path.")
+    ],
     *,
     as_json: AsJson = False,
 ) -> int:
@@ -215,7 +229,7 @@ def rename_server(
             output.text(f"{count} accounts belong to {new} now")
         return Exit.OK
 
-    return _run(work)
+    return _run(work, output)
 
 
 def where_invoices_are_known() -> str:
@@ -253,7 +267,8 @@ def _named(argument: str, given: str) -> "JournalUrl":
     return url
 
 
-def _run(work: "Callable[[SqlStore], Awaitable[Exit]]") -> Exit:
+def _run(work: "Callable[[SqlStore], Awaitable[Exit]]", output: Output) -> Exit:
+    tell_misspelt_variables(output)
     url = _journal_url()
     if url.forgets:
         raise BadUsage("FLASH_JOURNAL_URL is memory:, which forgets with each command; name a file or database there")

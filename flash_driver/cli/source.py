@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flash_driver.cli.output import Output
 
-__all__ = ["VARIABLE", "connection_text", "misspelt_variables"]
+__all__ = ["VARIABLE", "connection_text", "misspelt_variables", "tell_misspelt_variables"]
 
 VARIABLE: Final = "FLASH_CONNECTION_STRING"
 """The environment variable that may hold the connection string."""
@@ -50,8 +50,7 @@ def connection_text(given: str | None, file: str | None, output: Output) -> str:
         BadUsage: There is none, or there are two.
 
     """
-    for sentence in misspelt_variables(os.environ):
-        output.note(f"note: {sentence}")
+    tell_misspelt_variables(output)
     if given is not None and file is not None:
         raise BadUsage("give the connection string itself or --file, not both")
     text = _text(given, file, output)
@@ -105,6 +104,12 @@ def _unquoted(text: str) -> str:
     """Take off the quotation marks that stand around a whole line, as in files meant for a shell."""
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
     return text[1:-1].strip() if quoted else text
+
+
+def tell_misspelt_variables(output: Output) -> None:
+    """Note each variable of the environment that was probably meant for this program and that nothing reads."""
+    for sentence in misspelt_variables(os.environ):
+        output.note(f"note: {sentence}")
 
 
 def misspelt_variables(names: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where a journal is: `memory:`, `sqlite+aiosqlite:///path` or `postgresql://user:password@host/name`.
+"""Where a journal is: `memory:`, `sqlite:////path/file` or `postgresql://user:password@host/name`.
 
 PostgreSQL's URLs are taken as providers give them, with every option of libpq behind the question mark. What follows a
 `+` in the name of a scheme makes no difference: a file is read by the standard library, a server by psycopg.
@@ -21,7 +21,7 @@ from connection_strings.secret import Secret
 
 __all__ = ["JournalKind", "JournalUrl"]
 
-_FORMS: Final = "memory:, sqlite+aiosqlite:///path or postgresql://user:password@host/name"
+_FORMS: Final = "memory:, sqlite:////path/file or postgresql://user:password@host/name"
 _SERVER_FORM: Final = (
     "must name a host and a database: postgresql://user:password@host/name; "
     "write what is not a letter or digit in user and password as %40, %2F and so on"
@@ -101,7 +101,7 @@ class JournalUrl:
         """Read what follows `sqlite://`: `/relative` or `//absolute`, as SQLAlchemy writes it."""
         path = Path(rest.removeprefix("/"))
         if not rest.startswith("/") or not path.name or ":memory:" in rest or "?" in rest:
-            raise ValueError("must name a file after sqlite+aiosqlite:/// and nothing behind it, or be memory:")
+            raise ValueError("must name a file after sqlite:/// and nothing behind it, or be memory:")
         return cls._file(path.absolute())
 
     @classmethod
@@ -159,7 +159,7 @@ def _libpq_options() -> frozenset[str]:
     try:
         from psycopg import pq  # noqa: PLC0415 - loaded where there is a PostgreSQL journal only
     except ImportError:
-        raise ValueError("must wait until psycopg is installed: pip install 'flash-driver[postgresql]'") from None
+        raise ValueError("needs the package psycopg: pip install 'psycopg[binary]'") from None
     return frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 
 

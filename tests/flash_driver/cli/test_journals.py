@@ -89,6 +89,37 @@ def test_prunes_copies_and_renames(kept: Path, capsys: pytest.CaptureFixture[str
     assert "the journal has no account of that server" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("j.db", "away/copy.db", "away/copy.db can't be made (no such file or directory)"),
+        ("j.db", "j.db", "j.db can't be made (file exists)"),
+        ("other.db", "copy.db", "other.db is not there: FLASH_JOURNAL_URL must name the file of a journal"),
+        ("text.db", "copy.db", "text.db can't be copied: file is not a database"),
+    ],
+)
+def test_a_copy_that_cannot_be_made(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: tuple[str, str, str]
+) -> None:
+    """One sentence says which file it is about, and no file is left behind."""
+    journal, target, told = case
+    kept.with_name("text.db").write_text("no database " * 100)
+    monkeypatch.setenv("FLASH_JOURNAL_URL", f"sqlite:///{kept.with_name(journal)}")
+    there = sorted(kept.parent.glob("*.db"))
+    assert run(["journal", "backup", str(kept.parent / target)]) in (1, 2)
+    assert told in capsys.readouterr().err
+    assert sorted(kept.parent.glob("*.db")) == there
+
+
+def test_a_misspelt_variable_is_told(
+    kept: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands on the journal say which variable was probably meant: else they would look into another journal."""
+    monkeypatch.setenv("FLASH_JOURNAL_UR", f"sqlite:///{kept}")
+    assert run(["journal", "show"]) == 0
+    assert "FLASH_JOURNAL_UR; did you mean FLASH_JOURNAL_URL?" in capsys.readouterr().err
+
+
 def test_a_journal_in_memory_has_nothing_to_look_at(capsys: pytest.CaptureFixture[str]) -> None:
     """With a journal that forgets there is nothing to show, which is said."""
     assert run(["journal", "show"]) == 2

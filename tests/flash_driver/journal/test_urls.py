@@ -107,7 +107,7 @@ def test_tls_is_verified_unless_the_server_is_near(place: str, mode: str | None)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("/srv/j.db", "must be memory:, sqlite+aiosqlite:///path or postgresql://user:password@host/name"),
+        ("/srv/j.db", "must be memory:, sqlite:////path/file or postgresql://user:password@host/name"),
         ("mysql://u:never-shown@h/n", "must be memory:"),
         ("sqlite+aiosqlite:journal.db", "must be memory:"),
         ("sqlite+aiosqlite://", "must name a file"),
@@ -137,7 +137,7 @@ def test_other_urls_are_refused(monkeypatch: pytest.MonkeyPatch, text: str, said
 def test_postgresql_needs_psycopg(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the extra that PostgreSQL needs, its name is told."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ValueError, match=r"pip install 'flash-driver\[postgresql\]'"):
+    with pytest.raises(ValueError, match=r"needs the package psycopg: pip install 'psycopg\[binary\]'"):
         JournalUrl.parse("postgresql://u@h/n")
 
 
