@@ -125,7 +125,9 @@ class DatabaseSettings(BaseSettings):
             return cls(**given)  # type: ignore[arg-type]  # each is checked as any other value is
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            name, *inner = (str(part) for part in (*first["loc"], *([] if first["loc"] else ["..."])))
+            if not first["loc"]:  # of several settings: its words begin with the name of one
+                raise SettingsError(f"{ENV_PREFIX}{_words(first['msg'])}") from None
+            name, *inner = (str(part) for part in first["loc"])
             where = f"{ENV_PREFIX}{name.upper()}{''.join(f'[{part}]' for part in inner)}"
             raise SettingsError(f"{where} {_words(first['msg'])}") from None
         except SettingsError:
@@ -370,7 +372,8 @@ class _NamedFiles(PydanticBaseSettingsSource):
         try:
             text = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"{name}_FILE names a file that can't be read: {type(error).__name__}") from None
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+            raise SettingsError(f"{name}_FILE names a file that can't be read: {reason}") from None
         return text, field_name, self.field_is_complex(field)
 
     def __call__(self) -> dict[str, Any]:

@@ -38,10 +38,10 @@ def unknown_variables(names: Iterable[str]) -> list[str]:
     """Return a sentence for each variable that has this host's prefix and that nothing reads."""
     known = {f"{field.upper()}{twin}" for field in HostSettings.model_fields for twin in ("", "_FILE")}
     shown = sorted(name.removeprefix(ENV_PREFIX) for name in names if name.startswith(ENV_PREFIX))
+    hints = ((name, did_you_mean(name, known)) for name in shown if name not in known)
     return [
-        f"{ENV_PREFIX}{name} is no setting of this host{did_you_mean(name, known)}"
-        for name in shown
-        if name not in known
+        f"{ENV_PREFIX}{name} is no setting of this host{hint.replace('mean ', f'mean {ENV_PREFIX}')}"
+        for name, hint in hints
     ]
 
 

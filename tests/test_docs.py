@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from flash_driver.cli.app import app
+from lightning_host.server.api_table import API
 
 if TYPE_CHECKING:
     from tests.support.driver import Bench
@@ -62,6 +63,13 @@ def test_commands_in_the_documents_exist(path: Path) -> None:
                 break
             assert word in known, f"flash-driver {' '.join(words)}"
             command = known[word]
+
+
+def test_every_path_of_the_host_is_in_the_table_for_proxies() -> None:
+    """Who closes all that docs/operations.md does not call public closes nothing that payers need."""
+    table = re.findall(r"^\| (`/.*?) \| .* \|$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    told = tuple(path for cell in table for path in re.findall(r"`(/[^`]*)`", cell))
+    assert {path for _, path in API if not path.startswith((*told, "/demo"))} == {"/"}
 
 
 def test_every_command_is_described() -> None:

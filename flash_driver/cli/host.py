@@ -198,5 +198,6 @@ def _welcome(output: Output, facts: dict[str, str]) -> None:
     output.text(f"  shop to click through   {facts['shop']}")
     output.text(f"  card to top up          {facts['card']}")
     output.text(f"  Lightning address       {url}/pay/{store}")
+    output.text(f"  merchant's page         {url}/merchant")
     output.text(f"  Greenfield API          curl -H 'Authorization: token {facts['api_key']}' {info}")
     output.text(f"  phoenixd password       {facts['phoenixd_password']}")

@@ -162,7 +162,10 @@ def backup(
     tell_misspelt_variables(output)
     path = _journal_url().path
     if path is None:
-        raise BadUsage("the journal is not in a file; use pg_dump for one in PostgreSQL")
+        raise BadUsage(
+            "FLASH_JOURNAL_URL names no file; a journal in PostgreSQL is copied by "
+            f"pg_dump --format=custom --file={target}, followed by the database"
+        )
     if not path.is_file():
         raise BadUsage(f"{path} is not there: FLASH_JOURNAL_URL must name the file of a journal")
     try:

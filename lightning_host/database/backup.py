@@ -37,7 +37,7 @@ def back_up(url: Secret, target: Path) -> Path:
         raise BackupRefused(f"the database is in PostgreSQL, which copies itself: {copying}")
     source = Path(location.path)
     if not source.is_file():
-        raise BackupRefused(f"there is no database in a file {source}; DATABASE_URL names it")
+        raise BackupRefused(f"there is no database in a file {source}; LIGHTNING_HOST_DATABASE_URL names it")
     try:
         target.touch(mode=0o600, exist_ok=False)
     except OSError as error:

@@ -90,7 +90,9 @@ class Database:
                 await kind.aclose()
                 raise
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise DatabaseUnusable(f"the database (DATABASE_URL) can't be used: {reason_of(error)}") from error
+            raise DatabaseUnusable(
+                f"the database (LIGHTNING_HOST_DATABASE_URL) can't be used: {reason_of(error)}"
+            ) from error
         return cls(kind)
 
     async def read(self, work: Callable[[Connection], T]) -> T:

@@ -22,7 +22,7 @@ __all__ = ["Location", "read_url"]
 _IN_MEMORY: Final = ":memory:"
 _POSTGRESQL: Final = "postgresql://user:password@host/name"
 _NOT_READ: Final = (
-    f"DATABASE_URL must be such as {_POSTGRESQL}, with options of libpq only behind a question mark; "
+    f"LIGHTNING_HOST_DATABASE_URL must be such as {_POSTGRESQL}, with options of libpq only behind a question mark; "
     "write odd characters of a password as %40, %2F and so on"
 )
 _HOSTS: Final = re.compile(r"[/@][^,]*|[\w.:%,-]*")
@@ -73,7 +73,7 @@ def read_url(text: str) -> Location:
     scheme, separator, rest = text.strip().partition("://")
     kind = scheme.partition("+")[0]
     if not separator or kind not in ("sqlite", "postgresql", "postgres"):
-        raise SettingsError("DATABASE_URL must begin with sqlite:// or postgresql://")
+        raise SettingsError("LIGHTNING_HOST_DATABASE_URL must begin with sqlite:// or postgresql://")
     if kind == "sqlite":
         # As SQLAlchemy writes it: ///relative, ////absolute, nothing for a database in memory.
         path = rest.partition("?")[0].removeprefix("/")
@@ -87,7 +87,8 @@ def _read_server(rest: str) -> dict[str, str]:
         import psycopg  # noqa: PLC0415 - needed where the database is on a server only
         from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - as above
     except ModuleNotFoundError:
-        raise SettingsError("DATABASE_URL needs the package psycopg: pip install 'psycopg[binary]'") from None
+        words = "LIGHTNING_HOST_DATABASE_URL needs the package psycopg: pip install 'psycopg[binary]'"
+        raise SettingsError(words) from None
     # Some write `ssl=require`; libpq takes `ssl=true` only.
     url = "postgresql://" + re.sub(r"(?<=[?&])ssl=(?!true(?:&|$))", "sslmode=", rest)
     try:
@@ -98,7 +99,7 @@ def _read_server(rest: str) -> dict[str, str]:
     if odd:  # a part of the password, most likely, which would be shown when nothing answers there
         raise SettingsError(_NOT_READ)
     if not parameters.get("dbname"):
-        raise SettingsError(f"DATABASE_URL must name a database: {_POSTGRESQL}")
+        raise SettingsError(f"LIGHTNING_HOST_DATABASE_URL must name a database: {_POSTGRESQL}")
     if "sslmode" not in parameters and not _is_near(parameters):
         parameters["sslmode"] = "verify-full"
     return parameters

@@ -136,6 +136,9 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
         bound.setblocking(False)  # noqa: FBT003 - the only way that sockets have it
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"{host} port {port}: {error.strerror}") from None
     except BaseException:
         bound.close()
         raise

@@ -23,7 +23,7 @@ STRING = "type=flash;server=http://127.0.0.1:9/graphql;token=ory_st_secret;allow
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({}, "CONNECTION_STRING is missing"),
+        ({}, "lightning-host: LIGHTNING_HOST_CONNECTION_STRING is missing"),
         ({"CONNECTION_STRING": "type=flsh;token=secret"}, "type=flsh has no driver installed; installed: flash"),
         ({"CONNECTION_STRING": "type=flash"}, "the key 'token' is missing"),
         (
@@ -64,7 +64,7 @@ def test_database_that_can_not_be_opened_is_told(
     monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", url)
     assert main(["--port", "0"]) == 1
     told = capsys.readouterr().err
-    assert told == f"lightning-host: can't start: the database (DATABASE_URL) {words}\n"
+    assert told == f"lightning-host: can't start: the database (LIGHTNING_HOST_DATABASE_URL) {words}\n"
 
 
 def test_database_package_that_is_missing_is_named(
@@ -75,7 +75,7 @@ def test_database_package_that_is_missing_is_named(
     monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
     monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", "postgresql://host:secret@127.0.0.1:9/host")
     assert main(["--port", "0"]) == 2
-    told = "lightning-host: DATABASE_URL needs the package psycopg: pip install 'psycopg[binary]'\n"
+    told = "lightning-host: LIGHTNING_HOST_DATABASE_URL needs the package psycopg: pip install 'psycopg[binary]'\n"
     assert capsys.readouterr().err == told
 
 
@@ -107,7 +107,7 @@ def test_variable_that_nothing_reads_is_told(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         main(["--port", str(taken.getsockname()[1])])
-    words = "LIGHTNING_HOST_TRUSTED_PROXY is no setting of this host; did you mean TRUSTED_PROXIES?"
+    words = "LIGHTNING_HOST_TRUSTED_PROXY is no setting of this host; did you mean LIGHTNING_HOST_TRUSTED_PROXIES?"
     assert words in caplog.messages
 
 
@@ -140,8 +140,9 @@ def test_port_that_is_taken_is_told(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        assert main(["--port", str(taken.getsockname()[1])]) == 1
-    assert capsys.readouterr().err == "lightning-host: can't start: Address already in use\n"
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 1
+    assert capsys.readouterr().err == f"lightning-host: can't start: 127.0.0.1 port {port}: Address already in use\n"
 
 
 @pytest.mark.parametrize("as_json", [True, False])

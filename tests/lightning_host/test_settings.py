@@ -82,7 +82,7 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({}, "LIGHTNING_HOST_... CONNECTION_STRING is missing"),
+        ({}, "LIGHTNING_HOST_CONNECTION_STRING is missing"),
         ({"CONNECTION_STRING": " "}, "LIGHTNING_HOST_CONNECTION_STRING is empty"),
         ({"CONNECTION_STRING": STRING, "API_KEY": "short"}, "LIGHTNING_HOST_API_KEY must be 16 visible characters"),
         ({"CONNECTION_STRING": STRING, "API_KEY": "with blanks in it"}, "must be 16 visible characters"),
@@ -92,7 +92,7 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
         ({"CONNECTION_STRING": STRING, "PUBLIC_URL": "pay.example.com"}, "LIGHTNING_HOST_PUBLIC_URL must be an http"),
         ({"CONNECTION_STRING": STRING, "PUBLIC_URL": "https://u:p@x/"}, "LIGHTNING_HOST_PUBLIC_URL must be an http"),
         ({"CONNECTION_STRING": STRING, "PUBLIC_URL": "https://a.example/shop"}, "PUBLIC_URL must have no path"),
-        ({"CONNECTION_STRING": STRING, "BIND": "0.0.0.0"}, "PUBLIC_URL is missing"),  # noqa: S104 - nothing is bound
+        ({"CONNECTION_STRING": STRING, "BIND": "0.0.0.0"}, "LIGHTNING_HOST_PUBLIC_URL is missing"),  # noqa: S104 - nothing is bound
         ({"CONNECTION_STRING": STRING, "BIND": "::"}, "PUBLIC_URL is missing"),
         ({"CONNECTION_STRING": STRING, "TITLE": "a\nb"}, "TITLE must be one line of visible characters"),
         ({"CONNECTION_STRING": STRING, "TITLE": "half \udce9"}, "LIGHTNING_HOST_TITLE must be a valid string"),
@@ -121,7 +121,10 @@ def test_trusted_proxies_are_addresses_or_networks(monkeypatch: pytest.MonkeyPat
             },
             "PHOENIXD_PASSWORD must differ from store to store",
         ),
-        ({"CONNECTION_STRING_FILE": "/nowhere/at/all"}, "_FILE names a file that can't be read: FileNotFoundError"),
+        (
+            {"CONNECTION_STRING_FILE": "/nowhere/at/all"},
+            "_FILE names a file that can't be read: No such file or directory",
+        ),
         ({"CONNECTION_STRING": STRING, "CONNECTION_STRING_FILE": "/x"}, "are both set; keep one"),
     ],
 )

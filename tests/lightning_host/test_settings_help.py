@@ -43,6 +43,6 @@ def test_unknown_variables_are_found() -> None:
         "LIGHTNING_HOST_XYZZY",
     ]
     assert unknown_variables(names) == [
-        "LIGHTNING_HOST_PROT is no setting of this host; did you mean PORT?",
+        "LIGHTNING_HOST_PROT is no setting of this host; did you mean LIGHTNING_HOST_PORT?",
         "LIGHTNING_HOST_XYZZY is no setting of this host",
     ]

@@ -69,7 +69,7 @@ async def test_words_tell_where_to_click() -> None:
     """A person is told what there is to open, all of which is there, and how to end it."""
     async with running("--port", "0") as process, aiohttp.ClientSession(raise_for_status=True) as web:
         assert "Ctrl-C ends both" in await first_line(process)
-        for name in ("shop", "card", "Lightning address"):
+        for name in ("shop", "card", "Lightning address", "merchant's page"):
             line = await first_line(process)
             assert line.lstrip().startswith(name)
             async with web.get(line.split()[-1]) as page:
