@@ -1,6 +1,7 @@
 """`flash-driver api-key`: credentials for servers, made from a session."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ __all__ = ["app", "create", "list_", "revoke"]
 _SCOPES = ("read:user", "write:wallet", "read:transactions")
 """What this driver needs: `read:transactions` for the amounts of amountless invoices (flash-server.md 16)."""
 _SECONDS_A_DAY = 86_400
+_ID = re.compile(r"[0-9a-fA-F-]{1,36}")
+"""An id: a UUID or another hexadecimal number. No key is one: keys begin with `fk_`, sessions with `ory_st_`."""
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and end the API keys of an account.")
 
@@ -63,7 +66,7 @@ def create(
         if write is not None:
             write(line)
     show_line(output, line, out, id=made.get("id"))
-    output.text(f"id {shown(made.get('id'))}, for `flash-driver api-key revoke`", style="dim")
+    output.text(f"id {_shown_id(made)}, for `flash-driver api-key revoke`", style="dim")
     return Exit.OK
 
 
@@ -84,10 +87,16 @@ def list_(
         scopes = key.get("scopes")
         can = ", ".join(shown(each).replace("_", ":") for each in scopes) if isinstance(scopes, list) else "?"
         output.text(f"{shown(key.get('status')):<8}  {shown(key.get('name'))}  {can}{_end(key)}")
-        output.text(f"  {shown(key.get('id'))}", style="dim")
+        output.text(f"  {_shown_id(key)}", style="dim")
     if not keys:
         output.text("no API keys; `flash-driver api-key create NAME` makes one")
     return Exit.OK
+
+
+def _shown_id(key: Mapping[str, Any]) -> str:
+    """Return a key's id as `revoke` wants it: `shown` alone would mask an id, which looks like a token."""
+    text = str(key.get("id"))
+    return text if _ID.fullmatch(text) else shown(text)
 
 
 @app.command()

@@ -119,7 +119,9 @@ async def test_keys_are_made_listed_and_ended(cli: Commands, sandbox: StartSandb
     (key,) = [each for each in listed.json["api_keys"] if each["id"] == made["id"]]
     assert (key["name"], key["status"]) == ("shop", "ACTIVE")
     assert "fk_" not in listed.out
-    assert "shop" in (await cli("api-key", "list")).out
+    read = (await cli("api-key", "list")).out
+    assert "shop" in read
+    assert made["id"] in read
     assert (await cli("api-key", "revoke", made["id"], "--json")).json["status"] == "REVOKED"
     refused = await cli("balance", "--file", str(path), "--json")
     assert (refused.status, refused.json["error"]["kind"]) == (1, "credential-rejected")
