@@ -90,7 +90,9 @@ def make_app(
     """
     route_groups = tuple(route_groups)
     app = web.Application(client_max_size=settings.max_body_bytes)
-    app.middlewares.extend([count_requests(app, route_groups), _problem_teller(route_groups), refuse_foreign])
+    app.middlewares.extend(
+        [count_requests(app, route_groups), _problem_teller(route_groups), _refuse_nul, refuse_foreign]
+    )
     app.on_response_prepare.append(_add_security_headers)
     app.on_shutdown.append(_hang_up)
     app.cleanup_ctx.append(_life(settings, factory or LightningClientFactory(), route_groups))
@@ -138,6 +140,14 @@ def _problem_teller(route_groups: tuple[RouteGroup, ...]) -> Middleware:
         return tell(request, problem or _UNFORESEEN)
 
     return tell_problems
+
+
+@web.middleware
+async def _refuse_nul(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find nothing at a path with a NUL: nothing is called so, and PostgreSQL can't even look for it."""
+    if "\x00" in request.path:
+        raise web.HTTPNotFound
+    return await handler(request)
 
 
 async def _hang_up(app: web.Application) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lightning_host.client_limits import WrongKeys
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench, RunningHost
+    from tests.support.postgres import PostgresServer
 
 T = TypeVar("T")
 
@@ -328,3 +329,12 @@ async def test_words_of_payers_stand_in_no_log(
     assert status >= 500 or status == 200
     assert "broken" in caplog.text
     assert "very-private-words" not in caplog.text
+
+
+async def test_names_with_a_character_that_no_text_has(
+    hosts: HostBench, node: FakeNode, postgres: PostgresServer
+) -> None:
+    """A path with a NUL leads to nothing, also on PostgreSQL, which can keep none."""
+    host = await hosts.host(node, database=postgres.new_database())
+    for path in ("/checkout/", "/flashcards/", "/flashcard-tap/", "/flashcard-lnurl/", "/lnurlp/", "/merchant/"):
+        assert (await host.get(f"{path}a%00"))[0] == 404, path
