@@ -129,12 +129,13 @@ async def _after(error: LightningError, store: Store, taps: TapTable, tap: Tap) 
     if isinstance(error, InvalidRequest | NotSupported):
         await _give_back(taps, tap, reason, str(error))
         return
-    if not isinstance(error, BackendUnavailable) or error.executed is False:
-        with contextlib.suppress(LightningError):
-            payment = await store.client.get_payment(tap.payment_hash or "")
-            if payment is None or payment.status is LightningPaymentStatus.FAILED:
-                await _give_back(taps, tap, reason, str(error))
-                return
+    if isinstance(error, BackendUnavailable) and error.executed is not False:
+        return  # it may be on its way to the wallet, which does not know of it yet: a resolver believes nothing so soon
+    with contextlib.suppress(LightningError):
+        payment = await store.client.get_payment(tap.payment_hash or "")
+        if payment is None or payment.status is LightningPaymentStatus.FAILED:
+            await _give_back(taps, tap, reason, str(error))
+            return
     await taps.sender_is_done(tap)
 
 

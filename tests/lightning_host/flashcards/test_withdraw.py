@@ -353,10 +353,13 @@ async def test_unknown_keeps_the_reservation(hosts: HostBench, node: FakeNode, s
 
 
 @pytest.mark.parametrize("sent", [True, False])
-async def test_a_host_that_died_after_reserving(
-    hosts: HostBench, node: FakeNode, *, sent: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error", [KeyError(), BackendUnavailable("paying", {"http": "it was cut off"}, executed=None)], ids=["died", "cut"]
+)
+async def test_a_host_that_died_or_was_cut_off_after_reserving(
+    hosts: HostBench, node: FakeNode, *, sent: bool, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sender that vanished is waited for before "never sent" is believed; what it did send is booked at once."""
+    """What a vanished sender or a cut connection may have sent is waited for; what is known is booked at once."""
     gone = asyncio.Event()
     real = FakeClient.pay
 
@@ -364,7 +367,7 @@ async def test_a_host_that_died_after_reserving(
         if sent:
             await real(self, *arguments)
         gone.set()
-        raise KeyError  # not a word on the outcome, as if the process had ended here
+        raise error  # a KeyError says nothing of the outcome, as if the process had ended here
 
     monkeypatch.setattr(FakeClient, "pay", pay)
     host = await start(hosts, node)
