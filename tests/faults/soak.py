@@ -69,7 +69,7 @@ async def _leaks(before: set[asyncio.Task[object]]) -> int:
     """Count the tasks that are left when everything has been closed; those that are just ending may end."""
     left = asyncio.all_tasks() - before
     if left:
-        await asyncio.wait(left, timeout=2)
+        await asyncio.wait(left, timeout=40)
     names = [task.get_name() for task in asyncio.all_tasks() - before]
     return sum(name.startswith("flash-driver") for name in names)
 

@@ -139,7 +139,7 @@ async def test_paying(bench: Bench, row: Row, transport: str) -> None:
 @pytest.mark.parametrize(("row", "transport"), CASES)
 async def test_creating(bench: Bench, row: Row, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host gets the invoice, or hears why not; one that the server made in vain is the only harm."""
-    monkeypatch.setattr("flash_driver.invoices.creation.CREATE_SECONDS", 1.0)
+    monkeypatch.setattr("flash_driver.invoices.creation._SERVER_SECONDS", 1.0)
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, transports=transport, timing=SHORT)
     await client.warm_up()

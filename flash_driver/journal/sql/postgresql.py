@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import certifi
 import psycopg
+from psycopg import waiting
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -30,6 +31,7 @@ from flash_driver.journal.sql.transactions import DURABLE, PATIENCE_SECONDS, WRI
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from psycopg.abc import PQGen
     from sqlalchemy import Connection
 
     from flash_driver.journal.urls import JournalUrl
@@ -161,8 +163,8 @@ class PostgresqlDatabase:
                 await connection.commit()
             finally:
                 cutting.forget()
-                # The pool of before closes no connection that comes back to it.
-                if cutting.done or generation != self._generation:
+                # The pool of before closes no connection that comes back to it, and no pool takes one that is closed.
+                if cutting.done or generation != self._generation or cutting.is_closed:
                     await connection.invalidate()
                 await connection.close()
                 if cutting.done:
@@ -218,6 +220,11 @@ class _Cut:
         else:
             self._wait(Patience(self._seconds))
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is of no use any more."""
+        return self._wire is not None and self._wire.closed
+
     def forget(self) -> None:
         """Let the connection live."""
         if self._timer is not None:
@@ -267,7 +274,7 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
 
     """
     connecting = asyncio.create_task(
-        psycopg.AsyncConnection.connect(**_parameters(journal), autocommit=True, prepare_threshold=None),
+        _Wire.connect(**_parameters(journal), autocommit=True, prepare_threshold=None),
         name="flash-driver journal connecting",
     )
     try:
@@ -280,6 +287,21 @@ async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:
         connecting.add_done_callback(_close_unwanted)
         await asyncio.wait([connecting])
         raise
+
+
+class _Wire(psycopg.AsyncConnection[Any]):
+    """A connection that is closed when who waits for its answer is cancelled, as at the end of an event loop.
+
+    psycopg itself would ask the server to end the statement, wait for that, and complain in the log where it can't.
+    """
+
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109 - as psycopg calls it
+        """Wait for the server as psycopg does."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
 
 
 def _close_unwanted(connecting: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
