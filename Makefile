@@ -101,6 +101,7 @@ endif
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "setting up $(VENV), once; that takes some minutes"
 	$(PYTHON) -m venv --clear $(VENV)
 
 $(VENV)/ready-to-run: pyproject.toml constraints.txt $(BIN)/python

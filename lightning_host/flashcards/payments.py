@@ -23,7 +23,7 @@ from connection_strings import (
     PayInvoiceParams,
     PayResult,
 )
-from lightning_host.flashcards.taps import DeclinedError, TapTable, fee_limit
+from lightning_host.flashcards.taps import DeclinedError, TapStatus, TapTable, fee_limit
 from lightning_host.web.problems import problem_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ _ANSWER_SECONDS: Final = 4.0
 
 _START_SECONDS: Final = 20.0
 """How long after it began to reserve a process may begin to pay: far less than `taps.py` gives a sender in all."""
+
+_PAY_SECONDS: Final = 60.0
+"""How long a wallet may take to pay; with the time before it, less than `taps.py` gives a sender in all."""
 
 _BUSY_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 4.0
@@ -106,7 +109,10 @@ async def _carry_out(host: Host, store: Store, tap: Tap, invoice: TerminalInvoic
         await _give_back(taps, paying, f"this took too long; {_KEPT}", "the host stood still")
         return None
     try:
-        response = await store.client.pay(invoice.bolt11, PayInvoiceParams(max_fee_flat=fee_limit(invoice.amount)))
+        async with asyncio.timeout(_PAY_SECONDS):
+            response = await store.client.pay(invoice.bolt11, PayInvoiceParams(max_fee_flat=fee_limit(invoice.amount)))
+    except TimeoutError:
+        return None  # it may have been paid; a resolver finds out
     except LightningError as error:
         await _after(error, store, taps, paying)
         return None
@@ -166,6 +172,14 @@ async def _book(taps: TapTable, tap: Tap, fee: LightMoney | None) -> None:
     cost = (tap.amount or LightMoney.ZERO) + (fee or LightMoney.ZERO)
     if await taps.book(tap, cost):
         _log.info("store %s: flashcard %s paid %s for %s", tap.store, tap.card, cost, tap.payment_hash)
+        return
+    now = await taps.find(tap.code_digest)
+    if now is not None and now.status is TapStatus.FAILED:
+        _log.error(
+            "store %s: %s was paid after flashcard %s had its money back, since the wallet knew of no payment: "
+            "the store has lost %s",
+            *(tap.store, tap.payment_hash, tap.card, cost),
+        )
 
 
 async def _give_back(taps: TapTable, tap: Tap, reason: str, detail: str) -> None:

@@ -434,3 +434,31 @@ async def test_without_a_key(hosts: HostBench, node: FakeNode) -> None:
     await host.stop()
     host = await hosts.host(node, flashcard_key="another-key-than-before")
     assert "can't be read right now" in (await Terminal(host).read(chip.tap()))["reason"]
+
+
+async def test_a_wallet_that_pays_what_it_denied(
+    hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was paid after its reservation was given back is an error in the log: the store bears it."""
+    released = asyncio.Event()
+    real = FakeClient.pay
+
+    async def pay(self: FakeClient, *arguments: Any) -> PayResponse:
+        await released.wait()
+        return await real(self, *arguments)
+
+    monkeypatch.setattr(FakeClient, "pay", pay)
+    host = await start(hosts, node)
+    card, chip = await funded_card(host, node, 10_000)
+    terminal = Terminal(host)
+    offer = await terminal.read(chip.tap())
+    await host.get(offer["callback"].removeprefix(host.url), params={"k1": offer["k1"], "pr": invoice_of(node, 1_000)})
+    database = await Database.open(hosts.secret())
+    over = text("UPDATE host_flashcard_taps SET look_at = 0, sender_until = 1")  # as if two minutes had passed
+    await database.write(lambda connection: connection.execute(over))
+    await database.aclose()
+    await ended(host, card)
+    released.set()
+    await eventually(lambda: asyncio.sleep(0, "had its money back" in caplog.text))
+    assert await payments(host, card) == [("failed", None)]
+    assert await balance(host, card) == 10_000_000
