@@ -142,11 +142,18 @@ class World:
         """Let everything happen, let it calm down, and judge."""
         async with AsyncExitStack() as stack:
             await self._begin(stack)
-            for step in self._schedule.steps:
-                await asyncio.sleep(step.after)
-                self._do(step)
-            await self._calm_down()
-            return await self._judge()
+            ears = [asyncio.create_task(ear.listen()) for ear in self._host.ears]
+            try:
+                for ear in self._host.ears:
+                    await ear.listening.wait()
+                for step in self._schedule.steps:
+                    await asyncio.sleep(step.after)
+                    self._do(step)
+                await self._calm_down()
+                return await self._judge()
+            finally:
+                # Before any client is closed: a call on one that is closed takes everything up again.
+                await _end(ears)
 
     async def _begin(self, stack: AsyncExitStack) -> None:
         if self._folder is not None:
@@ -162,10 +169,6 @@ class World:
         if self._schedule.elsewhere:
             self._elsewhere = await self._client(_EVERY_WAY, self._pool_elsewhere)
         self._host = Host(clients, self._schedule.send_seconds)
-        ears = [asyncio.create_task(ear.listen()) for ear in self._host.ears]
-        stack.push_async_callback(_end, ears)
-        for ear in self._host.ears:
-            await ear.listening.wait()
 
     async def _client(self, transports: str, pool: Pool | None = None) -> FlashLightningClient:
         by_key = transports == "key"
@@ -306,6 +309,8 @@ class World:
 
     async def _new_client(self, client: FlashLightningClient, pick: float) -> None:
         """Use a client for one call and close it, as hosts do."""
+        if client in self._closing:
+            return
         async with await self._client(self._schedule.transports[self._host.clients.index(client)]) as fresh:
             await self._create(fresh, pick)
 
