@@ -1,16 +1,27 @@
-"""Comparing what a caller shows with what is configured, without telling by the time it takes."""
+"""What a caller shows: read, compared without telling by the time it takes, and kept as a digest only."""
 
 from __future__ import annotations
 
 import base64
 import enum
+import hashlib
 import hmac
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from connection_strings import Secret
 
-__all__ = ["EVERYTHING", "READING", "RECEIVING", "Permission", "basic_password", "matches", "token_of"]
+__all__ = [
+    "EVERYTHING",
+    "READING",
+    "RECEIVING",
+    "Permission",
+    "as_bytes",
+    "basic_password",
+    "digest_of",
+    "matches",
+    "token_of",
+]
 
 
 class Permission(enum.StrEnum):
@@ -41,7 +52,12 @@ EVERYTHING: Final = frozenset(Permission)
 
 def matches(shown: str, secret: Secret) -> bool:
     """Whether a text is the secret; takes the same time wherever they differ."""
-    return hmac.compare_digest(_bytes(shown), _bytes(secret.reveal()))
+    return hmac.compare_digest(as_bytes(shown), as_bytes(secret.reveal()))
+
+
+def digest_of(code: str) -> str:
+    """Return what is kept of a one-time code or a session's token: enough to know it again, not enough to use it."""
+    return hashlib.sha256(as_bytes(code)).hexdigest()
 
 
 def token_of(header: str) -> str | None:
@@ -63,5 +79,6 @@ def basic_password(header: str) -> str | None:
     return password if colon and password else None
 
 
-def _bytes(text: str) -> bytes:
+def as_bytes(text: str) -> bytes:
+    """Return the bytes of any text that a request can hold, half a character included."""
     return text.encode(errors="surrogatepass")

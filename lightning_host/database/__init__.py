@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightning_host.database.database import (
     SCHEMA_VERSION,
     Database,
+    add_to_sums,
     from_ms,
     insert_if_new,
     metadata,
@@ -19,6 +20,7 @@ __all__ = [
     "Database",
     "DatabaseUnusable",
     "SchemaError",
+    "add_to_sums",
     "from_ms",
     "insert_if_new",
     "is_away",

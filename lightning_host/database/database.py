@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from connection_strings import Secret
     from lightning_host.database.location import Location
 
-__all__ = ["SCHEMA_VERSION", "Database", "from_ms", "insert_if_new", "metadata", "now_ms", "take_numbers", "to_ms"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Database",
+    "add_to_sums",
+    "from_ms",
+    "insert_if_new",
+    "metadata",
+    "now_ms",
+    "take_numbers",
+    "to_ms",
+]
 
 T = TypeVar("T")
 
@@ -170,6 +180,15 @@ def insert_if_new(connection: Connection, table: Table, row: Mapping[str, Any]) 
     statement = dialect.insert(table).values(dict(row)).on_conflict_do_nothing()
     # Unless told so, SQLAlchemy does not keep how many rows an INSERT has added: with PostgreSQL that is -1 then.
     return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
+
+
+def add_to_sums(connection: Connection, table: Table, key: Mapping[str, Any], more: Mapping[str, int]) -> None:
+    """Add numbers to the row that keeps sums under a key; one that is not there yet begins at zero."""
+    kept = [table.c[name] == value for name, value in key.items()]
+    add = table.update().where(*kept).values({name: table.c[name] + number for name, number in more.items()})
+    if connection.execute(add).rowcount == 0:
+        insert_if_new(connection, table, {**key, **dict.fromkeys(more, 0)})
+        connection.execute(add)
 
 
 def now_ms() -> int:

@@ -16,8 +16,9 @@ from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, 
 from sqlalchemy.exc import IntegrityError
 
 from connection_strings import Secret
+from lightning_host.credentials import digest_of
 from lightning_host.database import from_ms, metadata, now_ms
-from lightning_host.flashcards.keys import CardKeys, digest_of
+from lightning_host.flashcards.keys import CardKeys
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection

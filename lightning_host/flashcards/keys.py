@@ -7,7 +7,6 @@ make a card nor try PINs.
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from connection_strings import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CardKeys", "Seal", "SealError", "digest_of"]
+__all__ = ["CardKeys", "Seal", "SealError"]
 
 _KEY_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
@@ -105,8 +104,3 @@ class Seal:
     def _derived(self, use: str) -> bytes:
         kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=f"lightning-host flashcards {use}".encode())
         return kdf.derive(self._secret.reveal().encode())
-
-
-def digest_of(code: str) -> str:
-    """Return what is kept of a one-time code: enough to know it again, and not enough to use it."""
-    return hashlib.sha256(code.encode()).hexdigest()

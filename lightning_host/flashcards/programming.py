@@ -17,8 +17,9 @@ from urllib.parse import quote
 from aiohttp import web
 from yarl import URL
 
+from lightning_host.credentials import digest_of
 from lightning_host.flashcards.chips import ChipTable
-from lightning_host.flashcards.keys import SealError, digest_of
+from lightning_host.flashcards.keys import SealError
 from lightning_host.flashcards.table import FlashcardTable
 from lightning_host.flashcards.withdraw import CHIP_PREFIX, lud17, open_seal
 from lightning_host.host import HOST

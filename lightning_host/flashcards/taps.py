@@ -36,9 +36,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from connection_strings import LightMoney, Secret
+from lightning_host.credentials import digest_of
 from lightning_host.database import from_ms, metadata, now_ms
 from lightning_host.flashcards.chips import host_flashcard_chips
-from lightning_host.flashcards.keys import digest_of
 from lightning_host.flashcards.limits import find_limits
 from lightning_host.flashcards.table import host_flashcards
 from lightning_host.flashcards.totals import CardTotal, count_payment, find_totals

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, Column, String, Table, select, update
+from sqlalchemy import BigInteger, Column, String, Table, select
 
 from connection_strings import LightMoney
-from lightning_host.database import insert_if_new, metadata
+from lightning_host.database import add_to_sums, metadata
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -46,12 +46,7 @@ class CardTotal:
 
 def count_payment(connection: Connection, store_id: str, outcome: str, amount: LightMoney) -> None:
     """Add a payment that ended; the caller's transaction is the one that ends it."""
-    kept = _totals.c.store == store_id, _totals.c.outcome == outcome
-    more = {"payments": _totals.c.payments + 1, "msat": _totals.c.msat + amount.msat}
-    add = update(_totals).where(*kept).values(more)
-    if connection.execute(add).rowcount == 0:
-        insert_if_new(connection, _totals, {"store": store_id, "outcome": outcome, "payments": 0, "msat": 0})
-        connection.execute(add)
+    add_to_sums(connection, _totals, {"store": store_id, "outcome": outcome}, {"payments": 1, "msat": amount.msat})
 
 
 def find_totals(connection: Connection) -> list[CardTotal]:

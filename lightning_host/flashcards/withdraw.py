@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import LightMoney
 from connection_strings.bolt11.reader import LONGEST, read
+from lightning_host.credentials import digest_of
 from lightning_host.flashcards.chips import ChipTable
-from lightning_host.flashcards.keys import Seal, SealError, digest_of
+from lightning_host.flashcards.keys import Seal, SealError
 from lightning_host.flashcards.limits import LimitsTable, PinCheck
 from lightning_host.flashcards.lnurl import card_lnurl_path
 from lightning_host.flashcards.payments import pay_with_card

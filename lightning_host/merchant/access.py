@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, delete, insert, select
 
 from connection_strings import Secret
-from lightning_host.credentials import EVERYTHING, READING, Permission
+from lightning_host.credentials import EVERYTHING, READING, Permission, as_bytes, digest_of
 from lightning_host.database import from_ms, metadata, now_ms
 
 if TYPE_CHECKING:
@@ -99,7 +99,11 @@ class MerchantAccess:
         if self._opened_by(shown):
             await self._add(token, _SESSION, SESSION_TIME, store=None, key_proof=_proof(token, shown), changes=changes)
             return token
-        of_link = (_access.c.digest == _digest(shown), _access.c.kind == _LINK, _access.c.expires_at > now_ms())
+        of_link = (
+            _access.c.digest == digest_of(shown.reveal()),
+            _access.c.kind == _LINK,
+            _access.c.expires_at > now_ms(),
+        )
         used = delete(_access).where(*of_link).returning(_access.c.store, _access.c.changes)
 
         def use(connection: Connection) -> bool:  # used and opened, or neither
@@ -116,7 +120,7 @@ class MerchantAccess:
 
     async def find(self, token: Secret) -> Session | None:
         """Return the session that a browser's token opens; None when there is none any more."""
-        query = select(_access).where(_access.c.digest == _digest(token), _access.c.kind == _SESSION)
+        query = select(_access).where(_access.c.digest == digest_of(token.reveal()), _access.c.kind == _SESSION)
         query = query.where(_access.c.expires_at > now_ms())
         row = await self._database.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
@@ -163,24 +167,16 @@ def _new_token() -> Secret:
     return Secret(secrets.token_urlsafe(_TOKEN_BYTES))
 
 
-def _digest(token: Secret) -> str:
-    return hashlib.sha256(_bytes(token)).hexdigest()
-
-
 def _proof(token: Secret, key: Secret) -> str:
     """Return what shows, to those who have the session's token only, which key opened it."""
-    return hmac.new(_bytes(token), _bytes(key), hashlib.sha256).hexdigest()
-
-
-def _bytes(secret: Secret) -> bytes:
-    return secret.reveal().encode(errors="surrogatepass")
+    return hmac.new(as_bytes(token.reveal()), as_bytes(key.reveal()), hashlib.sha256).hexdigest()
 
 
 def _row(
     token: Secret, kind: str, lasts: timedelta, *, store: str | None, key_proof: str | None, changes: bool
 ) -> dict[str, object]:
     return {
-        "digest": _digest(token),
+        "digest": digest_of(token.reveal()),
         "kind": kind,
         "store": store,
         "key_proof": key_proof,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - dataclass fields are read at run time
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select, tuple_
 
 from connection_strings import LightMoney
 from lightning_host.database import from_ms, to_ms
@@ -74,11 +74,10 @@ class CardPayments:
 
     async def newest(self, *, before: CardPayment | None, limit: int) -> list[CardPayment]:
         """Return the latest payments, newest first; only those that come behind `before`, if that is given."""
-        query = _JOINED.where(*self._paid).order_by(taps.c.ended_at.desc(), taps.c.payment_hash.desc()).limit(limit)
+        place = taps.c.ended_at, taps.c.payment_hash
+        query = _JOINED.where(*self._paid).order_by(*(column.desc() for column in place)).limit(limit)
         if before is not None:
-            time = to_ms(before.paid_at)
-            behind = or_(taps.c.ended_at < time, taps.c.payment_hash < before.payment_hash)
-            query = query.where(taps.c.ended_at <= time, behind)
+            query = query.where(tuple_(*place) < (to_ms(before.paid_at), before.payment_hash))
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return [_payment(row) for row in rows]
 

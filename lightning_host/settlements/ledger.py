@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, Text, and_, fun
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings import LightMoney
-from lightning_host.database import Database, from_ms, insert_if_new, metadata, now_ms, take_numbers, to_ms
+from lightning_host.database import Database, add_to_sums, from_ms, insert_if_new, metadata, now_ms, take_numbers, to_ms
 from lightning_host.invoices import host_invoices, read_invoice_row
 
 if TYPE_CHECKING:
@@ -263,12 +263,8 @@ def record_settled(connection: Connection, store_id: str, paid: Sequence[Lightni
 
 
 def _add_to_total(connection: Connection, store_id: str, purpose: str, count: int, msat: int) -> None:
-    kept = _totals.c.store == store_id, _totals.c.purpose == purpose
-    more = {"settlements": _totals.c.settlements + count, "msat": _totals.c.msat + msat}
-    if connection.execute(_totals.update().where(*kept).values(more)).rowcount == 0:
-        row = {"store": store_id, "purpose": purpose, "settlements": 0, "msat": 0}
-        insert_if_new(connection, _totals, row)
-        connection.execute(_totals.update().where(*kept).values(more))
+    key = {"store": store_id, "purpose": purpose}
+    add_to_sums(connection, _totals, key, {"settlements": count, "msat": msat})
 
 
 def keep_cursor(connection: Connection, store_id: str, cursor: str) -> None:

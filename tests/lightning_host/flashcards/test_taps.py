@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import select, update
 
 from connection_strings import LightMoney, Secret
+from lightning_host.credentials import digest_of
 from lightning_host.database import Database
 from lightning_host.flashcards.chips import ChipTable
-from lightning_host.flashcards.keys import Seal, digest_of
+from lightning_host.flashcards.keys import Seal
 from lightning_host.flashcards.limits import LimitsTable
 from lightning_host.flashcards.sun import Sun
 from lightning_host.flashcards.table import FlashcardTable, host_flashcards
