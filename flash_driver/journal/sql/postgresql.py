@@ -119,7 +119,7 @@ class PostgresqlDatabase:
     ) -> asyncio.Future[T]:
         """Begin something on a connection; where the future is cancelled, the connection is cut.
 
-        The statement is a task that is not cancelled itself: psycopg would ask the server to end it, and wait.
+        The statement is a task of its own, which `aclose` waits for: it gives its connection back, or closes it.
         """
         cutting = _Cut(seconds)
         told: asyncio.Future[T] = asyncio.get_running_loop().create_future()
