@@ -361,6 +361,8 @@ class MemoryJournal(Journal):
 
     def _insist_on_one_payer(self, mine: _Rows, payment_hash: str) -> None:
         for rows in self._kept:
-            told = telling_attempt(rows.payments.get(payment_hash, []))
-            if rows is not mine and told is not None and told.status is not LightningPaymentStatus.FAILED:
+            if rows is mine or payment_hash not in rows.payments:
+                continue
+            told = telling_attempt(rows.payments[payment_hash])
+            if told is not None and told.status is not LightningPaymentStatus.FAILED:
                 raise KnownElsewhere("payment", rows.scope)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flash_driver.journal import attempt_rules, memory
 from flash_driver.journal.memory import MemoryStore
+from tests.benchmarks.call_paths import recording
 from tests.support.journals import a_payment, open_journal
 
 if TYPE_CHECKING:
@@ -46,3 +47,19 @@ def test_of_two_threads_one_alone_may_send_a_payment(monkeypatch: pytest.MonkeyP
         thread.join(20)
         assert not thread.is_alive()
     assert len(permitted) == 1
+
+
+async def test_a_payment_costs_nothing_for_accounts_that_do_not_know_it() -> None:
+    """Beginning a payment enters as many functions in a process with forty other accounts as in one with none."""
+
+    async def functions_entered(*, others: int) -> int:
+        store = MemoryStore()
+        for number in range(others):
+            other = await open_journal(store, f"other {number}", f"other {number}")
+            await other.begin_payment(a_payment(100 + number))
+        journal = await open_journal(store)
+        with recording() as path:
+            assert isinstance(await journal.begin_payment(a_payment(1)), attempt_rules.Begun)
+        return path.calls
+
+    assert await functions_entered(others=40) == await functions_entered(others=0)
