@@ -30,8 +30,10 @@ from flash_driver.accounts.timing import Timing
 from flash_driver.client import FlashLightningClient
 from flash_driver.journal.attempt_rules import Begun
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
+from flash_driver.journal.sql.copying import copy_journal
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.transactions import WRITES
+from flash_driver.journal.urls import JournalUrl
 from flash_driver.payments.attempt import Persistence
 from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
@@ -172,6 +174,15 @@ async def contend(client: FlashLightningClient, _fate: Fate, order: dict[str, An
         tell("contended", number=number, index=index, begun=begun, spent=spent)
 
 
+async def copy(order: dict[str, Any]) -> None:
+    """Move a journal; every commit is a step, whichever of the two databases it is of."""
+    fate = Fate(order.get("die_at"))
+    fate.arm()
+    event.listen(Engine, "commit", lambda _: fate.step("before COMMIT"))
+    rows = await asyncio.to_thread(copy_journal, JournalUrl.parse(order["journal"]), JournalUrl.parse(order["target"]))
+    tell("copied", rows=rows)
+
+
 FLOWS: Final = {"contend": contend, "create": create, "listen": listen, "pay": pay}
 
 
@@ -192,7 +203,8 @@ def main() -> None:
     for line in sys.stdin:
         if (child := os.fork()) == 0:
             try:
-                asyncio.run(carry_out(json.loads(line)))
+                order = json.loads(line)
+                asyncio.run(copy(order) if order["flow"] == "copy" else carry_out(order))
             except BaseException:  # noqa: BLE001 - a fork must not go on as its parent would
                 tell("failed", why=traceback.format_exc())
             os._exit(0)

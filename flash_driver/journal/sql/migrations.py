@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["NEWEST", "STEPS", "find_version", "migrate", "seal"]
+__all__ = ["LOCK", "NEWEST", "STEPS", "find_version", "hold", "is_held", "is_sealed", "migrate", "release", "seal"]
 
-_LOCK: Final = 0x666C617368  # "flash": PostgreSQL names such locks by number
+LOCK: Final = 0x666C617368
+"""The lock of PostgreSQL that is held while a journal is opened: "flash", as such locks are named by number."""
 
 _SERIAL: Final = {
     "sqlite": "INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT",
@@ -126,6 +127,9 @@ NEWEST: Final = len(STEPS)
 _SEALED: Final = 1_000_000
 """What is added to the version of a journal that was copied to another database. Older drivers refuse it as newer."""
 
+_HELD: Final = 2_000_000
+"""The same of a copy that does not serve yet, because the journal that it comes from does."""
+
 
 def migrate(connection: Connection, journal: JournalUrl) -> int:
     """Bring the tables up to date inside a write transaction; return the version found, zero for none.
@@ -138,7 +142,7 @@ def migrate(connection: Connection, journal: JournalUrl) -> int:
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK})
     found = find_version(connection, journal)
     if found == NEWEST:
         return found
@@ -153,23 +157,47 @@ def migrate(connection: Connection, journal: JournalUrl) -> int:
 
 
 def seal(connection: Connection) -> None:
-    """Let no driver use this journal any more, inside a write transaction: another one has taken its place."""
-    connection.execute(version.update().values(version=_SEALED + NEWEST))
+    """Let no driver use this journal any more, inside a write transaction: another one takes its place."""
+    connection.execute(version.update().values(version=_SEALED + version.c.version))
+
+
+def is_sealed(connection: Connection) -> bool:
+    """Whether another journal has taken the place of this one."""
+    return _SEALED < _number(connection) < _HELD
+
+
+def hold(connection: Connection) -> None:
+    """Let no driver use this journal yet, inside a write transaction."""
+    connection.execute(version.update().values(version=_HELD + version.c.version))
+
+
+def is_held(connection: Connection) -> bool:
+    """Whether this is a copy that does not serve yet."""
+    return _number(connection) > _HELD
+
+
+def release(connection: Connection) -> None:
+    """Let drivers use a journal that was held, inside a write transaction."""
+    connection.execute(version.update().values(version=version.c.version - _HELD))
 
 
 def find_version(connection: Connection, journal: JournalUrl) -> int:
     """Return the version of the tables that are there, zero for none.
 
     Raises:
-        JournalError: The journal was made by a newer driver, or is sealed.
+        JournalError: The journal was made by a newer driver, is sealed, or is held.
 
     """
-    if not inspect(connection).has_table(version.name):
-        return 0
-    found = int(connection.execute(select(version.c.version)).scalar_one())
+    found = _number(connection)
+    if found > _HELD:
+        raise JournalError(
+            str(journal), "is a copy that is not finished", "run the same flash-driver journal copy again"
+        )
     if found > _SEALED:
         raise JournalError(
-            str(journal), "was copied to another one, which takes its place", "let FLASH_JOURNAL_URL name that one"
+            str(journal),
+            "was copied to another one, which takes its place",
+            "let FLASH_JOURNAL_URL name that one; if it is not finished, run the same flash-driver journal copy again",
         )
     if found > NEWEST:
         raise JournalError(
@@ -178,3 +206,10 @@ def find_version(connection: Connection, journal: JournalUrl) -> int:
             "update flash-driver, or let FLASH_JOURNAL_URL name another journal",
         )
     return found
+
+
+def _number(connection: Connection) -> int:
+    """Return what the table of the version says, zero where there is none."""
+    if not inspect(connection).has_table(version.name):
+        return 0
+    return int(connection.execute(select(version.c.version)).scalar_one())

@@ -108,6 +108,27 @@ async def test_the_old_journal_is_retired(durable_url: JournalUrl, tmp_path: Pat
     await filled(a_file(tmp_path, "other.db"))
 
 
+async def test_an_unfinished_copy_is_finished_by_its_own_source_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy that is held may be the only one left: no other journal is copied over it, and words say what to do."""
+    source, target, other = (a_file(tmp_path, f"{name}.db") for name in ("from", "to", "other"))
+    await filled(source)
+    await filled(other)
+    with monkeypatch.context() as broken:
+        broken.setattr("flash_driver.journal.sql.copying.release", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(copy_journal, source, target)
+    for journal in (source, target):
+        with pytest.raises(JournalError, match="run the same flash-driver journal copy again"):
+            await filled(journal)
+    with pytest.raises(JournalError, match=r"to.db is a copy that is not finished; run the same"):
+        await asyncio.to_thread(copy_journal, other, target)
+    with pytest.raises(JournalError, match=r"from.db was copied to another one"):
+        await asyncio.to_thread(copy_journal, source, a_file(tmp_path, "third.db"))
+    assert (await asyncio.to_thread(copy_journal, source, target))["flash_invoices"] == 2
+
+
 async def test_a_copy_that_breaks_off_leaves_everything_as_it_was(
     tmp_path: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +136,7 @@ async def test_a_copy_that_breaks_off_leaves_everything_as_it_was(
     source, target = a_file(tmp_path, "from.db"), JournalUrl.parse(postgres.new_database())
     await filled(source)
     with monkeypatch.context() as broken:
-        broken.setattr("flash_driver.journal.sql.copying._sum", lambda *_: (0, 0))
+        broken.setattr("flash_driver.journal.sql.copying.add_rows", lambda *_: None)
         with pytest.raises(JournalError, match="does not hold what was written to it"):
             await asyncio.to_thread(copy_journal, source, target)
     async with aclosing(SqlStore(source, patience=40)) as store:
