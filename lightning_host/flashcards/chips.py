@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, insert, select, text, update
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, delete, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from connection_strings import Secret
@@ -136,7 +136,10 @@ class ChipTable:
         await self._database.write(lambda connection: _retire(connection, host_flashcard_chips.c.name == name))
 
     async def make_link(self, chip: Chip, action: LinkAction) -> tuple[Secret, datetime]:
-        """Make a one-time code that leads to the keys of a chip; gives it and when it expires."""
+        """Make a one-time code that leads to the keys of a chip; gives it and when it expires.
+
+        It is the only one of that chip: earlier codes that were not used end.
+        """
         code = Secret(secrets.token_hex(16))
         expires_at = now_ms() + LINK_LIFE // timedelta(milliseconds=1)
         row = {
@@ -145,7 +148,16 @@ class ChipTable:
             "action": action,
             "expires_at": expires_at,
         }
-        await self._database.write(lambda connection: connection.execute(insert(_links), row))
+        # Of two calls at once the second waits at the chip, and so sees the code of the first.
+        at_chip = select(host_flashcard_chips.c.name).where(host_flashcard_chips.c.name == chip.name).with_for_update()
+        earlier = delete(_links).where(_links.c.chip == chip.name, _links.c.used_at.is_(None))
+
+        def write(connection: Connection) -> None:
+            connection.execute(at_chip)
+            connection.execute(earlier)
+            connection.execute(insert(_links), row)
+
+        await self._database.write(write)
         return code, from_ms(expires_at)
 
     async def use_link(

@@ -96,6 +96,7 @@ class WebhookSender:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
             while True:
                 self._wake.clear()
+                until = asyncio.get_running_loop().time() + _CLAIM_SECONDS - _SEND_SECONDS
                 claimed: list[tuple[Webhook | None, list[Delivery]]] = []
                 try:
                     if room := _MOST_BUSY - len(self._busy):
@@ -107,7 +108,7 @@ class WebhookSender:
                 for webhook, deliveries in claimed:
                     name = deliveries[0].webhook
                     self._busy.add(name)
-                    self._tasks.start(self._work_off(session, webhook, deliveries), f"send to webhook {name}")
+                    self._tasks.start(self._work_off(session, webhook, deliveries, until), f"send to webhook {name}")
                 if not claimed:
                     await self._wait()
 
@@ -130,11 +131,10 @@ class WebhookSender:
             return
 
     async def _work_off(
-        self, session: aiohttp.ClientSession, webhook: Webhook | None, deliveries: Sequence[Delivery]
+        self, session: aiohttp.ClientSession, webhook: Webhook | None, deliveries: Sequence[Delivery], until: float
     ) -> None:
         """Send what was claimed for a webhook, a few at a time, while the claim surely lasts; give the rest back."""
-        now = asyncio.get_running_loop().time
-        waiting, until = deque(deliveries), now() + _CLAIM_SECONDS - _SEND_SECONDS
+        now, waiting = asyncio.get_running_loop().time, deque(deliveries)
 
         async def work() -> None:
             while waiting and now() < until:

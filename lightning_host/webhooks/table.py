@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Boolean, bindparam, delete, insert, select, update
 
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import find_checkouts
-from lightning_host.database import now_ms
+from lightning_host.database import from_ms, now_ms, to_ms
 from lightning_host.database.lists import newest_first
 from lightning_host.invoices import comments_of
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
@@ -40,7 +40,17 @@ _FINISHED: Final = ("attempts", "http_status", "problem", "status", "delivered_a
 _FINISH: Final = (
     update(_deliveries)
     .where(_deliveries.c.id == bindparam("delivery"))
+    .where(
+        (_deliveries.c.due_at == bindparam("claimed_until")) & (_deliveries.c.status == DeliveryStatus.PENDING)
+        | bindparam("delivered", type_=Boolean) & (_deliveries.c.status != DeliveryStatus.DELIVERED)
+    )
     .values({name: bindparam(f"new_{name}") for name in _FINISHED})
+)
+_RELEASE: Final = (
+    update(_deliveries)
+    .where(_deliveries.c.id == bindparam("delivery"), _deliveries.c.due_at == bindparam("claimed_until"))
+    .where(_deliveries.c.status == DeliveryStatus.PENDING)
+    .values(due_at=bindparam("new_due_at"))
 )
 
 
@@ -176,7 +186,8 @@ class WebhookTable:
             but_for: Webhooks that are left out.
 
         Returns:
-            Deliveries by webhook; None stands for one that was removed.
+            Deliveries by webhook; None stands for one that was removed. Each is due again when the claim ends, which
+            tells this claim from every other one.
 
         """
         now = now_ms()
@@ -191,25 +202,32 @@ class WebhookTable:
         if not chosen:
             return []
         ids = [delivery.id for of_one in chosen.values() for delivery in of_one]
-        take = update(_deliveries).where(_deliveries.c.id.in_(ids), *due).values(due_at=now + int(seconds * 1_000))
+        until = now + int(seconds * 1_000)
+        take = update(_deliveries).where(_deliveries.c.id.in_(ids), *due).values(due_at=until)
 
         def claim(connection: Connection) -> list[tuple[Webhook | None, list[Delivery]]]:
             taken = set(connection.execute(take.returning(_deliveries.c.id)).scalars())
             found = connection.execute(select(_webhooks).where(_webhooks.c.id.in_(chosen)))
             webhooks = {row.id: read_webhook(row) for row in found}
-            mine = {name: [each for each in of_one if each.id in taken] for name, of_one in chosen.items()}
+            mine = {
+                name: [replace(each, due_at=from_ms(until)) for each in of_one if each.id in taken]
+                for name, of_one in chosen.items()
+            }
             return [(webhooks.get(name), of_one) for name, of_one in mine.items() if of_one]
 
         return await self._database.write(claim)
 
     async def release(self, claimed: Sequence[Delivery]) -> None:
-        """Let any replica send what was claimed and not sent."""
-        ids = [delivery.id for delivery in claimed]
-        statement = update(_deliveries).where(_deliveries.c.id.in_(ids)).values(due_at=now_ms())
-        await self._database.write(lambda connection: connection.execute(statement))
+        """Let any replica send what was claimed and not sent; what another one has claimed since stays its own."""
+        rows = [{"delivery": each.id, "claimed_until": to_ms(each.due_at), "new_due_at": now_ms()} for each in claimed]
+        await self._database.write(lambda connection: connection.execute(_RELEASE, rows))
 
     async def finish(self, attempts: Sequence[Attempt]) -> None:
-        """Write down how attempts ended, all together."""
+        """Write down how attempts ended, all together.
+
+        What was delivered is delivered, however late that is told. A failure counts while the claim lasts only: another
+        replica may have delivered it since.
+        """
         now = now_ms()
         rows = [_what_finishes(attempt, now) for attempt in attempts]
         await self._database.write(lambda connection: connection.execute(_FINISH, rows))
@@ -235,6 +253,8 @@ def _what_finishes(attempt: Attempt, now: int) -> dict[str, Any]:
     status = DeliveryStatus.PENDING if again else DeliveryStatus.GAVE_UP
     return {
         "delivery": attempt.delivery.id,
+        "claimed_until": to_ms(attempt.delivery.due_at),
+        "delivered": delivered,
         "new_attempts": attempt.delivery.attempts + 1,
         "new_http_status": attempt.http_status,
         "new_problem": attempt.problem,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,25 @@ async def test_keys_are_told_once(hosts: HostBench, node: FakeNode) -> None:
     again = await card_api(host, card, "POST", "/programming", {})
     assert (await follow(host, again, {"UID": "04AABBCCDDEEFF"})) == (200, keys)
     assert (await card_api(host, card, "GET", "/spending"))["uid"] == "04aabbccddeeff"
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_new_link_ends_the_earlier_one(
+    database: str, hosts: HostBench, node: FakeNode, request: pytest.FixtureRequest
+) -> None:
+    """Of the links to the keys of a chip only the last one works, also of two that are made at once."""
+    url = request.getfixturevalue("postgres").new_database() if database == "postgresql" else None
+    host = await hosts.host(node, database=url, flashcard_key=FLASHCARD_KEY)
+    card = await make_card(host)
+    await card_api(host, card, "POST", "/programming", {})
+    making = [card_api(host, card, "POST", "/programming", {}) for _ in range(4)]
+    links = await asyncio.gather(*making)
+    assert sorted([(await follow(host, link))[0] for link in links]) == [200, 404, 404, 404]
+    links = [await card_api(host, card, "POST", "/programming", {}) for _ in range(2)]
+    assert [(await follow(host, link))[0] for link in links] == [404, 200]
+    await card_api(host, card, "POST", "/programming", {"replace": True})
+    links = [await card_api(host, card, "POST", "/wipe", {}) for _ in range(2)]
+    assert [(await follow(host, link))[0] for link in links] == [404, 200]
 
 
 async def test_links_that_lead_nowhere(hosts: HostBench, node: FakeNode) -> None:

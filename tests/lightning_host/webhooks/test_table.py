@@ -13,12 +13,13 @@ from connection_strings import LightMoney, Secret
 from lightning_host.database import Database, now_ms
 from lightning_host.settlements.ledger import Settlement
 from lightning_host.webhooks.records import DeliveryStatus
-from lightning_host.webhooks.table import WebhookTable, queue_for_webhooks
+from lightning_host.webhooks.table import Attempt, WebhookTable, queue_for_webhooks
 from tests.lightning_host.hosts import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from lightning_host.webhooks.records import Delivery
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench
 
@@ -122,3 +123,33 @@ async def test_delivery_of_a_webhook_that_is_gone_is_given_up(hosts: HostBench, 
 
     await eventually(given_up)
     await database.aclose()
+
+
+async def test_late_replica_changes_nothing_that_another_one_has_done(database: Database) -> None:
+    """A claim that is over neither gives back nor lets be sent again; that something arrived counts however late."""
+    rows = WebhookTable(database)
+    made = set(await queue(database, 4))
+
+    async def claim(seconds: float) -> list[Delivery]:
+        return [each for _, of_one in await rows.claim(seconds, most=1, most_of_one=9, but_for=()) for each in of_one]
+
+    def ended(delivery: Delivery, problem: str | None) -> Attempt:
+        return Attempt(delivery, 500 if problem else 200, problem, 0 if problem else None)
+
+    async def statuses() -> dict[str, DeliveryStatus]:
+        found = {name: await rows.find_delivery(name) for name in made}
+        return {name: delivery.status for name, delivery in found.items() if delivery is not None}
+
+    late = await claim(-1)
+    current = {each.id: each for each in await claim(3600)}
+    assert {each.id for each in late} == set(current) == made
+    failed, arrived, given_back, twice = late
+    await rows.finish([ended(failed, "did not answer"), ended(arrived, None)])
+    await rows.release([given_back])
+    assert await claim(3600) == []
+    assert await statuses() == dict.fromkeys(made, DeliveryStatus.PENDING) | {arrived.id: DeliveryStatus.DELIVERED}
+    await rows.finish([ended(current[name], None) for name in (failed.id, twice.id)])
+    await rows.finish([ended(current[arrived.id], "did not answer"), ended(twice, "did not answer")])
+    await rows.release([current[given_back.id]])
+    assert [each.id for each in await claim(3600)] == [given_back.id]
+    assert await statuses() == dict.fromkeys(made, DeliveryStatus.DELIVERED) | {given_back.id: DeliveryStatus.PENDING}
