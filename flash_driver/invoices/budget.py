@@ -8,7 +8,6 @@ as long as a request may be on its way.
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -20,7 +19,7 @@ from flash_driver.flash_api.documents import INVOICE_CREATE_BTC, INVOICE_CREATE_
 from flash_driver.journal.budget_rules import LONGEST_BLOCK, Bucket, BudgetWait, InvoiceBudget
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from flash_driver.flash_api.documents import Document
     from flash_driver.journal.journal import Journal
@@ -80,18 +79,18 @@ class Budget:
             JournalError: The journal can't be used now.
 
         """
+        points = Points(self, spare=spare)
         if reserve:
-            await self.take(Bucket.OWN, reserve)
-        points = Points(self, reserve, spare=spare)
+            points.left[Bucket.OWN] = [await self.take(Bucket.OWN, reserve)] * reserve
         try:
             yield points
         finally:
-            for bucket, count in points.left.items():
-                if count:
-                    await self._put_back(bucket, count)
+            for bucket, taken in points.left.items():
+                if taken:
+                    await self._put_back(bucket, taken)
 
-    async def take(self, bucket: Bucket, count: int = 1, *, spare: bool = False) -> None:
-        """Take points out of a bucket's budget, all or none.
+    async def take(self, bucket: Bucket, count: int = 1, *, spare: bool = False) -> datetime:
+        """Take points out of a bucket's budget, all or none; return the time that they are counted from.
 
         Args:
             bucket: Which.
@@ -105,7 +104,7 @@ class Budget:
         """
         now = self._clock()
         if self._limit is None and self._known_free(bucket, now):
-            return
+            return now
         if self._limit is not None and count > self._limit.invoices:
             raise RateLimited(
                 f"{count} invoices at once are more than the account's budget ever allows, ask for fewer: "
@@ -119,6 +118,7 @@ class Budget:
         if wait is not None:
             raise RateLimited(_words(bucket, wait), retry_after=wait.until - now, blocked=wait.blocked)
         self._known_free_at[bucket] = now
+        return now
 
     async def block(self, document: Document, retry_after: timedelta) -> RateLimited | None:
         """Take note that the server itself takes no more such requests, and return the error that says so.
@@ -141,13 +141,13 @@ class Budget:
         _log.warning("Flash has blocked new invoices", limit=bucket.value, until=until.isoformat(timespec="seconds"))
         return RateLimited(_words(bucket, BudgetWait(until, blocked=True)), retry_after=retry_after, blocked=True)
 
-    async def _put_back(self, bucket: Bucket, count: int) -> None:
+    async def _put_back(self, bucket: Bucket, taken: Sequence[datetime]) -> None:
         if self._limit is None:
             return
         try:
-            await self._journal.return_invoices(bucket, count)
+            await self._journal.return_invoices(bucket, taken)
         except LightningError as error:  # they count for a while though nothing was asked, which does no harm
-            _log.debug("points could not be put back", points=count, why=str(error))
+            _log.debug("points could not be put back", points=len(taken), why=str(error))
 
     def _known_free(self, bucket: Bucket, now: datetime) -> bool:
         """Whether the journal has just said that there is no block: another process's is heard of a second late."""
@@ -159,14 +159,15 @@ class Points:
     """The points of one call: the router's `Admission`.
 
     Attributes:
-        left: Points that were taken and not used, by bucket.
+        left: When the points that are not used were taken, by bucket.
 
     """
 
-    def __init__(self, budget: Budget, reserved: int, *, spare: bool = False) -> None:
+    def __init__(self, budget: Budget, *, spare: bool = False) -> None:
         self._budget = budget
         self._spare = spare
-        self.left = Counter({Bucket.OWN: reserved})
+        self._used: dict[Bucket, datetime] = {}
+        self.left: dict[Bucket, list[datetime]] = {bucket: [] for bucket in Bucket}
 
     async def admit(self, document: Document) -> None:
         """Use up the point of a request that is about to be written; taken now unless one is left.
@@ -179,16 +180,14 @@ class Points:
         bucket = _BUCKETS.get(document)
         if bucket is None:
             return
-        if self.left[bucket] > 0:
-            self.left[bucket] -= 1
-        else:
-            await self._budget.take(bucket, spare=self._spare)
+        left = self.left[bucket]
+        self._used[bucket] = left.pop() if left else await self._budget.take(bucket, spare=self._spare)
 
     def give_back(self, document: Document) -> None:
         """Take note that the request admitted last was certainly not executed: it cost nothing."""
         bucket = _BUCKETS.get(document)
         if bucket is not None:
-            self.left[bucket] += 1
+            self.left[bucket].append(self._used[bucket])
 
 
 def _words(bucket: Bucket, wait: BudgetWait) -> str:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from flash_driver.journal.attempt_rules import Begun, Counted
@@ -184,8 +184,8 @@ class Journal(ABC):
         """
 
     @abstractmethod
-    async def return_invoices(self, bucket: Bucket, count: int) -> None:
-        """Put back what was taken last and turned out to cost nothing."""
+    async def return_invoices(self, bucket: Bucket, taken: Sequence[datetime]) -> None:
+        """Put back what was taken at these times and cost nothing in the end; what others took since still counts."""
 
     @abstractmethod
     async def block_invoices(self, bucket: Bucket, until: datetime) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from dataclasses import replace
@@ -290,11 +291,13 @@ class MemoryJournal(Journal):
                 rows.spent[bucket] += [now] * count
             return wait
 
-    async def return_invoices(self, bucket: Bucket, count: int) -> None:
-        """Put back what was taken last and turned out to cost nothing."""
+    async def return_invoices(self, bucket: Bucket, taken: Sequence[datetime]) -> None:
+        """Put back what was taken at these times and turned out to cost nothing."""
         rows = await self._rows()
         with rows.lock:
-            del rows.spent[bucket][-count:]
+            for moment in taken:
+                with contextlib.suppress(ValueError):  # it counts no more
+                    rows.spent[bucket].remove(moment)
 
     async def block_invoices(self, bucket: Bucket, until: datetime) -> None:
         """Let nobody take anything out of a budget until then."""

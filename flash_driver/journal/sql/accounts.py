@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,8 @@ from flash_driver.journal.errors import KnownElsewhere, ServerInUse
 from flash_driver.journal.sql.schema import accounts, invoices, logins, payments, spent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, Update
 
     from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
@@ -210,12 +213,13 @@ def spend(
     return wait
 
 
-def put_back(connection: Connection, account: int, bucket: Bucket, count: int) -> None:
-    """Free what was taken last: what it was spent for cost nothing."""
+def put_back(connection: Connection, account: int, bucket: Bucket, taken: Sequence[datetime]) -> None:
+    """Free what was taken at these times: what it was spent for cost nothing."""
     lock(connection, account)
-    mine = and_(spent.c.account == account, spent.c.bucket == bucket)
-    last = select(spent.c.id).where(mine).order_by(spent.c.spent_at.desc(), spent.c.id.desc()).limit(count)
-    connection.execute(update(spent).where(spent.c.id.in_(last)).values(spent_at=_FREE))
+    for moment, count in Counter(taken).items():
+        mine = and_(spent.c.account == account, spent.c.bucket == bucket, spent.c.spent_at == moment)
+        some = select(spent.c.id).where(mine).limit(count)
+        connection.execute(update(spent).where(spent.c.id.in_(some)).values(spent_at=_FREE))
 
 
 def block(connection: Connection, account: int, bucket: Bucket, until: datetime) -> None:

@@ -19,7 +19,7 @@ from flash_driver.journal.sql.invoices import InvoiceRows
 from flash_driver.journal.sql.payments import PaymentRows
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from flash_driver.journal.attempt_rules import Begun, Counted
@@ -173,10 +173,10 @@ class SqlJournal(Journal):
             return await self._transactions.read(work)
         return await self._transactions.write(work, durable=False)
 
-    async def return_invoices(self, bucket: Bucket, count: int) -> None:
-        """Put back what was taken last and turned out to cost nothing."""
+    async def return_invoices(self, bucket: Bucket, taken: Sequence[datetime]) -> None:
+        """Put back what was taken at these times and turned out to cost nothing."""
         account = (await self.owner.account()).number
-        await self._transactions.write(lambda connection: put_back(connection, account, bucket, count), durable=False)
+        await self._transactions.write(lambda connection: put_back(connection, account, bucket, taken), durable=False)
 
     async def block_invoices(self, bucket: Bucket, until: datetime) -> None:
         """Let nobody take anything out of a budget until then."""

@@ -7,6 +7,7 @@ import heapq
 import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,6 +17,9 @@ from flash_driver.invoices.budget import ON_ITS_WAY, Budget
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.memory import MemoryStore
 from tests.support.journals import open_journal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BLOCK = timedelta(seconds=300)
@@ -83,11 +87,24 @@ async def test_what_a_call_does_not_use_is_put_back() -> None:
         await points.admit(INVOICE_CREATE_ON_BEHALF)  # and these by themselves
 
 
+async def test_a_call_that_took_long_puts_its_own_points_back() -> None:
+    """A paused process frees what it took itself: what another one took since counts for its whole time."""
+    clock, journal = Clock(), await open_journal(MemoryStore())
+    paused, other = (Budget(journal, InvoiceBudget(2, 120), clock) for _ in range(2))
+    async with paused.points(1):
+        clock.now += timedelta(seconds=100)
+        await other.take(Bucket.OWN)
+    clock.now += timedelta(seconds=100)
+    await other.take(Bucket.OWN)
+    with pytest.raises(RateLimited):
+        await other.take(Bucket.OWN)
+
+
 async def test_a_point_that_can_not_be_put_back_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the journal fails at the very end of a call, the call ends as it would have."""
     journal = await open_journal(MemoryStore())
 
-    async def fail(_bucket: Bucket, _count: int) -> None:
+    async def fail(_bucket: Bucket, _taken: Sequence[datetime]) -> None:
         raise LightningError("the disk is full")
 
     monkeypatch.setattr(journal, "return_invoices", fail)

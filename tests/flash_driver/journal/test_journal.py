@@ -386,19 +386,25 @@ async def test_budget_survives_a_clock_that_jumps_by_a_day(journal: Journal, jum
 
 
 async def test_what_cost_nothing_is_put_back(journal: Journal) -> None:
-    """What was taken last is there again for others, what was taken before it still counts."""
+    """What was taken at a time is there again for others; what was taken before it or since still counts."""
+    second = timedelta(seconds=1)
     assert await spend(journal, LIMIT, NOON) is None
-    assert await spend(journal, LIMIT, NOON + timedelta(seconds=60)) is None
-    await journal.return_invoices(Bucket.OWN, 1)
-    assert await spend(journal, LIMIT, NOON + timedelta(seconds=61)) is None
-    assert await spend(journal, LIMIT, NOON + timedelta(seconds=62)) == timedelta(seconds=58)
+    assert await spend(journal, LIMIT, NOON + 60 * second) is None
+    await journal.return_invoices(Bucket.OWN, [NOON + 60 * second])
+    assert await spend(journal, LIMIT, NOON + 61 * second) is None
+    assert await spend(journal, LIMIT, NOON + 62 * second) == 58 * second
+    await journal.return_invoices(Bucket.OWN, [NOON])
+    assert await spend(journal, LIMIT, NOON + 63 * second) is None
+    assert await spend(journal, LIMIT, NOON + 64 * second) == 117 * second
+    await journal.return_invoices(Bucket.OWN, [NOON])
+    assert await spend(journal, LIMIT, NOON + 65 * second) == 116 * second
 
 
 async def test_two_buckets_know_nothing_of_each_other(journal: Journal) -> None:
     """What one budget has taken, put back or blocked changes nothing for the other; a wait says which of them it is."""
     assert await spend(journal, LIMIT, NOON, 2) is None
     assert await spend(journal, LIMIT, NOON, 2, Bucket.PUBLIC) is None
-    await journal.return_invoices(Bucket.PUBLIC, 2)
+    await journal.return_invoices(Bucket.PUBLIC, [NOON, NOON])
     assert await spend(journal, LIMIT, NOON) == timedelta(seconds=120)
     await journal.block_invoices(Bucket.PUBLIC, NOON + timedelta(minutes=5))
     own = await journal.spend_invoices(Bucket.OWN, LIMIT, NOON)
