@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from connection_strings.errors import BackendUnavailable, ConnectionStringError, RequestRefused
+from connection_strings.errors import BackendUnavailable, ConnectionStringError, LightningError, RequestRefused
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.flash_api.documents import ACCOUNT, ME
@@ -49,6 +49,10 @@ class ChosenWallet:
     network: str | None
     account_wallet_ids: tuple[str, ...]
 
+    def is_same_as(self, other: ChosenWallet) -> bool:
+        """Whether an invoice for the one is an invoice for the other: same wallet, currency and network."""
+        return (self.id, self.currency, self.network) == (other.id, other.currency, other.network)
+
 
 class KnownAccount:
     """What the server last said of an account, on one event loop: connection strings with one token share it.
@@ -57,10 +61,12 @@ class KnownAccount:
         reply: The answer; None when there is none that can be used.
         looked_up_at: When it came.
         looking_up: Held while the server is asked.
+        believed: What it said to an earlier process; None once it has been asked in this one.
 
     """
 
     def __init__(self) -> None:
+        self.believed: AccountReply | None = None
         self.reply: AccountReply | None = None
         self.looked_up_at = datetime.min.replace(tzinfo=UTC)
         self.looking_up = asyncio.Lock()
@@ -118,6 +124,7 @@ class WalletDirectory:
             of_no_use = self._chosen is None and self._seen is known.reply
             if known.reply is None or of_no_use or not timedelta(0) <= age <= oldest:
                 asked_at = self._clock()  # an answer is as old as its question
+                known.believed = None  # one attempt may rest on it: if this fails, the next one waits for the server
                 account = await self._look_up(deadline, call_log)
                 self._on_account(account)
                 # The price in it is told once, now: what is told later would look as fresh.
@@ -130,6 +137,16 @@ class WalletDirectory:
             return self._chosen
         finally:
             known.looking_up.release()
+
+    def believed(self) -> ChosenWallet | None:
+        """Return the wallet that an earlier process would use; None where none is known, or the server was asked."""
+        account = self._known.believed
+        if account is None or self._known.reply is not None:
+            return None
+        try:
+            return choose_wallet(account, self._settings)
+        except LightningError:  # it is the server that has to say that there is none
+            return None
 
     async def moved_from(self, wallet_id: str, deadline: Deadline) -> ChosenWallet | None:
         """After a refusal look the account up again; return its wallet if that is another one now."""

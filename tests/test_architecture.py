@@ -33,6 +33,7 @@ LAYERS = {
         "settings",
         "transports",
         "wallets",
+        "knowledge",
         "invoices payments",
         "settlements",
         "accounts",

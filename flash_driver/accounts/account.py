@@ -88,6 +88,7 @@ class Account:
             process=process,
             router=self.router,
             wallets=self.wallets,
+            knowledge=listening.knowledge,
             rates=rates,
             journal=self.journal,
             budget=Budget(self.journal, process.invoice_budget),

@@ -9,6 +9,7 @@ from flash_driver.invoices.creation import CREATE_SECONDS
 from flash_driver.invoices.lookup import InvoiceLookup
 from flash_driver.invoices.receipts import Receipts
 from flash_driver.journal.owner import account_scope
+from flash_driver.knowledge import Knowledge
 from flash_driver.settings.values import TokenKind
 from flash_driver.settlements.listeners import Listeners
 from flash_driver.settlements.watched import WatchedAccount
@@ -51,6 +52,7 @@ class AccountListening:
         journal: Its invoices and payments.
         key: The limit of the API key; None for a session token.
         known: What the server last said of it.
+        knowledge: What an earlier process left behind, and this one leaves.
         listeners: The listeners.
 
     """
@@ -72,6 +74,7 @@ class AccountListening:
         self.journal = store.journal(settings.fingerprint, self._look_up)
         self.key = KeyAllowance(self.journal) if settings.token_kind is TokenKind.API_KEY else None
         self.known = KnownAccount()
+        self.knowledge = Knowledge(self.journal.owner, self.known, memory.capabilities)
         self._watched = self._reach()
         self.listeners = Listeners(self._watched)
 

@@ -23,11 +23,12 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PRICE
 from flash_driver.flash_api.replies import read_price
-from flash_driver.invoices.request import InvoiceOrder, InvoiceRequest, WalletMoved
+from flash_driver.invoices.request import CheckedInvoice, InvoiceOrder, InvoiceRequest, WalletMoved
 from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.server_price import RateUnknown
 from flash_driver.settings.values import DescriptionHashPolicy
 from flash_driver.transports.call_log import SILENT, CallLog
+from flash_driver.wallets import ChosenWallet
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -35,15 +36,16 @@ if TYPE_CHECKING:
     from connection_strings.lightning import CreateInvoiceParams
     from flash_driver.flash_api.replies import Currency
     from flash_driver.invoices.budget import Budget, Points
-    from flash_driver.invoices.request import CheckedInvoice, HashSupport
+    from flash_driver.invoices.request import HashSupport
     from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
+    from flash_driver.knowledge import Knowledge
     from flash_driver.money.rate_book import RateBook
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
-    from flash_driver.wallets import ChosenWallet, WalletDirectory
+    from flash_driver.wallets import WalletDirectory
 
 __all__ = ["CREATE_SECONDS", "InvoiceCreation"]
 
@@ -73,6 +75,7 @@ class InvoiceCreation:
         process: ProcessSettings,
         router: Router,
         wallets: WalletDirectory,
+        knowledge: Knowledge,
         rates: Callable[[Currency], RateBook],
         journal: Journal,
         budget: Budget,
@@ -83,6 +86,7 @@ class InvoiceCreation:
         self._settings = settings
         self._router = router
         self._wallets = wallets
+        self._knowledge = knowledge
         self._rates = rates
         self._journal = journal
         self._budget = budget
@@ -158,16 +162,14 @@ class InvoiceCreation:
 
     async def _create(self, order: InvoiceOrder) -> InvoiceRecord:
         params, call_log = order.params, order.call_log
-        oldest = _FRESH if params.amountless else None
-        wallet = await self._wallets.choose(order.deadline, call_log, at_most_old=oldest)
-        try:
-            checked = await self._issue(order, wallet)
-        except WalletMoved as moved:
-            _log.info("the account has another wallet by now", currency=moved.wallet.currency)
-            try:
-                checked = await self._issue(order, moved.wallet)
-            except WalletMoved:
-                raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
+        await self._knowledge.recall()
+        believed = await self._believed_wallet(params)
+        if believed is not None:
+            checked = await self._issue_ahead(order, believed)
+        else:
+            oldest = _FRESH if params.amountless else None
+            wallet = await self._wallets.choose(order.deadline, call_log, at_most_old=oldest)
+            checked = await self._issue_there(order, wallet)
         if not _commits(params, checked):
             _log.warning("the invoice carries no description hash", payment_hash=checked.request.payment_hash)
         record = checked.record(params.description)
@@ -176,7 +178,59 @@ class InvoiceCreation:
             raise InvalidReply("the server made an invoice that was handed out before: one payment is one order's")
         self._server_clock.heard_from_custodian(checked.request.created_at)
         call_log.done(checked.transport, payment_hash=record.payment_hash)
+        await self._knowledge.keep()
         return record
+
+    async def _believed_wallet(self, params: CreateInvoiceParams) -> ChosenWallet | None:
+        """Return the wallet that an earlier process used, if an invoice may be asked for before it is confirmed.
+
+        That is one over an amount at a rate that the journal tells, by a mutation that checks whose wallet it is: the
+        one that takes a description hash does not, and an amountless one is not routed after a move (flash-server.md
+        3.2, 3.4).
+        """
+        wallet = self._wallets.believed()
+        if wallet is None or not wallet.currency.in_cents or params.amountless or params.committed_hash is not None:
+            return None
+        return wallet if (await self._seeded_rates(wallet.currency)).known else None
+
+    async def _issue_ahead(self, order: InvoiceOrder, believed: ChosenWallet) -> CheckedInvoice:
+        """Have an invoice made for the wallet of an earlier process while the server is asked which wallet it is now.
+
+        Nobody gets it before the server has named that wallet. If it names another one, or none, the invoice is put
+        aside. Another one is asked for only where it is certain what became of the first.
+        """
+        made, wallet = await asyncio.gather(
+            self._issue(order, believed), self._wallets.choose(order.deadline), return_exceptions=True
+        )
+        if isinstance(wallet, ChosenWallet) and wallet.is_same_as(believed):
+            if isinstance(made, CheckedInvoice):
+                return made
+            if isinstance(made, WalletMoved):
+                return await self._issue_again(order, made)
+            raise made
+        if isinstance(made, CheckedInvoice):
+            await self._keep_orphan(order.params, made, "its wallet is not the one in use now")
+        if isinstance(wallet, BaseException):
+            raise wallet
+        if not isinstance(made, CheckedInvoice | WalletMoved | RequestRefused):
+            raise made
+        _log.info("the account has another wallet than it had", currency=wallet.currency)
+        return await self._issue_there(order, wallet)
+
+    async def _issue_there(self, order: InvoiceOrder, wallet: ChosenWallet) -> CheckedInvoice:
+        """Have an invoice made for the wallet that the server named, or for the one that it has moved to."""
+        try:
+            return await self._issue(order, wallet)
+        except WalletMoved as moved:
+            return await self._issue_again(order, moved)
+
+    async def _issue_again(self, order: InvoiceOrder, moved: WalletMoved) -> CheckedInvoice:
+        """Have an invoice made for the wallet that the account has by now."""
+        _log.info("the account has another wallet by now", currency=moved.wallet.currency)
+        try:
+            return await self._issue(order, moved.wallet)
+        except WalletMoved:
+            raise RequestRefused("the account's wallets are being moved; ask again in a moment") from None
 
     async def _issue(self, order: InvoiceOrder, wallet: ChosenWallet) -> CheckedInvoice:
         """Have an invoice made that will do."""
@@ -228,13 +282,18 @@ class InvoiceCreation:
 
     async def _learned_rates(self, currency: Currency, deadline: Deadline) -> RateBook:
         """Return the rate, once the last invoices in the journal, else the server's price, have told it."""
+        rates = await self._seeded_rates(currency)
+        if not rates.known:
+            await self._ask_price(rates, deadline)
+        return rates
+
+    async def _seeded_rates(self, currency: Currency) -> RateBook:
+        """Return the rate, as far as invoices of the last hour in the journal tell it."""
         rates = self._rates(currency)
         if rates.wants_seed:
             latest = await self._journal.latest_priced(currency, _SEEDS)
             shown = [(each.created_at, each.cents, each.amount_msat) for each in reversed(latest)]
             rates.seed((at, cents, msat) for at, cents, msat in shown if cents is not None and msat is not None)
-        if not rates.known:
-            await self._ask_price(rates, deadline)
         return rates
 
     async def _issue_in_sats(self, order: InvoiceOrder, wallet: ChosenWallet, search: AmountSearch) -> CheckedInvoice:

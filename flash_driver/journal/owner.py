@@ -15,6 +15,7 @@ from flash_driver.journal.errors import JournalError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from flash_driver.journal.learned import Learned
     from flash_driver.journal.wakeup import News
 
 __all__ = ["JournalAccount", "JournalOwner", "account_scope"]
@@ -54,6 +55,7 @@ class JournalAccount:
         journal_id: What tells its journal from any other, so that a cursor of one is not used on another.
         last_settle_index: Where its settlements stood when it was looked up.
         news: Wakes who waits for its invoices to be made or settled.
+        learned: What the server showed to the credential when it was last asked; None where nothing is kept.
 
     """
 
@@ -61,6 +63,7 @@ class JournalAccount:
     journal_id: str
     last_settle_index: int
     news: News
+    learned: Learned | None = None
 
 
 class JournalOwner:
@@ -70,6 +73,7 @@ class JournalOwner:
         find: Looks it up in the store by what the server said (None: by the credential alone); None where the store
             does not know it yet.
         look_up: Asks the server whose account the credential opens, and tells `belongs_to`.
+        keep: Keeps for an account what the server showed to the credential; None where nothing outlives the process.
 
     Attributes:
         begins_at: The settle index that the present journal stood at when it took the place of another account's.
@@ -77,10 +81,14 @@ class JournalOwner:
     """
 
     def __init__(
-        self, find: Callable[[str | None], Awaitable[JournalAccount | None]], look_up: Callable[[], Awaitable[None]]
+        self,
+        find: Callable[[str | None], Awaitable[JournalAccount | None]],
+        look_up: Callable[[], Awaitable[None]],
+        keep: Callable[[JournalAccount, Learned], Awaitable[None]] | None = None,
     ) -> None:
         self._find = find
         self._look_up = look_up
+        self._keep = keep
         self._scope: str | None = None
         self._finding = SharedAttempt(self._ask, "journal opening", closed=_was_closed)
         self._found: JournalAccount | None = None
@@ -103,6 +111,27 @@ class JournalOwner:
         if self._found is not None and not self._outdated:
             return self._found
         return await self._finding.result()
+
+    async def recall(self) -> Learned | None:
+        """Return what the journal keeps of the server; asks the store only, never the server.
+
+        Raises:
+            JournalError: The journal can't be used now.
+
+        """
+        account = None if self._keep is None else await self._in_store()
+        return None if account is None else account.learned
+
+    async def learn(self, learned: Learned) -> None:
+        """Keep what the server showed to the credential, for the next process.
+
+        Raises:
+            JournalError: The journal can't be used now.
+            LightningError: The account can't be looked up now.
+
+        """
+        if self._keep is not None:
+            await self._keep(await self.account(), learned)
 
     @property
     def known(self) -> JournalAccount:

@@ -68,8 +68,17 @@ class Prober(Protocol):
     """Finds out whether a server executes operations on a way where it may take subscriptions only."""
 
     @property
+    def connected(self) -> bool:
+        """Whether a request could be written at once."""
+        ...
+
+    @property
     def subscribed(self) -> bool:
         """Whether subscriptions live there, which a strict server ends when it is asked anything."""
+        ...
+
+    def open_ahead(self) -> None:
+        """Begin to connect for requests to come."""
         ...
 
     async def probe(self, deadline: Deadline) -> Evidence:

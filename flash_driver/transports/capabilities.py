@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.journal.learned import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Capabilities", "Inability"]
 
@@ -62,13 +63,43 @@ class Inability:
 
 
 class Capabilities:
-    """The memory of one endpoint and token; knows nothing of transports but their names."""
+    """The memory of one endpoint and token; knows nothing of transports but their names.
+
+    Attributes:
+        found: What each transport was last seen to do in this process.
+
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.found: dict[str, Standing] = {}
+        self._recalled: dict[str, Standing] | None = None
         self._unable: dict[str, Inability] = {}
         self._executes: set[str] = set()
         self._throttled: Counter[str] = Counter()
+
+    def recall(self, standings: Mapping[str, Standing]) -> None:
+        """Take in, once, what an earlier process found out; what this one finds out goes before it.
+
+        A way that declined then is passed over without being asked, and asked again where nothing else works.
+        """
+        if self._recalled is not None:
+            return
+        self._recalled, now = dict(standings), self._clock()
+        for name, standing in standings.items():
+            if standing is Standing.DECLINES and name not in self.found:
+                reason = "it declined when it was last asked"
+                until = now + _REMEMBERED_SECONDS[Cause.DECLINED]
+                self._unable[name] = Inability(Cause.DECLINED, reason, until, doubted_from=now)
+
+    def presumed(self, transport: str) -> Standing | None:
+        """Return what this transport is presumed to do: as seen in this process, else in an earlier one."""
+        return self.found.get(transport) or (self._recalled or {}).get(transport)
+
+    @property
+    def recalls(self) -> bool:
+        """Whether an earlier process has left anything behind."""
+        return bool(self._recalled)
 
     def learn(self, transport: str, outcome: Outcome) -> None:
         """Take in what became of a request on this transport."""
@@ -77,17 +108,18 @@ class Capabilities:
                 self._unable.pop(transport, None)
                 self._throttled.pop(transport, None)
                 self._executes.add(transport)
+                self.found[transport] = Standing.WORKS
             case NotExecuted(reason, Cause.THROTTLED, retry_after):
                 self._throttle(transport, reason, retry_after)
             case NotExecuted(cause=Cause.CLOSED | Cause.DECLINED) if transport in self._executes:
                 # A server that executed before had an accident, until it does the same to the next proof.
-                self._executes.discard(transport)
+                self._doubt(transport)
             case NotExecuted(reason, cause) if cause in _REMEMBERED_SECONDS:
                 self._remember(transport, cause, reason)
             case Unknown(reason, silent=True):
                 self._remember(transport, Cause.SLOW, reason)
             case Unknown(answered=False, slow=False):
-                self._executes.discard(transport)
+                self._doubt(transport)
             case _:
                 pass
 
@@ -124,6 +156,12 @@ class Capabilities:
         known.update({name: unable.reason for name in list(self._unable) if (unable := self.unable(name))})
         return known
 
+    def _doubt(self, transport: str) -> None:
+        """Forget what this transport can do, also what an earlier process found out."""
+        self._executes.discard(transport)
+        self.found.pop(transport, None)
+        (self._recalled or {}).pop(transport, None)
+
     def _throttle(self, transport: str, reason: str, retry_after: timedelta | None) -> None:
         """Leave a way alone for as long as its gateway says, or a second, doubled each time that it says nothing."""
         times, now = self._throttled[transport], self._clock()
@@ -143,3 +181,4 @@ class Capabilities:
             believed = 2 * before.believed
             fresh = replace(fresh, doubted_from=now + believed, believed=believed)
         self._unable[transport] = fresh
+        self.found[transport] = Standing.DECLINES if fresh.final else Standing.FAILS

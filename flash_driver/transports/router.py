@@ -1,4 +1,8 @@
-"""Chooses the way for each operation: the socket first, HTTP where that is safe, and what worked before."""
+"""Chooses the way for each operation: the socket first, HTTP where that is safe, and what worked before.
+
+While the socket of a new process still shakes hands, HTTP goes first where an earlier process has left word that the
+token is taken there, or no word against it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from connection_strings.errors import NotSupported
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
+from flash_driver.journal.learned import Standing
 from flash_driver.transports.base import NotReady
 from flash_driver.transports.call_log import SILENT
 from flash_driver.transports.contact import Contact
@@ -205,6 +210,8 @@ class Router:
         """
         request = _Request(operation, deadline, call_log, late, admission)
         candidates = self._candidates(request)
+        if (ahead := self._ahead(candidates, operation.document)) is not None:
+            candidates = [ahead, *(each for each in candidates if each is not ahead)]
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
             connected_by = deadline.share(_SHARE_OF_TIME) if following else deadline
@@ -287,6 +294,27 @@ class Router:
             return ready + waiting
         return ready + waiting + doubtful + anonymous + refused
 
+    def _ahead(self, candidates: Sequence[Transport], document: Document) -> Transport | None:
+        """Return the way over HTTP to try before a socket that is not connected yet, and begin to connect that one.
+
+        An invoice that HTTP refuses with the token was not made, so the socket may carry it (flash-server.md 1.4). What
+        sends money keeps to the usual order.
+        """
+        first = next(iter(candidates), None)
+        prober = None if first is None else first.prober
+        if prober is None or prober.connected or self._background or document.kind is Kind.SEND or self._closed:
+            return None
+        by_http = [each for each in self._transports if each.shows_credential]
+        clear = all(
+            self._capabilities.presumed(each.name) is not Standing.FAILS
+            and self._capabilities.unable(each.name) is None
+            for each in by_http
+        )
+        if not (by_http and clear and self._capabilities.recalls):
+            return None
+        prober.open_ahead()
+        return by_http[0]
+
     def _is_doubtful(self, transport: Transport) -> bool:
         return transport.prober is not None and self._capabilities.doubtful(transport.name)
 
@@ -346,10 +374,12 @@ class Router:
         """Before the first mutation make sure that the server executes mutations there at all; returns why not.
 
         A question needs no proof, it is one; unless subscriptions live there, or the server is known to execute
-        nothing.
+        nothing. For an invoice the word of an earlier process will do, for money it will not.
         """
         executes = self._capabilities.executes(name)
-        harmless = operation.document.kind is Kind.ASK and not prober.subscribed
+        kind = operation.document.kind
+        proved_before = kind is Kind.CREATE and self._capabilities.presumed(name) is Standing.WORKS
+        harmless = (kind is Kind.ASK or proved_before) and not prober.subscribed
         if executes is False or (executes is None and not harmless):
             return await self._prove(name, prober, deadline, again=True)
         return None

@@ -34,6 +34,7 @@ __all__ = [
     "insist_on_one_payer",
     "insist_unknown",
     "last_settle_index",
+    "learn",
     "lock",
     "put_back",
     "remember",
@@ -67,8 +68,8 @@ def insert_new(connection: Connection, table: Table, **values: object) -> bool:
 
 
 def account_of(connection: Connection, fingerprint: str) -> Row[Any] | None:
-    """Return the account that a credential opens, None where that is not known."""
-    query = select(accounts).join(logins).where(logins.c.fingerprint == fingerprint)
+    """Return the account that a credential opens and what that was shown, None where that is not known."""
+    query = select(accounts, logins.c.learned).join(logins).where(logins.c.fingerprint == fingerprint)
     return connection.execute(query).one_or_none()
 
 
@@ -88,9 +89,15 @@ def remember(connection: Connection, fingerprint: str, scope: str) -> Row[Any] |
     account = connection.execute(select(accounts.c.id).where(accounts.c.scope == scope)).scalar_one()
     if not insert_new(connection, logins, fingerprint=fingerprint, account=account):
         moved = update(logins).where(logins.c.fingerprint == fingerprint, logins.c.account != account)
-        if connection.execute(moved.values(account=account)).rowcount:
+        if connection.execute(moved.values(account=account, learned=None)).rowcount:
             _log.warning("the server says that this token is another account's now", fingerprint=fingerprint)
     return account_of(connection, fingerprint)
+
+
+def learn(connection: Connection, fingerprint: str, account: int, learned: str | None) -> None:
+    """Keep what the server showed to a credential, unless that opens another account by now."""
+    mine = and_(logins.c.fingerprint == fingerprint, logins.c.account == account)
+    connection.execute(update(logins).where(mine).values(learned=learned))
 
 
 def rename_server(connection: Connection, old: str, new: str) -> int:

@@ -119,6 +119,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
     ),
     # 6: the few invoices that no host got are found among the many.
     ("CREATE INDEX flash_invoices_orphans ON flash_invoices (account, id) WHERE orphan",),
+    # 7: what a server showed to a credential, so that the next process need not ask before its first invoice.
+    ("ALTER TABLE flash_logins ADD COLUMN learned VARCHAR",),
 )
 
 NEWEST: Final = len(STEPS)

@@ -138,8 +138,10 @@ logins: Final = Table(
     metadata,
     Column("fingerprint", String, primary_key=True),
     Column("account", ForeignKey(accounts.c.id), nullable=False),
+    Column("learned", String),
 )
-"""Which account a credential opens, so that the journal can be read without asking the server."""
+"""Which account a credential opens, so that the journal can be read without asking the server; and what the server
+showed to it besides (`journal.learned`)."""
 
 invoices: Final = Table(
     "flash_invoices",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import SharedAttempt, TaskSet
 from flash_driver.journal.errors import JournalError
+from flash_driver.journal.learned import read_learned, write_learned
 from flash_driver.journal.owner import JournalAccount, JournalOwner
-from flash_driver.journal.sql.accounts import account_of, remember, rename_server
+from flash_driver.journal.sql.accounts import account_of, learn, remember, rename_server
 from flash_driver.journal.sql.journal import SqlJournal
 from flash_driver.journal.sql.migrations import NEWEST, migrate
 from flash_driver.journal.sql.notify import make_notifier
@@ -23,6 +24,7 @@ from flash_driver.journal.wakeup import News, Wakeup
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from flash_driver.journal.learned import Learned
     from flash_driver.journal.sql.transactions import Database
     from flash_driver.journal.urls import JournalUrl
     from flash_driver.journal.wakeup import Topic
@@ -64,7 +66,8 @@ class SqlStore:
 
     def journal(self, fingerprint: str, look_up: Callable[[], Awaitable[None]]) -> SqlJournal:
         """Return the journal of the account that a credential opens; nothing is opened before it is used."""
-        return SqlJournal(self.transactions, JournalOwner(partial(self.find, fingerprint), look_up))
+        owner = JournalOwner(partial(self.find, fingerprint), look_up, partial(self._learn, fingerprint))
+        return SqlJournal(self.transactions, owner)
 
     async def find(self, fingerprint: str, scope: str | None) -> JournalAccount | None:
         """Return the account that a credential opens, None when that is not known yet.
@@ -85,7 +88,7 @@ class SqlStore:
             return None
         start = self._notifier.start
         news = self._news.setdefault(row.id, News(made=Wakeup(start), settled=Wakeup(start)))
-        return JournalAccount(row.id, row.journal_id, row.last_settle_index, news)
+        return JournalAccount(row.id, row.journal_id, row.last_settle_index, news, read_learned(row.learned))
 
     async def rename_server(self, old: str, new: str) -> int:
         """Let the accounts of a server be those of its new name; return how many they are.
@@ -100,6 +103,12 @@ class SqlStore:
     async def aclose(self) -> None:
         """Let what is under way come to its end, begin nothing more, then close every connection."""
         await asyncio.shield(self._closing.start(self._close(), "journal closing"))
+
+    async def _learn(self, fingerprint: str, account: JournalAccount, learned: Learned) -> None:
+        text = write_learned(learned)
+        await self.transactions.write(
+            lambda connection: learn(connection, fingerprint, account.number, text), durable=False
+        )
 
     async def _close(self) -> None:
         self.transactions.stop()

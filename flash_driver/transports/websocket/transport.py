@@ -92,6 +92,10 @@ class SocketTransport:
         managed = self._managed[0] if len(self._managed) == 1 else self._roomiest()
         return managed.ready() or await managed.connection(deadline)
 
+    def open_ahead(self) -> None:
+        """Begin to connect for requests to come, unless that has just failed."""
+        self._managed[0].open_ahead()
+
     async def probe(self, deadline: Deadline) -> Evidence:
         """Ask a harmless question that shows whether this server executes operations on a socket.
 
