@@ -84,7 +84,7 @@ def _bars(
 
 
 def _colour_of(way: str) -> int:
-    if way == "raw websockets":
+    if way in ("raw websockets", "raw picows"):
         return _FLOOR
     return _OURS if way.startswith("our ") else _OTHERS
 

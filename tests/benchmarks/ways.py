@@ -179,6 +179,17 @@ async def _raw_websockets(address: Address) -> AsyncIterator[Call]:
 
 
 @contextlib.asynccontextmanager
+async def _raw_picows(address: Address) -> AsyncIterator[Call]:
+    """Do the same on picows, as it comes."""
+    from tests.benchmarks.picows_floor import floor  # noqa: PLC0415 - no other way needs picows
+
+    init = wire.write({"type": "connection_init", "payload": address.headers})
+    text = wire.write({"id": "1", "type": "subscribe", "payload": _operation().payload})
+    async with floor(address.websocket, address.headers, init, text) as call:
+        yield call
+
+
+@contextlib.asynccontextmanager
 async def _raw_post(address: Address) -> AsyncIterator[Call]:
     """Post one text again and again with aiohttp, with its own defaults, and read the answers unparsed."""
     body = wire.encode(_operation().payload).encode()
@@ -196,6 +207,7 @@ FLOOR: Final = "raw websockets"
 
 WAYS: Final[Mapping[str, Way]] = {
     FLOOR: _raw_websockets,
+    "raw picows": _raw_picows,
     "our socket": _our_socket,
     "our socket, pool-size=4": _our_sockets,
     "our socket, by gql's client": _our_socket_by_gql,
