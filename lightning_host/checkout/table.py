@@ -163,6 +163,11 @@ class Checkout:
         return alive and self.status(now) is CheckoutStatus.NEW
 
     @property
+    def place(self) -> tuple[int | str, ...]:
+        """Where it stands in a list, as `newest_first` has it."""
+        return to_ms(self.created_at), self.id
+
+    @property
     def code_dies_early(self) -> bool:
         """Whether its BOLT11 can be paid for a time that is clearly shorter than the checkout's own."""
         return self.bolt11_expires_at is not None and self.bolt11_expires_at + _CLOSE < self.expires_at
@@ -256,7 +261,7 @@ class CheckoutTable:
         part = partial(
             newest_first,
             query=select(_checkouts).where(_checkouts.c.store == store_id),
-            table=_checkouts,
+            columns=(_checkouts.c.created_at, _checkouts.c.id),
             before=before,
             after=after,
             offset=offset,

@@ -6,34 +6,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import tuple_
 
-from lightning_host.database.database import to_ms
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Column, Connection, Select
     from sqlalchemy.engine import Row
 
 __all__ = ["Listed", "newest_first"]
 
 
 class Listed(Protocol):
-    """What stands in such a list: its place is its time, then its id."""
+    """What stands in such a list."""
 
     @property
-    def id(self) -> str:
-        """What it is called."""
-
-    @property
-    def created_at(self) -> datetime:
-        """When it was made."""
+    def place(self) -> tuple[int | str, ...]:
+        """The values of the columns that the list goes by: no other row of the list has the same."""
 
 
 def newest_first(
     connection: Connection,
     query: Select[Any],
-    table: Table,
+    columns: Sequence[Column[Any]],
     *,
     before: Listed | None = None,
     after: Listed | None = None,
@@ -45,22 +38,17 @@ def newest_first(
     Args:
         connection: To the database.
         query: All that is in the list.
-        table: Its table, which has an index of what the query asks for, `created_at` and `id`.
-        before: Only what was made before this, the newest of it.
-        after: Only what was made after this, the oldest of it: what follows this in time without a gap.
+        columns: What it goes by; there is an index of what the query asks for and these.
+        before: Only what comes before this in time, the newest of it.
+        after: Only what comes after this in time, the oldest of it: what follows this without a gap.
         offset: How many of those are left out first; each is read, so `before` is quicker far back.
         limit: How many at most.
 
     """
-    columns = table.c.created_at, table.c.id
     if before is not None:
-        query = query.where(tuple_(*columns) < _place(before))
+        query = query.where(tuple_(*columns) < before.place)
     if after is not None:
-        query = query.where(tuple_(*columns) > _place(after))
+        query = query.where(tuple_(*columns) > after.place)
     order = [column.desc() if after is None else column.asc() for column in columns]
     rows = connection.execute(query.order_by(*order).offset(offset).limit(limit)).all()
     return rows if after is None else rows[::-1]
-
-
-def _place(listed: Listed) -> tuple[int, str]:
-    return to_ms(listed.created_at), listed.id

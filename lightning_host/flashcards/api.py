@@ -3,7 +3,8 @@
     POST  {"name"?}                             makes a card
     GET   ?before=&after=&skip=&take=           lists the cards
     GET   /{id}                                 tells name, balance, LNURL and page
-    GET   /{id}/history?skip=&take=             tells what was paid to it, newest first
+    GET   /{id}/history?before=&after=&skip=&take=
+                                                tells what was paid to it, newest first
     POST  /{id}/topups {"amount": "1000000"}    opens a checkout that tops it up
 
 Amounts are texts of millisatoshi, times are seconds since 1970.
@@ -11,6 +12,7 @@ Amounts are texts of millisatoshi, times are seconds since 1970.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -21,7 +23,7 @@ from lightning_host.credentials import Permission
 from lightning_host.flashcards.lnurl import card_lnurl
 from lightning_host.flashcards.table import FlashcardTable
 from lightning_host.host import HOST
-from lightning_host.web.api_access import opened_store, page_of, part_of
+from lightning_host.web.api_access import opened_store, part_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 
@@ -78,8 +80,9 @@ async def _get(request: web.Request) -> web.Response:
 
 async def _history(request: web.Request) -> web.Response:
     card = await _card(request, await opened_store(request, Permission.VIEW_INVOICES))
-    offset, limit = page_of(request)
-    history = await FlashcardTable(request.app[HOST].database).history(card, offset=offset, limit=limit)
+    rows = FlashcardTable(request.app[HOST].database)
+    part = await part_of(request, partial(rows.find_top_up, card))
+    history = await rows.history(card, before=part.before, after=part.after, offset=part.skip, limit=part.take)
     return web.json_response([_top_up_json(top_up) for top_up in history])
 
 

@@ -3,7 +3,7 @@
     GET   /spending                              tells limits, chip, and what is reserved and spent
     PATCH /spending {"frozen"?, "maxPerTap"?, "maxPerDay"?, "pin"?, "pinLimit"?}
                                                  changes what is named; null removes it
-    GET   /payments?skip=&take=                  lists what was paid with it, newest first, and what failed
+    GET   /payments?before=&after=&skip=&take=   lists what was paid with it, newest first, and what failed
     POST  /programming {"replace"?}              makes a one-time link by which an app writes a chip
     POST  /wipe {"chip"?}                        retires a chip, and makes a one-time link by which an app wipes it
 
@@ -22,10 +22,10 @@ from lightning_host.flashcards.chips import ChipTable
 from lightning_host.flashcards.limits import LimitsTable
 from lightning_host.flashcards.programming import link_json
 from lightning_host.flashcards.table import FlashcardTable
-from lightning_host.flashcards.taps import TapTable
+from lightning_host.flashcards.taps import TapStatus, TapTable
 from lightning_host.flashcards.withdraw import open_seal
 from lightning_host.host import HOST
-from lightning_host.web.api_access import opened_store, page_of
+from lightning_host.web.api_access import opened_store, part_of
 from lightning_host.web.bodies import read_json
 from lightning_host.web.problems import ProblemError
 
@@ -69,8 +69,16 @@ async def _change(request: web.Request) -> web.Response:
 
 async def _payments(request: web.Request) -> web.Response:
     card = await _card(request, Permission.VIEW_INVOICES)
-    offset, limit = page_of(request)
-    taps = await TapTable(request.app[HOST].database).payments(card.id, offset=offset, limit=limit, failed=True)
+    rows = TapTable(request.app[HOST].database)
+
+    async def find(tap_id: str) -> Tap | None:
+        found = await rows.find(tap_id)
+        return found if found is not None and found.card == card.id and found.status is not TapStatus.OPEN else None
+
+    part = await part_of(request, find)
+    taps = await rows.payments(
+        card.id, before=part.before, after=part.after, offset=part.skip, limit=part.take, failed=True
+    )
     return web.json_response([_payment_json(tap) for tap in taps])
 
 
@@ -155,6 +163,7 @@ async def _spending_json(host: Host, card: Flashcard) -> dict[str, Any]:
 
 def _payment_json(tap: Tap) -> dict[str, Any]:
     return {
+        "id": tap.code_digest,
         "paymentHash": tap.payment_hash,
         "status": tap.status.value,
         "amount": _msat(tap.amount),

@@ -85,6 +85,11 @@ class Flashcard:
     balance: LightMoney
     created_at: datetime
 
+    @property
+    def place(self) -> tuple[int | str, ...]:
+        """Where it stands in a list, as `newest_first` has it."""
+        return to_ms(self.created_at), self.id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopUp:
@@ -105,6 +110,11 @@ class TopUp:
     comment: str
     amount: LightMoney
     paid_at: datetime
+
+    @property
+    def place(self) -> tuple[int | str, ...]:
+        """Where it stands in a list, as `newest_first` has it."""
+        return (self.number,)
 
 
 class FlashcardTable:
@@ -147,7 +157,7 @@ class FlashcardTable:
         part = partial(
             newest_first,
             query=select(host_flashcards).where(host_flashcards.c.store == store_id),
-            table=host_flashcards,
+            columns=(host_flashcards.c.created_at, host_flashcards.c.id),
             before=before,
             after=after,
             offset=offset,
@@ -155,12 +165,33 @@ class FlashcardTable:
         )
         return [_read_card(row._mapping) for row in await self._database.read(part)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
-    async def history(self, card: Flashcard, *, offset: int = 0, limit: int) -> list[TopUp]:
-        """List what was paid to a card, newest first."""
-        query = select(_top_ups).where(_top_ups.c.card == card.id)
-        query = query.order_by(_top_ups.c.number.desc()).offset(offset).limit(limit)
-        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [_read_top_up(row) for row in rows]
+    async def history(
+        self,
+        card: Flashcard,
+        *,
+        before: TopUp | None = None,
+        after: TopUp | None = None,
+        offset: int = 0,
+        limit: int,
+    ) -> list[TopUp]:
+        """List what was paid to a card, newest first; a part of it as `newest_first` has it."""
+        part = partial(
+            newest_first,
+            query=select(_top_ups).where(_top_ups.c.card == card.id),
+            columns=(_top_ups.c.number,),
+            before=before,
+            after=after,
+            offset=offset,
+            limit=limit,
+        )
+        return [_read_top_up(row._mapping) for row in await self._database.read(part)]  # noqa: SLF001 - as above
+
+    async def find_top_up(self, card: Flashcard, payment_hash: str) -> TopUp | None:
+        """Return a payment to a card, None when there is none with this hash."""
+        query = select(_top_ups).where(_top_ups.c.store == card.store, _top_ups.c.payment_hash == payment_hash)
+        query = query.where(_top_ups.c.card == card.id)
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return None if row is None else _read_top_up(row)
 
     async def _one(self, condition: Any) -> Flashcard | None:
         query = select(host_flashcards).where(condition)

@@ -16,6 +16,7 @@ import enum
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
@@ -37,7 +38,8 @@ from sqlalchemy.exc import IntegrityError
 
 from connection_strings import LightMoney, Secret
 from lightning_host.credentials import digest_of
-from lightning_host.database import from_ms, metadata, now_ms
+from lightning_host.database import from_ms, metadata, now_ms, to_ms
+from lightning_host.database.lists import newest_first
 from lightning_host.flashcards.chips import host_flashcard_chips
 from lightning_host.flashcards.limits import find_limits
 from lightning_host.flashcards.table import host_flashcards
@@ -159,6 +161,11 @@ class Tap:
     reserved_at: datetime | None
     sender_until: datetime | None
     ended_at: datetime | None
+
+    @property
+    def place(self) -> tuple[int | str, ...]:
+        """Where it stands in a list, as `newest_first` has it; an open tap is in none."""
+        return to_ms(self.reserved_at or self.expires_at), self.code_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,12 +330,31 @@ class TapTable:
         query = select(_taps).where(_taps.c.status == TapStatus.PAYING, _taps.c.look_at <= now_ms())
         return await self._many(query.order_by(_taps.c.look_at).limit(_AT_ONCE))
 
-    async def payments(self, card_id: str, *, offset: int = 0, limit: int, failed: bool = False) -> list[Tap]:
-        """List what was or may have been paid with a card, newest first; with `failed` also what was not."""
+    async def payments(
+        self,
+        card_id: str,
+        *,
+        before: Tap | None = None,
+        after: Tap | None = None,
+        offset: int = 0,
+        limit: int,
+        failed: bool = False,
+    ) -> list[Tap]:
+        """List what was or may have been paid with a card, newest first; a part of it as `newest_first` has it.
+
+        With `failed` also what was not paid.
+        """
         shown = [TapStatus.PAYING, TapStatus.PAID, *([TapStatus.FAILED] if failed else [])]
-        query = select(_taps).where(_taps.c.card == card_id, _taps.c.status.in_(shown))
-        query = query.order_by(_taps.c.reserved_at.desc(), _taps.c.code_digest).offset(offset).limit(limit)
-        return await self._many(query)
+        part = partial(
+            newest_first,
+            query=select(_taps).where(_taps.c.card == card_id, _taps.c.status.in_(shown)),
+            columns=(_taps.c.reserved_at, _taps.c.code_digest),
+            before=before,
+            after=after,
+            offset=offset,
+            limit=limit,
+        )
+        return [_read_tap(row._mapping) for row in await self._database.read(part)]  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
 
     async def sums(self, card_id: str) -> tuple[LightMoney, LightMoney]:
         """Return what is reserved on a card, and what it has paid within 24 hours, reserved amounts included."""
@@ -392,7 +418,7 @@ class TapTable:
             connection.execute(
                 update(host_flashcards).where(host_flashcards.c.id == row.card).values(balance_msat=back)
             )
-            _tell(connection, _read_tap(row._mapping))  # noqa: SLF001 - SQLAlchemy's public name for a row as a mapping
+            _tell(connection, _read_tap(row._mapping))  # noqa: SLF001 - as above
             return True
 
         return await self._database.write(write)

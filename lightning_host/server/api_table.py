@@ -68,7 +68,7 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         maxPerDay=_maybe(_MSAT), pinLimit=_maybe(_MSAT), wrongPins=_WHOLE, reserved=_MSAT, spentToday=_MSAT,
     ),
     "CardPayment": _object(
-        paymentHash=_HASH, status={"enum": ["paying", "paid", "failed"]}, amount=_MSAT, reserved=_MSAT,
+        id=_TEXT, paymentHash=_HASH, status={"enum": ["paying", "paid", "failed"]}, amount=_MSAT, reserved=_MSAT,
         charged=_maybe(_MSAT), reason=_maybe(_TEXT), chip=_TEXT, createdAt=_WHOLE, endedAt=_SECONDS,
     ),
     "KeysLink": _object(chip=_TEXT, url=_TEXT, deepLink=_TEXT, expiresAt=_WHOLE),
@@ -155,8 +155,9 @@ def _password(words: str, answer: Schema | None, **more: Any) -> Row:
     return Row(words, answer, opened_by="password", **more)
 
 
-_SEEN: Final = {"skip": _WHOLE, "take": {"type": "integer", "minimum": 0, "maximum": 100}}
-_KEYED: Final = {**_SEEN, "before": _TEXT, "after": _TEXT}
+_KEYED: Final = {
+    "skip": _WHOLE, "take": {"type": "integer", "minimum": 0, "maximum": 100}, "before": _TEXT, "after": _TEXT,
+}  # fmt: skip
 _CALLBACK: Final = {"amount": _WHOLE, "comment": _TEXT}
 _PERIOD: Final = {"all": _FLAG, "from": _WHOLE, "to": _WHOLE, "offset": _WHOLE, "limit": _WHOLE}
 _CHECKOUT: Final = {
@@ -247,7 +248,9 @@ API: Final[Mapping[tuple[str, str], Row]] = {
     ("POST", f"{_STORE}/flashcards"): _key("Make a flashcard.", _ref("Flashcard"), body={"name": _TEXT}),
     ("GET", f"{_STORE}/flashcards"): _key("List flashcards, newest first.", _list_of("Flashcard"), query=_KEYED),
     ("GET", f"{_STORE}/flashcards/{{card}}"): _key("Tell of a flashcard.", _ref("Flashcard")),
-    ("GET", f"{_STORE}/flashcards/{{card}}/history"): _key("List what topped it up.", _list_of("Any"), query=_SEEN),
+    ("GET", f"{_STORE}/flashcards/{{card}}/history"): _key(
+        "List what topped it up, newest first: `before` and `after` are payment hashes.", _list_of("Any"), query=_KEYED
+    ),
     ("POST", f"{_STORE}/flashcards/{{card}}/topups"): _key(
         "Open a checkout that tops it up.", _ref("Checkout"), body=_CHECKOUT
     ),
@@ -261,7 +264,7 @@ API: Final[Mapping[tuple[str, str], Row]] = {
         },
     ),
     ("GET", f"{_STORE}/flashcards/{{card}}/payments"): _key(
-        "List what was paid with a flashcard, newest first.", _list_of("CardPayment"), query=_SEEN
+        "List what was paid with a flashcard, newest first.", _list_of("CardPayment"), query=_KEYED
     ),
     ("POST", f"{_STORE}/flashcards/{{card}}/programming"): _key(
         "Make a one-time link by which an app writes the card's chip.", _ref("KeysLink"), body={"replace": _FLAG}

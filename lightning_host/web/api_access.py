@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning_host.credentials import Permission
     from lightning_host.stores import Store
 
-__all__ = ["Part", "opened_store", "opened_stores", "page_of", "part_of", "store_of_password"]
+__all__ = ["Part", "opened_store", "opened_stores", "part_of", "store_of_password"]
 
 _MOST_AT_ONCE = 100
 _LONGEST_ID = 128
@@ -95,20 +95,8 @@ async def store_of_password(request: web.Request, *, pays: bool) -> Store:
     return store
 
 
-def page_of(request: web.Request) -> tuple[int, int]:
-    """Read `skip` and `take` of a list; `count` means the same as `take`, as BTCPay has it for deliveries.
-
-    Raises:
-        ProblemError: One is no number in range, or there is another parameter (422).
-
-    """
-    query = Fields(request.query)
-    with query.together("skip", "take", "count"):
-        return _page(query)
-
-
 async def part_of(request: web.Request, find: Callable[[str], Awaitable[_ListedT | None]]) -> Part[_ListedT]:
-    """Read `before` or `after`, an id, or `skip`; and `take` or `count`, as `page_of`.
+    """Read `before` or `after`, an id, or `skip`; and `take` or `count`, which is BTCPay's name for it with deliveries.
 
     Args:
         request: The request.
@@ -122,7 +110,8 @@ async def part_of(request: web.Request, find: Callable[[str], Awaitable[_ListedT
     query = Fields(request.query)
     rows: dict[str, _ListedT] = {}
     with query.together("before", "after", "skip", "take", "count"):
-        skip, take = _page(query)
+        skip = query.whole("skip", default=0, most=2**31)
+        take = query.whole("count" if "count" in query else "take", default=_MOST_AT_ONCE, most=_MOST_AT_ONCE)
         ids = {name: query.text(name, longest=_LONGEST_ID) for name in ("before", "after") if name in query}
         if len(ids) + (skip > 0) > 1:
             query.note(next(iter(ids)), "must be the only one of before, after and skip")
@@ -133,9 +122,3 @@ async def part_of(request: web.Request, find: Callable[[str], Awaitable[_ListedT
             else:
                 query.note(name, "must be the id of something in this list")
     return Part(before=rows.get("before"), after=rows.get("after"), skip=skip, take=take)
-
-
-def _page(query: Fields) -> tuple[int, int]:
-    skip = query.whole("skip", default=0, most=2**31)
-    take = query.whole("count" if "count" in query else "take", default=_MOST_AT_ONCE, most=_MOST_AT_ONCE)
-    return skip, take

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text, true
 
 from connection_strings import Secret
-from lightning_host.database import from_ms, metadata
+from lightning_host.database import from_ms, metadata, to_ms
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row
@@ -113,6 +113,11 @@ class Delivery:
     delivered_at: datetime | None
     http_status: int | None
     problem: str | None
+
+    @property
+    def place(self) -> tuple[int | str, ...]:
+        """Where it stands in a list, as `newest_first` has it."""
+        return to_ms(self.created_at), self.id
 
 
 def read_webhook(row: Row[Any]) -> Webhook:

@@ -166,7 +166,7 @@ class WebhookTable:
         part = partial(
             newest_first,
             query=select(_deliveries).where(_deliveries.c.webhook == webhook.id),
-            table=_deliveries,
+            columns=(_deliveries.c.created_at, _deliveries.c.id),
             before=before,
             after=after,
             offset=offset,

@@ -109,9 +109,15 @@ async def use_the_rest(database: Database) -> None:
     await cards.find_by_address(card.address)
     known = await cards.find(padded(1))
     assert known is not None
-    assert len(await cards.history(known, limit=10)) == 10
     taps = TapTable(database)
-    assert len(await taps.payments(known.id, limit=10, failed=True)) == 10
+    top_up = (await cards.history(known, limit=10))[-1]
+    assert await cards.find_top_up(known, top_up.payment_hash) == top_up
+    tap = (await taps.payments(known.id, limit=10, failed=True))[-1]
+    assert await taps.find(tap.code_digest) == tap
+    assert len(await cards.history(known, before=top_up, limit=10)) == 10
+    assert len(await taps.payments(known.id, before=tap, limit=10, failed=True)) == 10
+    await cards.history(known, after=top_up, limit=10)
+    await taps.payments(known.id, after=tap, limit=10, failed=True)
     await taps.sums(known.id)
     await taps.totals()
     for tap in await taps.to_look_at():
