@@ -58,10 +58,12 @@ def decode(text: str | bytes) -> Any:
 
 def _plain(value: object) -> object:
     """Return the same value with each `Decimal` written out."""
-    if isinstance(value, str):
-        return value
     if isinstance(value, dict):
-        return {key: each if isinstance(each, str) else _plain(each) for key, each in value.items()}
+        plain = dict(value)
+        for key, each in value.items():
+            if not isinstance(each, str | int):
+                plain[key] = _plain(each)
+        return plain
     if isinstance(value, Decimal):
         if not value.is_finite():
             raise ValueError("a number that is not finite can't be written as JSON")

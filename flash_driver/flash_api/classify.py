@@ -222,9 +222,9 @@ def _classify_answer(kind: Kind, field: str | None, answer: Answer) -> Outcome:
         return Unknown("an answer without data and without errors")
     if kind is Kind.SEND:
         return _classify_send(answer.data, payload if isinstance(payload, dict) else {})
-    if isinstance(payload, dict) and (errors := error_rows(payload.get("errors"))):
-        return _classify_errors(kind, errors)
-    if missing := [error for error in answer.errors if _takes_down(error, field)]:
+    if isinstance(payload, dict) and payload.get("errors"):
+        return _classify_errors(kind, error_rows(payload["errors"]))
+    if answer.errors and (missing := [error for error in answer.errors if _takes_down(error, field)]):
         return _classify_errors(kind, missing)
     return Completed(answer.data)
 

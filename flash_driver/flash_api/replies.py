@@ -154,7 +154,7 @@ def read_account(data: Mapping[str, Any]) -> AccountReply:
         default_wallet_id=_dig(account, "defaultWalletId", kind=str),
         wallets=wallets,
         network=network if isinstance(network, str) else None,
-        price=_read_tick(price) if isinstance(price, dict) else None,
+        price=read_tick(price) if isinstance(price, dict) else None,
     )
 
 
@@ -177,7 +177,7 @@ def read_price(data: Mapping[str, Any]) -> PriceTick | None:
 
     Source: flash-server.md 3.3: minor units per satoshi = base / 10^offset.
     """
-    return _read_tick(_dig(data, "realtimePrice", kind=dict))
+    return read_tick(_dig(data, "realtimePrice", kind=dict))
 
 
 def read_price_time(data: Mapping[str, Any]) -> datetime | None:
@@ -211,12 +211,13 @@ def read_fee_probe(data: Mapping[str, Any], field: str) -> FeeEstimate:
     return FeeEstimate(_maybe_decimal(payload, "amount"), _maybe_decimal(payload, "invoiceAmount"))
 
 
-def read_tick(data: Mapping[str, Any]) -> PriceTick | None:
-    """Read the price in an event of `myUpdates`; None for any other event (flash-server.md 3.6)."""
-    update = _optional(data, "myUpdates", "update")
-    if not isinstance(update, dict) or update.get("__typename") != "RealtimePrice":
+def read_tick(price: Mapping[str, Any]) -> PriceTick | None:
+    """Read a price of the type `RealtimePrice`, in dollars; None where it is not usable."""
+    base = _maybe_decimal(_optional(price, "btcSatPrice"), "base")
+    offset = _maybe_int(price, "btcSatPrice", "offset")
+    if base is None or base <= 0 or offset is None or not 0 <= offset <= _MOST_DIGITS:
         return None
-    return _read_tick(update) if update.get("denominatorCurrency") == "USD" else None
+    return PriceTick(base.scaleb(-offset), _read_time(price) or datetime.now(UTC))
 
 
 def read_receive_ids(data: Mapping[str, Any], since: int = 0) -> list[str]:
@@ -275,14 +276,6 @@ def _read_wallet(row: Mapping[str, Any]) -> Wallet:
         currency=_dig(row, "walletCurrency", kind=str),
         is_external=row.get("isExternal") is True,
     )
-
-
-def _read_tick(price: Mapping[str, Any]) -> PriceTick | None:
-    base = _maybe_decimal(_optional(price, "btcSatPrice"), "base")
-    offset = _maybe_int(price, "btcSatPrice", "offset")
-    if base is None or base <= 0 or offset is None or not 0 <= offset <= _MOST_DIGITS:
-        return None
-    return PriceTick(base.scaleb(-offset), _read_time(price) or datetime.now(UTC))
 
 
 def _read_time(price: Mapping[str, Any]) -> datetime | None:

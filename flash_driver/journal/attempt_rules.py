@@ -89,11 +89,12 @@ def is_as_seen(known: PaymentRecord, seen: PaymentRecord) -> bool:
         seen: What the writer goes by.
 
     """
-
-    def state(record: PaymentRecord) -> tuple[object, ...]:
-        return record.begun_by, record.status, record.idempotency_key, record.sent_at
-
-    return state(known) == state(seen)
+    return (
+        known.begun_by == seen.begun_by
+        and known.status == seen.status
+        and known.idempotency_key == seen.idempotency_key
+        and known.sent_at == seen.sent_at
+    )
 
 
 def telling_attempt(attempts: Sequence[PaymentRecord]) -> PaymentRecord | None:

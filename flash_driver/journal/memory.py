@@ -124,7 +124,8 @@ class MemoryJournal(Journal):
         self._kept = kept
 
     async def _rows(self) -> _Rows:
-        return self._kept[(await self.owner.account()).number]
+        account = self.owner.current or await self.owner.account()
+        return self._kept[account.number]
 
     # --- invoices ---------------------------------------------------------------------------------------------------
 

@@ -76,6 +76,7 @@ class JournalOwner:
         keep: Keeps for an account what the server showed to the credential; None where nothing outlives the process.
 
     Attributes:
+        current: The account, None until it is looked up, and while another one is.
         begins_at: The settle index that the present journal stood at when it took the place of another account's.
 
     """
@@ -91,14 +92,14 @@ class JournalOwner:
         self._keep = keep
         self._scope: str | None = None
         self._finding = SharedAttempt(self._ask, "journal opening", closed=_was_closed)
-        self._found: JournalAccount | None = None
-        self._outdated = True
+        self._known: JournalAccount | None = None
+        self.current: JournalAccount | None = None
         self.begins_at = 0
 
     def belongs_to(self, scope: str) -> None:
         """Take note of what the server said whose account this is."""
         if scope != self._scope:
-            self._scope, self._outdated = scope, True
+            self._scope, self.current = scope, None
 
     async def account(self) -> JournalAccount:
         """Return the account; all who ask while it is being looked up share the attempt.
@@ -108,9 +109,7 @@ class JournalOwner:
             LightningError: The account can't be looked up now.
 
         """
-        if self._found is not None and not self._outdated:
-            return self._found
-        return await self._finding.result()
+        return self.current or await self._finding.result()
 
     async def recall(self) -> Learned | None:
         """Return what the journal keeps of the server; asks the store only, never the server.
@@ -141,9 +140,9 @@ class JournalOwner:
             JournalError: It was not looked up yet.
 
         """
-        if self._found is None:
+        if self._known is None:
             raise JournalError("the journal", "is not open yet", "await one of its methods first")
-        return self._found
+        return self._known
 
     async def aclose(self) -> None:
         """End the attempt to look it up, if there is one."""
@@ -160,22 +159,22 @@ class JournalOwner:
 
     async def _in_store(self) -> JournalAccount | None:
         """Look it up in the store as far as it is known; again when the server told meanwhile."""
-        while self._found is None or self._outdated:
+        while self.current is None:
             scope = self._scope
             account = await self._find(scope)
             if scope == self._scope:
                 if account is None:
                     return None
                 self._replace_by(account)
-        return self._found
+        return self.current
 
     def _replace_by(self, account: JournalAccount) -> None:
         """Use this account from now on; who waits for news of the one before has to find out."""
-        before = self._found
+        before = self._known
         if before is not None and before.journal_id != account.journal_id:
             _log.warning("the token opens another account now; its invoices and payments are kept apart")
             self.begins_at = account.last_settle_index
-        self._found, self._outdated = account, False
+        self._known = self.current = account
         if before is not None:
             before.news.wake()
 

@@ -33,14 +33,12 @@ class EventTrust:
 
     Args:
         lookup: Settles an invoice, and asks how it stands.
-        enabled: Whether events are trusted at all.
 
     """
 
-    def __init__(self, lookup: InvoiceLookup, *, enabled: bool) -> None:
+    def __init__(self, lookup: InvoiceLookup) -> None:
         self._lookup = lookup
         self._asked: dict[str, int] = {}
-        self.enabled = enabled
 
     def __contains__(self, payment_hash: str) -> bool:
         """Whether an invoice was settled on an event and has yet to be checked."""
@@ -55,10 +53,10 @@ class EventTrust:
         self._asked.pop(payment_hash, None)
 
     async def settle(self, announcement: Announcement, record: InvoiceRecord, deadline: Deadline) -> None:
-        """Settle an invoice that an event announced, where that is wanted and nothing speaks against it."""
+        """Settle an invoice that an event announced, where nothing speaks against it."""
         pending = record.status is LightningInvoiceStatus.UNPAID and record.amount_msat is not None
         named = announcement.paid and announcement.wallet_id == record.wallet_id.lower()
-        if not (self.enabled and pending and named):
+        if not (pending and named):
             return
         try:
             # Asks nobody, because the amount is the BOLT11's.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 from connection_strings.errors import InvalidRequest, LightningError
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet, being_cancelled
+from flash_driver.settlements.health import ListeningState
 from flash_driver.settlements.tail import SettlementTail
 from flash_driver.settlements.watcher import Watcher
 
@@ -38,7 +39,7 @@ class FlashInvoiceListener:
     Args:
         tail: The latest settlements of the account.
         after: The settle index after which to begin.
-        failure: Tells why settlements can't be learned of any more, if that is so.
+        state: Tells why settlements can't be learned of any more, if that is so.
         on_close: Called once, when the listener is closed.
         owner: What has to live as long as the listener does: the client that made it.
         timing: For how long a journal that can't be read is read again.
@@ -50,7 +51,7 @@ class FlashInvoiceListener:
         tail: SettlementTail,
         after: int,
         *,
-        failure: Callable[[], LightningError | None],
+        state: ListeningState,
         on_close: Callable[[], Awaitable[None]],
         owner: object,
         timing: WatchTiming,
@@ -58,14 +59,13 @@ class FlashInvoiceListener:
         self._tail = tail
         self._journal_id = tail.journal_id
         self._index = after
-        self._failure = failure
+        self._state = state
         self._on_close = on_close
         self._owner: object = owner
         self._timing = timing
         self._ready: deque[InvoiceRecord] = deque()
         self._turn = asyncio.Lock()
-        self._news: asyncio.Future[None] | None = None
-        self._closed = False
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def cursor(self) -> str:
@@ -91,11 +91,9 @@ class FlashInvoiceListener:
 
     async def aclose(self) -> None:
         """Stop listening; a pending `wait_invoice` is cancelled."""
-        if not self._closed:
-            self._closed = True
+        if not self._closed.done():
+            self._closed.set_result(None)
             self._owner = None
-            if self._news is not None and not self._news.done():
-                self._news.set_result(None)
             await self._on_close()
 
     def __aiter__(self) -> Self:
@@ -105,7 +103,7 @@ class FlashInvoiceListener:
         try:
             return await self.wait_invoice()
         except asyncio.CancelledError:
-            if self._closed and not being_cancelled():
+            if self._closed.done() and not being_cancelled():
                 raise StopAsyncIteration from None
             raise
 
@@ -120,34 +118,33 @@ class FlashInvoiceListener:
     async def _next(self) -> InvoiceRecord:
         failing_since: float | None = None
         while True:
-            with self._tail.waiting() as self._news:
-                if self._closed:
-                    raise asyncio.CancelledError("the listener was closed")
-                if not self._ready and self._tail.journal_id != self._journal_id:
-                    # The token opens another account now, whose settlements are counted by themselves.
-                    self._journal_id, self._index = self._tail.journal_id, self._tail.floor
-                try:
-                    if not self._ready:
-                        self._ready.extend(await self._tail.after(self._index))
-                    pause, failing_since = None, None
-                except LightningError as error:
-                    now = asyncio.get_running_loop().time()
-                    failing_since = now if failing_since is None else failing_since
-                    if now - failing_since >= self._timing.journal_patience:
-                        raise
-                    _log.debug("older settlements could not be read", why=str(error))
-                    pause = self._timing.journal
-                if self._ready:
-                    return self._ready.popleft()
-                if (failure := self._failure()) is not None:
-                    # The tail may not have got to it yet: what was settled is told before the failure.
-                    self._ready.extend(await self._tail.in_journal_after(self._index))
-                    if not self._ready:
-                        raise failure
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._news
+            news = self._tail.news
+            if self._closed.done():
+                raise asyncio.CancelledError("the listener was closed")
+            if not self._ready and self._tail.journal_id != self._journal_id:
+                # The token opens another account now, whose settlements are counted by themselves.
+                self._journal_id, self._index = self._tail.journal_id, self._tail.floor
+            try:
+                if not self._ready:
+                    self._ready.extend(await self._tail.after(self._index))
+                pause, failing_since = None, None
+            except LightningError as error:
+                now = asyncio.get_running_loop().time()
+                failing_since = now if failing_since is None else failing_since
+                if now - failing_since >= self._timing.journal_patience:
+                    raise
+                _log.debug("older settlements could not be read", why=str(error))
+                pause = self._timing.journal
+            if self._ready:
+                return self._ready.popleft()
+            failure = self._state.failure or self._tail.failure
+            if failure is not None:
+                # The tail may not have got to it yet: what was settled is told before the failure.
+                self._ready.extend(await self._tail.in_journal_after(self._index))
+                if not self._ready:
+                    raise failure
+                continue
+            await asyncio.wait({news, self._closed}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
 
 
 class Listeners:
@@ -168,15 +165,11 @@ class Listeners:
         self._journal = account.journal
         self._timing = account.timing
         self._tail = SettlementTail(account.journal, account.timing)
-        self.watcher = Watcher(account, on_failure=self._tail.wake)
+        self._state = ListeningState(account.clock, on_failure=self._tail.wake)
+        self.watcher = Watcher(account, self._state)
         self._present: dict[object, weakref.ref[FlashInvoiceListener]] = {}
         self._changing = asyncio.Lock()
         self._leaving = TaskSet()
-
-    @property
-    def failure(self) -> LightningError | None:
-        """Why settlements can't be learned of any more, if that is so."""
-        return self.watcher.failure or self._tail.failure
 
     def health(self, transports: Mapping[str, str], socket: SocketTransport | None) -> Health:
         """Say how things stand; see `Watcher.health`."""
@@ -189,7 +182,7 @@ class Listeners:
                 return
             await self.watcher.stop()
             self._account = account
-            self.watcher = Watcher(account, on_failure=self._tail.wake)
+            self.watcher = Watcher(account, self._state)
             if self._present:
                 await self.watcher.start()
 
@@ -207,7 +200,7 @@ class Listeners:
         last = await self._journal.last_settle_index()
         index = last if after is None else parse_cursor(after, self._journal.id, last)
         async with self._changing:
-            if self.failure is not None:
+            if self._state.failure is not None or self._tail.failure is not None:
                 await self._stop()
             self._tail.start(last)
             await self.watcher.start()
@@ -232,7 +225,7 @@ class Listeners:
         listener = FlashInvoiceListener(
             self._tail,
             index,
-            failure=lambda: self.failure,
+            state=self._state,
             on_close=lambda: asyncio.shield(self._leave(place)),
             owner=owner,
             timing=self._timing,

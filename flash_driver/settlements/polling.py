@@ -58,7 +58,7 @@ class Polling:
         self._under_way = 0
         self._quiet_until = 0.0
         self._strangers: dict[str, bool] = {}
-        self._event_trust = EventTrust(account.lookup, enabled=account.trust_events)
+        self._event_trust = EventTrust(account.lookup) if account.trust_events else None
         self._schedule = Schedule()
         self._gate = Gate(account.timing)
         self._changed = asyncio.Event()
@@ -85,7 +85,8 @@ class Polling:
     def clear(self) -> None:
         """Forget every invoice."""
         self._schedule.clear()
-        self._event_trust.clear()
+        if self._event_trust is not None:
+            self._event_trust.clear()
         self._strangers.clear()
 
     # --- what to ask about ------------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class Polling:
     async def hint(self, announcement: Announcement) -> None:
         """Ask about an invoice that the server says was paid: it may be mistaken, or mean another account's."""
         payment_hash = announcement.payment_hash
-        if self._event_trust.enabled or payment_hash not in self._schedule:
+        if self._event_trust is not None or not self._schedule.hurry(payment_hash):
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
                 self._account.tell_once(
@@ -142,9 +143,10 @@ class Polling:
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
-            await self._event_trust.settle(announcement, record, Deadline.after(self._account.timing.ask))
+            if self._event_trust is not None:
+                await self._event_trust.settle(announcement, record, Deadline.after(self._account.timing.ask))
             self._schedule.add(payment_hash, self._entry(record), _now())
-        self._schedule.hurry(payment_hash)
+            self._schedule.hurry(payment_hash)
         self._changed.set()
 
     def _note_stranger(self, payment_hash: str) -> None:
@@ -203,23 +205,18 @@ class Polling:
                 full = self._under_way >= _ASK_AT_ONCE or now < max(self._quiet_until, opens)
                 if (found := self._schedule.take(now, urgent_only=full)) is not None:
                     return found
+            # Nothing urgent is left now, unless so much is under way that only an answer can help.
+            due = self._schedule.next_due(now) if self._under_way < _ASK_AT_ONCE else None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._next_chance(now, opens)):
+                async with asyncio.timeout_at(None if due is None else max(due, opens, self._quiet_until)):
                     await self._changed.wait()
-
-    def _next_chance(self, now: float, opens: float) -> float | None:
-        """Return when to look again if nothing changes before; None when only a change can help."""
-        due = self._schedule.next_due(now)
-        most = _ASK_URGENTLY_AT_ONCE if self._schedule.urgent else _ASK_AT_ONCE
-        if due is None or self._under_way >= most:
-            return None
-        return due if self._schedule.urgent else max(due, opens, self._quiet_until)
 
     async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:
             record = await self._journal.find_invoice(payment_hash)
-            if record is not None and payment_hash in self._event_trust:
-                await self._check_trust(record)
+            trust = self._event_trust
+            if record is not None and trust is not None and payment_hash in trust:
+                await self._check_trust(trust, record)
             elif record is None or self._is_over(record, urgent=urgent):
                 self._schedule.discard(payment_hash)
             else:
@@ -240,8 +237,8 @@ class Polling:
             return not urgent and not self._lookup.may_be_paid_late(record)
         return record.status is LightningInvoiceStatus.PAID
 
-    async def _check_trust(self, record: InvoiceRecord) -> None:
-        fruitless = await self._event_trust.check(record, Deadline.after(self._account.timing.ask))
+    async def _check_trust(self, trust: EventTrust, record: InvoiceRecord) -> None:
+        fruitless = await trust.check(record, Deadline.after(self._account.timing.ask))
         self._answered()
         if fruitless is None:
             self._schedule.discard(record.payment_hash)
@@ -254,7 +251,8 @@ class Polling:
         fresh = await self._lookup.refresh(record, Deadline.after(self._account.timing.ask))
         self._answered()
         if fresh.status is LightningInvoiceStatus.PAID:
-            self._event_trust.forget(record.payment_hash)
+            if self._event_trust is not None:
+                self._event_trust.forget(record.payment_hash)
             self._schedule.discard(record.payment_hash)
             return
         now, entry = _now(), self._schedule[record.payment_hash]

@@ -130,14 +130,17 @@ class Schedule:
         heapq.heappush(self._later, (due, payment_hash))
         self._tidy()
 
-    def hurry(self, payment_hash: str) -> None:
-        """Ask about an invoice before all others: the server announced something."""
-        entry = self._entries[payment_hash]
+    def hurry(self, payment_hash: str) -> bool:
+        """Ask about an invoice before all others: the server announced something. Returns whether it is watched."""
+        entry = self._entries.get(payment_hash)
+        if entry is None:
+            return False
         if entry.place is _Place.OUT:
             entry.again = _Place.URGENT
         elif entry.place is not _Place.URGENT:
             self._ready.pop(payment_hash, None)
             self._put_first(payment_hash, entry)
+        return True
 
     def hurry_all(self, now: float, *, late: bool) -> None:
         """Make every invoice due: events may have been missed.
@@ -175,11 +178,6 @@ class Schedule:
         self._entries[payment_hash].place = _Place.OUT
         return payment_hash, False
 
-    @property
-    def urgent(self) -> bool:
-        """Whether something was announced of an invoice that has not been taken yet."""
-        return bool(self._urgent)
-
     def next_due(self, now: float) -> float | None:
         """Return when there will be something to take; None when nothing is scheduled."""
         if self._urgent or self._ready:
@@ -216,29 +214,33 @@ class Schedule:
 
 
 class Gate:
-    """Says when the next question may be asked; times are seconds of a steady clock."""
+    """Says when the next question may be asked; times are seconds of a steady clock.
+
+    Attributes:
+        opens_at: When that is.
+
+    """
 
     def __init__(self, timing: WatchTiming) -> None:
         self._timing = timing
         self._troubles = 0
         self._trouble_until = 0.0
         self._closed_until = 0.0
-
-    @property
-    def opens_at(self) -> float:
-        """When the next question may be asked."""
-        return max(self._trouble_until, self._closed_until)
+        self.opens_at = 0.0
 
     def trouble(self, now: float) -> None:
         """No transport worked: wait, longer each time; several answers of the same time count once."""
         if now >= self._trouble_until:
             self._troubles += 1
             self._trouble_until = now + self._timing.trouble.pause(self._troubles)
+            self.opens_at = max(self._trouble_until, self._closed_until)
 
     def close_for(self, now: float, seconds: float) -> None:
         """The server takes no more for now."""
         self._closed_until = max(self._closed_until, now + min(seconds, self._timing.longest_closure))
+        self.opens_at = max(self._trouble_until, self._closed_until)
 
     def lift(self) -> None:
         """Something was answered: the trouble is over."""
         self._troubles, self._trouble_until = 0, 0.0
+        self.opens_at = self._closed_until

@@ -14,9 +14,9 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import ME, MY_UPDATES
 from flash_driver.flash_api.error_words import describe
-from flash_driver.flash_api.events import announced, oddity
+from flash_driver.flash_api.events import Announcement, read_event
 from flash_driver.flash_api.outcomes import Cause
-from flash_driver.flash_api.replies import read_tick
+from flash_driver.flash_api.replies import PriceTick
 from flash_driver.settlements.health import Listening
 from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.transports.websocket.subscription import SubscriptionEnded
@@ -124,7 +124,7 @@ class SubscriptionFeed:
             raise SubscriptionEnded(f"the server answered the subscription with: {words}")
         self.last_event_at = self._account.clock()
         self._account.router.contact.answered()
-        if not self._state.subscribed:
+        if self._state.listening is not Listening.HEARING:
             self._first_event()
         try:
             await self._hand_on(event.data)
@@ -133,11 +133,16 @@ class SubscriptionFeed:
             self._polling.ask_about_all(late=False)
 
     async def _hand_on(self, data: Mapping[str, Any]) -> None:
-        if (announcement := announced(data)) is not None:
-            await self._polling.hint(announcement)
-        if (tick := read_tick(data)) is not None:
-            self._account.on_tick(tick)
-        elif odd := oddity(data):
+        odd: str | None = None
+        match read_event(data):
+            case Announcement() as announcement:
+                odd = announcement.odd
+                await self._polling.hint(announcement)
+            case PriceTick() as tick:
+                self._account.on_tick(tick)
+            case str(odd):
+                pass
+        if odd is not None:
             self._account.tell_once("the server sent something odd on the subscription", what=odd)
 
     def _first_event(self) -> None:

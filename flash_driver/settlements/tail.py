@@ -12,14 +12,14 @@ from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.common.tasks import TaskSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
     from flash_driver.settlements.timing import WatchTiming
 
 __all__ = ["SettlementTail"]
 
+_PAGE: Final = 100
+"""How many settlements are read at once."""
 _KEPT: Final = 1000
 """How many settlements are kept for listeners that lag behind; who lags further reads the journal."""
 
@@ -37,7 +37,9 @@ class SettlementTail:
         timing: How long to wait for what.
 
     Attributes:
+        news: Done at the next news, when another one takes its place: take it, look at what there is, then wait.
         journal_id: Which journal the settlements are of.
+        floor: The settle index up to which settlements are in the journal only.
         failure: Why the journal can't be read, once that has gone on for too long.
         trouble: Why it could not be read the last time.
 
@@ -48,12 +50,13 @@ class SettlementTail:
         self._timing = timing
         self._rows: list[InvoiceRecord] = []
         self._indexes: list[int] = []
-        self._floor = self._last = 0
+        self._last = 0
         self._held: dict[str, float] = {}
         self._failing_since: float | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
         self._reading = TaskSet()
         self._tell_once = LogOnce(_log)
+        self.news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.floor = 0
         self.journal_id = ""
         self.failure: LightningError | None = None
         self.trouble: str | None = None
@@ -69,27 +72,10 @@ class SettlementTail:
         """Stop reading."""
         await self._reading.aclose()
 
-    @contextlib.contextmanager
-    def waiting(self) -> Iterator[asyncio.Future[None]]:
-        """Yield a future that is done at the next news; look at what there is before awaiting it."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
-        try:
-            yield future
-        finally:
-            self._waiting.discard(future)
-            future.cancel()
-
     def wake(self) -> None:
         """Let all who wait look again."""
-        for future in list(self._waiting):
-            if not future.done():
-                future.set_result(None)
-
-    @property
-    def floor(self) -> int:
-        """The settle index up to which settlements are in the journal only."""
-        return self._floor
+        news, self.news = self.news, asyncio.get_running_loop().create_future()
+        news.set_result(None)
 
     async def after(self, index: int) -> list[InvoiceRecord]:
         """Return settlements with a higher index than this, in their order, of which the journal may have more.
@@ -98,7 +84,7 @@ class SettlementTail:
             LightningError: They are so old that the journal has to be read, which does not work now.
 
         """
-        if index < self._floor and (older := await self._read_after(index)):
+        if index < self.floor and (older := await self._read_after(index)):
             return older
         return self._rows[bisect_right(self._indexes, index) :]
 
@@ -118,15 +104,15 @@ class SettlementTail:
     def _begin_at(self, last: int) -> None:
         self.journal_id = self._journal.id
         self._rows, self._indexes = [], []
-        self._floor = self._last = last
+        self.floor = self._last = last
         self._held.clear()
 
     async def _run(self) -> None:
         while True:
             pause: float | None
             try:
-                await self._journal.owner.account()
-                with self._journal.news.settled.waiting() as woken:
+                account = await self._journal.owner.account()
+                with account.news.settled.waiting() as woken:
                     pause = await self._read()
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(pause):
@@ -138,7 +124,7 @@ class SettlementTail:
     async def _read(self) -> float | None:
         """Take in what is new; returns after how many seconds to look again at the latest, None when all was taken."""
         while True:
-            settled = await self._journal.settled_after(self._last)
+            settled = await self._journal.settled_after(self._last, _PAGE)
             if self._journal.id != self.journal_id:
                 # The token opens another account now, whose settlements are counted by themselves.
                 self._begin_at(self._journal.owner.begins_at)
@@ -149,7 +135,7 @@ class SettlementTail:
                 return None
             held = self._take(settled)
             self.wake()
-            if held is not None:
+            if held is not None or len(settled) < _PAGE:
                 return held
 
     def _take(self, settled: list[InvoiceRecord]) -> float | None:
@@ -168,7 +154,7 @@ class SettlementTail:
             self._rows.append(record)
             self._indexes.append(self._last)
         if len(self._rows) > 2 * _KEPT:
-            self._floor = self._indexes[-_KEPT - 1]
+            self.floor = self._indexes[-_KEPT - 1]
             self._rows, self._indexes = self._rows[-_KEPT:], self._indexes[-_KEPT:]
         return None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from connection_strings.errors import LightningError
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
-from flash_driver.settlements.health import Health, Listening, ListeningState
+from flash_driver.settlements.health import Health, Listening
 from flash_driver.settlements.polling import Polling
 from flash_driver.settlements.receipt_collector import ReceiptCollector
 from flash_driver.settlements.subscription_feed import SubscriptionFeed
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from typing import Any
 
+    from flash_driver.settlements.health import ListeningState
     from flash_driver.settlements.watched import WatchedAccount
     from flash_driver.transports.websocket.transport import SocketTransport
 
@@ -43,24 +44,19 @@ class Watcher:
 
     Args:
         account: What is watched.
-        on_failure: Called when settlements can't be learned of any more.
+        state: Is told how it goes.
 
     """
 
-    def __init__(self, account: WatchedAccount, on_failure: Callable[[], None]) -> None:
+    def __init__(self, account: WatchedAccount, state: ListeningState) -> None:
         self._account = account
         self._unsure = False
         self._everything = True
         self._tasks = TaskSet()
-        self._state = ListeningState(account.clock, on_failure)
-        self._polling = Polling(account, self._state)
+        self._state = state
+        self._polling = Polling(account, state)
         self._receipts = ReceiptCollector(account)
-        self._feed = SubscriptionFeed(account, self._polling, self._state, self._catch_up)
-
-    @property
-    def failure(self) -> LightningError | None:
-        """Why settlements can't be learned of any more, if that is so."""
-        return self._state.failure
+        self._feed = SubscriptionFeed(account, self._polling, state, self._catch_up)
 
     def health(
         self, transports: Mapping[str, str], socket: SocketTransport | None, trouble: str | None = None

@@ -123,20 +123,23 @@ class Capabilities:
             case _:
                 pass
 
+    def passed_over(self) -> Mapping[str, Inability]:
+        """Return each transport that is not worth trying now, and why."""
+        if self._unable:
+            now = self._clock()
+            self._unable = {name: each for name, each in self._unable.items() if each.until > now}
+        return self._unable
+
     def unable(self, transport: str) -> Inability | None:
         """Return why to pass this transport over, or None when it is worth trying."""
-        inability = self._unable.get(transport)
-        if inability is not None and inability.until <= self._clock():
-            del self._unable[transport]
-            return None
-        return inability
+        return self.passed_over().get(transport)
 
     def executes(self, transport: str) -> bool | None:
         """Whether this transport is known to carry operations out; None when that was never found out."""
+        if transport in self._executes:
+            return True
         inability = self.unable(transport)
-        if inability is not None and inability.final:
-            return False
-        return True if transport in self._executes else None
+        return False if inability is not None and inability.final else None
 
     def doubtful(self, transport: str) -> bool:
         """Whether this transport is passed over for good on an answer that may be an accident, or outdated."""
@@ -146,14 +149,13 @@ class Capabilities:
     def free_in(self) -> timedelta | None:
         """Return how soon a way that is throttled may be tried again; None where none is."""
         now = self._clock()
-        throttled = [each for name in list(self._unable) if (each := self.unable(name)) is not None]
-        waits = [each.until - now for each in throttled if each.cause is Cause.THROTTLED]
+        waits = [each.until - now for each in self.passed_over().values() if each.cause is Cause.THROTTLED]
         return timedelta(seconds=min(waits)) if waits else None
 
     def summary(self) -> dict[str, str]:
         """Return what is known, for health reports: transport -> `works`, or why it is passed over."""
         known = dict.fromkeys(sorted(self._executes), "works")
-        known.update({name: unable.reason for name in list(self._unable) if (unable := self.unable(name))})
+        known.update({name: unable.reason for name, unable in self.passed_over().items()})
         return known
 
     def _doubt(self, transport: str) -> None:

@@ -277,8 +277,9 @@ class Router:
         doubtful: list[Transport] = []
         anonymous: list[Transport] = []
         refused: list[Transport] = []
+        unable = self._capabilities.passed_over()
         for transport in (self._in_public if public else None) or self._transports:
-            inability = self._capabilities.unable(transport.name)
+            inability = unable.get(transport.name)
             if transport.anonymous and inability is None:
                 (ready if public else anonymous).append(transport)
             elif inability is None:
@@ -323,7 +324,7 @@ class Router:
         operation = request.operation
         if self._closed:
             return NotExecuted("the client was closed")
-        if transport.prober is not None:
+        if transport.prober is not None and not self._capabilities.executes(transport.name):
             unproven = await self._insist_on_proof(transport.name, transport.prober, operation, connected_by)
             if unproven is not None:
                 return unproven
@@ -332,8 +333,10 @@ class Router:
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
-            if self._background and (left := await self._leave_to_others(transport, operation.document)) is not None:
-                return left
+            if self._background and self._key is not None and transport.shows_credential:
+                left = await self._key.admit(operation.document)
+                if left is not None:
+                    return left
             outcome = await self._execute(transport, link, request)
         self._learn(transport, operation, outcome)
         return outcome
@@ -353,12 +356,6 @@ class Router:
         if request.admission is not None and isinstance(outcome, NotExecuted):
             request.admission.give_back(request.document)
         return outcome
-
-    async def _leave_to_others(self, transport: Transport, document: Document) -> NotExecuted | None:
-        """Return why a question in the background is not asked now, where it would cost the API key."""
-        if self._key is None or not transport.shows_credential:
-            return None
-        return await self._key.admit(document)
 
     def _learn(self, transport: Transport, operation: Operation, outcome: Outcome) -> None:
         """Remember what this says of the way and of the token; an anonymous way is not to blame for the account's."""

@@ -11,9 +11,9 @@ from gql import Client, gql
 
 from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import ACCOUNT, INVOICE_CREATE_USD, INVOICE_STATUS, ME, MY_UPDATES, PRICE, PROBE
-from flash_driver.flash_api.events import announced
+from flash_driver.flash_api.events import Announcement, read_event
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, NotExecuted
-from flash_driver.flash_api.replies import read_account, read_price, read_tick
+from flash_driver.flash_api.replies import PriceTick, read_account, read_price
 from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.transports.websocket.connection import Connection
 from flash_driver.transports.websocket.handshake import Limits
@@ -85,7 +85,7 @@ async def test_many_operations_in_flight(peer: StartPeer) -> None:
         fields = [next(iter(set(answer.data or {}) - {"__typename", "globals"})) for answer in answers]  # type: ignore[union-attr]  # all are answers
         assert fields == ["realtimePrice" if number % 2 else "me" for number in range(200)]
         await subscription.receive()  # a kind of price that the driver does not read
-        assert read_tick((await subscription.receive()).data or {}) is not None
+        assert isinstance(read_event((await subscription.receive()).data or {}), PriceTick)
     assert (await server.seen())["sockets"] == 1
 
 
@@ -148,8 +148,8 @@ async def test_declining_server(peer: StartPeer) -> None:
         await server.pay(signed.payment_hash)
         await subscription.receive()  # a kind of price that the driver does not read
         assert read_price({"realtimePrice": (await subscription.receive()).data["myUpdates"]["update"]})  # type: ignore[index]  # an event of ours
-        told = announced((await subscription.receive()).data or {})
-        assert told is not None
+        told = read_event((await subscription.receive()).data or {})
+        assert isinstance(told, Announcement)
         assert (told.payment_hash, told.paid) == (signed.payment_hash, True)
 
 
@@ -177,8 +177,8 @@ async def test_probe_spares_the_subscription_of_a_closing_server(peer: StartPeer
     assert await transport.probe(soon()) == Closed(4500)
     await server.pay(signed.payment_hash)
     async with within():
-        told = announced((await subscription.receive()).data or {})
-        assert told is not None
+        told = read_event((await subscription.receive()).data or {})
+        assert isinstance(told, Announcement)
         assert (told.payment_hash, told.paid) == (signed.payment_hash, True)
     await transport.aclose()
 

@@ -28,9 +28,8 @@ READERS: Final[dict[str, Callable[[Any], object]]] = {
     "read_receive_ids": replies.read_receive_ids,
     "read_received": lambda data: replies.read_received(data, HASH, {"w1"}),
     "read_tick": replies.read_tick,
+    "read_event": events.read_event,
     "status_word": replies.status_word,
-    "announced": events.announced,
-    "oddity": events.oddity,
 }
 """Each function that is handed an answer's `data`."""
 

@@ -220,7 +220,9 @@ class SqlJournal(Journal):
         )
 
     async def _invoices(self) -> InvoiceRows:
-        return InvoiceRows((await self.owner.account()).number)
+        account = self.owner.current or await self.owner.account()
+        return InvoiceRows(account.number)
 
     async def _payments(self) -> PaymentRows:
-        return PaymentRows((await self.owner.account()).number)
+        account = self.owner.current or await self.owner.account()
+        return PaymentRows(account.number)

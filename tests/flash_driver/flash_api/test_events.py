@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from flash_driver.flash_api.events import Announcement, announced, oddity
+from flash_driver.flash_api.events import Announcement, read_event
+from flash_driver.flash_api.replies import PriceTick
 
 HASH = "AB" * 32
 LOWER = HASH.lower()
 
 
-ODD = Announcement(LOWER, paid=False, wallet_id=None)
+TICK = {"timestamp": 1_790_000_000, "btcSatPrice": {"base": 97531860000, "offset": 12}}
+PRICE = PriceTick(Decimal("0.097531860000"), datetime.fromtimestamp(1_790_000_000, UTC))
 
 
 def said_paid(wallet_id: str | None) -> Announcement:
@@ -24,43 +28,76 @@ def event(**update: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("data", "announcement", "words"),
+    ("data", "told"),
     [
-        (
-            event(__typename="LnUpdate", paymentHash=HASH, status="PAID", walletId="A-1"),
-            said_paid("a-1"),
-            None,
-        ),
-        (event(__typename="LnUpdate", paymentHash=HASH, status="PAID"), said_paid(None), None),
-        (event(__typename="LnUpdate", paymentHash=HASH, status="paid"), ODD, "state paid"),
-        (
-            event(__typename="LnUpdate", paymentHash=HASH, status="SETTLED"),
-            ODD,
-            "state SETTLED",
-        ),
-        (event(__typename="LnUpdate", paymentHash=HASH, status=None), ODD, "state None"),
-        (event(__typename="LnUpdate", paymentHash=HASH, status="EXPIRED"), None, None),
-        (event(__typename="LnUpdate", paymentHash=HASH, status="PENDING"), None, None),
-        (event(__typename="LnUpdate", paymentHash=7, status="PAID"), None, "without a payment hash"),
-        (event(__typename="LnUpdate", paymentHash="a" * 4_000_000, status="PAID"), None, "without a payment hash"),
-        (event(__typename="LnUpdate", paymentHash="\0" * 64, status="PAID"), None, "without a payment hash"),
-        (event(__typename="LnUpdate", paymentHash=HASH, status=[]), ODD, "state list of 0"),
-        (event(__typename="LnUpdate", paymentHash=HASH, status={"a": 1}), ODD, "state dict of 1"),
-        (event(__typename={}), None, "unknown kind dict of 0"),
-        (event(__typename="IntraLedgerUpdate", status="PAID"), None, None),
-        (event(__typename="Price"), None, None),
-        (event(__typename="Weather"), None, "unknown kind Weather"),
-        ({"myUpdates": {"update": None, "errors": [{"message": "Price is deprecated"}]}}, None, "Price is deprecated"),
-        ({"myUpdates": {"update": None, "errors": None}}, None, "without an update: an error without a message"),
-        ({"myUpdates": {"update": None, "errors": ["?"]}}, None, "without an update: an error without a message"),
-        ({"myUpdates": {"update": None, "errors": [{"message": "ory_st_Canary ended"}]}}, None, "ory_st_*** ended"),
-        ({"myUpdates": None}, None, "without myUpdates"),
-        ({}, None, "without myUpdates"),
-        (event(__typename="W" * 999), None, "WWW"),
+        (event(__typename="LnUpdate", paymentHash=HASH, status="PAID", walletId="A-1"), said_paid("a-1")),
+        (event(__typename="LnUpdate", paymentHash=HASH, status="PAID"), said_paid(None)),
+        (event(__typename="RealtimePrice", denominatorCurrency="USD", **TICK), PRICE),
     ],
 )
-def test_what_an_event_tells(data: dict[str, Any], announcement: Announcement | None, words: str | None) -> None:
-    """Only a settlement, or a state nobody knows, makes us ask; the rest is noise, or odd enough to be told."""
-    assert announced(data) == announcement
-    found = oddity(data)
-    assert (found is None) if words is None else (found is not None and words in found and len(found) < 120)
+def test_news(data: dict[str, Any], told: Announcement | PriceTick) -> None:
+    """A settlement and a price in dollars are acted upon (flash-server.md 3.6)."""
+    assert read_event(data) == told
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        event(__typename="LnUpdate", paymentHash=HASH, status="EXPIRED"),
+        event(__typename="LnUpdate", paymentHash=HASH, status="PENDING"),
+        event(__typename="IntraLedgerUpdate", paymentHash=HASH, status="PAID"),
+        event(__typename="OnChainUpdate", txHash="x"),
+        event(__typename="Price", base=1, offset=2),
+        event(__typename="RealtimePrice", denominatorCurrency="JMD", **TICK),
+        event(__typename="RealtimePrice", denominatorCurrency="USD", btcSatPrice="x"),
+        event(__typename="RealtimePrice"),
+    ],
+)
+def test_noise(data: dict[str, Any]) -> None:
+    """What comes every day and is of no use is passed over."""
+    assert read_event(data) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("paid", "state paid"),
+        ("SETTLED", "state SETTLED"),
+        (None, "state None"),
+        ([], "state list of 0"),
+        ({"a": 1}, "state dict of 1"),
+    ],
+)
+def test_a_state_that_nobody_knows(status: object, words: str) -> None:
+    """A settlement in unknown words makes us ask, and is told."""
+    told = read_event(event(__typename="LnUpdate", paymentHash=HASH, status=status))
+    assert isinstance(told, Announcement)
+    assert (told.payment_hash, told.paid) == (LOWER, False)
+    assert words in (told.odd or "")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (event(__typename="LnUpdate", paymentHash=7, status="PAID"), "without a payment hash"),
+        (event(__typename="LnUpdate", paymentHash=["x"], status="PENDING"), "without a payment hash"),
+        (event(__typename="LnUpdate", paymentHash="a" * 4_000_000, status="PAID"), "without a payment hash"),
+        (event(__typename="LnUpdate", paymentHash="\0" * 64, status="PAID"), "without a payment hash"),
+        (event(), "unknown kind None"),
+        (event(__typename={}), "unknown kind dict of 0"),
+        (event(__typename="Weather"), "unknown kind Weather"),
+        (event(__typename="W" * 999), "WWW"),
+        ({"myUpdates": {"update": None, "errors": [{"message": "Price is deprecated"}]}}, "Price is deprecated"),
+        ({"myUpdates": {"update": "PAID", "errors": None}}, "without an update: an error without a message"),
+        ({"myUpdates": {"update": None, "errors": ["?"]}}, "without an update: an error without a message"),
+        ({"myUpdates": {"update": None, "errors": [{"message": "ory_st_Canary ended"}]}}, "ory_st_*** ended"),
+        ({"myUpdates": None}, "without myUpdates"),
+        ({}, "without myUpdates"),
+    ],
+)
+def test_oddities(data: dict[str, Any], words: str) -> None:
+    """What is neither news nor noise is told in few words, which show no credential."""
+    told = read_event(data)
+    assert isinstance(told, str)
+    assert words in told
+    assert len(told) < 120

@@ -240,44 +240,6 @@ def test_invoice_status_that_is_not_known(payload: object) -> None:
     assert read_invoice_status({"lnInvoicePaymentStatus": payload}) is InvoiceStatus.UNKNOWN
 
 
-# --- updates --------------------------------------------------------------------------------------------------------
-
-
-def update(**fields: object) -> dict[str, Any]:
-    """Return an event of `myUpdates`."""
-    return {"myUpdates": {"errors": [], "update": fields}}
-
-
-def test_price_on_the_subscription() -> None:
-    """A price in dollars is a tick."""
-    assert read_tick(update(__typename="RealtimePrice", denominatorCurrency="USD", **TICK)) == PRICE
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {},
-        {"myUpdates": None},
-        {"myUpdates": {"update": None}},
-        {"myUpdates": {"update": "PAID"}},
-        update(),
-        update(__typename="LnUpdate", paymentHash=PAYMENT_HASH, status="EXPIRED"),
-        update(__typename="LnUpdate", paymentHash=PAYMENT_HASH, status="PENDING"),
-        update(__typename="LnUpdate", paymentHash=None, status="PAID"),
-        update(__typename="LnUpdate", paymentHash=["x"], status="PAID"),
-        update(__typename="IntraLedgerUpdate", paymentHash=PAYMENT_HASH, status="PAID"),
-        update(__typename="OnChainUpdate", txHash="x"),
-        update(__typename="Price", base=1, offset=2),
-        update(__typename="RealtimePrice", denominatorCurrency="JMD", **TICK),
-        update(__typename="RealtimePrice", denominatorCurrency="USD", btcSatPrice="x"),
-        update(__typename="OfTomorrow"),
-    ],
-)
-def test_update_that_is_not_ours(event: dict[str, Any]) -> None:
-    """Nothing else on the subscription is acted upon (flash-server.md 3.6)."""
-    assert read_tick(event) is None
-
-
 # --- transactions ---------------------------------------------------------------------------------------------------
 
 
@@ -428,8 +390,7 @@ def test_every_leaf_may_be_anything(leaf: object) -> None:
         (read_price, {"realtimePrice": {**TICK, "btcSatPrice": {"base": leaf, "offset": 12}}}),
         (read_price, {"realtimePrice": {**TICK, "timestamp": leaf}}),
         (read_price_time, {"realtimePrice": {**TICK, "timestamp": leaf}}),
-        (read_tick, update(__typename="LnUpdate", paymentHash=leaf, status=leaf)),
-        (read_tick, update(__typename="RealtimePrice", denominatorCurrency="USD", **price)),
+        (read_tick, price),
         (lambda data: read_received(data, PAYMENT_HASH, ("w1",)), receipt(amount=leaf, paymentPreimage=leaf)),
     )
     for reader, data in answers:
