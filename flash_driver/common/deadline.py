@@ -42,7 +42,7 @@ class Deadline:
 
     def at_most(self, seconds: float) -> Deadline:
         """Return this moment, or the one that many seconds from now if that is earlier."""
-        return Deadline(min(self.at, Deadline.after(seconds).at))
+        return Deadline(min(self.at, asyncio.get_running_loop().time() + seconds))
 
     async def acquire(self, lock: asyncio.Lock) -> bool:
         """Wait for a lock until this moment; say whether it is held now, which a free lock is in any case."""

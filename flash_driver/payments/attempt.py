@@ -96,7 +96,7 @@ class PaymentAttempt:
 
         """
         record = PaymentRecord(
-            payment_hash=order.payment_hash,
+            payment_hash=order.request.payment_hash,
             bolt11=order.request.bolt11,
             wallet_id="",
             amount_msat=order.amount_msat,
@@ -112,19 +112,9 @@ class PaymentAttempt:
     # --- how it stands ----------------------------------------------------------------------------------------------
 
     @property
-    def payment_hash(self) -> str:
-        """The payment hash."""
-        return self.record.payment_hash
-
-    @property
-    def status(self) -> LightningPaymentStatus:
-        """How it ended, as far as that is known."""
-        return self.record.status
-
-    @property
     def is_open(self) -> bool:
         """Whether it is not known how it ended."""
-        return self.status not in (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
+        return self.record.status not in (LightningPaymentStatus.COMPLETE, LightningPaymentStatus.FAILED)
 
     @property
     def is_question(self) -> bool:
@@ -135,13 +125,13 @@ class PaymentAttempt:
     @property
     def told_status(self) -> LightningPaymentStatus:
         """How it stands for the host: of money that the server says is in flight it is known that it left."""
-        in_flight = self.status is LightningPaymentStatus.UNKNOWN and self.record.failure == IN_FLIGHT
-        return LightningPaymentStatus.PENDING if in_flight else self.status
+        in_flight = self.record.status is LightningPaymentStatus.UNKNOWN and self.record.failure == IN_FLIGHT
+        return LightningPaymentStatus.PENDING if in_flight else self.record.status
 
     def may_have_sender(self, now: datetime, margin: float) -> bool:
         """Whether the call that began it may still be at it: it alone may send it, and writes down how that ended."""
         until = self.record.sender_until
-        if self.status is not LightningPaymentStatus.PENDING or until is None:
+        if self.record.status is not LightningPaymentStatus.PENDING or until is None:
             return False
         spare = timedelta(seconds=margin)
         # A beginning in the future means that a clock was set back; nobody waits for that.
@@ -182,7 +172,7 @@ class PaymentAttempt:
 
     def prepared(self, wallet_id: str, cents: Decimal | None) -> PaymentAttempt:
         """Return it ready to be sent; the mutation for amountless BOLT11s, which takes cents, has no key."""
-        key = None if cents is not None else idempotency_key(wallet_id, self.payment_hash, self.record.attempt)
+        key = None if cents is not None else idempotency_key(wallet_id, self.record.payment_hash, self.record.attempt)
         return PaymentAttempt(replace(self.record, wallet_id=wallet_id, cents=cents, idempotency_key=key))
 
     def about_to_be_sent(self, now: datetime) -> PaymentAttempt:
@@ -294,18 +284,18 @@ class PaymentAttempt:
         }
         payment = self.record.payment
         details = PayDetails(
-            payment_hash=self.payment_hash,
+            payment_hash=self.record.payment_hash,
             status=self.told_status,
             total_amount=payment.amount_sent,
             fee_amount=payment.fee,
             preimage=self.record.preimage,
         )
         return PayResponse(
-            result=results.get(self.status, PayResult.UNKNOWN),
+            result=results.get(self.record.status, PayResult.UNKNOWN),
             details=details,
             error_detail=self.record.failure,
             paid_before=paid_before,
-            unreachable=self.status is LightningPaymentStatus.FAILED and isinstance(outcome, NotExecuted),
+            unreachable=self.record.status is LightningPaymentStatus.FAILED and isinstance(outcome, NotExecuted),
         )
 
     def payment(self, now: datetime, persistence: Persistence) -> LightningPayment:

@@ -68,8 +68,8 @@ class AttemptStore:
             LightningError: The journal can't be used now. It may have kept the attempt all the same.
 
         """
-        if attempt.payment_hash in self._unkept:
-            writing = self._writer(attempt.payment_hash)
+        if attempt.record.payment_hash in self._unkept:
+            writing = self._writer(attempt.record.payment_hash)
             if not (await asyncio.wait({writing}, timeout=_LONGEST_WAIT_TO_KEEP))[0]:
                 why = "it has not kept yet how the last attempt ended"
                 raise BackendUnavailable("paying", {"journal": why}, executed=False)
@@ -137,7 +137,7 @@ class AttemptStore:
 
     def keep_in_background(self, before: PaymentAttempt, after: PaymentAttempt) -> asyncio.Task[PaymentRecord]:
         """Keep what an attempt has become without waiting for the journal; it is known at once."""
-        payment_hash = after.payment_hash
+        payment_hash = after.record.payment_hash
         waiting = self._unkept.get(payment_hash)
         if waiting is None:
             self._unkept[payment_hash] = Unkept(before.record, after.record)

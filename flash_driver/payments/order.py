@@ -36,11 +36,6 @@ class Order:
     send_seconds: float
     resolve_early: bool
 
-    @property
-    def payment_hash(self) -> str:
-        """The payment hash of the BOLT11."""
-        return self.request.payment_hash
-
     def insist_on_same(self, bolt11: str, amount_msat: int, state: str) -> None:
         """Make sure that another payment with this payment hash is the very same payment.
 

@@ -72,16 +72,18 @@ class Recovery:
         """Return the payments that stay unknown, in the order they were first attempted, and ask about them in time."""
         found = [await self._sending.without_sender(attempt) for attempt in await self._store.unresolved()]
         for attempt in found:
-            if attempt.payment_hash not in self._asked:
+            if attempt.record.payment_hash not in self._asked:
                 self.later(attempt)
-        stuck = [attempt for attempt in found if attempt.status is LightningPaymentStatus.UNKNOWN]
-        self.unknown = {attempt.payment_hash: attempt.record.sent_at or attempt.record.created_at for attempt in stuck}
+        stuck = [attempt for attempt in found if attempt.record.status is LightningPaymentStatus.UNKNOWN]
+        self.unknown = {
+            attempt.record.payment_hash: attempt.record.sent_at or attempt.record.created_at for attempt in stuck
+        }
         return stuck
 
     def settled(self, attempt: PaymentAttempt) -> None:
         """Take in that it is known how a payment ended."""
         if self.unknown is not None:
-            self.unknown.pop(attempt.payment_hash, None)
+            self.unknown.pop(attempt.record.payment_hash, None)
 
     async def take_up(self) -> None:
         """Go on, once, with what earlier processes left open, and with what an earlier client could not keep."""
@@ -93,20 +95,20 @@ class Recovery:
 
     def later(self, attempt: PaymentAttempt) -> None:
         """Ask about a payment in its time, if that is a question at all."""
-        pending = attempt.status is LightningPaymentStatus.PENDING
-        if attempt.status is LightningPaymentStatus.UNKNOWN and self.unknown is not None:
-            self.unknown[attempt.payment_hash] = attempt.record.sent_at or attempt.record.created_at
-        if (attempt.is_question or pending) and attempt.payment_hash not in self._tasks and not self._closed:
-            asked = self._asked[attempt.payment_hash] = asyncio.Event()
+        pending = attempt.record.status is LightningPaymentStatus.PENDING
+        if attempt.record.status is LightningPaymentStatus.UNKNOWN and self.unknown is not None:
+            self.unknown[attempt.record.payment_hash] = attempt.record.sent_at or attempt.record.created_at
+        if (attempt.is_question or pending) and attempt.record.payment_hash not in self._tasks and not self._closed:
+            asked = self._asked[attempt.record.payment_hash] = asyncio.Event()
             task = asyncio.create_task(self._resolve(attempt, asked), name="flash-driver payment resolver")
-            self._tasks[attempt.payment_hash] = task
+            self._tasks[attempt.record.payment_hash] = task
 
             def end(done: asyncio.Task[None]) -> None:
-                self._tasks.pop(attempt.payment_hash, None)
+                self._tasks.pop(attempt.record.payment_hash, None)
                 asked.set()
                 if not done.cancelled() and (error := done.exception()) is not None:
                     why = type(error).__name__
-                    _log.error("asking about a payment broke", payment_hash=attempt.payment_hash, error=why)
+                    _log.error("asking about a payment broke", payment_hash=attempt.record.payment_hash, error=why)
 
             task.add_done_callback(end)
 
@@ -119,16 +121,16 @@ class Recovery:
         moments = attempt.moments_to_ask(self._clock(), self._persistence)
         if not moments or attempt.may_have_sender(self._clock(), self._persistence.margin):
             return attempt
-        if attempt.payment_hash not in self._asked:
+        if attempt.record.payment_hash not in self._asked:
             # Another process left it open since this one took up what there was.
             self.later(attempt)
-        asked = self._asked.get(attempt.payment_hash)
+        asked = self._asked.get(attempt.record.payment_hash)
         if moments[0] > self._clock() or asked is None or asked.is_set():
             return attempt
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LONGEST_WAIT_TO_FIND):
                 await asked.wait()
-        return await self._store.find(attempt.payment_hash) or attempt
+        return await self._store.find(attempt.record.payment_hash) or attempt
 
     async def aclose(self) -> None:
         """Ask nothing any more; what is open is taken up by the next process or client."""
@@ -158,12 +160,12 @@ class Recovery:
         """
         while attempt.may_have_sender(self._clock(), self._persistence.margin):
             await asyncio.sleep(self._persistence.look)
-            attempt = await self._store.find(attempt.payment_hash) or attempt
+            attempt = await self._store.find(attempt.record.payment_hash) or attempt
         attempt = await self._sending.without_sender(attempt)
         for moment in attempt.moments_to_ask(self._clock(), self._persistence):
             while (left := (moment - self._clock()).total_seconds()) > 0:  # noqa: ASYNC110 - the clock may be set back
                 await asyncio.sleep(left)
-            known = await self._store.find(attempt.payment_hash)
+            known = await self._store.find(attempt.record.payment_hash)
             if known is None or known.record.begun_by != attempt.record.begun_by or not known.is_question:
                 return
             if not known.may_be_asked(self._clock(), self._persistence):
@@ -172,4 +174,6 @@ class Recovery:
             asked.set()
             if not answer.is_open:
                 self.settled(answer)
-                _log.info("payment resolved", payment_hash=answer.payment_hash, status=answer.status.value)
+                _log.info(
+                    "payment resolved", payment_hash=answer.record.payment_hash, status=answer.record.status.value
+                )

@@ -54,7 +54,7 @@ class Sent:
     @property
     def another_wallet_may_do(self) -> bool:
         """Whether certainly nothing was paid, by a refusal that may be about the wallet."""
-        failed = self.attempt.status is LightningPaymentStatus.FAILED
+        failed = self.attempt.record.status is LightningPaymentStatus.FAILED
         match self.outcome:
             case Refused(retry_after=None, definite=False, temporary=False):
                 return failed
@@ -96,7 +96,7 @@ class Sending:
 
     async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> Sent:
         """Send an attempt that the journal knows as about to be sent, and wait for its end until the deadline."""
-        call_log = CallLog(_log.bind(payment_hash=attempt.payment_hash), "sending payment", "payment settled")
+        call_log = CallLog(_log.bind(payment_hash=attempt.record.payment_hash), "sending payment", "payment settled")
         return await self._send_until_known(attempt, deadline, call_log, sent_before=False)
 
     async def ask(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
@@ -104,7 +104,9 @@ class Sending:
         now = self._clock()
         if attempt.may_have_sender(now, self._persistence.margin) or attempt.is_forgotten(now, self._persistence):
             return attempt.response()
-        call_log = CallLog(_log.bind(payment_hash=attempt.payment_hash), "asking about payment", "payment settled")
+        call_log = CallLog(
+            _log.bind(payment_hash=attempt.record.payment_hash), "asking about payment", "payment settled"
+        )
         return (await self._send_until_known(attempt, deadline, call_log, sent_before=True)).response
 
     async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
@@ -121,12 +123,12 @@ class Sending:
             and deadline.remaining > self._persistence.look
         ):
             await asyncio.sleep(self._persistence.look)
-            attempt = await self._store.find(attempt.payment_hash) or attempt
+            attempt = await self._store.find(attempt.record.payment_hash) or attempt
         return await self.without_sender(attempt)
 
     async def without_sender(self, attempt: PaymentAttempt) -> PaymentAttempt:
         """Return an attempt as failed or unknown if its sender is dead; nobody else ends one that is pending."""
-        pending = attempt.status is LightningPaymentStatus.PENDING
+        pending = attempt.record.status is LightningPaymentStatus.PENDING
         if not pending or attempt.may_have_sender(self._clock(), self._persistence.margin):
             return attempt
         if attempt.record.sent_at is None:
@@ -163,15 +165,17 @@ class Sending:
                     continue
                 attempt = attempt.judged(delivery.outcome, delivery.reasons, sent_before=sent_before)
                 sent_before = True
-                pause = self._pause_before(asked, delivery.outcome)
-                if not attempt.is_question or pause is None or deadline.remaining <= pause:
+                pause = self._pause_before(asked, delivery.outcome) if attempt.is_question else None
+                if pause is None or deadline.remaining <= pause:
                     break
                 asked += 1
                 if await _happens(heard, pause):
                     break  # what was heard is kept, and counts more
-                _log.info("asking again with the same key", payment_hash=seen.payment_hash, why=attempt.record.failure)
+                _log.info(
+                    "asking again with the same key", payment_hash=seen.record.payment_hash, why=attempt.record.failure
+                )
         except BaseException as error:
-            if attempt.status is LightningPaymentStatus.PENDING:
+            if attempt.record.status is LightningPaymentStatus.PENDING:
                 # Only a clean interruption proves that nothing was written; whatever else broke proves nothing.
                 unwritten = isinstance(error, asyncio.CancelledError) and not writing.begun
                 why = f"it was interrupted ({type(error).__name__})"
@@ -180,7 +184,9 @@ class Sending:
                     if unwritten
                     else attempt.unknown(f"{why} while it was being sent")
                 )
-            _log.warning("payment interrupted", payment_hash=seen.payment_hash, status=attempt.status.value)
+            _log.warning(
+                "payment interrupted", payment_hash=seen.record.payment_hash, status=attempt.record.status.value
+            )
             self._store.keep_in_background(seen, attempt)
             raise
         return await self._ended(seen, attempt, delivery, call_log)
@@ -199,13 +205,13 @@ class Sending:
     ) -> Sent:
         """Keep what an attempt has become, and tell of it."""
         kept = await self._store.keep(seen, attempt)
-        if kept.status is LightningPaymentStatus.COMPLETE:
+        if kept.record.status is LightningPaymentStatus.COMPLETE:
             call_log.done(delivery.transport)
         else:
             _log.warning(
                 "payment not settled",
-                payment_hash=kept.payment_hash,
-                status=kept.status.value,
+                payment_hash=kept.record.payment_hash,
+                status=kept.record.status.value,
                 why=kept.record.failure,
             )
             self._on_open_end(kept)
@@ -236,13 +242,13 @@ class Sending:
         return take
 
     async def _keep_late(self, attempt: PaymentAttempt, outcome: Outcome, heard: asyncio.Event) -> None:
-        known = await self._store.find(attempt.payment_hash)
+        known = await self._store.find(attempt.record.payment_hash)
         if known is None or known.record.begun_by != attempt.record.begun_by or not known.is_open:
             return
         # What has no key was sent once and is never sent again.
         sent_before = attempt.record.idempotency_key is not None
         kept = await self._store.keep(known, known.judged(outcome, {}, sent_before=sent_before))
-        _log.info("late answer to a payment", payment_hash=kept.payment_hash, status=kept.status.value)
+        _log.info("late answer to a payment", payment_hash=kept.record.payment_hash, status=kept.record.status.value)
         heard.set()
 
 

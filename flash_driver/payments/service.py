@@ -130,7 +130,7 @@ class Payments:
         order = read_order(bolt11, params)
         self._insist_on_open()
         deadline = Deadline.after(order.send_seconds)
-        under_way = self._under_way.get(order.payment_hash)
+        under_way = self._under_way.get(order.request.payment_hash)
         if under_way is None:
             return await self._outcome_of(self._start(order, deadline), deadline=None)
         same = under_way.order
@@ -149,7 +149,7 @@ class Payments:
         await self._recovery.take_up()
         attempt = await self._store.find(known_as)
         if (attempt is None or not attempt.is_open) and (under_way := self._under_way.get(known_as)) is not None:
-            complete = attempt is not None and attempt.status is LightningPaymentStatus.COMPLETE
+            complete = attempt is not None and attempt.record.status is LightningPaymentStatus.COMPLETE
             if not complete:
                 attempt = PaymentAttempt.begun(under_way.order, attempt, self._clock())
         elif attempt is not None:
@@ -197,16 +197,20 @@ class Payments:
         if attempt is None:
             raise InvalidRequest("payment_hash", "is not that of a payment in this journal")
         attempt = await self._sending.without_sender(attempt)
-        if attempt.payment_hash in self._under_way or attempt.status is LightningPaymentStatus.PENDING:
+        if attempt.record.payment_hash in self._under_way or attempt.record.status is LightningPaymentStatus.PENDING:
             raise InvalidRequest("payment_hash", "is that of a payment which is being sent; wait for its end")
         if not attempt.is_open:
-            raise InvalidRequest("payment_hash", f"is that of a payment which is known to be {attempt.status.value}")
+            raise InvalidRequest(
+                "payment_hash", f"is that of a payment which is known to be {attempt.record.status.value}"
+            )
         settled = attempt.settled_by_hand(paid=paid, reason=reason.strip())
         kept = await self._store.advance(attempt, settled)
         if kept != settled:
             raise InvalidRequest("payment_hash", "is that of a payment which has just changed; look at it again")
         self._recovery.settled(settled)
-        _log.warning("payment settled by hand", payment_hash=attempt.payment_hash, status=settled.status.value)
+        _log.warning(
+            "payment settled by hand", payment_hash=attempt.record.payment_hash, status=settled.record.status.value
+        )
         return settled.payment(self._clock(), self._persistence)
 
     async def aclose(self) -> None:
@@ -221,14 +225,14 @@ class Payments:
     # --- one payment ------------------------------------------------------------------------------------------------
 
     def _start(self, order: Order, deadline: Deadline) -> _UnderWay:
-        under_way = self._under_way[order.payment_hash] = _UnderWay(order)
+        under_way = self._under_way[order.request.payment_hash] = _UnderWay(order)
         under_way.task = task = asyncio.create_task(self._carry_out(under_way, deadline), name="flash-driver payment")
 
         def forget(done: asyncio.Task[PayResponse]) -> None:
-            del self._under_way[order.payment_hash]
+            del self._under_way[order.request.payment_hash]
             if not done.cancelled() and not isinstance(done.exception(), LightningError | None):
                 error = type(done.exception()).__name__
-                _log.error("following a payment broke", payment_hash=order.payment_hash, error=error)
+                _log.error("following a payment broke", payment_hash=order.request.payment_hash, error=error)
 
         task.add_done_callback(forget)
         return under_way
@@ -237,15 +241,15 @@ class Payments:
         """Answer for an earlier attempt that counts, else make a new one."""
         order = under_way.order
         await self._recovery.take_up()
-        known = await self._store.find(order.payment_hash)
-        if known is None or known.status is LightningPaymentStatus.FAILED:
+        known = await self._store.find(order.request.payment_hash)
+        if known is None or known.record.status is LightningPaymentStatus.FAILED:
             return await self._attempt(under_way, known, deadline)
         order.insist_on_same_as(known.record)
-        if known.status is LightningPaymentStatus.COMPLETE:
+        if known.record.status is LightningPaymentStatus.COMPLETE:
             return known.response(paid_before=True)
         abandoned = not known.may_have_sender(self._clock(), self._persistence.margin)
         known = await self._sending.after_sender(known, deadline)
-        if abandoned and known.status is LightningPaymentStatus.FAILED:
+        if abandoned and known.record.status is LightningPaymentStatus.FAILED:
             return await self._attempt(under_way, known, deadline)
         under_way.sending = True
         return await self._sending.ask(known, deadline)
@@ -285,7 +289,7 @@ class Payments:
         # Another process has begun an attempt, or preparing took so long that it called this one failed.
         counting = (
             counting
-            or await self._store.find(order.payment_hash)
+            or await self._store.find(order.request.payment_hash)
             or begun.not_sent("it was not sent: it is no longer kept")
         )
         order.insist_on_same_as(counting.record)
@@ -312,7 +316,7 @@ class Payments:
         # Not the caller was cancelled but the client closed.
         closed = {"client": "it was closed"}
         try:
-            attempt = await self._store.find(order.payment_hash)
+            attempt = await self._store.find(order.request.payment_hash)
         except LightningError:
             raise BackendUnavailable("paying", closed, executed=None if under_way.sending else False) from None
         if attempt is None:

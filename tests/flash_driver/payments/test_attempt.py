@@ -61,7 +61,7 @@ def test_what_an_answer_proves(
     """The table in the module's docstring: the same words mean less after a sending that was lost."""
     judged = ATTEMPT.judged(outcome, {}, sent_before=False)
     repeated = ATTEMPT.judged(outcome, {}, sent_before=True)
-    assert (judged.status, repeated.status) == (first, again)
+    assert (judged.record.status, repeated.record.status) == (first, again)
     keys = judged.record.idempotency_key, repeated.record.idempotency_key
     assert [key is not None for key in keys] == [key_kept, key_kept]
     assert repeated.is_question == (again is UNKNOWN and key_kept)
@@ -129,7 +129,7 @@ def test_money_that_left_is_pending() -> None:
     for judged, told in ((left, PENDING), (lost, UNKNOWN)):
         details = judged.response().details
         assert details is not None
-        assert (judged.status, judged.told_status, details.status) == (UNKNOWN, told, told)
+        assert (judged.record.status, judged.told_status, details.status) == (UNKNOWN, told, told)
 
 
 @pytest.mark.parametrize(
