@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import calendar
 from dataclasses import dataclass
+from decimal import localcontext
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError, RateLimited, RequestRefused
 from flash_driver.flash_api.documents import TRANSACTION_DETAILS, TRANSACTIONS
 from flash_driver.flash_api.replies import Currency, read_receipt_hash, read_receive_ids, read_received
-from flash_driver.money.decimals import exactly
+from flash_driver.money.decimals import EXACT
 from flash_driver.transports.delivery import TemporarilyRefused
 
 if TYPE_CHECKING:
@@ -126,6 +127,6 @@ class Receipts:
     def _msat(self, record: InvoiceRecord, received: Received) -> int:
         currency = Currency(record.currency)
         if not currency.in_cents:
-            with exactly():
+            with localcontext(EXACT):
                 return int(received.cents * _MSAT_PER_HUNDREDTH_BTC)
         return self._rates(currency).paid_msat(received.cents)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import AmountMismatch, InvalidRequest
-from flash_driver.money.decimals import exactly
+from flash_driver.money.decimals import EXACT
 
 if TYPE_CHECKING:
     from flash_driver.money.rate_book import Quote, RateBook
@@ -38,7 +38,7 @@ class AmountSearch:
 
     def __init__(self, asked_msat: int, tolerance_percent: Decimal | None) -> None:
         self.asked_msat = asked_msat
-        with exactly():
+        with localcontext(EXACT):
             self._most = None if tolerance_percent is None else asked_msat * (1 + tolerance_percent / 100)
         self._tries: list[tuple[Quote, int]] = []
         self.best_msat: int | None = None
@@ -88,7 +88,7 @@ class AmountSearch:
         """Whether two requests that differ by the smallest unit led to too little and to too much."""
         below = [quote for quote, msat in self._tries if msat < self.asked_msat]
         above = [quote for quote, msat in self._tries if msat > self.asked_msat]
-        with exactly():
+        with localcontext(EXACT):
             return any(0 < more.cents - less.cents <= more.unit for less in below for more in above)
 
     def _inside(self, quote: Quote) -> Quote:
@@ -97,13 +97,13 @@ class AmountSearch:
         more = min((tried.cents for tried, msat in self._tries if msat > self.asked_msat), default=None)
         if less is None or more is None or less >= more or less < quote.cents < more:
             return quote
-        with exactly():
+        with localcontext(EXACT):
             return replace(quote, cents=((less + more) / 2).quantize(quote.unit))
 
     def _not_again(self, quote: Quote) -> Quote:
         """Move a request that was made already by the smallest unit in the direction that it missed."""
         for tried, msat in self._tries:
             if tried.cents == quote.cents:
-                with exactly():
+                with localcontext(EXACT):
                     return replace(quote, cents=quote.cents + (quote.unit if msat < self.asked_msat else -quote.unit))
         return quote

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
-from typing import TYPE_CHECKING, Final
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from typing import Final
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+__all__ = ["EXACT", "unit_of"]
 
-__all__ = ["exactly", "unit_of"]
-
-_CONTEXT: Final = Context(prec=34, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
-"""More digits than any amount of money has, and none of a host's settings."""
+EXACT: Final = Context(prec=34, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero, Overflow])
+"""For `localcontext`: more digits than any amount of money has, and none of a host's settings."""
 _SAFE_DIGITS: Final = 15
 """The server reads numbers as doubles, which hold that many digits."""
-
-
-def exactly() -> AbstractContextManager[Context]:
-    """Compute with 34 digits inside the block."""
-    return localcontext(_CONTEXT)
 
 
 def unit_of(cents: Decimal, decimals: int) -> Decimal:

@@ -33,23 +33,25 @@ def plausible_change(elapsed: int) -> Decimal:
 
 
 class PriceHistory:
-    """The points of a price, oldest first."""
+    """The points of a price, oldest first.
+
+    Attributes:
+        latest: The last point, None before the first.
+
+    """
 
     def __init__(self) -> None:
         # Replaced and never changed, so that other threads may read it meanwhile.
         self._points: tuple[tuple[int, Decimal], ...] = ()
-
-    @property
-    def latest(self) -> tuple[int, Decimal] | None:
-        """The last point, None before the first."""
-        return self._points[-1] if self._points else None
+        self.latest: tuple[int, Decimal] | None = None
 
     def add(self, at: int, price: Decimal) -> None:
         """Take in a point; one at or before the last moment takes the last one's place."""
         before = self._points[1 - _KEPT :]
         if before and at <= before[-1][0]:
             at, before = before[-1][0], before[:-1]
-        self._points = (*before, (at, price))
+        self.latest = at, price
+        self._points = (*before, self.latest)
 
     def change(self, since: int, at: int) -> Decimal:
         """By which factor it changed between two moments, as far as that is plausible; 1 where nothing is known.

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
-from flash_driver.money.decimals import exactly, unit_of
+from flash_driver.money.decimals import EXACT, unit_of
 from flash_driver.money.price_history import MINUTE, moment_of, plausible_change
 from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Rounding, Sighting
 from flash_driver.money.server_price import RateUnknown
@@ -76,9 +76,10 @@ class RateBook:
         self._price = price
         self._clock = clock
         self._lock = threading.RLock()
-        self._schools = tuple(RateModel(rounding, price.history) for rounding in Rounding)
+        self._schools = tuple(RateModel(rounding) for rounding in Rounding)
         self._step_msat = _COARSE_STEP_MSAT
         self._suspect: Sighting | None = None
+        self._seen_at: int | None = None
         self._learned_at: datetime | None = None
         self._taught: Sighting | None = None
         self._seeded = False
@@ -120,7 +121,7 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        with exactly():
+        with localcontext(EXACT):
             return int(cents * _MSAT_PER_SAT / self.cents_per_sat[0])
 
     def paid_msat(self, cents: Decimal) -> int:
@@ -130,7 +131,7 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        with self._lock, exactly():
+        with self._lock, localcontext(EXACT):
             return int((cents * _MSAT_PER_SAT / self._custodians_rate()[0]).to_integral_value(ROUND_HALF_EVEN))
 
     # --- learning ---------------------------------------------------------------------------------------------------
@@ -156,10 +157,11 @@ class RateBook:
                     continue
                 if msat % _COARSE_STEP_MSAT:
                     self._step_msat = _FINEST_STEP_MSAT
-                with exactly():
+                with localcontext(EXACT):
                     sighting = Sighting(at, cents, msat, self._step_msat)
-                    if self._credible(sighting):
-                        self._teach(sighting)
+                    change = self._change(at)
+                    if self._credible(sighting, change):
+                        self._teach(sighting, change)
                         self._learned_at = made_at
 
     def learn(self, quote: Quote, msat: int) -> None:
@@ -174,14 +176,15 @@ class RateBook:
         trip = min(_LONGEST_TRIP, max(0, now - quote.at))
         if msat % _COARSE_STEP_MSAT:
             self._step_msat = _FINEST_STEP_MSAT
-        with exactly():
+        with localcontext(EXACT):
             sighting = Sighting(now - trip // 2, quote.cents, msat, self._step_msat)
-            if not self._taught_by_another(sighting) and self._credible(sighting):
-                self._teach(sighting)
+            change = self._change(sighting.at)
+            if not self._taught_by_another(sighting, change) and self._credible(sighting, change):
+                self._teach(sighting, change)
                 self._learned_at = self._clock()
                 self._taught = sighting
 
-    def _taught_by_another(self, sighting: Sighting) -> bool:
+    def _taught_by_another(self, sighting: Sighting, change: Decimal) -> bool:
         """Whether an invoice of the same moment, at least as large, has shown all that this one can.
 
         Only one that came as foretold has nothing to add; many invoices at once cost one lesson.
@@ -190,7 +193,7 @@ class RateBook:
         if taught is None or abs(sighting.at - taught.at) > _SAME_MOMENT or sighting.msat > taught.msat:
             return False
         theory = self._best(sighting.at)
-        forecast = None if theory is None else theory.forecast(sighting.at)
+        forecast = None if theory is None else theory.forecast(change)
         return (
             theory is not None and forecast is not None and sighting.rate[theory.rounding].common(forecast) is not None
         )
@@ -208,10 +211,10 @@ class RateBook:
             RateUnknown: Nothing is known yet.
 
         """
-        with self._lock, exactly():
+        with self._lock, localcontext(EXACT):
             now = self._now()
             theory = self._best(now)
-            forecast = None if theory is None else theory.forecast(now)
+            forecast = None if theory is None else theory.forecast(self._change(now))
             if theory is None or forecast is None:
                 exact = msat * self.cents_per_sat[0] / _MSAT_PER_SAT
             else:
@@ -231,23 +234,29 @@ class RateBook:
 
     def _best(self, now: int) -> RateTheory | None:
         """The theory that did best; after a while without invoices, of those that follow the price."""
-        if self._learned_at is None:
+        if self._seen_at is None:
             return None
-        learned_at, latest = moment_of(self._learned_at), self._price.history.latest
-        aged = now - learned_at > _AGES_AFTER and latest is not None and latest[0] > learned_at
+        latest = self._price.history.latest
+        aged = now - self._seen_at > _AGES_AFTER and latest is not None and latest[0] > self._seen_at
         return min(self._schools, key=attrgetter("cost")).best(following_price=aged)
 
-    def _teach(self, sighting: Sighting) -> None:
-        missed = [school.see(sighting) for school in self._schools]
+    def _change(self, now: int) -> Decimal:
+        """By which factor the server's price has changed since the last invoice that taught."""
+        return Decimal(1) if self._seen_at is None else self._price.history.change(self._seen_at, now)
+
+    def _teach(self, sighting: Sighting, change: Decimal) -> None:
+        self._seen_at = sighting.at
+        missed = [school.see(sighting, change) for school in self._schools]
         known = [steps for steps in missed if steps is not None]
         if known and min(known) <= 1:
             for school, steps in zip(self._schools, known, strict=True):
                 school.judge(steps)
 
     def _custodians_rate(self) -> tuple[Decimal, datetime]:
-        with exactly():
-            theory = self._best(self._now())
-            forecast = None if theory is None else theory.forecast(self._now())
+        with localcontext(EXACT):
+            now = self._now()
+            theory = self._best(now)
+            forecast = None if theory is None else theory.forecast(self._change(now))
             if forecast is not None and self._learned_at is not None:
                 return forecast.middle * _MSAT_PER_SAT, self._learned_at
         if (tick := self._price.latest) is not None:
@@ -258,7 +267,7 @@ class RateBook:
 
     # --- what is believed -------------------------------------------------------------------------------------------
 
-    def _credible(self, sighting: Sighting) -> bool:
+    def _credible(self, sighting: Sighting, change: Decimal) -> bool:
         """Whether an invoice may teach: near the price, and near what was learned or confirmed by the next one."""
         latest = self._price.history.latest
         if latest is not None and sighting.at - latest[0] < _PRICE_GOOD_FOR:
@@ -267,7 +276,7 @@ class RateBook:
             if price.widened(_FARTHEST_FROM_PRICE).common(sighting.any_rate) is None:
                 _log.warning("the custodian's rate is far from the server's price, not believed")
                 return False
-        if self._learned_at is None or self._foreseen(sighting):
+        if self._seen_at is None or self._foreseen(sighting, change, self._seen_at):
             self._suspect = None
             return True
         suspect, self._suspect = self._suspect, sighting
@@ -277,13 +286,12 @@ class RateBook:
         _log.warning("the custodian's rate is far from its last one, not believed yet")
         return False
 
-    def _foreseen(self, sighting: Sighting) -> bool:
-        assert self._learned_at is not None  # noqa: S101 - for the type checker; callers asked
-        band = plausible_change(sighting.at - moment_of(self._learned_at))
+    def _foreseen(self, sighting: Sighting, change: Decimal, seen_at: int) -> bool:
+        band = plausible_change(sighting.at - seen_at)
         rate = sighting.any_rate
         for school in self._schools:
             for theory in school.theories:
-                forecast = theory.forecast(sighting.at)
+                forecast = theory.forecast(change)
                 if forecast is not None and forecast.widened(band).common(rate) is not None:
                     return True
         return False

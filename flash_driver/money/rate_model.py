@@ -17,10 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from flash_driver.money.price_history import PriceHistory
+from typing import Final
 
 __all__ = ["Interval", "Motion", "RateModel", "RateTheory", "Rounding", "Sighting"]
 
@@ -117,32 +114,36 @@ class RateTheory:
 
     """
 
-    def __init__(self, rounding: Rounding, motion: Motion, price: PriceHistory) -> None:
+    def __init__(self, rounding: Rounding, motion: Motion) -> None:
         self.rounding = rounding
         self.motion = motion
         self.cost = Decimal(0)
         self.unrest = Decimal(0)
-        self._price = price
         self._rate: Interval | None = None
-        self._at = 0
 
-    def forecast(self, at: int) -> Interval | None:
-        """The rate at a moment, in cents per millisatoshi; None before the first invoice."""
+    def forecast(self, change: Decimal) -> Interval | None:
+        """The rate, in cents per millisatoshi; None before the first invoice.
+
+        Args:
+            change: By which factor the server's price has changed since the last invoice.
+
+        """
         if self._rate is None or self.motion is Motion.STILL:
             return self._rate
-        return self._rate.scaled(self._price.change(self._at, at))
+        return self._rate.scaled(change)
 
-    def see(self, sighting: Sighting) -> Decimal | None:
+    def see(self, sighting: Sighting, change: Decimal) -> Decimal | None:
         """Take in an invoice, and judge the forecast by it; return by how many steps it missed, None if there was none.
 
         The middle of the forecast counts, for that is what is quoted.
         """
         rate = sighting.rate[self.rounding]
-        forecast = self.forecast(sighting.at)
-        missed = None if forecast is None else self._judge(forecast, sighting)
-        both = None if forecast is None else forecast.common(rate)
-        self._rate, self._at = both or rate, sighting.at
-        return missed
+        forecast = self.forecast(change)
+        if forecast is None:
+            self._rate = rate
+            return None
+        self._rate = forecast.common(rate) or rate
+        return self._judge(forecast, sighting)
 
     def _judge(self, forecast: Interval, sighting: Sighting) -> Decimal:
         exact = sighting.exact[self.rounding]
@@ -165,21 +166,22 @@ class RateModel:
 
     """
 
-    def __init__(self, rounding: Rounding, price: PriceHistory) -> None:
+    def __init__(self, rounding: Rounding) -> None:
         self.rounding = rounding
         self.cost = Decimal(0)
-        self.theories = RateTheory(rounding, Motion.WITH_PRICE, price), RateTheory(rounding, Motion.STILL, price)
+        self.theories = RateTheory(rounding, Motion.WITH_PRICE), RateTheory(rounding, Motion.STILL)
 
     def best(self, *, following_price: bool = False) -> RateTheory:
         """The theory that cost least of late; of two that cost the same the one that follows the price."""
         with_price, still = self.theories
         return with_price if following_price or with_price.cost <= still.cost else still
 
-    def see(self, sighting: Sighting) -> Decimal | None:
+    def see(self, sighting: Sighting, change: Decimal) -> Decimal | None:
         """Take in an invoice; return by how many steps the best theory missed it, None if it foretold nothing."""
-        best = self.best()
-        missed = {theory.motion: theory.see(sighting) for theory in self.theories}
-        return missed[best.motion]
+        with_price, still = self.theories
+        best_until_now = self.best()
+        missed_with_price, missed_still = with_price.see(sighting, change), still.see(sighting, change)
+        return missed_with_price if best_until_now is with_price else missed_still
 
     def judge(self, missed: Decimal) -> None:
         """Take in that the school's best theory missed an invoice, and by how many steps."""

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
-from flash_driver.money.decimals import exactly, unit_of
+from flash_driver.money.decimals import EXACT, unit_of
 from flash_driver.money.rate_model import Interval
 from flash_driver.money.server_price import RateUnknown
 
@@ -67,7 +67,7 @@ class SendingRate:
 
         """
         price = self._price.to_pay_at()
-        with exactly():
+        with localcontext(EXACT):
             exact = msat * price * self._factor() / _MSAT_PER_SAT
             return exact.quantize(unit_of(exact, self._decimals), ROUND_CEILING)
 
@@ -89,7 +89,7 @@ class SendingRate:
             return
         if msat <= 0 or cents <= 0:
             return
-        with self._lock, exactly():
+        with self._lock, localcontext(EXACT):
             worth = price * msat / _MSAT_PER_SAT
             shown = Interval((cents - step / 2) / worth, (cents + step / 2) / worth)
             believed = shown.common(Interval(1 - _FARTHEST_FROM_PRICE, 1 + _FARTHEST_FROM_PRICE))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime, timedelta
-from decimal import ROUND_CEILING, Decimal
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
-from flash_driver.money.decimals import exactly
+from flash_driver.money.decimals import EXACT
 from flash_driver.money.price_history import PriceHistory, moment_of, plausible_change
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ServerPrice:
 
         """
         price = self.to_pay_at()
-        with exactly():
+        with localcontext(EXACT):
             return int((cents * _MSAT_PER_SAT / price).to_integral_value(ROUND_CEILING))
 
     def _in_step(self, tick: PriceTick, latest: PriceTick, now: datetime) -> bool:
@@ -124,7 +124,7 @@ class ServerPrice:
 
 def _follows(tick: PriceTick, before: PriceTick) -> bool:
     elapsed = moment_of(tick.time) - moment_of(before.time)
-    with exactly():
+    with localcontext(EXACT):
         return abs(tick.cents_per_sat / before.cents_per_sat - 1) <= plausible_change(elapsed)
 
 

@@ -42,6 +42,11 @@ def test_change_is_plausible() -> None:
     assert path((0, 200), (60, 1)).change(0, MINUTE) == Decimal("0.95")
 
 
+def test_price_that_cannot_be_divided_by() -> None:
+    """A price of zero, however it came there, changes to nothing that could be computed with: it counts as unmoved."""
+    assert path((0, 0), (10, 5)).change(SECOND, 20 * SECOND) == 1
+
+
 def test_clock_that_goes_back() -> None:
     """A point at or before the last moment takes that one's place; time never goes back."""
     odd = path((10, 1000), (20, 1010), (15, 1020))

@@ -76,7 +76,7 @@ def test_invoices_of_one_moment_are_one_lesson() -> None:
     shop.ask(10_000_000)
     lessons: list[int] = []
     real = shop.book._teach
-    shop.book._teach = lambda sighting: (lessons.append(sighting.msat), real(sighting))[1]  # type: ignore[method-assign,func-returns-value]  # looks on
+    shop.book._teach = lambda sighting, change: (lessons.append(sighting.msat), real(sighting, change))[1]  # type: ignore[method-assign,func-returns-value]  # looks on
     burst = [shop.ask(msat, after=0) for msat in (5_000_000, 9_000_000, 4_000_000, 20_000_000, 19_000_000, 1_000)]
     assert lessons == [burst[3]]
     shop.per_sat *= Decimal("1.001")
