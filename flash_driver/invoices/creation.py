@@ -149,28 +149,30 @@ class InvoiceCreation:
         return not wallet.currency.in_cents or self._rates(wallet.currency).learned
 
     def _order(self, params: CreateInvoiceParams, points: Points) -> InvoiceOrder:
-        tolerance = params.amount_tolerance
-        amount = "any" if params.amountless else str(params.amount)
+        tolerance, amount = params.amount_tolerance, None if params.amountless else params.amount
+        told = "any" if amount is None else str(amount)
         return InvoiceOrder(
             params=params,
+            amount_msat=None if amount is None else amount.msat,
+            committed_hash=params.committed_hash,
             # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
             tolerance_percent=self._settings.amount_tolerance if tolerance is None else tolerance,
             deadline=Deadline.after(_SERVER_SECONDS),
-            call_log=CallLog(_log.bind(amount=amount), "creating invoice", "invoice created"),
+            call_log=CallLog(_log.bind(amount=told), "creating invoice", "invoice created"),
             points=points,
         )
 
     async def _create(self, order: InvoiceOrder) -> InvoiceRecord:
         params, call_log = order.params, order.call_log
         await self._knowledge.recall()
-        believed = await self._believed_wallet(params)
+        believed = await self._believed_wallet(order)
         if believed is not None:
             checked = await self._issue_ahead(order, believed)
         else:
-            oldest = _FRESH if params.amountless else None
+            oldest = _FRESH if order.amount_msat is None else None
             wallet = await self._wallets.choose(order.deadline, call_log, at_most_old=oldest)
             checked = await self._issue_there(order, wallet)
-        if not _commits(params, checked):
+        if not _commits(order, checked):
             _log.warning("the invoice carries no description hash", payment_hash=checked.request.payment_hash)
         record = checked.record(params.description)
         if not await self._journal.add_invoice(record):
@@ -181,7 +183,7 @@ class InvoiceCreation:
         await self._knowledge.keep()
         return record
 
-    async def _believed_wallet(self, params: CreateInvoiceParams) -> ChosenWallet | None:
+    async def _believed_wallet(self, order: InvoiceOrder) -> ChosenWallet | None:
         """Return the wallet that an earlier process used, if an invoice may be asked for before it is confirmed.
 
         That is one over an amount at a rate that the journal tells, by a mutation that checks whose wallet it is: the
@@ -189,7 +191,7 @@ class InvoiceCreation:
         3.2, 3.4).
         """
         wallet = self._wallets.believed()
-        if wallet is None or not wallet.currency.in_cents or params.amountless or params.committed_hash is not None:
+        if wallet is None or not wallet.currency.in_cents or order.amount_msat is None or order.committed_hash is not None:
             return None
         return wallet if (await self._seeded_rates(wallet.currency)).known else None
 
@@ -234,12 +236,11 @@ class InvoiceCreation:
 
     async def _issue(self, order: InvoiceOrder, wallet: ChosenWallet) -> CheckedInvoice:
         """Have an invoice made that will do."""
-        params = order.params
-        if params.amount is None or params.amountless:
+        if order.amount_msat is None:
             checked = await self._invoice_request.request(order, wallet, None)
-            await self._insist_on_hash(params, checked)
+            await self._insist_on_hash(order, checked)
             return checked
-        search = AmountSearch(params.amount.msat, None if params.committed_hash else order.tolerance_percent)
+        search = AmountSearch(order.amount_msat, None if order.committed_hash else order.tolerance_percent)
         if not wallet.currency.in_cents:
             return await self._issue_in_sats(order, wallet, search)
         return await self._issue_in_cents(order, wallet, search)
@@ -277,7 +278,7 @@ class InvoiceCreation:
         checked = await self._invoice_request.request(order, wallet, quote.cents)
         msat = checked.request.amount_msat or 0
         rates.learn(quote, msat)
-        await self._insist_on_hash(order.params, checked)
+        await self._insist_on_hash(order, checked)
         return checked, search.settle(quote, msat)
 
     async def _learned_rates(self, currency: Currency, deadline: Deadline) -> RateBook:
@@ -303,16 +304,16 @@ class InvoiceCreation:
         if not search.acceptable(sats * _MSAT_PER_SAT):
             raise AmountMismatch(asked_msat, [(sats - 1) * _MSAT_PER_SAT, sats * _MSAT_PER_SAT])
         checked = await self._invoice_request.request(order, wallet, Decimal(sats))
-        await self._insist_on_hash(order.params, checked)
+        await self._insist_on_hash(order, checked)
         if not search.acceptable(checked.request.amount_msat or 0):
             await self._keep_orphan(order.params, checked, "it is over another amount", asked_msat=asked_msat)
             raise AmountMismatch(asked_msat, [checked.request.amount_msat or 0])
         return checked
 
-    async def _insist_on_hash(self, params: CreateInvoiceParams, checked: CheckedInvoice) -> None:
+    async def _insist_on_hash(self, order: InvoiceOrder, checked: CheckedInvoice) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
-        if required and not _commits(params, checked):
-            await self._keep_orphan(params, checked, "it carries no description hash")
+        if required and not _commits(order, checked):
+            await self._keep_orphan(order.params, checked, "it carries no description hash")
             raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
 
     async def _keep_orphan(self, params: CreateInvoiceParams, checked: CheckedInvoice, why: str, **facts: int) -> None:
@@ -333,9 +334,9 @@ class InvoiceCreation:
         rates.see_price(read_price(data))
 
 
-def _commits(params: CreateInvoiceParams, checked: CheckedInvoice) -> bool:
+def _commits(order: InvoiceOrder, checked: CheckedInvoice) -> bool:
     """Whether the BOLT11 commits to the hash that was asked for, if one was."""
-    return params.committed_hash in (None, checked.request.description_hash)
+    return order.committed_hash in (None, checked.request.description_hash)
 
 
 def _check(params: CreateInvoiceParams) -> None:

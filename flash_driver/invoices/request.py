@@ -97,6 +97,8 @@ class InvoiceOrder:
 
     Attributes:
         params: The terms.
+        amount_msat: The amount in millisatoshi; None where the payer chooses it.
+        committed_hash: What the BOLT11 is to commit to; None where it carries the description.
         tolerance_percent: How much more than asked it may be over.
         deadline: When the server has to have made it.
         call_log: Where its story is told.
@@ -105,6 +107,8 @@ class InvoiceOrder:
     """
 
     params: CreateInvoiceParams
+    amount_msat: int | None
+    committed_hash: str | None
     tolerance_percent: Decimal
     deadline: Deadline
     call_log: CallLog
@@ -165,7 +169,7 @@ class InvoiceRequest:
             LightningError: It was not made; see the kinds.
 
         """
-        wanted = order.params.committed_hash
+        wanted = order.committed_hash
         if wanted is None or minor_units is None or not wallet.currency.in_cents:
             return await self._make(order, wallet, minor_units)
         if self._hashes.kept is not False:
@@ -199,7 +203,7 @@ class InvoiceRequest:
         request.check(
             network=self._process.network or wallet.network,
             payment_hash=created.payment_hash,
-            amountless=order.params.amountless,
+            amountless=order.amount_msat is None,
         )
         self._compare_clocks(request.created_at)
         return CheckedInvoice(request, wallet, minor_units, delivery.transport)

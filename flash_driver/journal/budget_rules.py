@@ -93,7 +93,7 @@ def still_spent(spent: Sequence[datetime], limit: InvoiceBudget, now: datetime) 
     A time to come means that the clock was set back: it counts from now on, so that nobody waits for a day.
     """
     begin = begin_of_window(limit, now)
-    return sorted(min(time, now) for time in spent if time > begin)
+    return sorted([min(time, now) for time in spent if time > begin])
 
 
 def in_the_way(spent: Sequence[datetime], limit: InvoiceBudget, count: int = 1) -> datetime | None:
