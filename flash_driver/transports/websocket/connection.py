@@ -14,7 +14,7 @@ from flash_driver.common.log import get_logger
 from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, Evidence, Garbage, NotWritten, TimedOut
 from flash_driver.transports.websocket.handshake import ConnectionFailed
-from flash_driver.transports.websocket.in_flight import Expiry, Slots
+from flash_driver.transports.websocket.in_flight import EXPIRED, InFlight
 from flash_driver.transports.websocket.protocol import (
     Acknowledged,
     Completed,
@@ -39,51 +39,6 @@ __all__ = ["Connection"]
 
 _log: Final = get_logger(transport="websocket")
 
-_EXPIRED: Final = TimedOut()
-
-
-class _Call:
-    """An operation that is due exactly one answer."""
-
-    __slots__ = ("_late", "answer", "began")
-
-    def __init__(self, late: Late | None) -> None:
-        loop = asyncio.get_running_loop()
-        self.answer: asyncio.Future[Evidence] = loop.create_future()
-        self.began = loop.time()
-        self._late = late
-
-    @property
-    def answered(self) -> bool:
-        """Whether the answer, or that none came in time, lies ready for its caller."""
-        return self.answer.done() and not self.answer.cancelled()
-
-    @property
-    def awaited_late(self) -> bool:
-        """Whether the answer is of use to somebody after its caller is gone."""
-        return self._late is not None
-
-    def expire(self) -> None:
-        """Tell the caller that time is up."""
-        if not self.answer.done():
-            self.answer.set_result(_EXPIRED)
-
-    def settle(self, evidence: Evidence) -> None:
-        """Give the answer to the caller, or to `late` if the caller is gone."""
-        if not self.answer.done():
-            self.answer.set_result(evidence)
-        else:
-            self.settle_late(evidence)
-
-    def settle_late(self, evidence: Evidence) -> None:
-        """Give the answer to `late`; what goes wrong there must not take the reader of the socket down."""
-        if self._late is None:
-            return
-        try:
-            self._late(evidence)
-        except Exception as error:  # noqa: BLE001 - somebody else's code, called by the reader that everybody depends on
-            _log.error("a late answer could not be taken in", error=type(error).__name__)
-
 
 class Connection:
     """A graphql-transport-ws connection; made by `Connection.open`.
@@ -100,11 +55,8 @@ class Connection:
         self._socket = Socket(endpoint, limits, self)
         self._protocol = GraphQLTransportWS()
         self._acknowledged: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._calls: dict[str, _Call] = {}
-        self._late: dict[str, _Call] = {}
+        self._in_flight = InFlight(limits)
         self._subscriptions: dict[str, Subscription] = {}
-        self._slots = Slots(limits.max_in_flight)
-        self._expiry = Expiry()
         self._silence: asyncio.TimerHandle | None = None
         self._ended = False
         self.opened_at = asyncio.get_running_loop().time()
@@ -173,12 +125,12 @@ class Connection:
     @property
     def in_flight(self) -> int:
         """How many operations wait for their answers."""
-        return len(self._calls)
+        return len(self._in_flight.calls)
 
     @property
     def busy(self) -> bool:
         """Whether anything is in flight or subscribed."""
-        return bool(self._subscriptions or self._calls)
+        return bool(self._subscriptions or self._in_flight.calls)
 
     # --- operations -------------------------------------------------------------------------------------------------
 
@@ -206,69 +158,57 @@ class Connection:
             about_to_write: Called right before it is written.
 
         """
-        if not self._slots.enter_at_once() and not await self._slots.enter(deadline):
+        slots, call = self._in_flight.slots, None
+        if not slots.enter_at_once() and not await slots.enter(deadline):
             return NotWritten("too many operations in flight" if self.usable else "the socket closed meanwhile")
         try:
-            if self._socket.jammed and not await self._unjammed(deadline):
-                return NotWritten("the server takes no more for now")
+            obstacle = await self._obstacle(deadline)
             # Nothing else runs from here until the text is written: what is not written by then never will be.
-            if deadline.passed:
-                return NotWritten("no time was left to write the request")
-            if not self.usable:
-                return NotWritten("the socket closed before the request was written")
+            if obstacle is not None:
+                return NotWritten(obstacle)
             if about_to_write is not None:
                 about_to_write()
             operation_id, message = self._protocol.subscribe(payload)
-            crowded = bool(self._calls)
-            call = self._calls[operation_id] = _Call(late)
+            crowded = bool(self._in_flight.calls)
+            call = self._in_flight.begin(operation_id, late, deadline)
             self._socket.send(message, hold=crowded)
-            self._watch_silence()
-            return await self._await_answer(operation_id, call, deadline)
-        finally:
-            self._slots.leave()
-
-    async def _await_answer(self, operation_id: str, call: _Call, deadline: Deadline) -> Evidence:
-        moment = self._expiry.set(call, deadline)
-        try:
+            if self._silence is None:
+                self._watch_silence()
             evidence = await call.answer
         except asyncio.CancelledError:
-            if call.answered and (ready := call.answer.result()) is not _EXPIRED:
-                call.settle_late(ready)
+            if call is not None:
+                call.give_up()
             raise
         finally:
-            self._expiry.lift(call, moment)
-            if not call.answer.done():
-                call.answer.cancel()
-            self._abandon(operation_id)
-        if evidence is not _EXPIRED:
+            if call is not None:
+                self._in_flight.end(operation_id, call, deadline)
+            slots.leave()
+        if evidence is not EXPIRED:
             return evidence
         # An answer is overdue: a sign of life is due now rather than at the next ping.
         self._socket.prove_alive(self._limits.suspicion_timeout)
         return TimedOut(alive=self._socket.heard_at > call.began)
 
+    async def _obstacle(self, deadline: Deadline) -> str | None:
+        """Return why nothing can be written now, None when it can; waits for a peer that reads slowly."""
+        if self._socket.jammed and not await self._unjammed(deadline):
+            return "the server takes no more for now"
+        if not self._socket.usable:
+            return "the socket closed before the request was written"
+        return "no time was left to write the request" if deadline.passed else None
+
     def _watch_silence(self) -> None:
         """See to it that the peer is asked for a sign of life while an answer takes long; one timer for all."""
-        if self._silence is None:
-            loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(self._limits.suspicion_after, self._suspect)
+        self._silence = asyncio.get_running_loop().call_later(self._limits.suspicion_after, self._suspect)
 
     def _suspect(self) -> None:
         self._silence = None
-        oldest = next(iter(self._calls.values()), None)
+        oldest = next(iter(self._in_flight.calls.values()), None)
         if oldest is None or not self.usable:
             return
         if asyncio.get_running_loop().time() - oldest.began >= self._limits.suspicion_after:
             self._socket.prove_alive(self._limits.suspicion_timeout)
         self._watch_silence()
-
-    def _abandon(self, operation_id: str) -> None:
-        """Stop waiting for an answer, but remember for a while who would want it late."""
-        call = self._calls.pop(operation_id, None)
-        if call is None or not call.awaited_late:
-            return
-        self._late[operation_id] = call
-        if len(self._late) > self._limits.max_late:
-            del self._late[next(iter(self._late))]
 
     async def _unjammed(self, deadline: Deadline) -> bool:
         """Wait until the peer reads again; returns whether it did in time, or the socket is gone."""
@@ -318,16 +258,12 @@ class Connection:
 
     def _end_all(self, why: Evidence) -> None:
         self._ended = True
-        self._late.clear()
         if self._silence is not None:
             self._silence.cancel()
         if not self._acknowledged.done():
             self._acknowledged.set_exception(_why_not_acknowledged(why))
             self._acknowledged.exception()  # the caller that opened it may be gone
-        calls, self._calls = self._calls, {}
-        for call in calls.values():
-            if not call.answer.done():
-                call.answer.set_result(why)
+        self._in_flight.end_all(why)
         subscriptions, self._subscriptions = self._subscriptions, {}
         for subscription in subscriptions.values():
             subscription.end(_in_words(why))
@@ -353,11 +289,10 @@ class Connection:
         match event:
             case Next(operation_id, data, errors):
                 if subscription := self._subscriptions.get(operation_id):
-                    subscription.deliver(event)
-                    if subscription.ended:
+                    if not subscription.deliver(event):
                         self.unsubscribe(subscription)
                 else:
-                    self._settle(operation_id, Answer(data, errors))
+                    self._in_flight.settle(operation_id, Answer(data, errors))
             case Completed(operation_id):
                 words = "the operation was completed without an answer"
                 self._over(operation_id, COMPLETED_BY_SERVER, Garbage(words))
@@ -376,13 +311,7 @@ class Connection:
         if subscription := self._subscriptions.pop(operation_id, None):
             subscription.end(why)
         else:
-            self._settle(operation_id, evidence)
-
-    def _settle(self, operation_id: str, evidence: Evidence) -> None:
-        """Give an answer to whom it is due; one that nobody knows of belongs to an operation given up long ago."""
-        call = self._calls.pop(operation_id, None) or self._late.pop(operation_id, None)
-        if call is not None:
-            call.settle(evidence)
+            self._in_flight.settle(operation_id, evidence)
 
 
 def _why_not_acknowledged(why: Evidence) -> ConnectionFailed:

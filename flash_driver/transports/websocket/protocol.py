@@ -136,18 +136,31 @@ class GraphQLTransportWS:
             message = wire.decode(text)
         except wire.MalformedJSON:
             raise ProtocolViolation("a message that is not JSON") from None
-        kind = message.get("type") if isinstance(message, dict) else None
-        match kind:
-            case "ping":
+        if self._state is _State.ACKNOWLEDGED:
+            match message:
+                case {"type": "next", "id": str(operation_id), "payload": {"data": dict() | None as data, **rest}}:
+                    return Next(operation_id, data, _errors(rest["errors"]) if rest.get("errors") else ())
+                case {"type": "complete", "id": str(operation_id)}:
+                    return Completed(operation_id)
+                case {"type": "error", "id": str(operation_id)}:
+                    return Failed(operation_id, _errors(message.get("payload")))
+        return self._receive_other(message)
+
+    def _receive_other(self, message: object) -> Event:
+        """Read what is rarer than data: what is said of the connection itself, and what is odd."""
+        match message:
+            case {"type": "ping"}:
                 return Ping(b'{"type":"pong"}')
-            case "pong":
+            case {"type": "pong"}:
                 return Pong()
-            case "connection_ack":
+            case {"type": "connection_ack"}:
                 return self._acknowledge()
-            case "next" | "error" | "complete" if self._state is _State.ACKNOWLEDGED:
-                return _read_operation_message(kind, message)
-            case "next" | "error" | "complete":
+            case {"type": "next" | "error" | "complete" as kind} if self._state is not _State.ACKNOWLEDGED:
                 raise ProtocolViolation(f"a {kind} message before connection_ack")
+            case {"type": "next", "id": str(operation_id), "payload": {"errors": errors, **rest}} if "data" not in rest:
+                return Next(operation_id, None, _errors(errors) if errors else ())
+            case {"type": "next" | "error" | "complete" as kind}:
+                raise ProtocolViolation(f"a {kind} message without an id or a result")
             case _:
                 raise ProtocolViolation("a message of no known type")
 
@@ -156,23 +169,6 @@ class GraphQLTransportWS:
             raise ProtocolViolation("a connection_ack that was not asked for")
         self._state = _State.ACKNOWLEDGED
         return Acknowledged()
-
-
-def _read_operation_message(kind: str, message: Mapping[str, Any]) -> Next | Failed | Completed:
-    operation_id = message.get("id")
-    if not isinstance(operation_id, str):
-        raise ProtocolViolation(f"a {kind} message without an id")
-    if kind == "complete":
-        return Completed(operation_id)
-    payload = message.get("payload")
-    if kind == "error":
-        return Failed(operation_id, _errors(payload))
-    if not isinstance(payload, dict) or not ("data" in payload or "errors" in payload):
-        raise ProtocolViolation("a next message without a result")
-    data = payload.get("data")
-    if data is not None and not isinstance(data, dict):
-        raise ProtocolViolation("a next message whose data is no object")
-    return Next(operation_id, data, _errors(payload["errors"]) if payload.get("errors") else ())
 
 
 def _errors(payload: object) -> Sequence[Mapping[str, Any]]:

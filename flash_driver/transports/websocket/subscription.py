@@ -37,17 +37,18 @@ class Subscription:
         self._events: asyncio.Queue[Next | None] = asyncio.Queue()
         self._ended: str | None = None
 
-    @property
-    def ended(self) -> bool:
-        """Whether no more events will be queued."""
-        return self._ended is not None
+    def deliver(self, event: Next) -> bool:
+        """Take an event from the connection; a reader that falls too far behind loses the subscription, not events.
 
-    def deliver(self, event: Next) -> None:
-        """Take an event from the connection; a reader that falls too far behind loses the subscription, not events."""
+        Returns:
+            Whether more events will be taken.
+
+        """
         if self._ended is None and self._events.qsize() >= self._max_queued:
             self.end("its reader fell too far behind")
         elif self._ended is None:
             self._events.put_nowait(event)
+        return self._ended is None
 
     def end(self, why: str) -> None:
         """Tell the reader, behind the events already queued, that no more come."""

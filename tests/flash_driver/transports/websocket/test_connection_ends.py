@@ -165,7 +165,7 @@ async def test_cancelled_while_waiting_for_an_answer() -> None:
             await peer.answer(operation_id, a=1)
         assert await kept == Answer({"a": 1})
         assert not connection.busy
-        assert connection._late == {}
+        assert connection._in_flight.late == {}
 
 
 async def test_cancelled_while_writing() -> None:

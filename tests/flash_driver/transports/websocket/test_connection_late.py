@@ -54,7 +54,7 @@ async def test_answer_that_nobody_wants_any_more() -> None:
     async with talking() as (connection, peer):
         call = asking(connection)
         operation_id, _ = await peer.operation()
-        connection._settle(operation_id, Answer({"a": 1}))
+        connection._in_flight.settle(operation_id, Answer({"a": 1}))
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -67,7 +67,7 @@ async def test_answer_in_the_very_moment_of_giving_up() -> None:
     async with talking() as (connection, peer):
         call = asking(connection, late=late.append)
         operation_id, _ = await peer.operation()
-        connection._settle(operation_id, Answer({"a": 1}))
+        connection._in_flight.settle(operation_id, Answer({"a": 1}))
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -81,10 +81,10 @@ async def test_answer_between_giving_up_and_noticing() -> None:
         call = asking(connection, late=late.append)
         operation_id, _ = await peer.operation()
         call.cancel()
-        connection._settle(operation_id, Answer({"a": 1}))
+        connection._in_flight.settle(operation_id, Answer({"a": 1}))
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert connection._late == {}
+        assert connection._in_flight.late == {}
     assert late == [Answer({"a": 1})]
 
 
@@ -97,7 +97,7 @@ async def test_answer_in_the_very_moment_of_the_deadline() -> None:
         call = asking(connection, deadline=deadline, late=late.append)
         operation_id, _ = await peer.operation()
         # Runs in the same turn of the loop as the timeout, just before it.
-        loop.call_at(deadline.at - 1e-9, connection._settle, operation_id, Answer({"a": 1}))
+        loop.call_at(deadline.at - 1e-9, connection._in_flight.settle, operation_id, Answer({"a": 1}))
         assert await call == Answer({"a": 1})
     assert late == []
 
@@ -108,7 +108,7 @@ async def test_giving_up_in_the_very_moment_of_the_deadline() -> None:
     async with talking() as (connection, peer):
         call = asking(connection, late=late.put_nowait)
         operation_id, _ = await peer.operation()
-        connection._calls[operation_id].expire()
+        connection._in_flight.calls[operation_id].expire()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
@@ -124,13 +124,13 @@ async def test_late_answers_are_bounded() -> None:
         for number in range(4):
             call = asking(connection, f"Ask{number}", deadline=Deadline.after(0.05), late=late.put_nowait)
             assert isinstance(await call, TimedOut)
-        assert len(connection._late) == 2
+        assert len(connection._in_flight.late) == 2
         ids = [(await peer.operation())[0] for _ in range(4)]
         for operation_id in ids:
             await peer.answer(operation_id, of=operation_id)
         async with within():
             assert [await late.get() for _ in range(2)] == [Answer({"of": operation_id}) for operation_id in ids[2:]]
-        assert connection._late == {}
+        assert connection._in_flight.late == {}
 
 
 async def test_nobody_is_told_late_that_the_socket_closed() -> None:
@@ -141,7 +141,7 @@ async def test_nobody_is_told_late_that_the_socket_closed() -> None:
         await peer.operation()
         await connection.aclose()
     assert late == []
-    assert connection._late == {}
+    assert connection._in_flight.late == {}
 
 
 async def test_fault_in_taking_a_late_answer_hurts_nobody() -> None:

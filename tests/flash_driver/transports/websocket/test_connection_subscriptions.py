@@ -122,7 +122,7 @@ async def test_a_jammed_socket_does_not_stop_the_reader() -> None:
         peer = await server.peer()
         for _ in range(3):
             await peer.say(type="ping")
-        operation_id = next(iter(connection._calls))
+        operation_id = next(iter(connection._in_flight.calls))
         await peer.answer(operation_id, a=1)
         async with within():
             while connection.busy:  # noqa: ASYNC110 - the answer wakes its caller, not us

@@ -127,11 +127,12 @@ async def test_what_is_lifted_lives_on() -> None:
     """Lifting one leaves the others of the same moment as they are; lifting late or twice does no harm."""
     expiry, kept, lifted = Expiry(), Thing(), Thing()
     deadline = Deadline.after(0.05)
-    moments = [expiry.set(thing, deadline) for thing in (kept, lifted)]
+    for thing in (kept, lifted):
+        expiry.set(thing, deadline)
     for _ in range(2):
-        expiry.lift(lifted, moments[1])
+        expiry.lift(lifted, deadline)
     await until(lambda: bool(kept.expired_at))
-    expiry.lift(kept, moments[0])
+    expiry.lift(kept, deadline)
     assert lifted.expired_at == []
 
 
@@ -146,7 +147,8 @@ async def test_nothing_lifted_is_kept() -> None:
     """Deadlines that were never reached hold on to nothing."""
     expiry = Expiry()
     for _ in range(1000):
-        thing = Thing()
-        expiry.lift(thing, expiry.set(thing, Deadline.after(20)))
+        thing, deadline = Thing(), Deadline.after(20)
+        expiry.set(thing, deadline)
+        expiry.lift(thing, deadline)
     assert sum(len(there) for there in expiry._moments.values()) == 0
     assert len(expiry._moments) < 100
