@@ -191,7 +191,12 @@ class InvoiceCreation:
         3.2, 3.4).
         """
         wallet = self._wallets.believed()
-        if wallet is None or not wallet.currency.in_cents or order.amount_msat is None or order.committed_hash is not None:
+        if (
+            wallet is None
+            or not wallet.currency.in_cents
+            or order.amount_msat is None
+            or order.committed_hash is not None
+        ):
             return None
         return wallet if (await self._seeded_rates(wallet.currency)).known else None
 
