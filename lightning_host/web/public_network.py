@@ -53,10 +53,17 @@ def _of_nat64(address: IPv6Address) -> IPv4Address | None:
     return IPv4Address(address.packed[-4:]) if address in _IPV6_INTERNET[1] else None
 
 
-def public_connector(*, private: bool) -> aiohttp.TCPConnector:
-    """Make a connector that refuses private addresses, unless they are allowed; it keeps no connection."""
+def public_connector(*, private: bool, keep_seconds: float | None = None) -> aiohttp.TCPConnector:
+    """Make a connector that refuses private addresses, unless they are allowed.
+
+    Args:
+        private: Whether they are.
+        keep_seconds: For how long a connection is kept for the next request to the same host; None keeps none.
+
+    """
     make_socket: Callable[[Any], socket.socket] | None = None if private else _public_socket
-    return aiohttp.TCPConnector(force_close=True, use_dns_cache=False, socket_factory=make_socket)
+    kept: dict[str, Any] = {"force_close": True} if keep_seconds is None else {"keepalive_timeout": keep_seconds}
+    return aiohttp.TCPConnector(use_dns_cache=False, socket_factory=make_socket, **kept)
 
 
 def _public_socket(info: tuple[Any, ...]) -> socket.socket:

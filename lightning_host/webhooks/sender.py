@@ -4,8 +4,10 @@ Each replica sends; a delivery is claimed before it is sent, and claimed again b
 with it. The receiver tells repetitions by `deliveryId`.
 
 Receivers do not wait for each other: each has a few attempts under way at most, so that one which never answers fills
-its own places only. All of them together are bounded, too. What is due for a receiver is claimed together, and how
-attempts ended is written down together.
+its own places only. All of them together are bounded, too. What is due for a receiver is claimed together, sent over
+connections that are kept for a second, and how attempts ended is written down together.
+
+Neither a claim nor how an attempt ended has to be durable: what a power cut takes back is sent once more.
 
 What is over is kept for a while, so that it can be looked at and sent again, and then deleted, little by little.
 """
@@ -18,8 +20,9 @@ import hmac
 import logging
 from collections import deque
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,7 +32,7 @@ from lightning_host.web.public_network import ForbiddenAddressError, public_conn
 from lightning_host.webhooks.table import Attempt, WebhookTable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from lightning_host.host import Host
     from lightning_host.webhooks.records import Delivery, Webhook
@@ -43,6 +46,12 @@ _CLAIM_SECONDS: Final = 15.0  # longer than an attempt may take
 _MOST_BUSY: Final = 100
 _AT_ONCE_OF_ONE: Final = 2
 _CLAIMED_OF_ONE: Final = 50
+_KEPT_SECONDS: Final = 1.0
+"""How long a connection is kept for the next delivery: shorter than any server lets one be idle."""
+
+_TOGETHER_SECONDS: Final = 0.05
+"""How long the end of an attempt waits for others to be written down with it."""
+
 _SWEEP_SECONDS: Final = 3600.0
 _SWEPT_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 10
@@ -58,6 +67,18 @@ def pauses(first: float) -> list[float]:
 def signature(webhook: Webhook, body: bytes) -> str:
     """Return the value of `BTCPay-Sig`: the HMAC-SHA-256 of the body under the webhook's secret, as BTCPay makes it."""
     return f"sha256={hmac.new(webhook.secret.reveal().encode(), body, hashlib.sha256).hexdigest()}"
+
+
+@dataclass(slots=True)
+class _Route:
+    """What a request went over.
+
+    Attributes:
+        kept: Whether it was a connection that had been kept from an earlier request.
+
+    """
+
+    kept: bool = False
 
 
 class WebhookSender:
@@ -91,9 +112,13 @@ class WebhookSender:
 
     async def _run(self) -> None:
         private = self._host.settings.webhook_private_addresses
-        timeout = aiohttp.ClientTimeout(total=_SEND_SECONDS)
-        connector = public_connector(private=private)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
+        timeout = aiohttp.ClientTimeout()  # none of its own: `_send` has one for all that an attempt takes
+        connector = public_connector(private=private, keep_seconds=_KEPT_SECONDS)
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_kept)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, trust_env=False, trace_configs=[trace]
+        ) as session:
             while True:
                 self._wake.clear()
                 until = asyncio.get_running_loop().time() + _CLAIM_SECONDS - _SEND_SECONDS
@@ -169,6 +194,7 @@ class WebhookSender:
         """Write down how attempts ended, those together that end while others are written down."""
         while True:
             await self._any_ended.wait()
+            await asyncio.sleep(_TOGETHER_SECONDS)
             await self._write_ended()
 
     async def _write_ended(self) -> None:
@@ -190,10 +216,8 @@ class WebhookSender:
         body = delivery.body.encode()
         headers = {"Content-Type": "application/json", "BTCPay-Sig": signature(webhook, body)}
         try:
-            async with session.post(webhook.url, data=body, headers=headers, allow_redirects=False) as response:
-                # Only the status counts: the answer's body is not read, however long it may be.
-                good = 200 <= response.status < 300
-                return response.status, None if good else f"was answered {response.status}"
+            async with asyncio.timeout(_SEND_SECONDS):
+                status = await _post(session, webhook.url, body, headers)
         except aiohttp.ClientConnectorError as error:
             private = isinstance(error.os_error, ForbiddenAddressError)
             return None, "leads to a private address" if private else "can't be connected to"
@@ -203,3 +227,39 @@ class WebhookSender:
             return None, f"did not answer within {_SEND_SECONDS:.0f} s"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return None, f"failed with {type(error).__name__}"
+        return status, None if 200 <= status < 300 else f"was answered {status}"
+
+
+async def _post(session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    """Send a body and return the status; at once again where a kept connection turns out to have been closed.
+
+    Raises:
+        aiohttp.ClientError: That is not possible now.
+        OSError: The same.
+        ValueError: The URL or what was answered is not HTTP.
+
+    """
+    for _ in range(_AT_ONCE_OF_ONE):  # no more connections than this are kept for one webhook
+        route = _Route()
+        try:
+            return await _post_once(session, url, body, headers, route)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            if not route.kept:
+                raise
+    return await _post_once(session, url, body, headers, _Route())
+
+
+async def _post_once(
+    session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str], route: _Route
+) -> int:
+    async with session.post(
+        url, data=body, headers=headers, allow_redirects=False, trace_request_ctx=route
+    ) as response:
+        # Only the status counts: the answer's body is not read, however long it may be. aiohttp keeps a connection only
+        # if all of that was there already.
+        return response.status
+
+
+async def _note_kept(_session: aiohttp.ClientSession, context: Any, _parameters: object) -> None:
+    """Note that a request goes over a kept connection; called by aiohttp."""
+    context.trace_request_ctx.kept = True

@@ -17,8 +17,14 @@ __all__ = ["Received", "Receiver"]
 
 @dataclass(frozen=True)
 class Received:
-    """One request."""
+    """One request.
 
+    Attributes:
+        peer: The address that it came from: the same for what came over one connection.
+
+    """
+
+    peer: object
     path: str
     signature: str
     raw: bytes
@@ -65,7 +71,9 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.Response:
         raw = await request.read()
-        taken = Received(request.path, request.headers["BTCPay-Sig"], raw, await request.json())
+        assert request.transport is not None
+        peer = request.transport.get_extra_info("peername")
+        taken = Received(peer, request.path, request.headers["BTCPay-Sig"], raw, await request.json())
         async with self.changed:
             self.received.append(taken)
             self.changed.notify_all()
@@ -73,7 +81,6 @@ class Receiver:
             await self.never.wait()
         status = self.answers.pop(0) if self.answers else 200
         if status == 0:
-            assert request.transport is not None
             request.transport.abort()
         headers = {"Location": "/elsewhere"} if 300 <= status < 400 else None
         return web.Response(status=status or 200, headers=headers)

@@ -10,6 +10,7 @@ import pytest
 from bolt11 import decode
 
 from lightning_host.web.public_network import is_public
+from lightning_host.webhooks import sender
 from lightning_host.webhooks.sender import pauses
 from tests.lightning_host.hosts import eventually
 from tests.support.checkouts import KEY, open_checkout
@@ -92,8 +93,8 @@ async def test_payers_comment_is_told(hosts: HostBench, node: FakeNode, receiver
 
 
 async def test_failures_are_tried_again(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
-    """Errors, hang-ups and redirects are tried again with the same bytes; a redirect is not followed."""
-    receiver.answers = [500, 0, 307]
+    """Hang-ups, errors and redirects are tried again with the same bytes; a redirect is not followed."""
+    receiver.answers = [0, 500, 307]
     host = await hosts.host(node, **QUICK, database=hosts.sqlite())
     webhook = await register(host, receiver.url)
     await node.pay((await open_checkout(host))["paymentHash"])
@@ -101,6 +102,35 @@ async def test_failures_are_tried_again(hosts: HostBench, node: FakeNode, receiv
     assert len({each.raw for each in told}) == 1
     assert {each.path for each in told} == {"/hook"}
     assert (await until_status(host, webhook, "Delivered"))["attempts"] == 4
+
+
+async def test_connections_are_kept(
+    hosts: HostBench, node: FakeNode, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many payments are told over two connections; one that was closed meanwhile costs no attempt."""
+    monkeypatch.setattr(sender, "_KEPT_SECONDS", 600.0)
+    host = await hosts.host(node, **QUICK)
+    webhook = await register(host, receiver.url)
+    checkouts = [await open_checkout(host) for _ in range(11)]
+
+    async def pay(paid: list[dict[str, Any]], count: int) -> None:
+        for checkout in paid:
+            await node.pay(checkout["paymentHash"])
+
+        async def all_told() -> bool:
+            return [(each["state"], each["attempts"]) for each in await deliveries(host, webhook)] == [
+                ("Delivered", 1)
+            ] * count
+
+        await eventually(all_told)
+
+    await pay(checkouts[:10], 10)
+    assert len({each.peer for each in receiver.received}) <= 2
+    receiver.answers = [0]  # it hangs up on what comes next, which comes over a kept connection
+    await pay(checkouts[10:], 11)
+    before, after = receiver.received[10:]
+    assert (before.raw, before.signature) == (after.raw, after.signature)
+    assert before.peer != after.peer
 
 
 async def test_queue_outlives_the_host(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
