@@ -7,7 +7,7 @@ from collections import defaultdict
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, delete, func, insert, or_, select
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, bindparam, delete, func, insert, or_, select
 
 from lightning_host.database import metadata, now_ms, take_numbers
 
@@ -28,6 +28,13 @@ _spends: Final = Table(
     Column("spent_at", BigInteger, nullable=False),
     Index("host_spends_by_name", "name", "spent_at"),
 )
+
+_OF_NAME: Final = _spends.c.name == bindparam("budget")
+_OVER: Final = delete(_spends).where(
+    _OF_NAME, or_(_spends.c.spent_at <= bindparam("since"), _spends.c.spent_at > bindparam("until"))
+)
+_SPENT: Final = select(func.count(), func.min(_spends.c.spent_at)).where(_OF_NAME)
+_SPEND: Final = insert(_spends)
 
 
 class Budgets:
@@ -58,7 +65,7 @@ class Budgets:
                 if taker.wait is None:  # nobody before has taken for this one, too
                     takers = [each for each in waiting if each.wait is None]
                     waits = await self._database.write(
-                        partial(_spend, name=name, allowance=allowance, count=len(takers))
+                        partial(_spend, name=name, allowance=allowance, count=len(takers)), durable=False
                     )
                     for each, wait in zip(takers, waits, strict=True):
                         each.wait = wait
@@ -84,13 +91,11 @@ def _spend(connection: Connection, name: str, allowance: Allowance, count: int) 
     take_numbers(connection, f"budget {name}")  # a lock: replicas take turns
     now = now_ms()
     # What lies a window ahead was written before the clock was set back, perhaps by a day: nobody waits for that.
-    over = or_(_spends.c.spent_at <= now - window, _spends.c.spent_at > now + window)
-    connection.execute(delete(_spends).where(_spends.c.name == name, over))
-    spent = select(func.count(), func.min(_spends.c.spent_at)).where(_spends.c.name == name)
-    used, oldest = connection.execute(spent).one()
+    connection.execute(_OVER, {"budget": name, "since": now - window, "until": now + window})
+    used, oldest = connection.execute(_SPENT, {"budget": name}).one()
     granted = max(0, min(count, allowance.times - used))
     if granted:
-        connection.execute(insert(_spends), [{"name": name, "spent_at": now}] * granted)
+        connection.execute(_SPEND, [{"name": name, "spent_at": now}] * granted)
     wait = -(-(int(oldest or now) + window - now) // 1_000)
     wait = min(max(1, wait), allowance.seconds)  # another replica's clock may differ
     return [0] * granted + [wait] * (count - granted)

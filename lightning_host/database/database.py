@@ -11,7 +11,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeVar
 
-from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, insert, select, text, update
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table, bindparam, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from sqlalchemy import Connection, Insert
+    from sqlalchemy import Connection
 
     from connection_strings import Secret
     from lightning_host.database.location import Location
@@ -56,6 +56,12 @@ _counters: Final = Table(
     Column("name", String(128), primary_key=True),
     Column("value", BigInteger, nullable=False),
 )
+_RAISE: Final = (
+    update(_counters)
+    .where(_counters.c.name == bindparam("counter"))
+    .values(value=_counters.c.value + bindparam("count"))
+    .returning(_counters.c.value)
+)
 
 _ADVISORY_LOCK: Final = 0x6C69_6768_746E  # any number that nothing else in this database uses
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,8 +71,8 @@ class _Kind(Protocol):
     """One kind of database, on the running event loop; it connects when it is used."""
 
     async def read(self, work: Callable[[Connection], T]) -> T: ...
-    async def write(self, work: Callable[[Connection], T]) -> T: ...
-    async def add(self, insertion: Insert, row: Mapping[str, Any]) -> None: ...
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T: ...
+    async def add(self, table: Table, row: Mapping[str, Any]) -> None: ...
     async def migrate(self, work: Callable[[Connection], T]) -> T: ...
     async def aclose(self) -> None: ...
 
@@ -114,14 +120,20 @@ class Database:
         """
         return await self._kind.read(work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Do something in a transaction: once this returns it has been kept, and when the work raises it is undone.
+
+        Args:
+            work: What is done.
+            durable: Whether this waits until it is on the disk. What does not wait is seen by everybody at once and
+                outlives this process; only a power cut may undo the last of it, in the order it was written. Never for
+                money.
 
         Raises:
             SQLAlchemyError: The database can't be used now (`is_away`), or the work is wrong.
 
         """
-        return await self._kind.write(work)
+        return await self._kind.write(work, durable=durable)
 
     async def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Add a row, which is kept once this returns: one statement is a transaction by itself.
@@ -130,7 +142,7 @@ class Database:
             SQLAlchemyError: The database can't be used now (`is_away`), or the row is wrong.
 
         """
-        await self._kind.add(insert(table), row)
+        await self._kind.add(table, row)
 
     async def prove(self, counter: str) -> None:
         """Prove that a number of a counter could be taken now.
@@ -161,13 +173,7 @@ def take_numbers(connection: Connection, counter: str, count: int = 1) -> int:
     The next one to ask waits until this transaction has ended, so numbers become visible in their order; that makes
     a counter good as a lock, too.
     """
-    raised = connection.execute(
-        update(_counters)
-        .where(_counters.c.name == counter)
-        .values(value=_counters.c.value + count)
-        .returning(_counters.c.value)
-    )
-    number = raised.scalar_one_or_none()
+    number = connection.execute(_RAISE, {"counter": counter, "count": count}).scalar_one_or_none()
     if number is not None:
         return int(number)
     insert_if_new(connection, _counters, {"name": counter, "value": 0})

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import certifi
 import psycopg
 from psycopg import waiting
-from sqlalchemy import event
+from sqlalchemy import event, insert
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from psycopg.abc import PQGen
-    from sqlalchemy import Connection, Insert
+    from sqlalchemy import Connection, Table
 
     from connection_strings import Secret
 
@@ -35,6 +35,7 @@ T = TypeVar("T")
 
 _APPLICATION_NAME: Final = "lightning-host"
 _WRITES: Final = "lightning_host_writes"
+_NOT_DURABLE: Final = "lightning_host_not_durable"
 _CONNECT_SECONDS: Final = 4
 _POOL_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 3.0
@@ -74,21 +75,22 @@ class PostgresqlDatabase:
         )
         event.listen(self.engine.sync_engine, "begin", _begin)
         self._to_write = self.engine.execution_options(**{_WRITES: _STATEMENT_SECONDS})
+        self._to_write_soon = self._to_write.execution_options(**{_NOT_DURABLE: True})
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do something that only reads, each statement by itself."""
         async with self.engine.connect() as connection:
             return await connection.run_sync(work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Do something in a transaction."""
-        async with self._to_write.begin() as connection:
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """Do something in a transaction; what is not durable is written to the server's disk a moment later."""
+        async with (self._to_write if durable else self._to_write_soon).begin() as connection:
             return await connection.run_sync(work)
 
-    async def add(self, insertion: Insert, row: Mapping[str, Any]) -> None:
+    async def add(self, table: Table, row: Mapping[str, Any]) -> None:
         """Add a row by one statement, which is kept or not, and leaves no lock to a process that freezes."""
         async with self.engine.connect() as connection:
-            await connection.execute(insertion, row)
+            await connection.execute(insert(table), row)
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that may take minutes."""
@@ -177,7 +179,8 @@ def _parameters(told: Secret) -> dict[str, Any]:
 
 def _begin(connection: Connection) -> None:
     """Begin a transaction that writes, and say its limits in the same message; what only reads needs none."""
-    seconds = connection.get_execution_options().get(_WRITES)
+    options = connection.get_execution_options()
+    seconds = options.get(_WRITES)
     if seconds is None:
         return
     info = connection.connection.driver_connection.info  # type: ignore[union-attr]  # it is there while connected
@@ -191,5 +194,7 @@ def _begin(connection: Connection) -> None:
     if info.server_version >= _KNOWS_TRANSACTION_TIMEOUT:
         limits["transaction_timeout"] = seconds if migrating else _TRANSACTION_SECONDS
     told = "".join(f"; SET LOCAL {name} = {int(value * 1_000)}" for name, value in limits.items())
+    if options.get(_NOT_DURABLE):
+        told += "; SET LOCAL synchronous_commit = off"
     alive = "; SET LOCAL tcp_keepalives_idle = 5; SET LOCAL tcp_keepalives_interval = 2"
     connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{told}{alive}")

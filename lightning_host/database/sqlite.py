@@ -1,7 +1,8 @@
 """Transactions on a SQLite file, without holding up the event loop.
 
 Threads of their own do the work: a transaction crosses to the writer's thread once, whole, and what several callers
-write at the same time goes into one transaction, so that they share the wait for the disk.
+write at the same time goes into one transaction, so that they share the wait for the disk. What need not be durable is
+written before it, in a transaction that does not wait for the disk.
 """
 
 from __future__ import annotations
@@ -10,23 +11,23 @@ import asyncio
 import os
 import sqlite3
 import stat
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
-from sqlalchemy import URL, create_engine, event
+from sqlalchemy import URL, create_engine, event, insert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import Connection, Insert
+    from sqlalchemy import Connection, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
 
     from lightning_host.database.location import Location
-
-    _Queued = tuple[Callable[[Connection], Any], asyncio.Future[Any]]
 
 __all__ = ["SqliteDatabase"]
 
@@ -41,6 +42,24 @@ _WAIT_MS: Final = 15_000
 """How long a transaction waits for another process."""
 
 _CLOSE_SECONDS: Final = 4.0
+
+
+class _Addition(NamedTuple):
+    """A row that is added."""
+
+    table: Table
+    row: Mapping[str, Any]
+
+
+_Work: TypeAlias = "Callable[[Connection], Any] | _Addition"
+
+
+class _Queued(NamedTuple):
+    """What a caller writes, and the caller's future."""
+
+    work: _Work
+    durable: bool
+    done: asyncio.Future[Any]
 
 
 class SqliteDatabase:
@@ -64,7 +83,10 @@ class SqliteDatabase:
         )
         event.listen(self.engine, "connect", _set_up)
         event.listen(self.engine, "begin", _begin)
-        self._to_write = self.engine.execution_options(**{_WRITES: True})
+        self._to_write = {
+            durable: self.engine.execution_options(**{_WRITES: "FULL" if durable else "NORMAL"})
+            for durable in (True, False)
+        }
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="host database writer")
         self._readers = self._writer  # a database in memory belongs to one thread
         if not location.in_memory:
@@ -76,20 +98,17 @@ class SqliteDatabase:
         """Do something that only reads."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
         """Do something in a transaction, together with what others write meanwhile; kept once this returns.
 
         It is done whole, also when the caller is cancelled. If somebody else's work fails, it is done again.
         """
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append((work, done))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_all(), name="write to the database")
-        return await done
+        written: T = await self._enqueue(work, durable=durable)
+        return written
 
-    async def add(self, insertion: Insert, row: Mapping[str, Any]) -> None:
-        """Add a row, together with what others write meanwhile."""
-        await self.write(lambda connection: connection.execute(insertion, row))
+    async def add(self, table: Table, row: Mapping[str, Any]) -> None:
+        """Add a row, together with what others write meanwhile; those of one table by one statement."""
+        await self._enqueue(_Addition(table, row), durable=True)
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that may take minutes."""
@@ -109,39 +128,63 @@ class SqliteDatabase:
         with self.engine.connect() as connection:
             return work(connection)
 
+    def _enqueue(self, work: _Work, *, durable: bool) -> asyncio.Future[Any]:
+        done = asyncio.get_running_loop().create_future()
+        self._queue.append(_Queued(work, durable, done))
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write_all(), name="write to the database")
+        return done
+
     async def _write_all(self) -> None:
         """Write what is queued, one batch after the other, until nothing is left."""
         batch: Sequence[_Queued] = ()
         try:
             while self._queue:
                 batch, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
-                works = [work for work, _ in batch]
-                results = await asyncio.get_running_loop().run_in_executor(self._writer, self._together, works)
-                for (_, done), result in zip(batch, results, strict=True):
-                    if done.done():
-                        continue
-                    if isinstance(result, BaseException):
-                        done.set_exception(result)
-                    else:
-                        done.set_result(result)
+                for durable in (False, True):
+                    await self._write_together([each for each in batch if each.durable is durable], durable=durable)
         finally:
             self._writing = None
-            for _, done in (*batch, *self._queue):  # nobody may be left waiting
-                done.cancel()
+            for each in (*batch, *self._queue):  # nobody may be left waiting
+                each.done.cancel()
 
-    def _together(self, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    async def _write_together(self, batch: Sequence[_Queued], *, durable: bool) -> None:
+        if not batch:
+            return
+        write = partial(self._together, [each.work for each in batch], durable=durable)
+        results = await asyncio.get_running_loop().run_in_executor(self._writer, write)
+        for each, result in zip(batch, results, strict=True):
+            if each.done.done():
+                continue
+            if isinstance(result, BaseException):
+                each.done.set_exception(result)
+            else:
+                each.done.set_result(result)
+
+    def _together(self, works: Sequence[_Work], *, durable: bool) -> list[Any]:
         """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
         by_itself = False
         try:
-            with self._to_write.begin() as connection:
+            with self._to_write[durable].begin() as connection:
                 by_itself = True
-                results = [work(connection) for work in works]
+                results = _do(connection, works)
                 by_itself = False
         except Exception as error:  # noqa: BLE001 - it belongs to the callers
             if len(works) == 1 or not by_itself:
                 return [error] * len(works)
-            return [self._together([work])[0] for work in works]
+            return [self._together([work], durable=durable)[0] for work in works]
         return results
+
+
+def _do(connection: Connection, works: Sequence[_Work]) -> list[Any]:
+    """Do everything; rows that several callers add to a table are added together."""
+    added: defaultdict[tuple[Table, tuple[str, ...]], list[Mapping[str, Any]]] = defaultdict(list)
+    for work in works:
+        if isinstance(work, _Addition):
+            added[work.table, tuple(work.row)].append(work.row)
+    for (table, _), rows in added.items():
+        connection.execute(insert(table), rows)
+    return [None if isinstance(work, _Addition) else work(connection) for work in works]
 
 
 def _make_private(path: Path) -> None:
@@ -165,5 +208,9 @@ def _set_up(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:  #
 
 def _begin(connection: Connection) -> None:
     """Take the write lock at once where something will be written: two that read first would both be stuck."""
-    if connection.get_execution_options().get(_WRITES):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    synchronous = connection.get_execution_options().get(_WRITES)
+    if synchronous is None:
+        return
+    wire: Any = connection.connection.driver_connection
+    wire.execute(f"PRAGMA synchronous={synchronous}")  # for this transaction; NORMAL may lose its end to a power cut
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

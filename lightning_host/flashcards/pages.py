@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from connection_strings import LightMoney
 from lightning_host.checkout.service import SERVICE
 from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
+from lightning_host.client_address import client_key
 from lightning_host.flashcards.lnurl import card_lnurl
 from lightning_host.flashcards.table import PURPOSE, FlashcardTable
 from lightning_host.flashcards.taps import TapStatus, TapTable
@@ -138,7 +139,7 @@ async def _top_up(request: web.Request) -> web.Response:
     await _csrf(host, card).check(request, form)
     least, most = _bounds(host)
     sat = form.whole("amount", least=least, most=most)
-    await spend_share(host, store, PURPOSE, request)
+    await spend_share(host, store, PURPOSE, client_key(request, host.settings.trusted_proxies))
     checkout = await request.app[SERVICE].open(
         store,
         LightMoney.from_sat(sat),

@@ -144,7 +144,7 @@ async def pay_callback(host: Host, target: PayTarget, request: web.Request) -> w
         if invoice is None or await host.settlements.find(target.store.id, invoice.payment_hash) is not None:
             if offers.is_refused(target.store.id, amount):
                 raise AmountMismatch(amount.msat, [])
-            await spend_share(host, target.store, target.purpose, request)
+            await spend_share(host, target.store, target.purpose, client)
             invoice = await _make(host, target, offers, amount, comment)
             offers.keep(key, invoice)
     return pay_answer(host, target, invoice.payment_hash, invoice.bolt11)
@@ -176,7 +176,7 @@ def pay_answer(host: Host, target: PayTarget, payment_hash: str, bolt11: str) ->
     return answer(body)
 
 
-async def spend_share(host: Host, store: Store, purpose: str, request: web.Request) -> None:
+async def spend_share(host: Host, store: Store, purpose: str, client: str) -> None:
     """Count an invoice that a stranger asks for: in the client's own share first, then in the store's for this purpose.
 
     Raises:
@@ -184,7 +184,6 @@ async def spend_share(host: Host, store: Store, purpose: str, request: web.Reque
 
     """
     settings = host.settings
-    client = client_key(request, settings.trusted_proxies)
     wait = host.shares.spend(f"{purpose} {store.id} {client}", settings.lnurl_client_allowance)
     wait = wait or await host.budgets.spend(f"{purpose} {store.id}", settings.lnurl_allowance)
     if wait:

@@ -215,12 +215,12 @@ class WebhookTable:
             }
             return [(webhooks.get(name), of_one) for name, of_one in mine.items() if of_one]
 
-        return await self._database.write(claim)
+        return await self._database.write(claim, durable=False)
 
     async def release(self, claimed: Sequence[Delivery]) -> None:
         """Let any replica send what was claimed and not sent; what another one has claimed since stays its own."""
         rows = [{"delivery": each.id, "claimed_until": to_ms(each.due_at), "new_due_at": now_ms()} for each in claimed]
-        await self._database.write(lambda connection: connection.execute(_RELEASE, rows))
+        await self._database.write(lambda connection: connection.execute(_RELEASE, rows), durable=False)
 
     async def finish(self, attempts: Sequence[Attempt]) -> None:
         """Write down how attempts ended, all together.
@@ -230,7 +230,7 @@ class WebhookTable:
         """
         now = now_ms()
         rows = [_what_finishes(attempt, now) for attempt in attempts]
-        await self._database.write(lambda connection: connection.execute(_FINISH, rows))
+        await self._database.write(lambda connection: connection.execute(_FINISH, rows), durable=False)
 
     async def prune(self, keep: timedelta, *, limit: int) -> int:
         """Delete deliveries that have been over for that long, up to a number; returns how many.
@@ -244,7 +244,7 @@ class WebhookTable:
         # What another replica is deleting right now is left to it.
         chosen = select(_deliveries.c.id).where(*over).limit(limit).with_for_update(skip_locked=True)
         statement = delete(_deliveries).where(_deliveries.c.id.in_(chosen))
-        return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+        return await self._database.write(lambda connection: connection.execute(statement).rowcount, durable=False)
 
 
 def _what_finishes(attempt: Attempt, now: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from lightning_host.database import (
 )
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from connection_strings import Secret
     from tests.lightning_host.hosts import HostBench
 
@@ -35,6 +38,23 @@ async def test_counter_gives_each_number_once(hosts: HostBench) -> None:
     assert sorted(numbers) == list(range(1, 21))
     assert await database.write(partial(take_numbers, counter="others", count=3)) == 3
     await database.aclose()
+
+
+async def test_only_what_must_be_durable_waits_for_the_disk(url: Secret) -> None:
+    """A write waits until it is on the disk, also right after one that said it need not, which is kept all the same."""
+    async with aclosing(await Database.open(url)) as database:
+
+        def waits(connection: Connection) -> bool:
+            on_server = connection.dialect.name == "postgresql"
+            asked = "SHOW synchronous_commit" if on_server else "PRAGMA synchronous"
+            take_numbers(connection, "writes")
+            return connection.execute(text(asked)).scalar_one() in ("on", 2)
+
+        assert await database.write(waits) is True
+        both = await asyncio.gather(database.write(waits), database.write(waits, durable=False))
+        assert both == [True, False]
+        assert await database.write(waits) is True
+        assert await database.write(partial(take_numbers, counter="writes")) == 5
 
 
 async def test_database_of_a_newer_host_is_left_alone(hosts: HostBench) -> None:
