@@ -72,7 +72,7 @@ fuzz: $(VENV)/ready-to-test ## Fuzz each target with atheris for FUZZ_SECONDS (6
 requirements: ## Write docker/requirements*.txt, the hashes of what the image is made of, from constraints.txt
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/python -m pip install --quiet uv==0.13.8
-	.cache/uv/bin/uv $(COMPILE) pyproject.toml --extra cli --extra host --extra postgresql --extra sandbox --output-file docker/requirements.txt
+	.cache/uv/bin/uv $(COMPILE) pyproject.toml --extra cli --extra host --extra postgresql --extra sandbox --extra uvloop --output-file docker/requirements.txt
 	echo hatchling | .cache/uv/bin/uv $(COMPILE) - --output-file docker/requirements-build.txt
 
 sbom: $(VENV)/ready-to-host ## Write what the host is made of, as CycloneDX, into build/sbom.json

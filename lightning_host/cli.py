@@ -58,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         set_up_logs(logging.getLevelNamesMapping()[level.upper()], as_json=settings.log_format == "json")
         for sentence in (*unknown_variables(os.environ), *settings.doubts):
             _log.warning("%s", sentence)
-        from lightning_host.server.serve import run_host  # noqa: PLC0415 - needs the extra `host`
+        from lightning_host.server.event_loop import new_event_loop  # noqa: PLC0415 - needs the extra `host`
+        from lightning_host.server.serve import run_host  # noqa: PLC0415 - as above
 
-        asyncio.run(run_host(settings, _ready_line if chosen.json else _ready_words))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(run_host(settings, _ready_line if chosen.json else _ready_words))
     except (SettingsError, ConnectionStringError, SchemaError) as error:
         sys.stderr.write(f"lightning-host: {error}\n")
         return 2

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from lightning_host.client_address import is_trusted, key_of, read_address
 from lightning_host.server.app import SECURITY_HEADERS
@@ -83,8 +83,10 @@ class Gate:
         self._waiting[waiting] = None
         connection.hand_to(waiting, lambda: self._waiting.pop(waiting, None))
 
-    def _let_in(self, connection: _Connection, client: str | None) -> None:
+    def _let_in(self, connection: _Connection, client: str | None, asked: bytes = b"") -> None:
         connection.hand_to(self._server(), lambda: self._leave(client))
+        if asked:
+            connection.data_received(asked)
 
     def _leave(self, client: str | None) -> None:
         """Count a connection out, and let in whom there is room for now."""
@@ -98,7 +100,7 @@ class Gate:
             if refused is None:
                 del self._waiting[waiting]
                 waiting.end()
-                self._let_in(waiting.connection, waiting.client)
+                self._let_in(waiting.connection, waiting.client, waiting.asked)
 
 
 class _Connection(asyncio.Protocol):
@@ -117,8 +119,7 @@ class _Connection(asyncio.Protocol):
         inner.connection_made(self.transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport), "a stream"  # noqa: S101 - says so to the type checker
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # a stream; uvloop's is none by inheritance
         self._open(self)
 
     def data_received(self, data: bytes) -> None:
@@ -147,11 +148,16 @@ class _Waiting(asyncio.Protocol):
         client: Where it comes from, None for a trusted proxy.
         why: Why it has to wait.
 
+    Attributes:
+        asked: What it has sent already: uvloop begins to read after `connection_made`, even if that has paused reading.
+        turned_away: Whether it waits no longer to be let in.
+
     """
 
     def __init__(self, connection: _Connection, client: str | None, why: TooMany) -> None:
         self.connection = connection
         self.client = client
+        self.asked = b""
         self.turned_away = False
         self._why = why
         self._answered = False
@@ -176,15 +182,23 @@ class _Waiting(asyncio.Protocol):
         self.turned_away = True
         transport = self.connection.transport
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, transport.abort)
+        if self.asked:
+            self._answer()
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        del data
+        if self.turned_away:
+            self._answer()
+        else:
+            self.asked += data
+            self.connection.transport.pause_reading()
+
+    def _answer(self) -> None:
         transport = self.connection.transport
         if not self._answered and not transport.is_closing():
             # What else comes is read and left: to close on it would reset the connection, and the answer with it.
             self._answered = True
-            transport.write(_answer(self._why))
+            transport.write(_answer_of(self._why))
             transport.write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -193,7 +207,7 @@ class _Waiting(asyncio.Protocol):
             self._timer.cancel()
 
 
-def _answer(why: TooMany) -> bytes:
+def _answer_of(why: TooMany) -> bytes:
     body = json.dumps({"code": "too-many-connections", "message": _WORDS[why]})
     lines = (
         f"HTTP/1.1 {why.value} {_REASONS[why]}",

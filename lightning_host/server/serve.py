@@ -32,7 +32,7 @@ _LINGERING_SECONDS: Final = 2.0
 
 _BACKLOG: Final = 1024
 _ACCEPT_PASSES: Final = 3
-"""How many passes of its loop asyncio takes at the most from accepting a connection to having it served."""
+"""How many passes of its loop asyncio, and so uvloop, takes at the most from accepting a connection to serving it."""
 
 _OTHER_FILES: Final = 200
 """Files that are no connection of a client: databases, wallets, webhooks."""
@@ -92,12 +92,18 @@ async def _listening(runner: web.AppRunner, bound: socket.socket, settings: Host
     try:
         yield
     finally:
-        # asyncio forgets a connection, and leaves it open, that it accepts as its server is closed.
+        # asyncio forgets a connection, and leaves it open, that it accepts as its server is closed: it stops to accept
+        # first. uvloop stops when its server is closed, and brings what it accepted to its end.
         loop.remove_reader(bound)
-        for _ in range(_ACCEPT_PASSES):
-            await asyncio.sleep(0)
+        await _passes()
         server.close()
+        await _passes()
         gate.close()
+
+
+async def _passes() -> None:
+    for _ in range(_ACCEPT_PASSES):
+        await asyncio.sleep(0)
 
 
 async def run_host(settings: HostSettings, ready: Callable[[HostSettings], None]) -> None:

@@ -42,7 +42,11 @@ __all__ = ["WebhookSender", "pauses", "signature"]
 _log: Final = logging.getLogger("lightning_host")
 _TICK_SECONDS: Final = 1.0
 _SEND_SECONDS: Final = 10.0
-_CLAIM_SECONDS: Final = 15.0  # longer than an attempt may take
+_BEGIN_SECONDS: Final = 5.0
+"""For how long after a claim attempts are begun."""
+
+_CLAIM_SECONDS: Final = _BEGIN_SECONDS + _SEND_SECONDS + 2.0
+"""Long enough for the last of these attempts, and for writing down how it ended."""
 _MOST_BUSY: Final = 100
 _AT_ONCE_OF_ONE: Final = 2
 _CLAIMED_OF_ONE: Final = 50
@@ -121,7 +125,7 @@ class WebhookSender:
         ) as session:
             while True:
                 self._wake.clear()
-                until = asyncio.get_running_loop().time() + _CLAIM_SECONDS - _SEND_SECONDS
+                until = asyncio.get_running_loop().time() + _BEGIN_SECONDS
                 claimed: list[tuple[Webhook | None, list[Delivery]]] = []
                 try:
                     if room := _MOST_BUSY - len(self._busy):

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = ("cli", "host", "postgresql", "sandbox")
+EXTRAS = ("cli", "host", "postgresql", "sandbox", "uvloop")
 
 
 def lines(name: str) -> list[str]:
