@@ -6,12 +6,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FUZZ_SECONDS ?= 60
+# Several processes, each file in one of them, in the order of tests/support/order.py.
+SHARED := --numprocesses auto --dist loadfile --no-loadscope-reorder
 COMPILE := pip compile --quiet --no-config --universal --python-version 3.11 --constraint constraints.txt --generate-hashes \
 	--no-emit-index-url --no-annotate --custom-compile-command 'make requirements'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help run host check docs test lint types tests btcpay btcpay-soak btcpay-demo compose-test format soak fuzz requirements \
+.PHONY: help run host check docs test lint types tests thorough btcpay btcpay-soak btcpay-demo compose-test format soak fuzz requirements \
 	sbom bench clean
 
 help: ## Show what can be made
@@ -26,7 +28,7 @@ host: $(VENV)/ready-to-host ## Serve a demo shop with its checkout page on the s
 test: lint types tests ## Pass every check
 
 check: lint types ## Check format, lint, types, and the tests of what differs from the last commit; for the inner loop
-	$(BIN)/python -m pytest -q --numprocesses auto --dist loadfile $$($(BIN)/python -m tests.support.changed)
+	$(BIN)/python -m pytest -q $(SHARED) $$($(BIN)/python -m tests.support.changed)
 
 lint: $(VENV)/ready-to-test ## Check format and lint rules
 	$(BIN)/ruff format --check .
@@ -37,8 +39,11 @@ types: $(VENV)/ready-to-test ## Check types, strictly
 
 tests: $(VENV)/ready-to-test ## Run the tests with branch coverage
 	$(BIN)/coverage erase
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-report= --ignore tests/btcpay
+	$(BIN)/python -m pytest $(SHARED) --cov --cov-report= --ignore tests/btcpay
 	$(BIN)/coverage report
+
+thorough: $(VENV)/ready-to-test ## Run the tests with ten times the random cases, other ones each time, without coverage
+	TESTS_THOROUGH=1 $(BIN)/python -m pytest $(SHARED) --ignore tests/btcpay
 
 btcpay: $(VENV)/ready-to-test ## Sell and pay out with a real BTCPay Server, where its kit is (BTCPAY_KIT)
 	$(BIN)/python -m pytest tests/btcpay

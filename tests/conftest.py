@@ -14,20 +14,41 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.driver import Bench
 from tests.support.measuring import Measuring
+from tests.support.order import longest_first
 from tests.support.postgres import MISSING, PostgresServer, binaries
+from tests.support.thorough import THOROUGH, cases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
-# A busy machine is not a wrong answer: pytest's own time limit is the one that counts.
-settings.register_profile("flash", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is not a wrong answer: pytest's own time limit is the one that counts. The suite tries the same
+# examples each time, so that it says the same of the same code.
+settings.register_profile(
+    "flash",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=cases(30, 400),
+    derandomize=not THOROUGH,
+)
 settings.load_profile("flash")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let coverage trace no more than it measures."""
     config.pluginmanager.register(Measuring())
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Run two processes for each core of a small machine: the tests wait for half of their time."""
+    cores = os.cpu_count() or 1
+    return min(2 * cores, max(cores, 8)) if config.option.numprocesses == "auto" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the files that take long, where several processes share the work: none of them is the last."""
+    if hasattr(config, "workerinput"):
+        items[:] = longest_first(items)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from tests.faults.patience import while_it_moves
 from tests.faults.schedule import draw
 from tests.faults.soak import main, soak, table
 from tests.faults.world import LEFT_OUT, Verdict, play
+from tests.support.thorough import cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from flash_driver.journal.records import InvoiceRecord
     from tests.faults.world import SettleOn
 
-_SEEDS = 200
-_SEEDS_ON_EVENTS = 40
+_SEEDS = cases(40, 200)
+_SEEDS_ON_EVENTS = cases(12, 40)
 _AT_ONCE = 20
 
 

@@ -1,7 +1,9 @@
 """What coverage traces: each room by the tests that mirror it, and greenlets only where there are any.
 
 Tracing doubles the time of everything that it watches, also where it looks away, and asking at every call which
-greenlet runs doubles it again. Tests of the host, of whole programs and of benchmarks add no line to what is measured.
+greenlet runs doubles it again. So it is off where it adds no line to what is measured: in tests of the host, of whole
+programs and of benchmarks, in tests of many cases (`given`, or marked `many_cases`), which run the same lines again and
+again, and on PostgreSQL outside the room of SQL, where the same test runs on SQLite as well.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from greenlet import getcurrent  # type: ignore[import-untyped]  # it has no types
+from hypothesis import is_hypothesis_test
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Measuring"]
 
 _MIRRORS: Final = ("tests/connection_strings/", "tests/flash_driver/")
+_SQL: Final = "tests/flash_driver/journal/sql/"
 
 
 class _Traced(Enum):
@@ -44,11 +48,16 @@ class Measuring:
 
 
 def _wanted(item: pytest.Item) -> _Traced:
-    if not item.nodeid.startswith(_MIRRORS):
+    if not item.nodeid.startswith(_MIRRORS) or _has_many_cases(item):
         return _Traced.NOTHING
     # SQLAlchemy calls PostgreSQL, and nothing else in these rooms, from greenlets.
-    uses_postgresql = "postgres" in getattr(item, "fixturenames", ()) or "postgres" in item.nodeid
-    return _Traced.GREENLETS if uses_postgresql else _Traced.THREADS
+    if "postgres" not in getattr(item, "fixturenames", ()) and "postgres" not in item.nodeid:
+        return _Traced.THREADS
+    return _Traced.GREENLETS if item.nodeid.startswith(_SQL) else _Traced.NOTHING
+
+
+def _has_many_cases(item: pytest.Item) -> bool:
+    return is_hypothesis_test(getattr(item, "obj", None)) or item.get_closest_marker("many_cases") is not None
 
 
 def _trace(controller: Any, wanted: _Traced) -> None:

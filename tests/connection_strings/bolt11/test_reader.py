@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from connection_strings.bolt11.reader import Bolt11, read
 from tests.support.bolt11s import Draft, octets, random_invoice, read_by_package, read_signed
+from tests.support.thorough import cases
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "bolt11.json").read_text()
@@ -54,11 +55,12 @@ def test_invalid_examples_are_refused(row: dict[str, Any]) -> None:
         read_signed(row["bolt11"])
 
 
-@pytest.mark.timeout(300)  # the package is slow
+@pytest.mark.timeout(cases(60, 900))  # the package is slow
+@pytest.mark.many_cases
 def test_random_invoices_are_read_as_the_package_reads_them() -> None:
     """Invoices of all networks, amounts, descriptions and fields say the same to both."""
     dice = random.Random(11)  # noqa: S311 - repeatable on purpose
-    for text in (random_invoice(dice) for _ in range(400)):
+    for text in (random_invoice(dice) for _ in range(cases(60, 2000))):
         assert read_signed(text) == read_by_package(text), text
 
 
@@ -209,7 +211,7 @@ def driver_reads(text: str) -> Bolt11 | str:
         return str(error)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=cases(60, 2000), deadline=None)
 @given(damaged())
 def test_damaged_fields_are_never_read_where_the_package_refuses(made: tuple[Draft, str]) -> None:
     """Either both read the same, or this reader refuses in its own words; where only it refuses, BOLT 11 says so."""
@@ -223,7 +225,7 @@ def test_damaged_fields_are_never_read_where_the_package_refuses(made: tuple[Dra
         assert found == expected
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=cases(60, 2000), deadline=None)
 @given(
     st.sampled_from(EXAMPLES),
     st.lists(st.tuples(st.sampled_from(["put", "in", "out", "swap"]), st.integers(0, 10**6), st.characters())),

@@ -20,6 +20,7 @@ from connection_strings import LightMoney
 from connection_strings.errors import InvalidReply, InvalidRequest
 from flash_driver.bolt11.payment_request import PaymentRequest, decode, decode_reply
 from flash_driver.sandbox.bank.signer import InvoiceSigner
+from tests.support.thorough import cases
 
 VECTORS: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[2] / "vectors" / "bolt11.json").read_text()
@@ -187,7 +188,7 @@ def test_only_its_own_errors_escape(text: str) -> None:
         assert isinstance(request, PaymentRequest)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=cases(60, 1500), deadline=None)
 @given(
     st.sampled_from(["lnbc", "lntb", "lntbs", "lnbcrt", "lnbc2500u", "lnbc1p", "lnbc10p", "lnbcx"]),
     st.lists(st.integers(0, 31), max_size=240),
@@ -199,7 +200,7 @@ def test_damaged_fields_behind_a_right_checksum(prefix: str, data: list[int]) ->
         assert decode_reply(text).bolt11 == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=cases(40, 1000), deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(BECH32))
 def test_no_single_change_goes_unnoticed(place: int, char: str) -> None:
     """Each single changed character of the data is found out by the checksum."""

@@ -16,6 +16,7 @@ from flash_driver.money.amount_search import AmountSearch
 from flash_driver.money.rate_book import Quote, RateBook
 from flash_driver.money.server_price import RateUnknown, ServerPrice
 from tests.support.logs import recorded
+from tests.support.thorough import cases
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PRICE = Decimal("0.097531")
@@ -136,7 +137,7 @@ def test_learns_how_the_custodian_rounds(mode: str) -> None:
     assert abs(exact - (5500 if mode == ROUND_FLOOR else 4500)) < 5
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=cases(20, 300))
 @example([28_196_025_544, 1001, 55_307_911_178], ROUND_HALF_EVEN, Decimal("0.001"))
 @given(
     st.lists(st.integers(1_000, BTC), min_size=3, max_size=10),

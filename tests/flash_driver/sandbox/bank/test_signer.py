@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flash_driver.sandbox.bank.signer import MAX_MSAT, InvoiceSigner, NotAnInvoiceError, read_invoice
+from tests.support.thorough import cases
 
 NOW = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -77,7 +78,7 @@ def test_every_amount_survives(msat: int) -> None:
     assert read_invoice(_signer(msat=msat).payment_request).msat == msat
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=cases(10, 250), deadline=None)
 @given(
     msat=st.none() | st.integers(min_value=1, max_value=MAX_MSAT) | st.integers(0, 13).map(lambda zeros: 10**zeros),
     description=st.text(max_size=150),
