@@ -38,6 +38,8 @@ _log: Final = get_logger()
 _NO_ANSWER: Final = {Cause.UNREACHABLE, Cause.SLOW}
 _SHARE_OF_TIME: Final = 0.5
 """How much of the time left a transport may use for connecting while another one could still follow it."""
+_MOST_AHEAD: Final = 2
+"""How many requests at once go before the socket: an invoice, and the question whose wallet it is for."""
 
 
 class _Request:
@@ -181,6 +183,7 @@ class Router:
         self._probing = asyncio.Lock()
         self._key = key
         self._background = background
+        self._going_ahead = 0
         self._closed = False
 
     def close(self) -> None:
@@ -210,8 +213,17 @@ class Router:
         """
         request = _Request(operation, deadline, call_log, late, admission)
         candidates = self._candidates(request)
-        if (ahead := self._ahead(candidates, operation.document)) is not None:
-            candidates = [ahead, *(each for each in candidates if each is not ahead)]
+        if (ahead := self._ahead(candidates, operation.document)) is None:
+            return await self._try(candidates, request)
+        self._going_ahead += 1
+        try:
+            return await self._try([ahead, *(each for each in candidates if each is not ahead)], request)
+        finally:
+            self._going_ahead -= 1
+
+    async def _try(self, candidates: Sequence[Transport], request: _Request) -> Delivery:
+        """Carry an operation out on the first of these transports that does it."""
+        deadline, call_log = request.deadline, request.call_log
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
             connected_by = deadline.share(_SHARE_OF_TIME) if following else deadline
@@ -311,7 +323,7 @@ class Router:
             and self._capabilities.unable(each.name) is None
             for each in by_http
         )
-        if not (by_http and clear and self._capabilities.recalls):
+        if not (by_http and clear and self._capabilities.recalls) or self._going_ahead >= _MOST_AHEAD:
             return None
         prober.open_ahead()
         return by_http[0]

@@ -1,7 +1,8 @@
 """How long a host waits over a link with a round trip of 100 ms, told in round trips.
 
 A worker process lives for one round. Its first invoice is *cold, first*: what is loaded with the first request is
-loaded meanwhile. The next client begins without a connection, too, and that is *cold*.
+loaded meanwhile. The next client begins without a connection, too, and that is *cold*. A *next process*
+finds the journal of one before it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.servers import Server
 
-__all__ = ["BELIEVE", "MANY", "ONE_WAY_SECONDS", "SETTLE", "STEPS", "measure"]
+__all__ = ["BELIEVE", "MANY", "NEXT", "ONE_WAY_SECONDS", "SETTLE", "STEPS", "measure"]
 
 ONE_WAY_SECONDS: Final = 0.05
 MANY: Final = 100
 STEPS: Final = ("cold, first", "cold", "warm", "many")
 SETTLE: Final = "settle"
+NEXT: Final = "next process"
 BELIEVE: Final = "settle, believed"
 _PROCESSES: Final[tuple[tuple[tuple[str, ...], dict[str, str]], ...]] = (
     (STEPS, {}),
@@ -71,20 +73,36 @@ def _round(server: Server, name: str, many: int) -> dict[str, Any]:
     for whats, environment in _PROCESSES:
         with _worker(environment) as worker:
             for what in whats:
-                ready = worker.ask(**_order(server, what, many))
-                before = _seen(server)
-                seconds = _finish(worker, server, ready)
-                found[what] = {"seconds": seconds, "seen": dict(_seen(server) - before)}
+                found[what] = _observed(worker, server, what, many)
+    with TemporaryDirectory() as folder:
+        with _process(folder) as worker:
+            _take(worker, server, "cold", many)
+        with _process(folder) as worker:
+            found[NEXT] = _observed(worker, server, "cold", many)
     return found
+
+
+def _observed(worker: Child, server: Server, what: str, many: int) -> dict[str, Any]:
+    """Take a step, and note what reached the server meanwhile."""
+    ready = worker.ask(**_order(server, what, many))
+    before = _seen(server)
+    seconds = _finish(worker, server, ready)
+    return {"seconds": seconds, "seen": dict(_seen(server) - before)}
 
 
 @contextmanager
 def _worker(settings: Mapping[str, str] | None = None) -> Iterator[Child]:
-    with TemporaryDirectory() as folder:
-        url = f"sqlite+aiosqlite:///{folder}/journal.sqlite3"
-        environment = {"FLASH_JOURNAL_URL": url, "FLASH_INVOICE_BUDGET": "off", **(settings or {})}
-        with Child("tests.benchmarks.latency_worker", environment=environment) as worker:
-            yield worker
+    with TemporaryDirectory() as folder, _process(folder, settings) as worker:
+        yield worker
+
+
+@contextmanager
+def _process(folder: str, settings: Mapping[str, str] | None = None) -> Iterator[Child]:
+    """Begin a process with the journal in a folder."""
+    url = f"sqlite+aiosqlite:///{folder}/journal.sqlite3"
+    environment = {"FLASH_JOURNAL_URL": url, "FLASH_INVOICE_BUDGET": "off", **(settings or {})}
+    with Child("tests.benchmarks.latency_worker", environment=environment) as worker:
+        yield worker
 
 
 def _order(server: Server, what: str, many: int) -> dict[str, Any]:

@@ -33,6 +33,7 @@ async def carry_out(order: Mapping[str, Any]) -> None:
             return
         if order["what"] != "cold":
             await client.create_invoice(_PARAMS)
+            await client.warm_up()  # type: ignore[attr-defined]  # Flash's has it
         tell(ready=True)
         await heed()
         began = time.perf_counter()

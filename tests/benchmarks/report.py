@@ -84,6 +84,7 @@ def _create(figures: Figures) -> str:
 _STEPS: Final = {
     "cold, first": "the first invoice of a process",
     "cold": "a client without a connection",
+    "next process": "the first invoice of the next process, same journal",
     "warm": "a client that is connected",
     "many": "{many} invoices by `create_invoices`",
     "settle": "from the server's event to `wait_invoice`",
