@@ -38,33 +38,44 @@ class EventTrust:
 
     def __init__(self, lookup: InvoiceLookup) -> None:
         self._lookup = lookup
+        self._announced: dict[str, str] = {}
         self._asked: dict[str, int] = {}
 
-    def __contains__(self, payment_hash: str) -> bool:
-        """Whether an invoice was settled on an event and has yet to be checked."""
-        return payment_hash in self._asked
-
     def clear(self) -> None:
-        """Check nothing any more."""
+        """Settle and check nothing any more."""
+        self._announced.clear()
         self._asked.clear()
 
     def forget(self, payment_hash: str) -> None:
         """Leave an invoice be: the query has confirmed it."""
         self._asked.pop(payment_hash, None)
 
-    async def settle(self, announcement: Announcement, record: InvoiceRecord, deadline: Deadline) -> None:
-        """Settle an invoice that an event announced, where nothing speaks against it."""
+    def note(self, announcement: Announcement) -> None:
+        """Remember what an event said until its invoice is asked about: `settled` comes right before the question.
+
+        So it waits for nothing, and the settlements of many events are written together.
+        """
+        if announcement.paid and announcement.wallet_id is not None:
+            self._announced[announcement.payment_hash] = announcement.wallet_id
+
+    async def settled(self, record: InvoiceRecord, deadline: Deadline) -> bool:
+        """Settle an invoice that an event announced, where nothing speaks against it.
+
+        Returns:
+            Whether an event has settled it, and it has yet to be checked.
+
+        """
+        wallet_id = self._announced.pop(record.payment_hash, None)
         pending = record.status is LightningInvoiceStatus.UNPAID and record.amount_msat is not None
-        named = announcement.paid and announcement.wallet_id == record.wallet_id.lower()
-        if not (pending and named):
-            return
-        try:
-            # Asks nobody, because the amount is the BOLT11's.
-            await self._lookup.settle(record, deadline)
-        except LightningError as error:
-            _log.warning("an event could not settle its invoice", payment_hash=record.payment_hash, why=str(error))
-        else:
-            self._asked[record.payment_hash] = 0
+        if pending and wallet_id == record.wallet_id.lower():
+            try:
+                # Asks nobody, because the amount is the BOLT11's.
+                await self._lookup.settle(record, deadline)
+            except LightningError as error:
+                _log.warning("an event could not settle its invoice", payment_hash=record.payment_hash, why=str(error))
+            else:
+                self._asked[record.payment_hash] = 0
+        return record.payment_hash in self._asked
 
     async def check(self, record: InvoiceRecord, deadline: Deadline) -> int | None:
         """Ask about an invoice that an event settled.

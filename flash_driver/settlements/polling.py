@@ -133,7 +133,7 @@ class Polling:
     async def hint(self, announcement: Announcement) -> None:
         """Ask about an invoice that the server says was paid: it may be mistaken, or mean another account's."""
         payment_hash = announcement.payment_hash
-        if self._event_trust is not None or not self._schedule.hurry(payment_hash):
+        if not self._schedule.hurry(payment_hash):
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
                 self._account.tell_once(
@@ -143,10 +143,10 @@ class Polling:
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
-            if self._event_trust is not None:
-                await self._event_trust.settle(announcement, record, Deadline.after(self._account.timing.ask))
             self._schedule.add(payment_hash, self._entry(record), _now())
             self._schedule.hurry(payment_hash)
+        if self._event_trust is not None:
+            self._event_trust.note(announcement)
         self._changed.set()
 
     def _note_stranger(self, payment_hash: str) -> None:
@@ -214,8 +214,8 @@ class Polling:
     async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:
             record = await self._journal.find_invoice(payment_hash)
-            trust = self._event_trust
-            if record is not None and trust is not None and payment_hash in trust:
+            trust, deadline = self._event_trust, Deadline.after(self._account.timing.ask)
+            if record is not None and trust is not None and await trust.settled(record, deadline):
                 await self._check_trust(trust, record)
             elif record is None or self._is_over(record, urgent=urgent):
                 self._schedule.discard(payment_hash)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,30 @@ async def test_a_believed_event_is_checked(bench: Bench) -> None:
     # Those made while the first connection is being caught up with are asked about once more.
     assert 10 <= asked(sandbox) <= 20
     assert [entry for entry in story.entries if entry["log_level"] in ("warning", "error")] == []
+
+
+async def test_many_events_are_settled_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settlement of one event waits for no other's: a journal that writes them together gets all at once."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox, process=on_event(), timing=short(pace=SELDOM, connections=STEADY))
+    listener = await client.listen()
+    await hearing(client)
+    invoices = [await client.create_invoice(COFFEE) for _ in range(10)]
+    journal, settle = account_of(client).journal, account_of(client).journal.settle_invoice
+    all_there, entered = asyncio.Event(), 0
+
+    async def settle_when_all_are_there(*given: Any, **more: Any) -> Any:
+        nonlocal entered
+        entered += 1
+        if entered == len(invoices):
+            all_there.set()
+        await all_there.wait()
+        return await settle(*given, **more)
+
+    monkeypatch.setattr(journal, "settle_invoice", settle_when_all_are_there)
+    for invoice in invoices:
+        sandbox.pay(invoice.bolt11)
+    assert {await paid(listener) for _ in invoices} == {invoice.id for invoice in invoices}
 
 
 @pytest.mark.parametrize("expired", [False, True])
