@@ -35,20 +35,11 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "CREATE INDEX host_flashcards_by_time ON host_flashcards (store, created_at, id)",
         "DROP INDEX host_webhook_deliveries_by_webhook",
         "CREATE INDEX host_webhook_deliveries_by_webhook ON host_webhook_deliveries (webhook, created_at, id)",
-        (
-            "INSERT INTO host_totals (store, purpose, settlements, msat)"
-            " SELECT store, purpose, count(*), sum(amount_msat) FROM host_settlements GROUP BY store, purpose"
-        ),
     ),
     4: (
         (
             "CREATE INDEX IF NOT EXISTS host_flashcard_taps_by_end"
             " ON host_flashcard_taps (store, status, ended_at, payment_hash)"
-        ),
-        (
-            "INSERT INTO host_flashcard_totals (store, outcome, payments, msat)"
-            " SELECT store, status, count(*), sum(coalesce(charged_msat, amount_msat)) FROM host_flashcard_taps"
-            " WHERE status IN ('paid', 'failed') GROUP BY store, status"
         ),
     ),
 }

@@ -43,7 +43,6 @@ from lightning_host.database.lists import newest_first
 from lightning_host.flashcards.chips import host_flashcard_chips
 from lightning_host.flashcards.limits import find_limits
 from lightning_host.flashcards.table import host_flashcards
-from lightning_host.flashcards.totals import CardTotal, count_payment, find_totals
 from lightning_host.webhooks.table import queue_event
 
 if TYPE_CHECKING:
@@ -368,30 +367,6 @@ class TapTable:
 
         return await self._database.read(read)
 
-    async def totals(self) -> list[CardTotal]:
-        """Return how many payments ended how, and of how many it is not known, by store; those under way are left out.
-
-        A payment is unknown once the process that reserved for it can't be about to pay any more.
-        """
-        unknown = (
-            select(_taps.c.store, func.count().label("payments"), func.sum(_taps.c.amount_msat).label("msat"))
-            .where(_taps.c.status == TapStatus.PAYING, _taps.c.sender_until < now_ms())
-            .group_by(_taps.c.store)
-        )
-
-        def read(connection: Connection) -> list[CardTotal]:
-            return find_totals(connection) + [
-                CardTotal(
-                    store=row.store,
-                    outcome="unknown",
-                    payments=row.payments,
-                    amount=LightMoney.from_msat(int(row.msat)),
-                )
-                for row in connection.execute(unknown)
-            ]
-
-        return await self._database.read(read)
-
     async def forget_unused(self) -> None:
         """Remove taps that led to no payment, a day after their codes expired."""
         old = now_ms() - _FORGOTTEN_AFTER // _MS
@@ -429,9 +404,8 @@ class TapTable:
 
 
 def _tell(connection: Connection, ended: Tap) -> None:
-    """Count a payment that has ended, and queue what webhooks are told of one that was made."""
+    """Queue what webhooks are told of a payment that was made."""
     amount, charged = ended.amount or LightMoney.ZERO, ended.charged
-    count_payment(connection, ended.store, ended.status, amount if charged is None else charged)
     if charged is None:
         return
     told = {

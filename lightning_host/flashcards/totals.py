@@ -1,31 +1,44 @@
-"""How many payments were made with cards, by outcome: kept, because counting takes longer with every year.
+"""How many payments were made with cards, by outcome: sums are kept, because counting takes longer with every year.
 
-A total changes in the transaction that books a payment or gives it back, so each payment counts once.
+The sums hold what ended up to a time that is some hours ago. What has ended since is counted when somebody asks. So
+nothing is missed that was booked late, by a clock that is wrong, or by a host of another version beside this one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import BigInteger, Column, String, Table, select
+from sqlalchemy import BigInteger, Column, String, Table, and_, func, select, update
 
 from connection_strings import LightMoney
-from lightning_host.database import add_to_sums, metadata
+from lightning_host.database import insert_if_new, metadata, now_ms
+from lightning_host.flashcards.taps import TapStatus, taps_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sqlalchemy import Connection
 
-__all__ = ["CardTotal", "count_payment", "find_totals"]
+    from lightning_host.database import Database
 
-_totals: Final = Table(
-    "host_flashcard_totals",
+__all__ = ["CardTotal", "card_totals"]
+
+_sums: Final = Table(
+    "host_flashcard_sums",
     metadata,
     Column("store", String(64), primary_key=True),
     Column("outcome", String(8), primary_key=True),
     Column("payments", BigInteger, nullable=False),
     Column("msat", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
 )
+_MS: Final = timedelta(milliseconds=1)
+_UNSURE: Final = timedelta(hours=1)
+"""What ended longer ago than this is certainly there for everybody to see."""
+
+_ADDED_EVERY: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +57,80 @@ class CardTotal:
     amount: LightMoney
 
 
-def count_payment(connection: Connection, store_id: str, outcome: str, amount: LightMoney) -> None:
-    """Add a payment that ended; the caller's transaction is the one that ends it."""
-    add_to_sums(connection, _totals, {"store": store_id, "outcome": outcome}, {"payments": 1, "msat": amount.msat})
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """What ended alike before a time, in milliseconds since 1970."""
+
+    payments: int
+    msat: int
+    until: int
 
 
-def find_totals(connection: Connection) -> list[CardTotal]:
-    """Return what has ended, of every store."""
+_NOTHING: Final = _Sum(0, 0, 0)
+
+
+async def card_totals(database: Database, stores: Iterable[str]) -> list[CardTotal]:
+    """Return how many payments ended how, and of how many it is not known, by store; those under way are left out.
+
+    A payment is unknown once the process that reserved for it can't be about to pay any more.
+    """
     return [
-        CardTotal(store=row.store, outcome=row.outcome, payments=row.payments, amount=LightMoney.from_msat(row.msat))
-        for row in connection.execute(select(_totals))
+        *[await _ended(database, store, outcome) for store in stores for outcome in (TapStatus.PAID, TapStatus.FAILED)],
+        *await database.read(_unknown),
+    ]
+
+
+async def _ended(database: Database, store: str, outcome: str) -> CardTotal:
+    """Return what ended in one way, and add to the sums what has been missing there for long."""
+    sure = now_ms() - _UNSURE // _MS
+
+    def read(connection: Connection) -> tuple[_Sum, _Sum, _Sum]:
+        kept = _kept(connection, store, outcome)
+        late = sure - kept.until > _ADDED_EVERY // _MS
+        more = _add(connection, kept, store, outcome, sure) if late else kept
+        return kept, more, _add(connection, more, store, outcome, None)
+
+    kept, more, total = await database.read(read)
+    if more != kept:
+        await database.write(lambda connection: _keep(connection, store, outcome, kept, more))
+    return CardTotal(store=store, outcome=outcome, payments=total.payments, amount=LightMoney.from_msat(total.msat))
+
+
+def _kept(connection: Connection, store: str, outcome: str) -> _Sum:
+    query = select(_sums).where(_sums.c.store == store, _sums.c.outcome == outcome)
+    row = connection.execute(query).one_or_none()
+    return _NOTHING if row is None else _Sum(row.payments, row.msat, row.until)
+
+
+def _add(connection: Connection, known: _Sum, store: str, outcome: str, until: int | None) -> _Sum:
+    """Return a sum with what has ended since, before a time if there is one."""
+    taps = taps_table.c
+    query = select(func.count(), func.sum(func.coalesce(taps.charged_msat, taps.amount_msat))).where(
+        taps.store == store, taps.status == outcome, taps.ended_at >= known.until
+    )
+    if until is not None:
+        query = query.where(taps.ended_at < until)
+    count, msat = connection.execute(query).one()
+    return _Sum(known.payments + count, known.msat + int(msat or 0), known.until if until is None else until)
+
+
+def _keep(connection: Connection, store: str, outcome: str, seen: _Sum, new: _Sum) -> None:
+    """Keep a sum, unless another replica has done so since."""
+    key = {"store": store, "outcome": outcome}
+    insert_if_new(connection, _sums, {**key, "payments": 0, "msat": 0, "until": 0})
+    same = and_(_sums.c.store == store, _sums.c.outcome == outcome, _sums.c.until == seen.until)
+    values = {"payments": new.payments, "msat": new.msat, "until": new.until}
+    connection.execute(update(_sums).where(same).values(values))
+
+
+def _unknown(connection: Connection) -> list[CardTotal]:
+    taps = taps_table.c
+    query = (
+        select(taps.store, func.count().label("payments"), func.sum(taps.amount_msat).label("msat"))
+        .where(taps.status == TapStatus.PAYING, taps.sender_until < now_ms())
+        .group_by(taps.store)
+    )
+    return [
+        CardTotal(store=row.store, outcome="unknown", payments=row.payments, amount=LightMoney.from_msat(int(row.msat)))
+        for row in connection.execute(query)
     ]

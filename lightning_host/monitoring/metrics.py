@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from lightning_host.checkout.service import SERVICE
-from lightning_host.flashcards.taps import TapTable
+from lightning_host.flashcards.totals import card_totals
 from lightning_host.host import HOST
 from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
@@ -99,7 +99,7 @@ async def _metrics(request: web.Request) -> web.Response:
     recent = {store.id: len(await host.invoices.made_since(store.id, since)) for store in host.stores}
     postponed = request.app[SERVICE].postponed
     unknown = await unknown_payments(host.stores)
-    recorded.register(_CardPayments(await TapTable(host.database).totals()))
+    recorded.register(_CardPayments(await card_totals(host.database, [store.id for store in host.stores])))
     recorded.register(_Recorded(host, await host.settlements.count(), recent, postponed, unknown))
     text = generate_latest(request.app[REQUESTS].registry) + generate_latest(recorded)
     return web.Response(body=text, headers={"Content-Type": _TEXT})

@@ -10,8 +10,9 @@ from sqlalchemy import BigInteger, Column, Index, String, Table, Text, and_, fun
 from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings import LightMoney
-from lightning_host.database import Database, add_to_sums, from_ms, insert_if_new, metadata, now_ms, take_numbers, to_ms
+from lightning_host.database import Database, from_ms, insert_if_new, metadata, now_ms, take_numbers, to_ms
 from lightning_host.invoices import host_invoices, read_invoice_row
+from lightning_host.settlements.totals import add_next, correct, find_sums
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,15 +47,6 @@ _settlements: Final = Table(
 settlements_table: Final = _settlements
 """The same, for rooms that read it together with tables of their own."""
 
-_totals: Final = Table(
-    "host_totals",
-    metadata,
-    Column("store", String(64), primary_key=True),
-    Column("purpose", String(32), primary_key=True),
-    Column("settlements", BigInteger, nullable=False),
-    Column("msat", BigInteger, nullable=False),
-)
-"""How many settlements there are and what they brought: kept, because counting takes longer with every year."""
 _cursors: Final = Table(
     "host_cursors",
     metadata,
@@ -65,6 +57,7 @@ _cursors: Final = Table(
 _OF_SAME_INVOICE: Final = and_(
     _settlements.c.store == host_invoices.c.store, _settlements.c.payment_hash == host_invoices.c.payment_hash
 )
+_ADDED_AT_ONCE: Final = 10_000
 _JOINED: Final = "settlement_"
 _NUMBERS: Final = "settlements"
 _LOOK_BACK: Final = timedelta(days=2)
@@ -138,7 +131,8 @@ class SettlementLedger:
                 # Another replica may have added it meanwhile: then nothing is left to be done.
                 added = connection.execute(statement.values(new)).rowcount == 1
                 if added and told.amount != settlement.amount:
-                    _add_to_total(connection, told.store, told.purpose, 0, (told.amount - settlement.amount).msat)
+                    more = (told.amount - settlement.amount).msat
+                    correct(connection, told.store, told.purpose, told.number, more)
 
             await self._database.write(add)
         return told
@@ -212,8 +206,9 @@ class SettlementLedger:
 
     async def totals(self) -> dict[tuple[str, str], tuple[int, int]]:
         """Return count and millisatoshi of all settlements, by store and purpose."""
-        rows = await self._database.read(lambda connection: connection.execute(select(_totals)).all())
-        return {(row.store, row.purpose): (row.settlements, row.msat) for row in rows}
+        while await self._database.write(_add_next) == _ADDED_AT_ONCE:
+            pass
+        return await self._database.read(find_sums)
 
     async def open_invoices(self, store_id: str) -> list[str]:
         """Return the payment hashes of this store's invoices that may have been paid of late, and are not recorded."""
@@ -255,16 +250,11 @@ def record_settled(connection: Connection, store_id: str, paid: Sequence[Lightni
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insertion = dialect.insert(_settlements).on_conflict_do_nothing().returning(_settlements.c.payment_hash)
     new = set(connection.execute(insertion, [_row(settlement) for settlement in settlements]).scalars())
-    recorded = [settlement for settlement in settlements if settlement.payment_hash in new]
-    for purpose in sorted({settlement.purpose for settlement in recorded}):
-        amounts = [settlement.amount.msat for settlement in recorded if settlement.purpose == purpose]
-        _add_to_total(connection, store_id, purpose, len(amounts), sum(amounts))
-    return recorded
+    return [settlement for settlement in settlements if settlement.payment_hash in new]
 
 
-def _add_to_total(connection: Connection, store_id: str, purpose: str, count: int, msat: int) -> None:
-    key = {"store": store_id, "purpose": purpose}
-    add_to_sums(connection, _totals, key, {"settlements": count, "msat": msat})
+def _add_next(connection: Connection) -> int:
+    return add_next(connection, _settlements, _ADDED_AT_ONCE)
 
 
 def keep_cursor(connection: Connection, store_id: str, cursor: str) -> None:

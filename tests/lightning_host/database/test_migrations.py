@@ -10,7 +10,7 @@ from sqlalchemy import inspect, text
 
 from connection_strings import Secret
 from lightning_host.database import SCHEMA_VERSION, Database
-from lightning_host.flashcards.taps import TapTable
+from lightning_host.flashcards.totals import card_totals
 from lightning_host.settlements.ledger import SettlementLedger
 
 if TYPE_CHECKING:
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
 VERSION_2: Final = Path(__file__).with_name("version_2.sql")
 VERSION_3: Final = (
     "DROP INDEX host_flashcard_taps_by_end",
-    "DROP TABLE host_flashcard_totals",
     "UPDATE host_schema SET version = 3",
     (
         "INSERT INTO host_flashcard_taps"
-        " (code_digest, store, card, chip, status, expires_at, amount_msat, charged_msat)"
-        " VALUES ('1', 'shop', '', '', 'paid', 0, 1000, 1001), ('2', 'shop', '', '', 'paid', 0, 1000, 1002),"
-        " ('3', 'shop', '', '', 'failed', 0, 1000, NULL), ('4', 'shop', '', '', 'paying', 0, 1000, NULL),"
-        " ('5', 'shop', '', '', 'open', 0, NULL, NULL)"
+        " (code_digest, store, card, chip, status, expires_at, amount_msat, charged_msat, ended_at)"
+        " VALUES ('1', 'shop', '', '', 'paid', 0, 1000, 1001, 1), ('2', 'shop', '', '', 'paid', 0, 1000, 1002, 1),"
+        " ('3', 'shop', '', '', 'failed', 0, 1000, NULL, 1), ('4', 'shop', '', '', 'paying', 0, 1000, NULL, NULL),"
+        " ('5', 'shop', '', '', 'open', 0, NULL, NULL, NULL)"
     ),
 )
 """What makes a new database one of version 3 in which cards have paid."""
@@ -81,5 +80,5 @@ async def test_database_of_version_3_becomes_a_new_one(url: Secret) -> None:
         await new.write(make_old)
     async with aclosing(await Database.open(url)) as renewed:
         assert await renewed.read(shape) == expected
-        totals = {each.outcome: (each.payments, each.amount.msat) for each in await TapTable(renewed).totals()}
+        totals = {each.outcome: (each.payments, each.amount.msat) for each in await card_totals(renewed, ["shop"])}
         assert totals == {"paid": (2, 2003), "failed": (1, 1000)}

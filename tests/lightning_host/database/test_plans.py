@@ -23,6 +23,7 @@ from lightning_host.checkout.table import CheckoutTable, settle_checkouts
 from lightning_host.database import Database, metadata, now_ms
 from lightning_host.flashcards.table import FlashcardTable, settle_flashcards
 from lightning_host.flashcards.taps import TapTable
+from lightning_host.flashcards.totals import card_totals
 from lightning_host.invoices import HostInvoices
 from lightning_host.merchant.card_payments import CardPayments
 from lightning_host.merchant.payments import Payments
@@ -119,7 +120,7 @@ async def use_the_rest(database: Database) -> None:
     await cards.history(known, after=top_up, limit=10)
     await taps.payments(known.id, after=tap, limit=10, failed=True)
     await taps.sums(known.id)
-    await taps.totals()
+    await card_totals(database, ["shop"])
     for tap in await taps.to_look_at():
         await taps.look_later(tap, timedelta(seconds=1))
         await taps.book(tap, LightMoney.from_sat(1))
