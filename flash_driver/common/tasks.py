@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from connection_strings.errors import LightningError
@@ -38,11 +39,20 @@ class TaskSet:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run work in a task of its own; `name` says what it does, such as `journal pruning`."""
+    def start(
+        self, work: Coroutine[Any, Any, T], name: str, on_failure: Callable[[BaseException], None] | None = None
+    ) -> asyncio.Task[T]:
+        """Run work in a task of its own.
+
+        Args:
+            work: What it does.
+            name: The same for a person, such as `journal pruning`.
+            on_failure: Told what the task ended with, in place of the log.
+
+        """
         task = asyncio.create_task(work, name=f"{self._program} {name}")
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, on_failure=on_failure))
         return task
 
     async def ended(self, seconds: float | None = None) -> bool:
@@ -67,11 +77,13 @@ class TaskSet:
             self.cancel()
             await self.ended(_LOOK_SECONDS)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, task: asyncio.Task[Any], on_failure: Callable[[BaseException], None] | None) -> None:
         self._tasks.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return
-        if isinstance(error, LightningError):
+        if on_failure is not None:
+            on_failure(error)
+        elif isinstance(error, LightningError):
             _log.debug("a task failed", task=task.get_name(), why=str(error))
         else:
             _log.error("a task broke", task=task.get_name(), error=type(error).__name__)

@@ -22,8 +22,7 @@ from flash_driver.settlements.subscription_feed import SubscriptionFeed
 from flash_driver.settlements.token_watch import watch_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
-    from typing import Any
+    from collections.abc import Mapping
 
     from flash_driver.settlements.health import ListeningState
     from flash_driver.settlements.watched import WatchedAccount
@@ -93,13 +92,13 @@ class Watcher:
         self._polling.begin()
         self._state.begin()
         for name, work in (
-            ("load", self._load),
-            ("subscribe", self._feed.run),
-            ("poll", self._polling.run),
-            ("receipts", self._receipts.run),
-            ("token", lambda: watch_token(self._account)),
+            ("load", self._load()),
+            ("subscribe", self._feed.run()),
+            ("poll", self._polling.run()),
+            ("receipts", self._receipts.run()),
+            ("token", watch_token(self._account)),
         ):
-            self._tasks.start(self._guard(work), f"watcher {name}")
+            self._tasks.start(work, f"watcher {name}", on_failure=self._part_failed)
 
     async def stop(self) -> None:
         """Stop watching; what is open is taken up again by the next start."""
@@ -109,20 +108,16 @@ class Watcher:
             self._polling.clear()
             self._state.say(Listening.OFF)
 
-    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Tell the listeners when a part ends by an error: no news is worse than an error.
+    def _part_failed(self, error: BaseException) -> None:
+        """Tell the listeners that a part has ended by an error: no news is worse than an error.
 
         It stays a failure until the watcher is started again, whatever its other tasks still do.
         """
-        try:
-            await work()
-        except LightningError as error:
-            self._state.broken = True
-            self._state.fail(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the listeners have to know
-            self._state.broken = True
+        self._state.broken = True
+        if not isinstance(error, LightningError):
             _log.error("watching broke", error=type(error).__name__)
-            self._state.fail(LightningError(f"watching invoices broke ({type(error).__name__}); listen again"))
+            error = LightningError(f"watching invoices broke ({type(error).__name__}); listen again")
+        self._state.fail(error)
 
     def _catch_up(self) -> None:
         """Ask about everything: what was paid before the subscription was up may have been missed.

@@ -15,7 +15,7 @@ from bolt11.models.tags import Tag, TagChar, Tags
 from coincurve import PrivateKey
 
 from connection_strings.bolt11.reader import Bolt11, read
-from flash_driver.bolt11.signature import signer
+from flash_driver.bolt11.payment_request import signer
 
 if TYPE_CHECKING:
     from random import Random

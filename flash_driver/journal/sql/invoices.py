@@ -12,8 +12,16 @@ from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql.accounts import dialect_insert, insert_new, lock
-from flash_driver.journal.sql.reading import read_all, read_one
-from flash_driver.journal.sql.schema import CHANNELS, INVOICE_COLUMNS, accounts, invoices, read_invoice, values_of
+from flash_driver.journal.sql.schema import (
+    CHANNELS,
+    INVOICE_COLUMNS,
+    accounts,
+    invoices,
+    read_all,
+    read_invoice,
+    read_one,
+    values_of,
+)
 from flash_driver.journal.sql.transactions import Insertion
 from flash_driver.journal.wakeup import Topic
 

@@ -18,8 +18,7 @@ from flash_driver.journal.attempt_rules import (
 )
 from flash_driver.journal.journal import LISTED
 from flash_driver.journal.sql.accounts import insist_on_one_payer, lock
-from flash_driver.journal.sql.reading import read_all
-from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_payment, values_of
+from flash_driver.journal.sql.schema import PAYMENT_COLUMNS, payments, read_all, read_payment, values_of
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, FromClause, Select

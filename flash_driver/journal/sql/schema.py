@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -27,12 +27,16 @@ from sqlalchemy import (
 )
 
 from connection_strings.lightning import LightningInvoiceStatus, LightningPaymentStatus
+from flash_driver.common.log import get_logger
 from flash_driver.journal.budget_rules import Bucket
+from flash_driver.journal.errors import UNREADABLE, UnreadableRow
 from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 from flash_driver.journal.wakeup import Topic
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect, Row
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Dialect, Row, Select
 
 __all__ = [
     "CHANNELS",
@@ -46,12 +50,19 @@ __all__ = [
     "logins",
     "metadata",
     "payments",
+    "read_all",
     "read_invoice",
+    "read_one",
     "read_payment",
     "spent",
     "values_of",
     "version",
 ]
+
+
+T = TypeVar("T")
+
+_log: Final = get_logger(part="journal")
 
 
 class Moment(TypeDecorator[datetime]):
@@ -231,3 +242,31 @@ def read_payment(row: Row[Any]) -> PaymentRecord:
 def values_of(record: InvoiceRecord | PaymentRecord) -> dict[str, Any]:
     """Return the columns that a record fills."""
     return {field.name: getattr(record, field.name) for field in fields(record)}
+
+
+def read_one(connection: Connection, query: Select[Any], read: Callable[[Row[Any]], T]) -> T | None:
+    """Return the record of the one row that a query finds, None where there is none.
+
+    Raises:
+        UnreadableRow: It is damaged: neither its content nor that it is unknown can be told.
+
+    """
+    try:
+        row = connection.execute(query).one_or_none()
+        return None if row is None else read(row)
+    except UNREADABLE as error:
+        raise UnreadableRow from error
+
+
+def read_all(connection: Connection, query: Select[Any], table: Table, read: Callable[[Row[Any]], T]) -> list[T]:
+    """Return the records of the rows that a query on one table finds, without those that are damaged."""
+    try:
+        return [read(row) for row in connection.execute(query)]
+    except UNREADABLE:
+        found = []
+        for number in connection.execute(query.with_only_columns(table.c.id)).scalars().all():
+            try:
+                found += [read(row) for row in connection.execute(query.where(table.c.id == number).offset(None))]
+            except UNREADABLE as error:
+                _log.error("a damaged row is left out", table=table.name, row=number, error=type(error).__name__)
+        return found

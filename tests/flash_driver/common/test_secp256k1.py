@@ -14,7 +14,7 @@ import pytest
 from coincurve import PrivateKey, PublicKey
 
 from connection_strings.bolt11.reader import read
-from flash_driver.bolt11.signature import _der, signer
+from flash_driver.bolt11.payment_request import _der, signer
 from flash_driver.common import secp256k1
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Answer
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
-from flash_driver.transports.websocket.managed_connection import ManagedConnection
+from flash_driver.transports.websocket.transport import ManagedConnection
 from tests.support.sockets import Peer, served, within
 from tests.support.waiting import until
 
