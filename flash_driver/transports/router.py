@@ -248,14 +248,15 @@ class Router:
 
         """
         hopeless = {Cause.DECLINED, Cause.CLOSED, Cause.CREDENTIAL}
-        if document.public or not self._has_anonymous or self.session.dead:
+        if document.public or not self._has_anonymous:
             return
         for transport in self._transports:
             inability = None if transport.anonymous else self._capabilities.unable(transport.name)
             stuck = inability is not None and inability.cause in hopeless and not self._is_doubtful(transport)
             if not (stuck or transport.anonymous):
                 return
-        raise NotSupported(MAKE_AN_API_KEY)
+        if not self.session.dead:
+            raise NotSupported(MAKE_AN_API_KEY)
 
     async def learn_whether_socket_executes(self, deadline: Deadline) -> bool | None:
         """Find out, harmlessly and once for all who ask, whether the server executes operations on its socket.
@@ -313,9 +314,10 @@ class Router:
         An invoice that HTTP refuses with the token was not made, so the socket may carry it (flash-server.md 1.4). What
         sends money keeps to the usual order.
         """
-        first = next(iter(candidates), None)
-        prober = None if first is None else first.prober
-        if prober is None or prober.connected or self._background or document.kind is Kind.SEND or self._closed:
+        if not candidates or self._background or document.kind is Kind.SEND or self._closed:
+            return None
+        prober = candidates[0].prober
+        if prober is None or prober.connected:
             return None
         by_http = [each for each in self._transports if each.shows_credential]
         clear = all(
