@@ -111,7 +111,7 @@ class SettlementTail:
         while True:
             pause: float | None
             try:
-                account = await self._journal.owner.account()
+                account = self._journal.owner.current or await self._journal.owner.account()
                 with account.news.settled.waiting() as woken:
                     pause = await self._read()
                     with contextlib.suppress(TimeoutError):
