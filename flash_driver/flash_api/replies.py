@@ -56,16 +56,21 @@ _LONGEST_WORD: Final = 80
 
 
 class Currency(StrEnum):
-    """What a Flash wallet holds; USD and USDT are counted in (fractional) US cents, BTC in satoshi."""
+    """What a Flash wallet holds; USD and USDT are counted in (fractional) US cents, BTC in satoshi.
+
+    Attributes:
+        in_cents: Whether the wallet is asked in US cents.
+
+    """
+
+    in_cents: bool
 
     USD = "USD"
     USDT = "USDT"
     BTC = "BTC"
 
-    @property
-    def in_cents(self) -> bool:
-        """Whether the wallet is asked in US cents."""
-        return self is not Currency.BTC
+    def __init__(self, name: str) -> None:
+        self.in_cents = name != "BTC"
 
 
 class InvoiceStatus(StrEnum):

@@ -128,7 +128,7 @@ class RateTheory:
             change: By which factor the server's price has changed since the last invoice.
 
         """
-        if self._rate is None or self.motion is Motion.STILL:
+        if self._rate is None or self.motion is Motion.STILL or change == 1:
             return self._rate
         return self._rate.scaled(change)
 

@@ -44,6 +44,7 @@ class ServerPrice:
         clock: The present time.
 
     Attributes:
+        latest: The last price that was believed, and when the server had it.
         history: The prices that were believed, at the moments they were heard.
 
     """
@@ -51,16 +52,11 @@ class ServerPrice:
     def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._latest: PriceTick | None = None
+        self.latest: PriceTick | None = None
         self._suspect: PriceTick | None = None
         self._told_at: datetime | None = None
         self._heard_at = clock()
         self.history = PriceHistory()
-
-    @property
-    def latest(self) -> PriceTick | None:
-        """The last price that was believed, and when the server had it."""
-        return self._latest
 
     def see(self, tick: PriceTick | None) -> None:
         """Take in what the server says; an absurd or older price changes nothing.
@@ -82,11 +78,11 @@ class ServerPrice:
         with self._lock:
             # By our own clock: the server's may go differently.
             told_now = self._told_at is not None and abs(self._clock() - self._told_at) <= _GOOD_TO_PAY_AT
-            if self._latest is None or not told_now:
+            if self.latest is None or not told_now:
                 raise RateUnknown("the server does not tell its price now, and money is sent at no older one")
             if self._suspect is not None:
                 raise RateUnknown("the server's price has jumped, and money is sent at it only when it is confirmed")
-            return self._latest.cents_per_sat
+            return self.latest.cents_per_sat
 
     def fee_msat(self, cents: Decimal) -> int:
         """Return what a fee in cents is worth at the price of now, rounded up to whole millisatoshi.
@@ -105,7 +101,7 @@ class ServerPrice:
         return timedelta(0) <= gone_on <= abs(now - self._heard_at) + _FARTHEST_AHEAD
 
     def _see(self, tick: PriceTick, now: datetime) -> None:
-        latest, suspect = self._latest, self._suspect
+        latest, suspect = self.latest, self._suspect
         if tick == latest:
             self._told_at = now
             return
@@ -117,7 +113,7 @@ class ServerPrice:
                 _log.warning("the server's price is far from its last one, not believed yet")
                 self._suspect = tick
                 return
-        self._latest, self._suspect, self._told_at, self._heard_at = tick, None, now, now
+        self.latest, self._suspect, self._told_at, self._heard_at = tick, None, now, now
         # By our own clock: the server's has whole seconds only, and may go differently.
         self.history.add(moment_of(now), tick.cents_per_sat)
 

@@ -165,9 +165,9 @@ async def test_amountless_is_paid_at_the_price_of_now(bench: Bench) -> None:
     client = await bench.client(sandbox)
     await client.warm_up()
     price = account_of(client).memory.price
-    assert isinstance(price._latest, PriceTick)
+    assert isinstance(price.latest, PriceTick)
     # It was heard two hours ago: long enough for such a move to be believed.
-    price._latest = replace(price._latest, time=price._latest.time - timedelta(hours=2))
+    price.latest = replace(price.latest, time=price.latest.time - timedelta(hours=2))
     price._heard_at -= timedelta(hours=2)
     sandbox.set_price(usd_per_btc=Decimal(95_000))
     signed = sandbox.foreign_invoice()
