@@ -12,6 +12,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from connection_strings import CredentialRejected, LightningError, PayResult, RateLimited
+from lightning_host.database import Database
+from lightning_host.flashcards.taps import taps_table
 from lightning_host.settlements import wallet_listener
 from lightning_host.settlements.settlements import Settlements
 from tests.lightning_host.hosts import eventually
@@ -207,18 +209,58 @@ async def test_payments_that_stay_unknown_are_told(hosts: HostBench, node: FakeN
 
 
 async def test_documents_name_the_metrics_that_there_are(hosts: HostBench, node: FakeNode) -> None:
-    """Each metric stands in docs/monitoring.md, which names no other; rules and dashboard use these only."""
+    """Each metric stands in docs/monitoring.md, which names no other."""
     host = await hosts.host(node)
     await host.greenfield("POST", "/invoices", {"amount": "1000"})
     _, text = await host.get("/metrics")
     there = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ") and "_created" not in line}
     documented = set(re.findall(r"`(lightning_host_\w+)`", (ROOT / "docs" / "monitoring.md").read_text()))
     assert documented == there
-    for path in ("alerts.yaml", "dashboard.json"):
-        used = set(re.findall(r"lightning_host_\w+", (ROOT / "docker" / "monitoring" / path).read_text()))
-        assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in used} <= {*there, *documented}, path
-    json.loads((ROOT / "docker" / "monitoring" / "dashboard.json").read_text())
-    yaml.safe_load((ROOT / "docker" / "monitoring" / "alerts.yaml").read_text())
+
+
+async def test_rules_and_dashboard_ask_for_what_there_is(hosts: HostBench, node: FakeNode, bench: Bench) -> None:
+    """Each expression names metrics that a host in use serves, and labels and values that these have there."""
+    with_flash = await hosts.host(await bench.sandbox(), database=hosts.sqlite("flash"))
+    folder, host = ROOT / "docker" / "monitoring", await hosts.host(node)
+    database = await Database.open(hosts.secret())
+    row = {"store": "shop", "card": "a card", "chip": "a chip", "status": "paying", "expires_at": 0, "sender_until": 0}
+    await database.add(taps_table, row | {"code_digest": "", "amount_msat": 1, "reserved_msat": 1, "look_at": 2**50})
+    await database.aclose()
+    node.pay_result = PayResult.UNKNOWN
+    signed = node.signer.sign(msat=1000, description="", now=datetime.now(UTC), expiry=timedelta(hours=1))
+    await host.greenfield("POST", "/invoices/pay", {"BOLT11": signed.payment_request})
+    created = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    await node.pay(created[1]["paymentHash"])
+    node.broken = LightningError("away")
+    await host.greenfield("POST", "/invoices", {"amount": "1000"})
+    node.broken = None
+
+    async def served() -> bool:
+        return any(name[0] == "lightning_host_settlements_total" for name in await metrics(host))
+
+    await eventually(served)
+    texts = [(await each.get("/metrics"))[1] for each in (host, with_flash)]
+    families = [family for text in texts for family in text_string_to_metric_families(text)]
+    labels: dict[str, dict[str, set[str]]] = {}
+    for sample in (sample for family in families for sample in family.samples):
+        known = labels.setdefault(sample.name, {})
+        for name, value in sample.labels.items():
+            known.setdefault(name, set()).add(value)
+    rules = yaml.safe_load((folder / "alerts.yaml").read_text())
+    panels = json.loads((folder / "dashboard.json").read_text())["panels"]
+    asked = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+    asked += [target["expr"] for panel in panels for target in panel["targets"]]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for expression in asked:
+        assert all(expression.count(opening) == expression.count(closing) for opening, closing in ("()", "[]", "{}"))
+        for term in re.split(r"\s(?:and|or|unless)\s|[<>]", expression):
+            named = re.findall(r"(lightning_host_\w+)(?:\{(.*?)\})?", term)
+            grouped = {name.strip() for group in re.findall(r"by \((.*?)\)", term) for name in group.split(",")}
+            for metric, selected in named:
+                assert metric in labels, expression
+                assert grouped <= set(labels[metric]), expression
+                for name, value in re.findall(r'(\w+)="(.*?)"', selected):
+                    assert value in labels[metric][name], expression
 
 
 async def test_health_tells_a_silent_backend(hosts: HostBench, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
