@@ -1,7 +1,7 @@
 """What a host asks of a Lightning driver.
 
 The shape is BTCPay Server's `ILightningClient` in snake_case. The values that pass between them live in `invoices`,
-`payments`, `node` and `channels`, and can be imported from here as well. Values are frozen; money is `LightMoney`;
+`payments` and `node`, and can be imported from here as well. Values are frozen; money is `LightMoney`;
 times are aware UTC datetimes; hashes and preimages are lower-case hex of 32 bytes.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, Self, overload, runtime_checkable
 
-from connection_strings.channels import ConnectionResult, LightningChannel, OpenChannelResult
 from connection_strings.invoices import (
     DEFAULT_EXPIRY,
     CreateInvoiceParams,
@@ -19,10 +18,13 @@ from connection_strings.invoices import (
 )
 from connection_strings.node import (
     BalanceEstimate,
+    ConnectionResult,
+    LightningChannel,
     LightningNodeBalance,
     LightningNodeInformation,
     OffchainBalance,
     OnchainBalance,
+    OpenChannelResult,
 )
 from connection_strings.payments import (
     DEFAULT_SEND_TIMEOUT,

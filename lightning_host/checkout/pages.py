@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import aiohttp
 from aiohttp import web
 
 from lightning_host.checkout.lnurl import checkout_lnurl
-from lightning_host.checkout.page_state import page_state
-from lightning_host.checkout.sandbox_payment import pay_in_sandbox
 from lightning_host.checkout.service import SERVICE, unknown_checkout
 from lightning_host.checkout.table import PURPOSE, CheckoutStatus
 from lightning_host.host import HOST
 from lightning_host.web.bodies import read_form
 from lightning_host.web.csrf import FORM_FIELD, Csrf
-from lightning_host.web.pages import policy, render
+from lightning_host.web.pages import in_sat, in_words, policy, render
 from lightning_host.web.problems import ProblemError
 from lightning_host.web.qr import qr_response
 from lightning_host.web.streams import STREAMS
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from lightning_host.checkout.table import Checkout
     from lightning_host.host import Host
 
 __all__ = ["add_checkout_pages"]
+
+_SANDBOX_SECONDS: Final = 10.0
+"""How long the sandbox may take to pay."""
 
 
 def add_checkout_pages(app: web.Application) -> None:
@@ -47,7 +51,7 @@ async def _page(request: web.Request) -> web.Response:
     csrf = _csrf(host, checkout)
     nonce, token = await csrf.token(request)
     store = host.stores.get(checkout.store)
-    state, lnurl = page_state(checkout), _lnurl(host, checkout)
+    state, lnurl = _page_state(checkout), _lnurl(host, checkout)
     response = render(
         "checkout.html",
         checkout=checkout,
@@ -68,7 +72,7 @@ async def _page(request: web.Request) -> web.Response:
 
 async def _state(request: web.Request) -> web.Response:
     """Answer with the state once: for pages whose stream can't be had."""
-    return web.json_response(page_state(await request.app[SERVICE].fresh(request.match_info["checkout"])))
+    return web.json_response(_page_state(await request.app[SERVICE].fresh(request.match_info["checkout"])))
 
 
 async def _events(request: web.Request) -> web.StreamResponse:
@@ -79,7 +83,7 @@ async def _events(request: web.Request) -> web.StreamResponse:
         told: dict[str, object] = {}
         while True:
             changed = view.changed
-            state = page_state(view.checkout)
+            state = _page_state(view.checkout)
             if state != told:
                 await stream.send("state", state)
                 told = state
@@ -130,9 +134,64 @@ async def _pay(request: web.Request) -> web.Response:
     checkout = await request.app[SERVICE].fresh(checkout.id)
     if checkout.status(datetime.now(UTC)) is not CheckoutStatus.NEW or checkout.bolt11 is None:
         raise ProblemError.make(409, "not-payable", "this checkout can't be paid any more")
-    await pay_in_sandbox(control, checkout.bolt11)
+    await _pay_in_sandbox(control, checkout.bolt11)
     raise web.HTTPSeeOther(f"/checkout/{checkout.id}")
 
 
 def _csrf(host: Host, checkout: Checkout) -> Csrf:
     return Csrf(host, f"pay {checkout.id}")
+
+
+async def _pay_in_sandbox(control: str, bolt11: str) -> None:
+    """Have the sandbox pay an invoice of its own: for demos and tests, never where money is real.
+
+    Raises:
+        ProblemError: It does not (409), or can't be reached (503).
+
+    """
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_SANDBOX_SECONDS)) as session,
+            session.post(f"{control}/pay", json={"payment_request": bolt11}, allow_redirects=False) as response,
+        ):
+            paid = response.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        raise ProblemError.make(503, "sandbox-unavailable", "the sandbox can't be reached") from None
+    if not paid:
+        raise ProblemError.make(409, "not-payable", "this invoice can't be paid any more; go back and try again")
+
+
+def _page_state(checkout: Checkout) -> dict[str, Any]:
+    """Return what the page shows and its script is told.
+
+    Times are told as seconds left, so that a payer's wrong clock does no harm. `bolt11` is None when none can be paid;
+    then `nextCodeSeconds` tells how long it takes at least until the next one is made. `codeSecondsLeft` tells how long
+    this one can be paid; None where that is as long as the checkout itself.
+    """
+    now = datetime.now(UTC)
+    payable = checkout.payable(now)
+    open_ = checkout.status(now) is CheckoutStatus.NEW
+    dies = checkout.bolt11_expires_at if payable else None
+    return {
+        "status": checkout.status(now).value,
+        "amount": in_sat(checkout.bolt11_amount or checkout.amount),
+        "fiat": checkout.fiat,
+        "secondsLeft": _seconds(checkout.expires_at - now),
+        "secondsInAll": round((checkout.expires_at - checkout.created_at).total_seconds()),
+        "codeSecondsLeft": _seconds(dies - now) if dies is not None and checkout.code_dies_early else None,
+        "nextCodeSeconds": _seconds(checkout.renew_after - now) if open_ and not payable else None,
+        "bolt11": checkout.bolt11 if payable else None,
+        "uri": f"lightning:{checkout.bolt11}" if payable else None,
+        "qr": f"/checkout/{checkout.id}/{checkout.payment_hash}.svg" if payable else None,
+        "received": in_sat(checkout.received),
+        "overpaid": in_sat(checkout.overpaid) if checkout.overpaid else None,
+        "late": checkout.paid_late,
+        "paidAt": None if checkout.paid_at is None else checkout.paid_at.isoformat(timespec="seconds"),
+        "paidAtWords": None if checkout.paid_at is None else in_words(checkout.paid_at),
+        "expiresAt": checkout.expires_at.isoformat(timespec="seconds"),
+        "expiresAtWords": in_words(checkout.expires_at),
+    }
+
+
+def _seconds(span: timedelta) -> int:
+    return max(0, round(span.total_seconds()))

@@ -7,15 +7,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings import WatchHealth
-from lightning_host.monitoring.backends import backends
-from lightning_host.monitoring.unknown_payments import unknown_payments
+from lightning_host.monitoring.backends import backends, unknown_payments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from connection_strings import BackendHealth
     from lightning_host.host import Host
-    from lightning_host.monitoring.unknown_payments import UnknownPayments
+    from lightning_host.monitoring.backends import UnknownPayments
     from lightning_host.stores import Store
 
 __all__ = ["Fact", "alarms_of", "facts_of"]

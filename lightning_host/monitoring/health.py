@@ -18,8 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.host import HOST
 from lightning_host.monitoring.access import is_operator
-from lightning_host.monitoring.backends import backends
-from lightning_host.monitoring.unknown_payments import unknown_payments
+from lightning_host.monitoring.backends import backends, unknown_payments
 from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup
 

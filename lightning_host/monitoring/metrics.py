@@ -18,8 +18,7 @@ from lightning_host.flashcards.totals import card_totals
 from lightning_host.host import HOST
 from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
-from lightning_host.monitoring.backends import backends
-from lightning_host.monitoring.unknown_payments import unknown_payments
+from lightning_host.monitoring.backends import backends, unknown_payments
 from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from lightning_host.flashcards.totals import CardTotal
     from lightning_host.host import Host
-    from lightning_host.monitoring.unknown_payments import UnknownPayments
+    from lightning_host.monitoring.backends import UnknownPayments
 
 __all__ = ["METRICS", "Requests", "count_requests"]
 
