@@ -17,6 +17,7 @@ from tests.support.measuring import Measuring
 from tests.support.order import longest_first
 from tests.support.postgres import MISSING, PostgresServer, binaries
 from tests.support.thorough import THOROUGH, cases
+from tests.support.unhurried import unhurry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -58,6 +59,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("FLASH_JOURNAL_URL", "memory:")
     monkeypatch.setenv("FLASH_LINGER_SECONDS", "0")
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nothing fail that a busy machine does late."""
+    unhurry(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session", autouse=True)

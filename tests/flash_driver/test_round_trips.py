@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
     from tests.support.driver import Bench
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 SAT = LightMoney.from_sat(1000)
 CREATE, STATUS = "lnUsdInvoiceCreate", "lnInvoicePaymentStatus"
 

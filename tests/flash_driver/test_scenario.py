@@ -27,6 +27,8 @@ from tests.support.logs import recorded
 if TYPE_CHECKING:
     from tests.support.driver import Bench
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 CREATE = "lnUsdInvoiceCreate"
 IN_PUBLIC = "lnUsdInvoiceCreateOnBehalfOfRecipient"
 WAYS = ["websocket", "http", "graphql", "public"]

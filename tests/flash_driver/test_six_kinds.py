@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
 
 OWN, IN_PUBLIC = "lnUsdInvoiceCreate", "lnUsdInvoiceCreateOnBehalfOfRecipient"
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
 TIP = CreateInvoiceParams(LightMoney.from_sat(0), "tip")
 KINDS = list(product(["accept", "decline", "close"], ["accept", "reject"]))

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 import uvloop
 
 from connection_strings import LightMoney, LightningClientFactory, LightningInvoiceStatus, PayResult
@@ -14,9 +15,8 @@ from flash_driver.sandbox import Sandbox, SandboxOptions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
-
+@pytest.mark.usefixtures("unhurried")
 def test_from_string_to_settled_on_uvloop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An invoice, its payment and the news of it, a payment out, and a close that leaves no task behind."""
     monkeypatch.setenv("FLASH_JOURNAL_URL", f"sqlite+aiosqlite:///{tmp_path}/journal.db")

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
     from tests.support.postgres import PostgresServer
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 SAT = LightMoney.from_sat(1000)
 
 

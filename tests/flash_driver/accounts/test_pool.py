@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from tests.support.driver import Bench
 
+pytestmark = pytest.mark.usefixtures("unhurried")
+
 T = TypeVar("T")
 
 SAT = LightMoney.from_sat(1000)
@@ -385,6 +387,9 @@ async def test_what_lingers_is_closed_in_time(bench: Bench, process: ProcessSett
 ONE_CALL = """
 import asyncio, sys
 from connection_strings import LightMoney, LightningClientFactory
+from tests.support.unhurried import unhurry
+
+unhurry()
 
 async def main():
     async with LightningClientFactory().create(sys.argv[1]) as client:

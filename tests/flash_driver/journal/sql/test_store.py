@@ -417,7 +417,7 @@ async def test_who_is_cut_off_by_the_close_is_told(sqlite_url: JournalUrl) -> No
 async def test_closing_leaves_nothing_behind(durable_url: JournalUrl) -> None:
     """No task, thread, socket or file is left of a journal that was closed, not even when closing was cancelled."""
     gc.collect()
-    before, threads = open_files(), set(threading.enumerate())
+    before, threads = set(open_files()), set(threading.enumerate())
     for cancelled in (False, True):
         store = SqlStore(durable_url)
         journal = await open_journal(store)
@@ -434,7 +434,8 @@ async def test_closing_leaves_nothing_behind(durable_url: JournalUrl) -> None:
             # A database's thread has answered that it ends, and ends an instant later.
             thread.join(20)
             assert not thread.is_alive()
-        assert open_files() == before
+        # What an earlier test left may be closed meanwhile.
+        assert set(open_files()) <= before
 
 
 def open_files() -> list[str]:
