@@ -68,7 +68,9 @@ def _install() -> None:
         shutil.rmtree(_CACHE, ignore_errors=True)
         wanted = [f"lnbits=={LNBITS_VERSION}", "bitstring<5"]  # its bolt11 imports a class that bitstring 5 removed
         pip = str(_CACHE / "bin" / "pip")
-        for command in ([python, "-m", "venv", str(_CACHE)], [pip, "install", "--quiet", *wanted]):
+        # Most of what it brings is never loaded: what is, Python compiles when it first starts.
+        install = [pip, "install", "--quiet", "--no-compile", *wanted]
+        for command in ([python, "-m", "venv", str(_CACHE)], install):
             subprocess.run(command, check=True, capture_output=True, timeout=_INSTALL_SECONDS)
         (_CACHE / "complete").touch()
 

@@ -62,7 +62,11 @@ class PostgresServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self._folder)
+        # Each database is some 300 files: removing hundreds takes half a minute, for which nobody has to wait.
+        command = ["sh", "-c", 'rm -rf "$0" &', self._folder]
+        subprocess.run(
+            command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
