@@ -1,6 +1,8 @@
 """Kill -9 between every two steps of create, settle and pay; then start again and compare with the server's ledger.
 
-Each loop counts the steps by itself: it kills at the first, at the second, and so on until a run gets through.
+Each loop counts the steps by itself: it kills at the first, at the second, and so on until a run gets through. On
+PostgreSQL the suite kills at each kind of step once, and `make thorough` at every step: it is the same code, and what is
+in a transaction that was not committed is gone in both databases.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import pytest
 from connection_strings import LightMoney
 from flash_driver.accounts.pool import Pool
 from flash_driver.settings.process import ProcessSettings
+from tests.support.thorough import THOROUGH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,15 +33,18 @@ SETTLING = {"before COMMIT", "before settle_invoice", "after settle_invoice", "a
 PAYING = {"before COMMIT", "before begin_payment", "after begin_payment", "before perform", "after perform"}
 
 
-def fates(died_at: list[str | None], by_name: set[str]) -> Iterator[int | str]:
+def fates(died_at: list[str | None], by_name: set[str], journal: str) -> Iterator[int | str | None]:
     """Say where to die next: at each step by its number, then at those that timing may have hidden, by name."""
-    for step in itertools.count(1):
-        yield step
-        if died_at[-1] is None:
-            break
-    assert len(died_at) > FEWEST
+    if THOROUGH or journal.startswith("sqlite"):
+        for step in itertools.count(1):
+            yield step
+            if died_at[-1] is None:
+                break
+        assert len(died_at) > FEWEST
     yield from sorted(by_name - set(died_at))
     assert by_name <= set(died_at)
+    if None not in died_at:
+        yield None
 
 
 def settings(journal: str) -> ProcessSettings:
@@ -51,7 +57,7 @@ async def test_create(bench: Bench, driver: Driver, journal: str) -> None:
     sandbox = await bench.sandbox()
     handed_out: list[str] = []
     died_at: list[str | None] = []
-    for fate in fates(died_at, CREATING):
+    for fate in fates(died_at, CREATING, journal):
         run = await driver.run(flow="create", string=sandbox.connection_string, journal=journal, die_at=fate)
         handed_out += [event["id"] for event in run.all("handed out")]
         died_at.append(run.died_at)
@@ -82,7 +88,7 @@ async def test_settle(bench: Bench, driver: Driver, journal: str) -> None:
             cursor = event["cursor"]
 
     order = {"flow": "listen", "string": sandbox.connection_string, "journal": journal}
-    for fate in fates(died_at, SETTLING):
+    for fate in fates(died_at, SETTLING, journal):
         invoice = await merchant.create_invoice(LightMoney.from_sat(1000))
         run = await driver.run(on_event, **order, after=cursor, count=1, die_at=fate)
         died_at.append(run.died_at)
@@ -108,7 +114,7 @@ async def kill_while_paying(bench: Bench, driver: Driver, journal: str, msat: in
     """Kill at each step of paying, start again, pay again, and compare with the ledger."""
     sandbox = await bench.sandbox()
     died_at: list[str | None] = []
-    for fate in fates(died_at, PAYING):
+    for fate in fates(died_at, PAYING, journal):
         signed = sandbox.foreign_invoice(1_000_000 if msat is None else None)
         order: dict[str, Any] = {
             "flow": "pay",

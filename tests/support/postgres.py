@@ -63,7 +63,7 @@ class PostgresServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
         # Each database is some 300 files: removing hundreds takes half a minute, for which nobody has to wait.
-        command = ["sh", "-c", 'rm -rf "$0" &', self._folder]
+        command = ["sh", "-c", 'rm -rf "$0" &', str(self._folder)]
         subprocess.run(
             command, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
