@@ -1,8 +1,8 @@
 """Kill -9 between every two steps of create, settle and pay; then start again and compare with the server's ledger.
 
 Each loop counts the steps by itself: it kills at the first, at the second, and so on until a run gets through. On
-PostgreSQL the suite kills at each kind of step once, and `make thorough` at every step: it is the same code, and what is
-in a transaction that was not committed is gone in both databases.
+PostgreSQL the suite kills at each kind of step once, and `make thorough` at every step: it is the same code, and what
+is in a transaction that was not committed is gone in both databases.
 """
 
 from __future__ import annotations

@@ -95,6 +95,7 @@ METHODS: Final[dict[str, Call]] = {
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.many_cases
 @pytest.mark.parametrize("kind", [("accept", "accept"), ("decline", "reject")], ids="-".join)
 async def test_only_errors_of_the_contract_leave(
     bench: Bench, kind: tuple[str, str], caplog: pytest.LogCaptureFixture

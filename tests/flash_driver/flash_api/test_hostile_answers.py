@@ -51,6 +51,7 @@ def test_every_reader_is_met() -> None:
     assert functions == set(READERS)
 
 
+@pytest.mark.many_cases
 def test_every_wrong_type_in_every_field() -> None:
     """Each value of each answer, replaced by each wrong one, is read or is a LightningError; texts are short."""
     met = 0

@@ -16,6 +16,7 @@ from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
 from tests.support.journals import NOON, a_payment, an_invoice, open_journal, settle
+from tests.support.thorough import cases
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.journal import Journal
 
-FILES: Final = 40
+FILES: Final = cases(20, 400)
 FLIPPED: Final = 12
 ROWS: Final = 12
 
@@ -77,7 +78,8 @@ async def every(rows: AsyncIterator[object]) -> int:
     return len([row async for row in rows])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(cases(60, 1200))
+@pytest.mark.many_cases
 async def test_damaged_bytes_raise_nothing_raw(tmp_path: Path) -> None:
     """Of files with some bytes changed at random each question is answered, or refused with a LightningError."""
     whole = await filled(tmp_path / "whole.db")
