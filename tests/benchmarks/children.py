@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
     from types import TracebackType
 
-__all__ = ["Child", "ChildFailed", "heed", "obey", "post", "tell"]
+__all__ = ["Child", "ChildFailed", "cpu_seconds", "heed", "obey", "post", "tell"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _LONGEST: Final = 120.0
@@ -59,8 +59,7 @@ class Child:
     @property
     def cpu_seconds(self) -> float:
         """The CPU time that it has used so far, in user and kernel."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self._process.pid)
 
     def ask(self, **order: Any) -> dict[str, Any]:
         """Tell it what to do and wait for what came of it."""
@@ -100,6 +99,12 @@ class Child:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time that a process has used so far, in user and kernel."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def tell(**said: Any) -> None:

@@ -1,7 +1,7 @@
 """What a person waits for at the host: an invoice while 16 others ask, a settlement among 400, its webhook.
 
 The wallet is one in memory, so these are the host's own costs: HTTP, its rows, its database. Client, host and receiver
-share one process, and PostgreSQL one machine with them.
+share one process and its event loop, uvloop's as for the command, and PostgreSQL one machine with them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from lightning_host.allowance import Allowance
+from lightning_host.server.event_loop import new_event_loop
 from tests.lightning_host.fake_driver import FakeNode
 from tests.lightning_host.hosts import API_KEY, PASSWORD, HostBench
 from tests.support.postgres import PostgresServer, binaries
@@ -48,7 +49,9 @@ def measure_with(server: PostgresServer, *, rounds: int, invoices: int) -> dict[
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for number, (database, on_server) in itertools.product(range(rounds), (("SQLite", False), ("PostgreSQL", True))):
         url = server.new_database() if on_server else None
-        for what, figures in asyncio.run(_round(f"{database} {number}", url, invoices)).items():
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            measured = runner.run(_round(f"{database} {number}", url, invoices))
+        for what, figures in measured.items():
             for figure, value in figures.items():
                 found.setdefault((database, what), {}).setdefault(figure, []).append(value)
     rows = [

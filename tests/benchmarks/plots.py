@@ -67,6 +67,16 @@ def _create(figures: Figures) -> str:
     return bars("A complete invoice", note, groups)
 
 
+def _lnbits(figures: Figures) -> str:
+    groups: list[tuple[str, list[Bar]]] = []
+    for what in dict.fromkeys(row["what"] for row in figures["rows"]):
+        rows = [row for row in figures["rows"] if row["what"] == what]
+        groups.append((f"{what}, a second (longer is better)", _bars(rows, "per_second", 1, 0)))
+        groups.append((f"{what}, 99th percentile, ms (shorter is better)", _bars(rows, "p99", 1000, 0)))
+    note = f"Medians of {figures['rounds']} rounds; each server with SQLite, both over wallets on one responder."
+    return bars(f"The host beside LNbits, {figures['at_once']} at once", note, groups)
+
+
 def _rows(figures: Figures, at_once: int) -> list[Mapping[str, Any]]:
     return [row for row in figures["rows"] if row["at_once"] == at_once]
 
@@ -195,6 +205,7 @@ def _replicas(figures: Figures) -> str:
 _DRAWINGS: Final[Mapping[str, tuple[str, Callable[[Figures], str]]]] = {
     "execute": ("performance-execute.svg", _execute),
     "create": ("performance-create.svg", _create),
+    "lnbits": ("performance-lnbits.svg", _lnbits),
     "latency": ("performance-latency.svg", _latency),
     "told": ("performance-told.svg", _told),
     "soak": ("performance-soak.svg", _soak),

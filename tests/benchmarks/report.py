@@ -199,6 +199,24 @@ def _host(figures: Figures) -> str:
     return _table(["", "what", "a second", "p99 ms", "CPU ms"], rows)
 
 
+def _lnbits(figures: Figures) -> str:
+    rows = [
+        [
+            row["what"],
+            row["way"],
+            _around(row["per_second"], 0),
+            _times(row, "per_second_of_lnbits"),
+            _median(row["p50"], 1000, 0),
+            _around(row["p99"], 0, 1000),
+            _around(row["cpu"], 1, 1000),
+            _times(row, "cpu_of_lnbits"),
+        ]
+        for row in figures["rows"]
+    ]
+    head = [f"{figures['at_once']} at once", "server", "a second", "x LNbits", "p50 ms", "p99 ms", "CPU ms", "x LNbits"]
+    return _table(head, rows)
+
+
 def _replicas(figures: Figures) -> str:
     rows = [
         [
@@ -272,6 +290,8 @@ _SECTIONS: Final[Mapping[str, Callable[[Figures], str]]] = {
     "imports": _imports,
     "journal": _journal,
     "host": _host,
+    "lists": _journal,
+    "lnbits": _lnbits,
     "replicas": _replicas,
     "soak": _soak,
 }

@@ -21,10 +21,12 @@ import pytest
 from tests.benchmarks import (
     accounts,
     aliasing,
+    beside_lnbits,
     create,
     execute,
     growth,
     host,
+    host_lists,
     imports,
     journal_size,
     latency,
@@ -49,6 +51,10 @@ def _create(**options: Any) -> dict[str, Any]:
     return create.measure(lnbits=_lnbits(), **options)
 
 
+def _beside_lnbits(**options: Any) -> dict[str, Any]:
+    return beside_lnbits.measure(lnbits=_lnbits(), **options)
+
+
 def _lnbits() -> Path | None:
     """Return LNbits' environment, made first if need be; where it can't be made, the others are measured alone."""
     try:
@@ -69,6 +75,8 @@ BENCHMARKS: Final[Mapping[str, Callable[..., dict[str, Any]]]] = {
     "imports": imports.measure,
     "journal": journal_size.measure,
     "host": host.measure,
+    "lnbits": _beside_lnbits,
+    "lists": host_lists.measure,
     "replicas": replicas.measure,
 }
 QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -82,6 +90,8 @@ QUICK: Final[Mapping[str, Mapping[str, Any]]] = {
     "imports": {"rounds": 3},
     "journal": {"rounds": 3, "rows": (1_000, 20_000)},
     "host": {"rounds": 1, "invoices": 100},
+    "lnbits": {"rounds": 1, "invoices": 96},
+    "lists": {"rounds": 3, "rows": (2_000, 20_000)},
     "replicas": {"rounds": 1, "processes": (1, 2), "seconds": 0.5},
 }
 """How each is measured with --quick: to see that it works, and about what it says."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
+import lightning_host.server.route_groups  # noqa: F401 - makes every table known
 from lightning_host.database import now_ms
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ UNSETTLED: Final = 50
 """One invoice in this number is not settled."""
 
 
-def fill(connection: Connection) -> None:
+def fill(connection: Connection, count: int = COUNT, step_ms: int = STEP_MS) -> None:
     """Fill every table that grows: most rows are of the shop, of several purposes, and most invoices are settled."""
-    first = now_ms() - COUNT * STEP_MS
-    series = f"WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {COUNT})"  # noqa: S608 - constants
+    first = now_ms() - count * step_ms
+    series = f"WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})"  # noqa: S608 - numbers
     key = "substr('0000000000' || n, -10)" if connection.dialect.name == "sqlite" else "lpad(n::text, 10, '0')"
     store = "CASE n % 10 WHEN 0 THEN 'cafe' ELSE 'shop' END"
     purpose = "CASE n % 4 WHEN 0 THEN 'lnurl' WHEN 1 THEN 'checkout' WHEN 2 THEN 'phoenixd' ELSE 'flashcard' END"
@@ -41,7 +42,7 @@ def fill(connection: Connection) -> None:
     external = f"CASE n % 2 WHEN 0 THEN {key} END"
     card = "CASE n % 10 WHEN 1 THEN '0000000001' ELSE '0000000002' END"
     status = "CASE n % 1000 WHEN 1 THEN 'open' WHEN 2 THEN 'paying' WHEN 3 THEN 'failed' ELSE 'paid' END"
-    at = f"{first} + CAST(n AS BIGINT) * {STEP_MS}"
+    at = f"{first} + CAST(n AS BIGINT) * {step_ms}"
     rows = {
         "host_invoices (store, payment_hash, purpose, subject, description, comment, external_id, bolt11, amount_msat,"
         " created_at, expires_at)": (
@@ -73,7 +74,7 @@ def fill(connection: Connection) -> None:
         insertion = f"INSERT INTO {table} {series} SELECT {columns} FROM n {some}"  # noqa: S608 - constants of this module
         connection.execute(text(insertion))
     connection.execute(
-        text("INSERT INTO host_counters VALUES (:name, :value)"), {"name": "settlements", "value": COUNT}
+        text("INSERT INTO host_counters VALUES (:name, :value)"), {"name": "settlements", "value": count}
     )
     if connection.dialect.name == "postgresql":
         connection.execute(text("ANALYZE"))
