@@ -31,6 +31,21 @@ async def test_a_task_that_breaks_is_logged_without_its_words(caplog: pytest.Log
     assert len(tasks) == 0
 
 
+async def test_a_failure_is_told_to_who_asked_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Who starts a task may be told what it ended with, in place of the log; its end by cancelling is no failure."""
+
+    async def work() -> None:
+        raise RuntimeError("broken")
+
+    tasks, told = TaskSet(), list[BaseException]()
+    tasks.start(work(), "part", on_failure=told.append)
+    tasks.start(asyncio.sleep(3600), "other part", on_failure=told.append)
+    await asyncio.sleep(0)
+    await tasks.aclose()
+    assert [str(error) for error in told] == ["broken"]
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_a_task_that_fails_as_it_may_is_no_defect(caplog: pytest.LogCaptureFixture) -> None:
     """A `LightningError` says that something could not be done now: nothing that an operator has to mend."""
 
