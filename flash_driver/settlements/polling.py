@@ -58,7 +58,7 @@ class Polling:
         self._under_way = 0
         self._quiet_until = 0.0
         self._strangers: dict[str, bool] = {}
-        self._event_trust = EventTrust(account.lookup) if account.trust_events else None
+        self._event_trust = EventTrust(account, self._hurry) if account.trust_events else None
         self._schedule = Schedule()
         self._gate = Gate(account.timing)
         self._changed = asyncio.Event()
@@ -133,7 +133,7 @@ class Polling:
     async def hint(self, announcement: Announcement) -> None:
         """Ask about an invoice that the server says was paid: it may be mistaken, or mean another account's."""
         payment_hash = announcement.payment_hash
-        if not self._schedule.hurry(payment_hash):
+        if payment_hash not in self._schedule:
             record = await self._journal.find_invoice(payment_hash)
             if record is None:
                 self._account.tell_once(
@@ -144,10 +144,13 @@ class Polling:
             if record.status is LightningInvoiceStatus.PAID:
                 return
             self._schedule.add(payment_hash, self._entry(record), _now())
-            self._schedule.hurry(payment_hash)
-        if self._event_trust is not None:
-            self._event_trust.note(announcement)
+        if self._event_trust is None or not self._event_trust.note(announcement):
+            self._hurry(payment_hash)
+
+    def _hurry(self, payment_hash: str) -> bool:
+        """Ask about an invoice before all others; returns whether it is watched."""
         self._changed.set()
+        return self._schedule.hurry(payment_hash)
 
     def _note_stranger(self, payment_hash: str) -> None:
         """Remember for a while what was announced: an event can outrun the answer with the invoice in it."""
@@ -185,6 +188,8 @@ class Polling:
     async def run(self) -> None:
         """Ask about each invoice when its time has come, a few at once, without end."""
         async with asyncio.TaskGroup() as group:
+            if self._event_trust is not None:
+                group.create_task(self._event_trust.run())
             while True:
                 payment_hash, urgent = await self._next()
                 self._under_way += 1
@@ -213,9 +218,10 @@ class Polling:
 
     async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:
-            record = await self._journal.find_invoice(payment_hash)
-            trust, deadline = self._event_trust, Deadline.after(self._account.timing.ask)
-            if record is not None and trust is not None and await trust.settled(record, deadline):
+            trust = self._event_trust
+            record = None if trust is None else trust.take(payment_hash)
+            record = record or await self._journal.find_invoice(payment_hash)
+            if record is not None and trust is not None and payment_hash in trust:
                 await self._check_trust(trust, record)
             elif record is None or self._is_over(record, urgent=urgent):
                 self._schedule.discard(payment_hash)

@@ -105,6 +105,20 @@ async def test_many_events_are_settled_together(bench: Bench, monkeypatch: pytes
     assert {await paid(listener) for _ in invoices} == {invoice.id for invoice in invoices}
 
 
+async def test_a_question_that_hangs_holds_no_event_up(bench: Bench) -> None:
+    """An event settles its invoice while the answer about that very invoice is still waited for."""
+    sandbox = await bench.sandbox()
+    timing = short(pace=Pace(polling=0.01, subscribed=0.01), ask=600.0, connections=STEADY)
+    client = await bench.client(sandbox, process=on_event(), timing=timing)
+    listener = await client.listen()
+    await hearing(client)
+    sandbox.arm("delay", operation=STATUS, count=1000, seconds=300)
+    invoice = await client.create_invoice(COFFEE)
+    await until(lambda: asked(sandbox) > 0)
+    sandbox.pay(invoice.bolt11)
+    assert await paid(listener) == invoice.id
+
+
 @pytest.mark.parametrize("expired", [False, True])
 async def test_a_false_event_that_was_believed(bench: Bench, *, expired: bool) -> None:
     """When the query contradicts to the end, an error names the payment hash, once; PAID stays what was said."""
