@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+_REMEDIES: Final = {
+    errno.EADDRINUSE: "; end what listens there, or choose another port with --port or LIGHTNING_HOST_PORT",
+    errno.EADDRNOTAVAIL: "; choose an address of this machine with --bind or LIGHTNING_HOST_BIND",
+    errno.EACCES: "; choose a port from 1024 on with --port or LIGHTNING_HOST_PORT",
+}
 _log: Final = logging.getLogger("lightning_host")
 
 
@@ -35,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--bind", help="address to listen on (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default 8080)")
+    parser.add_argument("--port", type=_whole, help="port to listen on, 0 for a free one (default 8080)")
     parser.add_argument("--json", action="store_true", help="say in one line of JSON when ready")
     parser.add_argument("--verbose", action="store_true", help="log each step; as LOG_LEVEL=info")
     commands = parser.add_subparsers(title="instead of serving", metavar="COMMAND", dest="command")
@@ -43,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     backup.add_argument("path", type=Path, help="the file to make")
     link = commands.add_parser("merchant-link", help="make a link that logs in to the merchant's page, once")
     link.add_argument("--store", help="the id of the store; needed where there are many")
-    link.add_argument("--minutes", type=int, default=10, help="how long it can be used (default 10)")
+    link.add_argument("--minutes", type=_whole, default=10, help="how long it can be used (default 10)")
     link.add_argument("--changes", action="store_true", help="allow to send webhooks again; else it reads only")
     chosen = parser.parse_args(arguments)
     set_up_logs(logging.WARNING, as_json=False)
@@ -75,9 +81,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"lightning-host: can't start: {error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"lightning-host: can't start: {error.strerror or type(error).__name__}\n")
+        remedy = _REMEDIES.get(error.errno or 0, "")
+        sys.stderr.write(f"lightning-host: can't start: {error.strerror or type(error).__name__}{remedy}\n")
         return 1
     return 0
+
+
+def _whole(text: str) -> int:
+    """Read a whole number; whether it is in range is told by who uses it.
+
+    Raises:
+        ArgumentTypeError: It is none.
+
+    """
+    if not text.isascii() or not text.isdecimal():
+        raise argparse.ArgumentTypeError("must be a whole number")
+    return int(text)
 
 
 def _back_up(path: Path) -> int:

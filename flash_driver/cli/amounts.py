@@ -16,7 +16,7 @@ _BARE: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
 _DURATION: Final = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,9})s?)?")
 
 
-def parse_amount(text: str) -> LightMoney:
+def parse_amount(argument: str, text: str) -> LightMoney:
     """Read `1000`, `1000sat`, `1000 sat`, `21000 msat` or `0.001 BTC`; a bare number is satoshi.
 
     Raises:
@@ -26,10 +26,10 @@ def parse_amount(text: str) -> LightMoney:
     try:
         return LightMoney.parse(f"{text} sat" if _BARE.fullmatch(text.strip()) else text)
     except ValueError as error:
-        raise BadUsage(f"{error}; write 1000 (satoshi), 1000 sat, 21000 msat or 0.001 BTC") from None
+        raise BadUsage(f"{argument}: {error}; write 1000 (satoshi), 1000 sat, 21000 msat or 0.001 BTC") from None
 
 
-def parse_duration(text: str) -> timedelta:
+def parse_duration(option: str, text: str) -> timedelta:
     """Read `15m`, `90s`, `1h30m` or `2d`; a bare number is seconds.
 
     Raises:
@@ -40,7 +40,7 @@ def parse_duration(text: str) -> timedelta:
     days, hours, minutes, seconds = (int(part or 0) for part in parts.groups()) if parts else (0, 0, 0, 0)
     duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     if not duration:
-        raise BadUsage("a duration is written 15m, 90s, 1h30m or 2d, and is longer than zero")
+        raise BadUsage(f"{option} takes a duration longer than zero, written 15m, 90s, 1h30m or 2d")
     return duration
 
 

@@ -53,7 +53,7 @@ def demo(
 ) -> int:
     """Show it all on a sandbox: a connection string, an invoice over the WebSocket, its payment, the news of it."""
     output = Output(as_json=as_json, verbose=verbose)
-    amount = parse_amount(sats)
+    amount = parse_amount("--sats", sats)
     if amount.msat <= 0:
         raise BadUsage("--sats must be more than zero")
     output.text(f"flash-driver {__version__}: from one connection string to a paid invoice, offline\n")

@@ -34,6 +34,7 @@ from connection_strings.errors import (
     RequestRefused,
     UnknownConnectionType,
 )
+from flash_driver.cli.usage import usage_words
 from flash_driver.common.masking import mask_tokens
 
 if TYPE_CHECKING:
@@ -116,20 +117,31 @@ def explain(error: BaseException) -> Failure:
             failure = error.failure
         case LightningError():
             kind, status = next(row[1:] for row in _KINDS if isinstance(error, row[0]))
-            failure = Failure(status, kind, str(error), _facts(error))
+            failure = Failure(status, kind, _words(error), _facts(error))
         case KeyboardInterrupt() | EOFError() | typer.Abort():
             failure = Failure(Exit.INTERRUPTED, "interrupted", "interrupted")
         case ModuleNotFoundError(name=str(missing)) if missing.partition(".")[0] in _EXTRAS:
             extra = _EXTRAS[missing.partition(".")[0]]
             words = f"this command needs the extra '{extra}': pip install '.[{extra}]' in the project's folder"
             failure = Failure(Exit.FAILURE, "missing-extra", words)
-        case _ if callable(tell := getattr(error, "format_message", None)):
-            failure = Failure(Exit.USAGE, "usage", f"{tell() or 'which command?'} (see --help)")
+        case _ if hasattr(error, "format_message"):
+            failure = Failure(Exit.USAGE, "usage", usage_words(error))
         case _:
             # Its words are not shown: nobody knows what they quote.
             words = f"unexpected {type(error).__name__}; --verbose shows where it comes from"
             failure = Failure(Exit.FAILURE, "internal", words)
     return Failure(failure.status, failure.kind, mask_tokens(failure.message), failure.facts)
+
+
+def _words(error: LightningError) -> str:
+    """Return an error's words; those about a part of what was asked for say which part."""
+    match error:
+        case InvalidRequest(field=field):
+            return f"{field} {error.reason}"
+        case ConnectionStringError():
+            return f"connection string: {error}"
+        case _:
+            return str(error)
 
 
 def _facts(error: LightningError) -> dict[str, Any]:

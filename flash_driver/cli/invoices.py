@@ -53,7 +53,8 @@ def create(
 ) -> int:
     """Create an invoice."""
     output = Output(as_json=as_json, verbose=verbose)
-    params = CreateInvoiceParams(parse_amount(" ".join(amount)), description, parse_duration(expiry))
+    asked, lasts = parse_amount("AMOUNT", " ".join(amount)), parse_duration("--expiry", expiry)
+    params = CreateInvoiceParams(asked, description, lasts)
 
     async def work(client: LightningClient) -> Exit:
         if not wait:

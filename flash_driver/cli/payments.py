@@ -64,15 +64,15 @@ def pay(
     from flash_driver.cli.destinations import bolt11_of  # noqa: PLC0415 - loads aiohttp
 
     output = Output(as_json=as_json, verbose=verbose)
-    asked = None if amount is None else parse_amount(amount)
-    bolt11 = bolt11_of(destination, asked, comment)
-    request = decode(bolt11)
+    asked = None if amount is None else parse_amount("--amount", amount)
     params = PayInvoiceParams(
         amount=asked,
         max_fee_percent=None if max_fee_percent is None else parse_decimal("--max-fee-percent", max_fee_percent),
         max_fee_flat=None if max_fee_sat is None else _sat(parse_decimal("--max-fee-sat", max_fee_sat)),
-        send_timeout=parse_duration(timeout),
+        send_timeout=parse_duration("--timeout", timeout),
     )
+    bolt11 = bolt11_of(destination, asked, comment)
+    request = decode(bolt11)
     if not yes:
         _confirm(output, request, params)
 

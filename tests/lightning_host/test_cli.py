@@ -142,7 +142,41 @@ def test_port_that_is_taken_is_told(
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["--port", str(port)]) == 1
-    assert capsys.readouterr().err == f"lightning-host: can't start: 127.0.0.1 port {port}: Address already in use\n"
+    words = "end what listens there, or choose another port with --port or LIGHTNING_HOST_PORT"
+    said = f"lightning-host: can't start: 127.0.0.1 port {port}: Address already in use; {words}\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--port", "http"], "argument --port: must be a whole number"),
+        (["--prot=80"], "unrecognized arguments: --prot=80"),
+        (["--port"], "argument --port: expected one argument"),
+        (["merchant-link", "--minutes", "soon"], "argument --minutes: must be a whole number"),
+        (["merchant-link", "--minutes", "0"], "--minutes must be from 1 to "),
+        (["merchant-link", "--store", "cafe"], "--store must be one of shop"),
+        (["--port", "70000"], "LIGHTNING_HOST_PORT must be less than or equal"),
+        (["--bind", "203.0.113.7"], "choose an address of this machine with --bind or LIGHTNING_HOST_BIND"),
+        (["backup"], "the following arguments are required: path"),
+    ],
+)
+def test_wrong_usage_names_what_is_wrong(
+    arguments: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """A mistake is told with the name of the option; the status is 2, and 1 where it is right and does not work."""
+    monkeypatch.setenv("LIGHTNING_HOST_CONNECTION_STRING", STRING)
+    monkeypatch.setenv("LIGHTNING_HOST_DATABASE_URL", f"sqlite:///{tmp_path}/host.sqlite3")
+    try:
+        status: object = main(arguments)
+    except SystemExit as end:
+        status = end.code
+    assert words in capsys.readouterr().err
+    assert status == (1 if "--bind" in arguments else 2)
 
 
 @pytest.mark.parametrize("as_json", [True, False])

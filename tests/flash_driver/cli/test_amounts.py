@@ -27,7 +27,7 @@ from flash_driver.cli.failures import BadUsage
 )
 def test_amounts_are_read_in_every_unit(text: str, msat: int) -> None:
     """A bare number is satoshi, every unit is understood, and no digit is lost."""
-    assert parse_amount(text) == LightMoney.from_msat(msat)
+    assert parse_amount("AMOUNT", text) == LightMoney.from_msat(msat)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_amounts_are_read_in_every_unit(text: str, msat: int) -> None:
 def test_other_amounts_are_refused(text: str) -> None:
     """What is no amount, or no whole millisatoshi, is refused with what to write instead."""
     with pytest.raises(BadUsage, match=r"write 1000 \(satoshi\)"):
-        parse_amount(text)
+        parse_amount("AMOUNT", text)
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_other_amounts_are_refused(text: str) -> None:
 )
 def test_durations_are_read(text: str, duration: timedelta) -> None:
     """Days, hours, minutes and seconds may be combined; a bare number is seconds."""
-    assert parse_duration(text) == duration
+    assert parse_duration("--expiry", text) == duration
 
 
 @pytest.mark.parametrize("text", ["", "0", "0m", "soon", "15 minutes", "-5m", "1m1h"])
 def test_other_durations_are_refused(text: str) -> None:
     """No time at all is no duration, nor is anything else."""
     with pytest.raises(BadUsage, match="15m"):
-        parse_duration(text)
+        parse_duration("--expiry", text)
 
 
 def test_decimals_keep_their_digits() -> None:
