@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import case, func, literal_column, select, tuple_, update
@@ -33,10 +33,18 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.records import InvoiceRecord
 
-__all__ = ["InvoiceRows"]
+__all__ = ["InvoiceRows", "invoice_rows"]
 
 _NEWEST_ID: Final = {"sqlite": "(SELECT max(id) + 1 FROM flash_invoices)", "postgresql": "DEFAULT"}
 """What gives a row the id that a new one would get."""
+_ACCOUNTS: Final = 1024
+"""Of how many accounts the conditions are kept: to make them takes longer than a statement."""
+
+
+@lru_cache(maxsize=_ACCOUNTS)
+def invoice_rows(account: int) -> InvoiceRows:
+    """Return the invoices of the account with this number in the store."""
+    return InvoiceRows(account)
 
 
 class InvoiceRows:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from flash_driver.journal.errors import JournalError
 from flash_driver.journal.journal import PAGE, Journal
 from flash_driver.journal.sql.accounts import block, insist_unknown, last_settle_index, put_back, spend
-from flash_driver.journal.sql.invoices import InvoiceRows
+from flash_driver.journal.sql.invoices import invoice_rows
 from flash_driver.journal.sql.payments import PaymentRows
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.journal import HashOf
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
+    from flash_driver.journal.sql.invoices import InvoiceRows
     from flash_driver.journal.sql.transactions import Transactions
 
 __all__ = ["SqlJournal"]
@@ -50,7 +51,7 @@ class SqlJournal(Journal):
     async def add_invoice(self, record: InvoiceRecord) -> bool:
         """Keep a new invoice, unless the host has it already; one that was an orphan becomes the host's."""
         account = await self.owner.account()
-        rows = InvoiceRows(account.number)
+        rows = invoice_rows(account.number)
         try:
             await self._transactions.write(rows.insertion(record, self._transactions.dialect))
         except JournalError as error:
@@ -124,7 +125,7 @@ class SqlJournal(Journal):
         """Mark an invoice paid and give it the next settle index."""
         account = await self.owner.account()
         facts = {"paid_at": paid_at, "amount_received_msat": amount_received_msat, "preimage": preimage}
-        rows = InvoiceRows(account.number)
+        rows = invoice_rows(account.number)
         settled = await self._transactions.write(lambda connection: rows.settle(connection, payment_hash, facts))
         account.news.settled.wake()
         return settled
@@ -134,7 +135,7 @@ class SqlJournal(Journal):
     ) -> InvoiceRecord | None:
         """Add to a paid invoice what was not known when it was settled."""
         account = await self.owner.account()
-        rows = InvoiceRows(account.number)
+        rows = invoice_rows(account.number)
         completed = await self._transactions.write(
             lambda connection: rows.complete(connection, payment_hash, amount_received_msat, preimage)
         )
@@ -221,7 +222,7 @@ class SqlJournal(Journal):
 
     async def _invoices(self) -> InvoiceRows:
         account = self.owner.current or await self.owner.account()
-        return InvoiceRows(account.number)
+        return invoice_rows(account.number)
 
     async def _payments(self) -> PaymentRows:
         account = self.owner.current or await self.owner.account()
