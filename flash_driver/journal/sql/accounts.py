@@ -56,6 +56,9 @@ _FREE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SPARE_ROWS: Final = 20
 """How many free rows are added at once, within the limit."""
 
+_LOCK: Final = select(accounts).where(accounts.c.id == bindparam("of")).with_for_update()
+"""Locks an account; made once, as `invoices._FIND` is."""
+
 
 def dialect_insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
     """Return the INSERT of a dialect that can settle what becomes of a row that is there already."""
@@ -170,7 +173,7 @@ def _refuse_if_found(connection: Connection, kind: HashOf, table: Table, where: 
 
 def lock(connection: Connection, account: int) -> Row[Any]:
     """Let nobody else change this account until the transaction ends; return its row as it is now."""
-    return connection.execute(select(accounts).where(accounts.c.id == account).with_for_update()).one()
+    return connection.execute(_LOCK, {"of": account}).one()
 
 
 def last_settle_index(connection: Connection, account: int) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import case, func, literal_column, select, tuple_, update
+from sqlalchemy import bindparam, case, func, literal_column, select, tuple_, update
 
 from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningInvoiceStatus
@@ -37,6 +37,10 @@ __all__ = ["InvoiceRows", "invoice_rows"]
 
 _NEWEST_ID: Final = {"sqlite": "(SELECT max(id) + 1 FROM flash_invoices)", "postgresql": "DEFAULT"}
 """What gives a row the id that a new one would get."""
+_FIND: Final = select(*INVOICE_COLUMNS).where(
+    invoices.c.account == bindparam("of"), ~invoices.c.orphan, invoices.c.payment_hash == bindparam("known_as")
+)
+"""Finds an invoice; a statement that is made once costs an eighth of one that is made for each question."""
 _ACCOUNTS: Final = 1024
 """Of how many accounts the conditions are kept: to make them takes longer than a statement."""
 
@@ -94,7 +98,7 @@ class InvoiceRows:
 
     def find(self, connection: Connection, payment_hash: str) -> InvoiceRecord | None:
         """Return the invoice with this payment hash."""
-        return read_one(connection, select(*INVOICE_COLUMNS).where(self._is(payment_hash)), read_invoice)
+        return read_one(connection, _FIND, {"of": self._account, "known_as": payment_hash}, read_invoice)
 
     def listed(
         self, connection: Connection, *, pending_only: bool, after: str | None, offset: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import bindparam, exists, func, insert, select, update
 
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from flash_driver.journal.records import PaymentRecord
 
 __all__ = ["PaymentRows"]
+
+_ATTEMPTS: Final = (
+    select(*PAYMENT_COLUMNS)
+    .where(payments.c.account == bindparam("of"), payments.c.payment_hash == bindparam("known_as"))
+    .order_by(payments.c.attempt)
+)
+"""Finds every attempt for a payment hash; made once, as `invoices._FIND` is."""
 
 
 class PaymentRows:
@@ -69,8 +76,8 @@ class PaymentRows:
 
     def attempts(self, connection: Connection, payment_hash: str) -> list[PaymentRecord]:
         """Return every attempt for this payment hash, the first one first."""
-        query = select(*PAYMENT_COLUMNS).where(self._is(payment_hash)).order_by(payments.c.attempt)
-        return [read_payment(row) for row in connection.execute(query)]
+        rows = connection.execute(_ATTEMPTS, {"of": self._account, "known_as": payment_hash})
+        return [read_payment(row) for row in rows]
 
     def telling(self, connection: Connection, payment_hash: str) -> PaymentRecord | None:
         """Return the attempt that tells most."""

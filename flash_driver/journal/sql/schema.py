@@ -34,7 +34,7 @@ from flash_driver.journal.records import InvoiceRecord, PaymentRecord
 from flash_driver.journal.wakeup import Topic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sqlalchemy import Connection, Dialect, Row, Select
 
@@ -244,15 +244,23 @@ def values_of(record: InvoiceRecord | PaymentRecord) -> dict[str, Any]:
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
-def read_one(connection: Connection, query: Select[Any], read: Callable[[Row[Any]], T]) -> T | None:
+def read_one(
+    connection: Connection, query: Select[Any], values: Mapping[str, object], read: Callable[[Row[Any]], T]
+) -> T | None:
     """Return the record of the one row that a query finds, None where there is none.
+
+    Args:
+        connection: The transaction.
+        query: What finds the row.
+        values: The values of its parameters.
+        read: Makes a record of the row.
 
     Raises:
         UnreadableRow: It is damaged: neither its content nor that it is unknown can be told.
 
     """
     try:
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(query, values).one_or_none()
         return None if row is None else read(row)
     except UNREADABLE as error:
         raise UnreadableRow from error
