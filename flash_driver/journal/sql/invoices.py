@@ -41,6 +41,12 @@ _FIND: Final = select(*INVOICE_COLUMNS).where(
     invoices.c.account == bindparam("of"), ~invoices.c.orphan, invoices.c.payment_hash == bindparam("known_as")
 )
 """Finds an invoice; a statement that is made once costs an eighth of one that is made for each question."""
+_SETTLED_AFTER: Final = (
+    select(*INVOICE_COLUMNS)
+    .where(invoices.c.account == bindparam("of"), ~invoices.c.orphan, invoices.c.settle_index > bindparam("after"))
+    .order_by(invoices.c.settle_index)
+    .limit(bindparam("most"))
+)
 _ACCOUNTS: Final = 1024
 """Of how many accounts the conditions are kept: to make them takes longer than a statement."""
 
@@ -200,8 +206,8 @@ class InvoiceRows:
 
     def settled_after(self, connection: Connection, settle_index: int, limit: int) -> list[InvoiceRecord]:
         """Return settled invoices with a higher index than this, in their order."""
-        query = select(*INVOICE_COLUMNS).where(self._hosts, invoices.c.settle_index > settle_index)
-        return read_all(connection, query.order_by(invoices.c.settle_index).limit(limit), invoices, read_invoice)
+        values = {"of": self._account, "after": settle_index, "most": limit}
+        return read_all(connection, _SETTLED_AFTER, invoices, read_invoice, values)
 
     def _notify(self, connection: Connection, topic: Topic) -> None:
         """Tell other processes, once this transaction is kept, what is new in the account; SQLite is looked at."""

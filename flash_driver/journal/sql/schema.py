@@ -266,15 +266,22 @@ def read_one(
         raise UnreadableRow from error
 
 
-def read_all(connection: Connection, query: Select[Any], table: Table, read: Callable[[Row[Any]], T]) -> list[T]:
+def read_all(
+    connection: Connection,
+    query: Select[Any],
+    table: Table,
+    read: Callable[[Row[Any]], T],
+    values: Mapping[str, object] | None = None,
+) -> list[T]:
     """Return the records of the rows that a query on one table finds, without those that are damaged."""
     try:
-        return [read(row) for row in connection.execute(query)]
+        return [read(row) for row in connection.execute(query, values)]
     except UNREADABLE:
         found = []
-        for number in connection.execute(query.with_only_columns(table.c.id)).scalars().all():
+        for number in connection.execute(query.with_only_columns(table.c.id), values).scalars().all():
+            one = query.where(table.c.id == number).offset(None)
             try:
-                found += [read(row) for row in connection.execute(query.where(table.c.id == number).offset(None))]
+                found += [read(row) for row in connection.execute(one, values)]
             except UNREADABLE as error:
                 _log.error("a damaged row is left out", table=table.name, row=number, error=type(error).__name__)
         return found
