@@ -70,13 +70,14 @@ async def test_a_thousand_open_streams(hosts: HostBench, node: FakeNode) -> None
             assert set(await asyncio.gather(*pages)) == {"Settled"}
 
 
-async def test_host_stops_with_open_streams(hosts: HostBench, node: FakeNode) -> None:
+async def test_host_stops_with_open_streams(hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open streams do not keep the host from stopping, and end at once."""
+    monkeypatch.setattr("lightning_host.server.serve._SHUTDOWN_SECONDS", 600)
     host = await hosts.host(node)
     checkout = await open_checkout(host)
     async with host.session.get(f"{host.url}/checkout/{checkout['id']}/events") as response:
         await response.content.readuntil(b"data: ")
-        async with asyncio.timeout(4):  # less than a stop waits for requests that don't end
+        async with asyncio.timeout(40):  # less than a stop waits for requests that don't end
             await asyncio.gather(host.stop(), return_exceptions=True)
 
 
