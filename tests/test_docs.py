@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 
-from flash_driver.cli.app import app
+from flash_driver.cli.whole import app
 from lightning_host.server.api_table import API
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def test_every_path_of_the_host_is_in_the_table_for_proxies() -> None:
 
 def test_every_command_is_described() -> None:
     """docs/command-line.md is what the commands say of themselves; if not, write it again with the command below."""
-    command = ["-m", "typer", "flash_driver.cli.app", "utils", "docs", "--name", "flash-driver"]
+    command = ["-m", "typer", "flash_driver.cli.whole", "utils", "docs", "--name", "flash-driver"]
     ended = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert (ROOT / "docs" / "command-line.md").read_text() == ended.stdout, f"python {' '.join(command)}"
 

@@ -19,7 +19,7 @@ import typer
 
 from connection_strings import ConnectionString, ConnectionStringError, LightMoney, LightningClientFactory, Secret
 from flash_driver.cli import main as flash_driver
-from flash_driver.cli.app import app
+from flash_driver.cli.whole import app
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
 from flash_driver.settings.process import ProcessSettings

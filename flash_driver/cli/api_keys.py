@@ -32,7 +32,7 @@ _SECONDS_A_DAY = 86_400
 _ID = re.compile(r"[0-9a-fA-F-]{1,36}")
 """An id: a UUID or another hexadecimal number. No key is one: keys begin with `fk_`, sessions with `ory_st_`."""
 
-app = typer.Typer(no_args_is_help=True, help="Make, list and end the API keys of an account.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

@@ -1,33 +1,85 @@
-"""Puts the commands together, and turns whatever goes wrong into one line and an exit status."""
+"""Puts the commands together, and turns whatever goes wrong into one line and an exit status.
+
+A command's module is loaded when the command is called: what a command needs costs no other one, nor the help.
+"""
 
 import contextlib
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
 
 from flash_driver._version import __version__
-from flash_driver.cli import api_keys, invoices, journals, payments
-from flash_driver.cli.balance import balance
-from flash_driver.cli.demo import demo
-from flash_driver.cli.doctor import doctor
 from flash_driver.cli.failures import Exit, explain
-from flash_driver.cli.host import host
-from flash_driver.cli.login import login
 from flash_driver.cli.output import Output
-from flash_driver.cli.sandbox import sandbox
 
-__all__ = ["app", "run"]
+__all__ = ["COMMANDS", "Command", "make_app", "run"]
 
-app = typer.Typer(
-    name="flash-driver",
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    help="The Lightning driver for Flash: from one connection string to paid invoices.",
-    epilog="Exit status: 0 it worked; 1 it did not; 2 the command or connection string is not right; "
-    "3 a payment may have been made, do not pay again.",
+_COMPLETION: Final = "_FLASH_DRIVER_COMPLETE"
+"""The variable in which a shell asks for words to complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command, or a group of them, that is not loaded yet.
+
+    Attributes:
+        name: As it is typed.
+        module: Where it is, below `flash_driver.cli`.
+        help: What it does, for the list of commands; the first paragraph of its own help.
+        is_group: Whether it has commands of its own: then the module has a Typer `app`, else a function of its name.
+
+    """
+
+    name: str
+    module: str
+    help: str
+    is_group: bool = False
+
+    def add_to(self, app: typer.Typer, *, loaded: bool) -> None:
+        """Add it to the program; only its name and what it does, where it is not called."""
+        module = import_module(f"flash_driver.cli.{self.module}") if loaded else None
+        if self.is_group:
+            app.add_typer(
+                typer.Typer() if module is None else module.app, name=self.name, help=self.help, short_help=self.help
+            )
+        else:
+            does = _not_loaded if module is None else getattr(module, self.name)
+            app.command(self.name, help=self.help, short_help=self.help)(does)
+
+
+COMMANDS: Final = (
+    Command(
+        "demo",
+        "demo",
+        "Show it all on a sandbox: a connection string, an invoice over the WebSocket, its payment, the news of it.",
+    ),
+    Command("login", "login", "Get a session token from Flash, and show the finished connection string."),
+    Command("api-key", "api_keys", "Make, list and end the API keys of an account.", is_group=True),
+    Command(
+        "doctor",
+        "doctor",
+        "Show what works with a server and token, and what to do about the rest. Creates nothing, pays nothing.",
+    ),
+    Command("invoice", "invoices", "Create invoices, look them up, and hear that they were paid.", is_group=True),
+    Command("balance", "balance", "Show what the wallet holds."),
+    Command(
+        "pay",
+        "payments",
+        "Pay an invoice, or a payee who makes one. Exit status 3: it may have been paid, do not pay again.",
+    ),
+    Command(
+        "payment", "payments", "Look payments up, list them, and settle by hand what stays unknown.", is_group=True
+    ),
+    Command(
+        "journal", "journals", "Look at the journal that FLASH_JOURNAL_URL names, and keep it in order.", is_group=True
+    ),
+    Command("sandbox", "sandbox", "Serve a Flash-compatible server until SIGINT or SIGTERM."),
+    Command("host", "host", "Serve a demo shop, its checkout page and its APIs on a sandbox, until SIGINT or SIGTERM."),
 )
 
 
@@ -37,7 +89,6 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it with t
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     *,
     version: Annotated[
@@ -47,17 +98,31 @@ def _root(
     pass
 
 
-app.command()(demo)
-app.command()(login)
-app.add_typer(api_keys.app, name="api-key")
-app.command()(doctor)
-app.add_typer(invoices.app, name="invoice")
-app.command()(balance)
-app.command()(payments.pay)
-app.add_typer(payments.app, name="payment")
-app.add_typer(journals.app, name="journal")
-app.command()(sandbox)
-app.command()(host)
+def _not_loaded() -> None:
+    """Stand for a command that is not called."""
+
+
+def make_app(called: Collection[str] | None = None) -> typer.Typer:
+    """Return the program.
+
+    Args:
+        called: The words that it is called with: commands that are not among them are listed only. None for all.
+
+    """
+    app = typer.Typer(
+        name="flash-driver",
+        no_args_is_help=True,
+        add_completion=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="The Lightning driver for Flash: from one connection string to paid invoices.",
+        epilog="Exit status: 0 it worked; 1 it did not; 2 the command or connection string is not right; "
+        "3 a payment may have been made, do not pay again.",
+    )
+    app.callback()(_root)
+    for command in COMMANDS:
+        command.add_to(app, loaded=called is None or command.name in called)
+    return app
 
 
 def run(arguments: list[str]) -> int:
@@ -67,7 +132,7 @@ def run(arguments: list[str]) -> int:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character gets a question mark
     try:
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(make_app(None if _COMPLETION in os.environ else arguments))
         _show_no_type_of_switches(command)
         return int(command.main(arguments, prog_name="flash-driver", standalone_mode=False) or Exit.OK)
     except typer.Exit as end:
@@ -76,6 +141,10 @@ def run(arguments: list[str]) -> int:
         return _reader_gone()
     except BaseException as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
         failure = explain(error)
+        words = str(getattr(error, "message", ""))
+        if failure.kind == "usage" and words.startswith("Usage: "):  # how typer says that no command was named
+            output.text(words)
+            failure = replace(failure, message="which command? (see --help)")
         if failure.kind == "internal":
             output.trace(error)
         try:

@@ -28,7 +28,7 @@ __all__ = ["app", "create", "get", "list_", "watch"]
 
 _ASK_AGAIN_SECONDS = 2.0
 
-app = typer.Typer(no_args_is_help=True, help="Create invoices, look them up, and hear that they were paid.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

@@ -45,7 +45,7 @@ _PATIENCE_SECONDS = 60.0
 _LEAST_DAYS = 3
 """The driver looks back for two days after an absence."""
 
-app = typer.Typer(no_args_is_help=True, help="Look at the journal that FLASH_JOURNAL_URL names, and keep it in order.")
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("show")

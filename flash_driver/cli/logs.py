@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, MutableMapping
+    from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 
     from flash_driver.cli.output import Output
 
@@ -20,9 +20,23 @@ __all__ = ["log_to"]
 @contextmanager
 def log_to(output: Output, *hearers: Hearer) -> Iterator[None]:
     """Hand each log event of the driver to these, and to the output if it is verbose, while the block runs."""
-    import structlog  # noqa: PLC0415 - no command's help needs it
-
     told = [*hearers, output.log_line] if output.verbose else [*hearers]
+    standard, handler = logging.getLogger("flash_driver"), _Bridge(told)
+    standard.addHandler(handler)
+    try:
+        if told:
+            with _structured(told):
+                yield
+        else:
+            yield
+    finally:
+        standard.removeHandler(handler)
+
+
+@contextmanager
+def _structured(told: Sequence[Hearer]) -> Iterator[None]:
+    """Have events come with their values; where nobody is told of them, the library for that is not loaded."""
+    import structlog  # noqa: PLC0415 - loads rich and more, and most commands log nothing
 
     def pass_on(_logger: object, level: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
         values = {key: value for key, value in event.items() if key != "event"}
@@ -31,13 +45,10 @@ def log_to(output: Output, *hearers: Hearer) -> Iterator[None]:
         raise structlog.DropEvent
 
     before, was_configured = structlog.get_config(), structlog.is_configured()
-    standard, handler = logging.getLogger("flash_driver"), _Bridge(told)
     structlog.configure(processors=[pass_on], cache_logger_on_first_use=False)
-    standard.addHandler(handler)
     try:
         yield
     finally:
-        standard.removeHandler(handler)
         structlog.reset_defaults()
         if was_configured:
             structlog.configure(**before)
@@ -46,7 +57,7 @@ def log_to(output: Output, *hearers: Hearer) -> Iterator[None]:
 class _Bridge(logging.Handler):
     """Takes what libraries below the driver log under its name."""
 
-    def __init__(self, told: list[Hearer]) -> None:
+    def __init__(self, told: Sequence[Hearer]) -> None:
         super().__init__()
         self._told = told
 

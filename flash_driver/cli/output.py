@@ -6,13 +6,13 @@ import io
 import json
 import sys
 import traceback
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Never
-
-import segno
-from rich.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from rich.console import Console
 
     from flash_driver.cli.failures import Failure
 
@@ -22,13 +22,6 @@ _BORDER: Final = 2
 """How many light modules stand around a QR code."""
 
 
-class _Pipe(Console):
-    """A console that lets a reader's departure be known instead of exiting by itself."""
-
-    def on_broken_pipe(self) -> Never:
-        raise BrokenPipeError
-
-
 class Output:
     """Where a command shows what it does; colours only on a terminal.
 
@@ -36,17 +29,21 @@ class Output:
         as_json: Whether standard output is for a program.
         verbose: Whether the driver's log is shown, on standard error.
 
-    Attributes:
-        console: Standard output, for text.
-        errors: Standard error.
-
     """
 
     def __init__(self, *, as_json: bool = False, verbose: bool = False) -> None:
         self.as_json = as_json
         self.verbose = verbose
-        self.console = _Pipe(highlight=False, markup=False, emoji=False)
-        self.errors = _Pipe(stderr=True, highlight=False, markup=False, emoji=False)
+
+    @cached_property
+    def console(self) -> Console:
+        """Standard output, for text."""
+        return _console(stderr=False)
+
+    @cached_property
+    def errors(self) -> Console:
+        """Standard error."""
+        return _console(stderr=True)
 
     def text(self, text: str = "", style: str | None = None) -> None:
         """Show a line to a person, however long: what may be copied is not broken into lines."""
@@ -86,6 +83,17 @@ class Output:
         self.note(f"{level:<7} {event} {pairs}".rstrip())
 
 
+def _console(*, stderr: bool) -> Console:
+    """Return a console that lets a reader's departure be known instead of exiting by itself."""
+    from rich.console import Console  # noqa: PLC0415 - a command that writes JSON shows no text
+
+    class Pipe(Console):
+        def on_broken_pipe(self) -> Never:
+            raise BrokenPipeError
+
+    return Pipe(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
 def printable(text: str) -> str:
     """Replace what could steer a terminal: some of the words shown come from a server."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
@@ -99,6 +107,8 @@ def show_qr(output: Output, bolt11: str) -> None:
     """
     if not output.console.encoding.startswith("utf"):
         return
+    import segno  # noqa: PLC0415 - most commands draw none
+
     drawn = io.StringIO()
     segno.make_qr(f"lightning:{bolt11}".upper(), error="l").terminal(out=drawn, border=_BORDER, compact=True)
     for line in drawn.getvalue().splitlines():

@@ -32,7 +32,7 @@ _DO_NOT_PAY_AGAIN = (
     "it may have been paid: do not pay again; `flash-driver payment get` and the Flash app tell how it ended"
 )
 
-app = typer.Typer(no_args_is_help=True, help="Look payments up, list them, and settle by hand what stays unknown.")
+app = typer.Typer(no_args_is_help=True)
 
 
 def pay(

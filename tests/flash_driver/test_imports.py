@@ -21,6 +21,8 @@ OF_THE_WAYS = {"aiohttp", "gql", "graphql", "httpx"}
 """Libraries of the two ways over HTTP, of which a process may need one, or none."""
 OF_POSTGRESQL = {"asyncpg", "psycopg", "sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
 OF_THE_COMMANDS = {"rich", "segno", "structlog", "typer"}
+OF_THE_TEXT = {"pygments", "rich", "segno", "structlog"}
+"""Libraries that show text, QR codes and logs to a person."""
 OF_THE_SETTINGS = {"pydantic", "pydantic_settings"}
 IN_USE = {"sqlalchemy", "websockets"}
 
@@ -62,11 +64,30 @@ async def test_importing_the_client_loads_no_library_of_a_way() -> None:
     assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_COMMANDS | OF_THE_SETTINGS | IN_USE) == set()
 
 
-async def test_help_loads_what_shows_it() -> None:
-    """`flash-driver --help` loads what the extra `cli` brings, and nothing that the commands work with."""
+async def test_help_loads_what_reads_arguments() -> None:
+    """`flash-driver --help` loads neither a command, nor anything that commands work with, nor asyncio."""
     loaded = await modules_of("from flash_driver.cli import main; main(['--help'])")
-    assert loaded >= {"rich", "segno", "typer"}
-    assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_SETTINGS | IN_USE | {"structlog"}) == set()
+    assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_SETTINGS | OF_THE_TEXT | IN_USE | {"asyncio"}) == set()
+    ours = {name for name in loaded if name.startswith("flash_driver.")} - {"flash_driver.cli", "flash_driver._version"}
+    assert {name.removeprefix("flash_driver.") for name in ours if "common" not in name} == {
+        "cli.app",
+        "cli.failures",
+        "cli.output",
+    }
+
+
+@pytest.mark.timeout(120)
+async def test_a_command_that_writes_json_loads_nothing_that_shows_text(tmp_path: Path) -> None:
+    """An invoice from the command line takes its own command, the socket and the journal."""
+    command = "from flash_driver.cli import main; main(['invoice', 'create', '1000', '--json'])"
+    async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
+        loaded = await modules_of(
+            command,
+            FLASH_CONNECTION_STRING=sandbox.connection_string,
+            FLASH_JOURNAL_URL=f"sqlite+aiosqlite:///{tmp_path / 'journal.sqlite3'}",
+        )
+    assert loaded >= IN_USE | {"flash_driver.cli.invoices"}
+    assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_TEXT | {"flash_driver.cli.doctor"}) == set()
 
 
 @pytest.mark.timeout(120)

@@ -210,7 +210,7 @@ async def test_client_of_another_driver_is_a_failure(cli: Commands, monkeypatch:
 
 async def test_marks_are_plain_where_there_are_no_others(cli: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     """An output in ASCII gets plain marks and no QR code, and nothing breaks."""
-    monkeypatch.setattr("flash_driver.cli.output._Pipe.encoding", "ascii")
+    monkeypatch.setattr("rich.console.Console.encoding", "ascii")
     ended = await cli("demo", "--server-kind", "accept")
     assert ended.status == 0
     assert "+ settled" in ended.out

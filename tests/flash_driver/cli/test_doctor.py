@@ -74,7 +74,7 @@ async def test_bad_string_is_a_finding(cli: Commands) -> None:
 async def test_progress_on_a_terminal(cli: Commands, sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a terminal the check under way is shown while it runs."""
     await sandbox()
-    monkeypatch.setattr("flash_driver.cli.output._Pipe.is_terminal", True)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
     ended = await cli("doctor")
     assert ended.status == 0
     assert "journal" in ended.err

@@ -150,7 +150,7 @@ async def test_code_is_drawn_on_a_terminal(
     """A person at a terminal can scan the invoice at once."""
     await sandbox()
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    monkeypatch.setattr("flash_driver.cli.output._Pipe.is_terminal", True)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
     ended = await cli("invoice", "create", "1000")
     assert "█" in ended.out
 

@@ -43,12 +43,14 @@ def test_configuration_is_left_as_found() -> None:
     """Afterwards structlog is as it was, configured or not."""
     assert not structlog.is_configured()
     with log_to(Output()):
+        assert not structlog.is_configured()
+    with log_to(Output(verbose=True)):
         assert structlog.is_configured()
     assert not structlog.is_configured()
     structlog.configure(cache_logger_on_first_use=False)
     try:
         before = structlog.get_config()
-        with log_to(Output()):
+        with log_to(Output(verbose=True)):
             pass
         assert structlog.is_configured()
         assert structlog.get_config() == before

@@ -8,7 +8,7 @@ import pytest
 import typer
 from aiohttp.test_utils import make_mocked_request
 
-from flash_driver.cli.app import app
+from flash_driver.cli.whole import app
 from flash_driver.sandbox import Sandbox, SandboxOptions
 from flash_driver.sandbox.control import control_routes
 from flash_driver.sandbox.faults import KINDS
