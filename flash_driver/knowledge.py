@@ -70,7 +70,8 @@ class Knowledge:
         self._recalled = True
         if kept is not None:
             self._kept, self._known.believed = kept, kept.account
-            self._capabilities.recall({name: way.standing for name, way in kept.ways.items()})
+            standings = {name: way.standing for name, way in kept.ways.items()}
+            self._capabilities.recall(standings, slow_handshake=kept.slow_handshake)
 
     def _is_too_late(self) -> bool:
         """Whether it was recalled, or the server has been asked by now."""
@@ -83,7 +84,9 @@ class Knowledge:
         if account is None:
             return
         found = {name: LearnedWay(standing, now) for name, standing in self._capabilities.found.items()}
-        learned = Learned(account, self._known.looked_up_at, {**({} if kept is None else kept.ways), **found})
+        ways = {**({} if kept is None else kept.ways), **found}
+        slow = self._capabilities.slow_handshake
+        learned = Learned(account, self._known.looked_up_at, ways, slow_handshake=slow)
         if kept is not None and learned.says_the_same_as(kept) and now - kept.at < _KEPT_AGAIN_AFTER:
             return
         self._kept = learned

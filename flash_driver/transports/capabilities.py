@@ -67,18 +67,20 @@ class Capabilities:
 
     Attributes:
         found: What each transport was last seen to do in this process.
+        slow_handshake: Whether the socket took long to come about when it was last waited for.
 
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.found: dict[str, Standing] = {}
+        self.slow_handshake = False
         self._recalled: dict[str, Standing] | None = None
         self._unable: dict[str, Inability] = {}
         self._executes: set[str] = set()
         self._throttled: Counter[str] = Counter()
 
-    def recall(self, standings: Mapping[str, Standing]) -> None:
+    def recall(self, standings: Mapping[str, Standing], *, slow_handshake: bool = False) -> None:
         """Take in, once, what an earlier process found out; what this one finds out goes before it.
 
         A way that declined then is passed over without being asked, and asked again where nothing else works.
@@ -86,6 +88,7 @@ class Capabilities:
         if self._recalled is not None:
             return
         self._recalled, now = dict(standings), self._clock()
+        self.slow_handshake = self.slow_handshake or slow_handshake
         for name, standing in standings.items():
             if standing is Standing.DECLINES and name not in self.found:
                 reason = "it declined when it was last asked"

@@ -1,7 +1,7 @@
 """Chooses the way for each operation: the socket first, HTTP where that is safe, and what worked before.
 
-While the socket of a new process still shakes hands, HTTP goes first where an earlier process has left word that the
-token is taken there, or no word against it.
+While the socket of a new process still shakes hands, HTTP goes first where that took an earlier process long, and where
+that has left no word against HTTP.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ _log: Final = get_logger()
 _NO_ANSWER: Final = {Cause.UNREACHABLE, Cause.SLOW}
 _SHARE_OF_TIME: Final = 0.5
 """How much of the time left a transport may use for connecting while another one could still follow it."""
+_SLOW_HANDSHAKE_SECONDS: Final = 0.15
+"""What a handshake takes on a link whose round trip is longer than loading the library for HTTP is worth."""
 _MOST_AHEAD: Final = 2
 """How many requests at once go before the socket: an invoice, and the question whose wallet it is for."""
 
@@ -325,7 +327,8 @@ class Router:
             and self._capabilities.unable(each.name) is None
             for each in by_http
         )
-        if not (by_http and clear and self._capabilities.recalls) or self._going_ahead >= _MOST_AHEAD:
+        worth_while = self._capabilities.recalls and self._capabilities.slow_handshake
+        if not (by_http and clear and worth_while) or self._going_ahead >= _MOST_AHEAD:
             return None
         prober.open_ahead()
         return by_http[0]
@@ -342,8 +345,11 @@ class Router:
             unproven = await self._insist_on_proof(transport.name, transport.prober, operation, connected_by)
             if unproven is not None:
                 return unproven
+        began = _now() if transport.prober is not None and not transport.prober.connected else None
         try:
             link = await transport.ready(connected_by)
+            if began is not None:
+                self._capabilities.slow_handshake = _now() - began > _SLOW_HANDSHAKE_SECONDS
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
@@ -421,3 +427,7 @@ class Router:
             self._probing.release()
         known = self._capabilities.unable(name)
         return None if known is None or not known.final else NotExecuted(known.reason, known.cause)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

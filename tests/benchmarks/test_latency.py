@@ -7,7 +7,7 @@ from tests.benchmarks.report import render
 
 
 def test_round_trips_are_as_few_as_promised() -> None:
-    """Cold: one question and one creation, by HTTP where a journal knows the server; warm: one creation.
+    """Cold: one question and one creation, whether a journal knows the server or not; warm: one creation.
 
     A settlement is one question at the most.
     """
@@ -15,8 +15,9 @@ def test_round_trips_are_as_few_as_promised() -> None:
     seen = {row["what"]: row["seen"] for row in figures["rows"]}
     assert seen["cold, first"] == {"connections": 1, "me": 1, "lnUsdInvoiceCreate": 1}
     for known in ("cold", "next process"):
-        handshakes = seen[known].pop("connections", 0)  # under way while the invoice comes by HTTP
-        assert (seen[known], handshakes <= 1) == ({"posts": 2, "me": 1, "lnUsdInvoiceCreate": 1}, True)
+        assert seen[known].pop("connections", 0) <= 1
+        assert seen[known].pop("posts", 0) in {0, 2}  # by HTTP where the handshake before took long
+        assert seen[known] == {"me": 1, "lnUsdInvoiceCreate": 1}
     assert seen["warm"] == {"lnUsdInvoiceCreate": 1}
     assert seen["many"] == {"lnUsdInvoiceCreate": 5}
     assert seen["settle"] == {"lnInvoicePaymentStatus": 1}
