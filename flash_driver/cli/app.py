@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -140,11 +140,8 @@ def run(arguments: list[str]) -> int:
     except (BrokenPipeError, SystemExit):  # rich, when it shows help to nobody, ends the process
         return _reader_gone()
     except BaseException as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+        _show_help_instead_of_message(error, output)
         failure = explain(error)
-        words = str(getattr(error, "message", ""))
-        if failure.kind == "usage" and words.startswith("Usage: "):  # how typer says that no command was named
-            output.text(words)
-            failure = replace(failure, message="which command? (see --help)")
         if failure.kind == "internal":
             output.trace(error)
         try:
@@ -152,6 +149,14 @@ def run(arguments: list[str]) -> int:
         except BrokenPipeError:
             return _reader_gone()
         return failure.status
+
+
+def _show_help_instead_of_message(error: Any, output: Output) -> None:
+    """Show the help that typer makes the message of its error where no command is named; it is none."""
+    help_text = str(getattr(error, "message", ""))
+    if help_text.startswith("Usage: "):
+        output.text(help_text)
+        error.message = ""
 
 
 def _show_no_type_of_switches(command: Any) -> None:
