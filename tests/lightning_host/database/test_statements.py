@@ -18,13 +18,14 @@ from lightning_host.invoices import HostInvoices
 from lightning_host.settings import StoreSettings
 from lightning_host.settlements.recorder import Recorder
 from lightning_host.stores import Store
-from lightning_host.webhooks.table import WebhookTable, queue_for_webhooks
+from lightning_host.webhooks.table import Attempt, WebhookTable, queue_event, queue_for_webhooks
 from tests.lightning_host.fake_driver import FakeHandler
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from connection_strings import LightningInvoice
+    from lightning_host.webhooks.records import Delivery
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench
 
@@ -73,6 +74,31 @@ async def test_invoices_of_many_share_a_transaction(hosts: HostBench, node: Fake
         invoices = HostInvoices(database)
         making = (invoices.create(store, COFFEE, purpose="greenfield") for _ in range(16))
         assert await statements(database, asyncio.gather(*making)) <= 2 + 2
+
+
+async def test_deliveries_of_a_webhook_are_claimed_and_ended_together(url: Secret) -> None:
+    """Fifty deliveries are claimed, and written down as delivered, by the statements of one."""
+    async with aclosing(await Database.open(url)) as database:
+        rows = WebhookTable(database)
+        await rows.add("shop", "https://shop.example", Secret("a secret"), (), enabled=True)
+        counted: list[tuple[int, int]] = []
+        for deliveries in (1, 50):
+            for _ in range(deliveries):
+                await database.write(lambda connection: queue_event(connection, "shop", "InvoiceSettled", {}))
+            claimed: list[Delivery] = []
+
+            async def claim(into: list[Delivery] = claimed) -> None:
+                ((_, found),) = await rows.claim(60, most=1, most_of_one=50, but_for=())
+                into += found
+
+            claims = await statements(database, claim())
+            assert len(claimed) == deliveries
+            ends = await statements(database, rows.finish([Attempt(each, 200, None, None) for each in claimed]))
+            counted.append((claims, ends))
+        assert counted[0] == counted[1]
+        claims, ends = counted[0]
+        assert claims <= 4
+        assert ends <= 2
 
 
 async def test_what_is_taken_out_of_a_budget_at_once(url: Secret) -> None:
