@@ -71,7 +71,7 @@ class Knowledge:
         if kept is not None:
             self._kept, self._known.believed = kept, kept.account
             standings = {name: way.standing for name, way in kept.ways.items()}
-            self._capabilities.recall(standings, slow_handshake=kept.slow_handshake)
+            self._capabilities.recall(standings, slow_handshake=kept.slow_at is not None)
 
     def _is_too_late(self) -> bool:
         """Whether it was recalled, or the server has been asked by now."""
@@ -85,8 +85,10 @@ class Knowledge:
             return
         found = {name: LearnedWay(standing, now) for name, standing in self._capabilities.found.items()}
         ways = {**({} if kept is None else kept.ways), **found}
-        slow = self._capabilities.slow_handshake
-        learned = Learned(account, self._known.looked_up_at, ways, slow_handshake=slow)
+        slow_at = now if self._capabilities.slow_handshake else None
+        if self._capabilities.slow_handshake is None and kept is not None:
+            slow_at = kept.slow_at
+        learned = Learned(account, self._known.looked_up_at, ways, slow_at)
         if kept is not None and learned.says_the_same_as(kept) and now - kept.at < _KEPT_AGAIN_AFTER:
             return
         self._kept = learned

@@ -56,28 +56,29 @@ class Learned:
         account: The wallets and the network; no price, and no id where it was read from the journal.
         at: When the server last said so.
         ways: What is known of the ways, by the transport's name.
-        slow_handshake: Whether the socket took long to come about.
+        slow_at: When the socket's handshake was seen to take long; None where it did not.
 
     """
 
     account: AccountReply
     at: datetime
     ways: Mapping[str, LearnedWay] = field(default_factory=dict)
-    slow_handshake: bool = False
+    slow_at: datetime | None = None
 
     def at_present(self, now: datetime) -> Learned | None:
         """Return what of it may still be believed; None where the account may not."""
         if not _is_young(self.at, now):
             return None
         ways = {name: way for name, way in self.ways.items() if _is_young(way.at, now)}
-        return replace(self, ways=ways)
+        slow_at = self.slow_at if self.slow_at is not None and _is_young(self.slow_at, now) else None
+        return replace(self, ways=ways, slow_at=slow_at)
 
     def says_the_same_as(self, other: Learned) -> bool:
         """Whether nothing differs but the times."""
         mine, others = self.account, other.account
         return (
-            (mine.default_wallet_id, mine.wallets, mine.network, self.slow_handshake)
-            == (others.default_wallet_id, others.wallets, others.network, other.slow_handshake)
+            (mine.default_wallet_id, mine.wallets, mine.network, self.slow_at is None)
+            == (others.default_wallet_id, others.wallets, others.network, other.slow_at is None)
         ) and {name: way.standing for name, way in self.ways.items()} == {
             name: way.standing for name, way in other.ways.items()
         }
@@ -92,7 +93,7 @@ def write_learned(learned: Learned) -> str | None:
             "wallets": [[wallet.id, wallet.currency, wallet.is_external] for wallet in account.wallets],
             "network": account.network,
             "at": learned.at.isoformat(),
-            "slow": learned.slow_handshake,
+            "slow": None if learned.slow_at is None else learned.slow_at.isoformat(),
             "ways": {name: [way.standing.value, way.at.isoformat()] for name, way in learned.ways.items()},
         }
     )
@@ -109,7 +110,8 @@ def read_learned(text: str | None) -> Learned | None:
         network = kept["network"] if isinstance(kept["network"], str) else None
         account = AccountReply("", str(kept["default"]), wallets, network, price=None)
         ways = {name: LearnedWay(Standing(way[0]), _moment(way[1])) for name, way in kept["ways"].items()}
-        return Learned(account, _moment(kept["at"]), ways, slow_handshake=kept["slow"] is True)
+        slow_at = None if kept["slow"] is None else _moment(kept["slow"])
+        return Learned(account, _moment(kept["at"]), ways, slow_at)
     except (exact_json.MalformedJSON, ValueError, TypeError, LookupError, AttributeError):
         return None
 

@@ -73,6 +73,11 @@ class Prober(Protocol):
         ...
 
     @property
+    def opened_at(self) -> float | None:
+        """When the present connection was begun, on the event loop's clock; None while there is none."""
+        ...
+
+    @property
     def subscribed(self) -> bool:
         """Whether subscriptions live there, which a strict server ends when it is asked anything."""
         ...

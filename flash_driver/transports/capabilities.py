@@ -67,14 +67,15 @@ class Capabilities:
 
     Attributes:
         found: What each transport was last seen to do in this process.
-        slow_handshake: Whether the socket took long to come about when it was last waited for.
+        slow_handshake: Whether the socket's handshake took long in this process; None where that was not seen.
 
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.found: dict[str, Standing] = {}
-        self.slow_handshake = False
+        self.slow_handshake: bool | None = None
+        self._was_slow = False
         self._recalled: dict[str, Standing] | None = None
         self._unable: dict[str, Inability] = {}
         self._executes: set[str] = set()
@@ -88,7 +89,7 @@ class Capabilities:
         if self._recalled is not None:
             return
         self._recalled, now = dict(standings), self._clock()
-        self.slow_handshake = self.slow_handshake or slow_handshake
+        self._was_slow = slow_handshake
         for name, standing in standings.items():
             if standing is Standing.DECLINES and name not in self.found:
                 reason = "it declined when it was last asked"
@@ -100,9 +101,10 @@ class Capabilities:
         return self.found.get(transport) or (self._recalled or {}).get(transport)
 
     @property
-    def recalls(self) -> bool:
-        """Whether an earlier process has left anything behind."""
-        return bool(self._recalled)
+    def is_far(self) -> bool:
+        """Whether the handshake took long, here or in an earlier process that left anything behind."""
+        seen = self.slow_handshake
+        return bool(self._recalled) and (self._was_slow if seen is None else seen)
 
     def learn(self, transport: str, outcome: Outcome) -> None:
         """Take in what became of a request on this transport."""

@@ -327,8 +327,7 @@ class Router:
             and self._capabilities.unable(each.name) is None
             for each in by_http
         )
-        worth_while = self._capabilities.recalls and self._capabilities.slow_handshake
-        if not (by_http and clear and worth_while) or self._going_ahead >= _MOST_AHEAD:
+        if not (by_http and clear and self._capabilities.is_far) or self._going_ahead >= _MOST_AHEAD:
             return None
         prober.open_ahead()
         return by_http[0]
@@ -345,11 +344,12 @@ class Router:
             unproven = await self._insist_on_proof(transport.name, transport.prober, operation, connected_by)
             if unproven is not None:
                 return unproven
-        began = _now() if transport.prober is not None and not transport.prober.connected else None
+        connecting = transport.prober if transport.prober is not None and not transport.prober.connected else None
         try:
             link = await transport.ready(connected_by)
-            if began is not None:
-                self._capabilities.slow_handshake = _now() - began > _SLOW_HANDSHAKE_SECONDS
+            if connecting is not None and (began := connecting.opened_at) is not None:
+                took = asyncio.get_running_loop().time() - began
+                self._capabilities.slow_handshake = took > _SLOW_HANDSHAKE_SECONDS
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:
@@ -427,7 +427,3 @@ class Router:
             self._probing.release()
         known = self._capabilities.unable(name)
         return None if known is None or not known.final else NotExecuted(known.reason, known.cause)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -53,8 +53,8 @@ class Shop:
     async def open(self, sandbox: Sandbox) -> FlashLightningClient:
         """Begin a process: it knows what the journal tells, and nothing else."""
         if self._file.exists():
-            was, now = ("false", "true") if self.far else ("true", "false")
-            self.alter(f"UPDATE flash_logins SET learned = replace(learned, '\"slow\":{was}', '\"slow\":{now}')")  # noqa: S608 - our own words
+            slow = "json_extract(learned, '$.at')" if self.far else "NULL"
+            self.alter(f"UPDATE flash_logins SET learned = json_set(learned, '$.slow', {slow})")  # noqa: S608 - our own words
         return await self._bench.client(sandbox, process=self.process)
 
     async def sell(self, sandbox: Sandbox) -> None:

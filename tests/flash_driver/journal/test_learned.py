@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ACCOUNT = AccountReply(
     "", "one", (Wallet("one", "USD"), Wallet("two", "USDT", is_external=True)), "mainnet", price=None
 )
-LEARNED = Learned(ACCOUNT, NOON, {"websocket": LearnedWay(Standing.DECLINES, NOON - timedelta(hours=23))})
+DECLINED = LearnedWay(Standing.DECLINES, NOON - timedelta(hours=23))
+LEARNED = Learned(ACCOUNT, NOON, {"websocket": DECLINED}, slow_at=NOON - timedelta(hours=23))
 
 
 async def test_it_is_kept_for_the_credential_until_that_opens_another_account(durable_url: JournalUrl) -> None:
@@ -54,7 +55,7 @@ def test_only_what_is_of_the_last_day_is_believed() -> None:
     assert LEARNED.at_present(NOON) == LEARNED
     later = LEARNED.at_present(NOON + timedelta(hours=2))
     assert later is not None
-    assert (later.account, later.ways) == (ACCOUNT, {})
+    assert (later.account, later.ways, later.slow_at) == (ACCOUNT, {}, None)
     assert LEARNED.at_present(NOON + timedelta(hours=25)) is None
     assert LEARNED.at_present(NOON - timedelta(seconds=1)) is None
 
@@ -69,9 +70,12 @@ def test_only_what_is_of_the_last_day_is_believed() -> None:
         "null",
         "{}",
         '{"default": "one", "wallets": 1, "network": null, "at": "2026-05-17T12:00:00+00:00", "ways": {}}',
-        '{"default": "one", "wallets": [], "network": null, "at": "2026-05-17T12:00:00", "ways": {}}',
-        '{"default": "one", "wallets": [], "network": null, "at": 5, "ways": {}}',
-        '{"default": "one", "wallets": [], "network": null, "at": "2026-05-17T12:00:00+00:00", "ways": {"http": "x"}}',
+        '{"default": "one", "wallets": [], "network": null, "at": "2026-05-17T12:00:00", "slow": null, "ways": {}}',
+        '{"default": "one", "wallets": [], "network": null, "at": 5, "slow": null, "ways": {}}',
+        (
+            '{"default": "one", "wallets": [], "network": null, "at": "2026-05-17T12:00:00+00:00", "slow": null,'
+            ' "ways": {"http": "x"}}'
+        ),
     ],
 )
 def test_what_can_not_be_read_is_as_if_it_were_not_there(text: str | None) -> None:
