@@ -40,7 +40,7 @@ def _quiet() -> Iterator[None]:
         logging.getLogger(name).setLevel(level)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # a starved machine begins one world after the other
 @pytest.mark.parametrize(("settle_on", "seeds"), [("query", _SEEDS), ("event", _SEEDS_ON_EVENTS)])
 async def test_nothing_is_lost_doubled_or_invented(settle_on: SettleOn, seeds: int) -> None:
     """Whatever fails, each paid invoice is heard of once and no money leaves twice, by the server's own ledger."""
