@@ -73,6 +73,7 @@ async def test_help_loads_what_reads_arguments() -> None:
         "cli.app",
         "cli.failures",
         "cli.output",
+        "cli.usage",
     }
 
 
