@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import getdoc
 from typing import Annotated, Any, Final
 
 import typer
@@ -44,6 +45,8 @@ class Command:
         """Add it to the program; only its name and what it does, where it is not called."""
         module = import_module(f"flash_driver.cli.{self.module}") if loaded else None
         if self.is_group:
+            if module is not None:
+                _list_in_full(module.app)
             app.add_typer(
                 typer.Typer() if module is None else module.app, name=self.name, help=self.help, short_help=self.help
             )
@@ -96,6 +99,13 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+def _list_in_full(group: typer.Typer) -> None:
+    """Let a group's help show what each command does to its end, not the first 45 characters."""
+    for each in group.registered_commands:
+        summary = (getdoc(each.callback) or "").partition("\n\n")[0]
+        each.short_help = " ".join(summary.split())
 
 
 def _not_loaded() -> None:
