@@ -73,8 +73,8 @@ class Prober(Protocol):
         ...
 
     @property
-    def opened_at(self) -> float | None:
-        """When the present connection was begun, on the event loop's clock; None while there is none."""
+    def handshake_seconds(self) -> float | None:
+        """How long the handshake of the last connection took; None before the first one."""
         ...
 
     @property

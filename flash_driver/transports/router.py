@@ -318,6 +318,8 @@ class Router:
         """
         if not candidates or self._background or document.kind is Kind.SEND or self._closed:
             return None
+        if not self._capabilities.is_far or self._going_ahead >= _MOST_AHEAD:
+            return None
         prober = candidates[0].prober
         if prober is None or prober.connected:
             return None
@@ -327,7 +329,7 @@ class Router:
             and self._capabilities.unable(each.name) is None
             for each in by_http
         )
-        if not (by_http and clear and self._capabilities.is_far) or self._going_ahead >= _MOST_AHEAD:
+        if not (by_http and clear):
             return None
         prober.open_ahead()
         return by_http[0]
@@ -340,16 +342,15 @@ class Router:
         operation = request.operation
         if self._closed:
             return NotExecuted("the client was closed")
-        if transport.prober is not None and not self._capabilities.executes(transport.name):
-            unproven = await self._insist_on_proof(transport.name, transport.prober, operation, connected_by)
+        prober = transport.prober
+        if prober is not None and not self._capabilities.executes(transport.name):
+            unproven = await self._insist_on_proof(transport.name, prober, operation, connected_by)
             if unproven is not None:
                 return unproven
-        connecting = transport.prober if transport.prober is not None and not transport.prober.connected else None
         try:
             link = await transport.ready(connected_by)
-            if connecting is not None and (began := connecting.opened_at) is not None:
-                took = asyncio.get_running_loop().time() - began
-                self._capabilities.slow_handshake = took > _SLOW_HANDSHAKE_SECONDS
+            if prober is not None and prober.handshake_seconds is not None:
+                self._capabilities.slow_handshake = prober.handshake_seconds > _SLOW_HANDSHAKE_SECONDS
         except NotReady as failure:
             outcome: Outcome = NotExecuted(failure.why, failure.cause)
         else:

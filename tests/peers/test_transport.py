@@ -174,7 +174,7 @@ async def test_probe_spares_the_subscription_of_a_closing_server(peer: StartPeer
     subscription = await transport.open_subscription(MY_UPDATES(), soon())
     for _ in range(2):  # prices
         await subscription.receive()
-    assert await transport.probe(soon()) == Closed(4500)
+    assert await transport.prober.probe(soon()) == Closed(4500)
     await server.pay(signed.payment_hash)
     async with within():
         told = read_event((await subscription.receive()).data or {})

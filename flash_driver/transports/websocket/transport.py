@@ -14,7 +14,7 @@ from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import SharedAttempt
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause
-from flash_driver.transports.base import NotReady, perform
+from flash_driver.transports.base import NotReady
 from flash_driver.transports.websocket.connection import Connection
 from flash_driver.transports.websocket.handshake import ConnectionFailed, Limits
 
@@ -46,7 +46,7 @@ class SocketTransport:
         size: How many sockets there may be; a further one is opened when each has many operations in flight.
 
     Attributes:
-        prober: Itself: today's server takes subscriptions only, and says so (flash-server.md 2).
+        prober: The first connection: today's server takes subscriptions only, and says so (flash-server.md 2).
 
     """
 
@@ -56,11 +56,11 @@ class SocketTransport:
     counts_as: Final[Mapping[Document, Document]] = {}
 
     def __init__(self, endpoint: Endpoint, limits: Limits | None = None, *, size: int = 1) -> None:
-        self.prober: Final[Prober] = self
         self._endpoint = endpoint
         self._limits = limits or Limits()
         # Subscriptions live on the first one.
         self._managed = [ManagedConnection(endpoint, self._limits)]
+        self.prober: Final[Prober] = self._managed[0]
         self.widen(size)
 
     @property
@@ -72,11 +72,6 @@ class SocketTransport:
     def opened_at(self) -> float | None:
         """When the shared connection was opened, on the event loop's clock; None while there is none."""
         return self._managed[0].opened_at
-
-    @property
-    def subscribed(self) -> bool:
-        """Whether subscriptions live on the present connection."""
-        return self._managed[0].subscribed
 
     @property
     def times_connected(self) -> int:
@@ -97,29 +92,6 @@ class SocketTransport:
         """
         managed = self._managed[0] if len(self._managed) == 1 else self._roomiest()
         return managed.ready() or await managed.connection(deadline)
-
-    def open_ahead(self) -> None:
-        """Begin to connect for requests to come, unless that has just failed."""
-        self._managed[0].open_ahead()
-
-    async def probe(self, deadline: Deadline) -> Evidence:
-        """Ask a harmless question that shows whether this server executes operations on a socket.
-
-        An older server closes the whole socket (flash-server.md 2), so this uses a connection of its own when
-        subscriptions live on the shared one.
-        """
-        if not self.subscribed:
-            return await perform(self, PROBE(), deadline)
-        try:
-            connection = await self.fresh(deadline)
-        except NotReady as failure:
-            return failure.evidence
-        try:
-            return await connection.execute(PROBE(), deadline)
-        finally:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(deadline.at):  # cuts the goodbye short, not what it cleans up
-                    await connection.aclose()
 
     async def connection(self, deadline: Deadline) -> Connection:
         """Return an open connection; all who ask while it is being opened share the attempt.
@@ -173,6 +145,10 @@ class ManagedConnection:
         endpoint: Where to connect and with what credential.
         limits: What a connection waits for and holds.
 
+    Attributes:
+        times_connected: How often it was opened.
+        handshake_seconds: How long the handshake took when it was last opened; None before the first time.
+
     """
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
@@ -184,6 +160,7 @@ class ManagedConnection:
         self._last_used = 0.0
         self._failed_at: float | None = None
         self.times_connected = 0
+        self.handshake_seconds: float | None = None
 
     @property
     def connected(self) -> bool:
@@ -233,6 +210,27 @@ class ManagedConnection:
         if self.ready() is None and not failed_lately:
             self._opening.begin()
 
+    async def probe(self, deadline: Deadline) -> Evidence:
+        """Ask a harmless question that shows whether this server executes operations on a socket.
+
+        An older server closes the whole socket (flash-server.md 2), so this uses a connection of its own when
+        subscriptions live on the shared one.
+        """
+        shared = not self.subscribed
+        try:
+            opening = self.connection(deadline) if shared else Connection.open(self._endpoint, self._limits, deadline)
+            connection = await opening
+        except NotReady as failure:
+            return failure.evidence
+        if shared:
+            return await connection.execute(PROBE(), deadline)
+        try:
+            return await connection.execute(PROBE(), deadline)
+        finally:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline.at):  # cuts the goodbye short, not what it cleans up
+                    await connection.aclose()
+
     async def aclose(self) -> None:
         """Close the socket and end every task; the next use connects again."""
         try:
@@ -256,6 +254,7 @@ class ManagedConnection:
             raise
         self._failed_at = None
         self._connection = connection
+        self.handshake_seconds = asyncio.get_running_loop().time() - connection.opened_at
         self.times_connected += 1
         _log.debug("WebSocket connected", times=self.times_connected)
         self._idle_watch.begin()

@@ -487,7 +487,7 @@ async def test_a_question_spares_live_subscriptions() -> None:
         assert delivery.transport == "http"
         assert "4500" in delivery.reasons["websocket"]
         assert delivery.causes == {Cause.CLOSED}
-        assert socket.subscribed
+        assert socket.prober.subscribed
         assert await router.learn_whether_socket_executes(Deadline.after(20)) is False
         assert len(server.peers) == 2
         await subscription.aclose()

@@ -81,7 +81,7 @@ async def test_subscribes_for_gql() -> None:
         with pytest.raises(TransportQueryError, match="no"):
             async for _ in session.subscribe(EVENTS):
                 pass
-        assert not transport.subscribed
+        assert not transport.prober.subscribed
 
 
 async def test_gql_reader_that_goes_away_is_unsubscribed() -> None:

@@ -52,7 +52,7 @@ async def acknowledge_and_wait(peer: Peer) -> None:
 async def test_connects_when_first_needed_and_stays_connected() -> None:
     """Nothing happens before the first operation; later ones share its connection."""
     async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
-        assert (transport.connected, transport.subscribed, server.peers) == (False, False, [])
+        assert (transport.connected, transport.prober.subscribed, server.peers) == (False, False, [])
         for operation in (PROBE(), PRICE()):
             assert await perform(transport, operation, soon()) == Answer({"name": operation.document.name})
         assert transport.connected
@@ -208,7 +208,7 @@ async def test_is_not_idle_while_somebody_waits_or_listens() -> None:
         operation_id, _ = await peer.operation()
         await asyncio.sleep(0.7)
         subscription = await transport.open_subscription(MY_UPDATES(), soon())
-        assert transport.subscribed
+        assert transport.prober.subscribed
         subscription_id, _ = await peer.operation()
         await peer.answer(operation_id, a=1)
         assert await asking == Answer({"a": 1})
@@ -294,7 +294,7 @@ async def test_cancelled_while_closing() -> None:
 async def test_probe_shares_the_socket_while_nobody_listens() -> None:
     """Without subscriptions there is nothing to lose, so the probe warms the shared connection."""
     async with served(Peer.serve_for_ever) as server, transport_to(server) as transport:
-        assert await transport.probe(soon()) == Answer({"name": "Probe"})
+        assert await transport.prober.probe(soon()) == Answer({"name": "Probe"})
         assert transport.connected
         assert len(server.peers) == 1
 
@@ -312,8 +312,8 @@ async def test_probe_spares_live_subscriptions() -> None:
 
     async with served(strict) as server, transport_to(server) as transport:
         subscription = await transport.open_subscription(MY_UPDATES(), soon())
-        assert await transport.probe(soon()) == Closed(4500)
-        assert transport.subscribed
+        assert await transport.prober.probe(soon()) == Closed(4500)
+        assert transport.prober.subscribed
         assert len(server.peers) == 2
         await subscription.aclose()
 
@@ -332,7 +332,7 @@ async def test_probe_on_its_own_connection_cleans_up() -> None:
     async with served(slow) as server, transport_to(server, limits=Limits(close_timeout=LONG)) as transport:
         subscription = await transport.open_subscription(MY_UPDATES(), soon())
         async with within():
-            assert await transport.probe(Deadline.after(3)) == Answer({"a": 1})
+            assert await transport.prober.probe(Deadline.after(3)) == Answer({"a": 1})
         await subscription.aclose()
         (await server.peer()).socket.transport.abort()
 
@@ -347,7 +347,7 @@ async def test_probe_that_finds_no_connection() -> None:
 
     async with served(first_only) as server, transport_to(server) as transport:
         subscription = await transport.open_subscription(MY_UPDATES(), soon())
-        evidence = await transport.probe(soon())
+        evidence = await transport.prober.probe(soon())
         assert evidence == NotConnected("the server closed with code 1013 before connection_ack")
         await subscription.aclose()
 
