@@ -113,30 +113,23 @@ class WalletDirectory:
             LightningError: The account can't be looked up, or not before the deadline.
 
         """
-        # The call that looks it up may have more time than this one.
-        known = self._known
-        if not await deadline.acquire(known.looking_up):
-            ways = {"account": "another look-up took all the time"}
-            raise BackendUnavailable("looking up the account", ways, executed=False)
-        try:
-            oldest = _REMEMBERED if at_most_old is None else at_most_old
-            age = self._clock() - known.looked_up_at
-            of_no_use = self._chosen is None and self._seen is known.reply
-            if known.reply is None or of_no_use or not timedelta(0) <= age <= oldest:
-                asked_at = self._clock()  # an answer is as old as its question
-                known.believed = None  # one attempt may rest on it: if this fails, the next one waits for the server
-                account = await self._look_up(deadline, call_log)
-                self._on_account(account)
-                # The price in it is told once, now: what is told later would look as fresh.
-                known.reply, known.looked_up_at = replace(account, price=None), asked_at
-            if self._chosen is None or self._seen is not known.reply:
-                self._seen, self._chosen = known.reply, None
-                self._on_account(known.reply)
-                self._chosen = choose_wallet(known.reply, self._settings)
-                self._warn_of_move(self._chosen)
-            return self._chosen
-        finally:
-            known.looking_up.release()
+        oldest = _REMEMBERED if at_most_old is None else at_most_old
+        account = self._remembered(oldest)
+        if account is None:
+            # The call that looks it up may have more time than this one.
+            if not await deadline.acquire(self._known.looking_up):
+                ways = {"account": "another look-up took all the time"}
+                raise BackendUnavailable("looking up the account", ways, executed=False)
+            try:
+                account = self._remembered(oldest) or await self._look_up(deadline, call_log)
+            finally:
+                self._known.looking_up.release()
+        if self._chosen is None or self._seen is not account:
+            self._seen, self._chosen = account, None
+            self._on_account(account)
+            self._chosen = choose_wallet(account, self._settings)
+            self._warn_of_move(self._chosen)
+        return self._chosen
 
     def believed(self) -> ChosenWallet | None:
         """Return the wallet that an earlier process would use; None where none is known, or the server was asked."""
@@ -164,13 +157,26 @@ class WalletDirectory:
                 now=chosen.currency.value,
             )
 
+    def _remembered(self, oldest: timedelta) -> AccountReply | None:
+        """Return what the server last said, where that is no older and has a wallet to use."""
+        known = self._known
+        of_no_use = self._chosen is None and self._seen is known.reply
+        return None if of_no_use or not timedelta(0) <= self._clock() - known.looked_up_at <= oldest else known.reply
+
     async def _look_up(self, deadline: Deadline, call_log: CallLog) -> AccountReply:
+        """Ask the server, and remember the answer."""
+        known = self._known
+        asked_at = self._clock()  # an answer is as old as its question
+        known.believed = None  # one attempt may rest on it: if this fails, the next one waits for the server
         delivery = await self._router.perform(ACCOUNT(), deadline, call_log)
         if isinstance(delivery.outcome, Refused) and delivery.outcome.retry_after is None:
             # The price is part of the same answer and non-null: when it fails, everything is null.
             delivery = await self._router.perform(ME(), deadline, call_log)
-        data = delivery.data("looking up the account")
-        return read_account(data)
+        account = read_account(delivery.data("looking up the account"))
+        self._on_account(account)
+        # The price in it is told once, now: what is told later would look as fresh.
+        known.reply, known.looked_up_at = replace(account, price=None), asked_at
+        return known.reply
 
 
 def choose_wallet(account: AccountReply, settings: FlashSettings) -> ChosenWallet:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable, LightningError
@@ -179,7 +180,7 @@ class AttemptStore:
             unkept = self._unkept[payment_hash]
             task = asyncio.create_task(self._write(unkept), name="flash-driver payment keeping")
             self._writing[payment_hash] = task
-            task.add_done_callback(lambda done: self._forget(payment_hash, done))
+            task.add_done_callback(partial(self._forget, payment_hash))
         return task
 
     async def _write(self, unkept: Unkept) -> PaymentRecord:

@@ -54,6 +54,7 @@ class Polling:
         self._lookup = account.lookup
         self._journal = account.journal
         self._pace = account.timing.pace
+        self._now = asyncio.get_running_loop().time
         self._state = state
         self._under_way = 0
         self._quiet_until = 0.0
@@ -74,7 +75,7 @@ class Polling:
     @property
     def lag(self) -> float:
         """For how long the longest waiting of them has been due to be asked about, in seconds."""
-        return self._schedule.lag(_now())
+        return self._schedule.lag(self._now())
 
     def begin(self) -> None:
         """Forget the troubles of before."""
@@ -94,7 +95,7 @@ class Polling:
     def _watch(self, record: InvoiceRecord) -> None:
         """Watch a new invoice from now on."""
         if record.payment_hash not in self._schedule:
-            now, entry = _now(), self._entry(record)
+            now, entry = self._now(), self._entry(record)
             self._schedule.add(record.payment_hash, entry, self._next_question(record, entry, now))
             if self._strangers.pop(record.payment_hash, False):
                 self._schedule.hurry(record.payment_hash)
@@ -124,7 +125,7 @@ class Polling:
         count = 0
         async for record in self._journal.pending_invoices(expired_since=self._lookup.late_since):
             if record.payment_hash not in self._schedule:
-                self._schedule.add(record.payment_hash, self._entry(record), _now())
+                self._schedule.add(record.payment_hash, self._entry(record), self._now())
                 self._changed.set()
             count += 1
             if count % _LOAD_AT_ONCE == 0:
@@ -143,7 +144,7 @@ class Polling:
                 return
             if record.status is LightningInvoiceStatus.PAID:
                 return
-            self._schedule.add(payment_hash, self._entry(record), _now())
+            self._schedule.add(payment_hash, self._entry(record), self._now())
         if self._event_trust is None or not self._event_trust.note(announcement):
             self._hurry(payment_hash)
 
@@ -160,7 +161,7 @@ class Polling:
 
     def ask_about_all(self, *, late: bool) -> None:
         """Ask about every invoice: events may have been missed; `late` includes those that are called expired."""
-        self._schedule.hurry_all(_now(), late=late)
+        self._schedule.hurry_all(self._now(), late=late)
         self._changed.set()
 
     def lift(self) -> None:
@@ -169,7 +170,7 @@ class Polling:
 
     def _entry(self, record: InvoiceRecord) -> Entry:
         """Translate the BOLT11's times to the steady clock; a wall clock that is days off moves them no further."""
-        now, wall = _now(), self._account.clock()
+        now, wall = self._now(), self._account.clock()
         late = record.status is LightningInvoiceStatus.EXPIRED
         life = max(0.0, (record.expires_at - record.created_at).total_seconds())
         age = max(0.0, (wall - record.created_at).total_seconds())
@@ -195,7 +196,7 @@ class Polling:
                 self._under_way += 1
                 group.create_task(self._ask_about(payment_hash, urgent=urgent))
                 if not urgent:
-                    self._quiet_until = _now() + self._account.spacing.after(self.lag)
+                    self._quiet_until = self._now() + self._account.spacing.after(self.lag)
 
     async def _next(self) -> tuple[str, bool]:
         """Wait until it is time to ask about an invoice.
@@ -205,7 +206,7 @@ class Polling:
         """
         while True:
             self._changed.clear()
-            now, opens = _now(), self._gate.opens_at
+            now, opens = self._now(), self._gate.opens_at
             if self._under_way < _ASK_URGENTLY_AT_ONCE:
                 full = self._under_way >= _ASK_AT_ONCE or now < max(self._quiet_until, opens)
                 if (found := self._schedule.take(now, urgent_only=full)) is not None:
@@ -249,7 +250,7 @@ class Polling:
         if fruitless is None:
             self._schedule.discard(record.payment_hash)
         else:
-            now, entry = _now(), self._schedule[record.payment_hash]
+            now, entry = self._now(), self._schedule[record.payment_hash]
             entry.fruitless = fruitless
             self._schedule.schedule(record.payment_hash, next_attempt(self._pace, entry, now))
 
@@ -261,7 +262,7 @@ class Polling:
                 self._event_trust.forget(record.payment_hash)
             self._schedule.discard(record.payment_hash)
             return
-        now, entry = _now(), self._schedule[record.payment_hash]
+        now, entry = self._now(), self._schedule[record.payment_hash]
         entry.late = fresh.status is LightningInvoiceStatus.EXPIRED
         if urgent:
             self._account.tell_once(
@@ -284,7 +285,7 @@ class Polling:
 
     def _retry(self, payment_hash: str, error: LightningError) -> None:
         """Ask again later: this one, or all if the trouble is not its own."""
-        now, entry = _now(), self._schedule[payment_hash]
+        now, entry = self._now(), self._schedule[payment_hash]
         self.trouble = f"asking about an invoice failed: {error}"
         match error:
             case RateLimited():
@@ -308,8 +309,3 @@ class Polling:
         elif now - self._refused_since >= self._account.timing.refusal and self._state.failure is None:
             _log.error("the token is refused, nothing can be asked any more")
             self._state.fail(error)
-
-
-def _now() -> float:
-    """Return the steady time that pauses are measured on, in seconds."""
-    return asyncio.get_running_loop().time()

@@ -252,8 +252,9 @@ class Router:
         hopeless = {Cause.DECLINED, Cause.CLOSED, Cause.CREDENTIAL}
         if document.public or not self._has_anonymous:
             return
+        unable = self._capabilities.passed_over()
         for transport in self._transports:
-            inability = None if transport.anonymous else self._capabilities.unable(transport.name)
+            inability = None if transport.anonymous else unable.get(transport.name)
             stuck = inability is not None and inability.cause in hopeless and not self._is_doubtful(transport)
             if not (stuck or transport.anonymous):
                 return

@@ -191,7 +191,7 @@ class Connection:
 
     async def _obstacle(self, deadline: Deadline) -> str | None:
         """Return why nothing can be written now, None when it can; waits for a peer that reads slowly."""
-        if self._socket.jammed and not await self._unjammed(deadline):
+        if self._socket.resumed is not None and not await self._unjammed(deadline):
             return "the server takes no more for now"
         if not self._socket.usable:
             return "the socket closed before the request was written"

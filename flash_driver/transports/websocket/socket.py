@@ -69,6 +69,7 @@ class Socket(asyncio.Protocol):
 
     Attributes:
         heard_at: When something last came from the peer, on the event loop's clock.
+        resumed: Done when a peer that reads slowly has caught up; None while it keeps up.
 
     """
 
@@ -86,7 +87,7 @@ class Socket(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._answered: asyncio.Future[None] = self._loop.create_future()
         self._lost: asyncio.Future[None] = self._loop.create_future()
-        self._resumed: asyncio.Future[None] | None = None
+        self.resumed: asyncio.Future[None] | None = None
         self._fragments = bytearray()
         self._binary = False
         self._held: list[bytes] | None = None
@@ -144,15 +145,10 @@ class Socket(asyncio.Protocol):
             and not self._transport.is_closing()
         )
 
-    @property
-    def jammed(self) -> bool:
-        """Whether the peer reads so slowly that callers who can wait should do so."""
-        return self._resumed is not None
-
     async def unjammed(self) -> None:
         """Wait until the peer has caught up, or the socket has ended."""
-        if self._resumed is not None:
-            await asyncio.shield(self._resumed)
+        if self.resumed is not None:
+            await asyncio.shield(self.resumed)
 
     def send(self, text: bytes, *, hold: bool = False) -> None:
         """Write a text; once this returns, the peer may get it whatever happens.
@@ -184,7 +180,8 @@ class Socket(asyncio.Protocol):
 
     def _flush(self) -> None:
         held, self._held = self._held, None
-        self._write((held or []) + self._core.data_to_send())
+        if pieces := (held or []) + self._core.data_to_send():
+            self._write(pieces)
 
     def _release(self) -> None:
         if self._held is not None:
@@ -192,7 +189,7 @@ class Socket(asyncio.Protocol):
 
     def _write(self, pieces: list[bytes]) -> None:
         transport = self._transport
-        if transport is None or not pieces:
+        if transport is None:
             return
         if pieces[-1]:
             transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
@@ -302,7 +299,7 @@ class Socket(asyncio.Protocol):
         self._flush()
         if core.state is not State.OPEN:
             self._check_end()
-        elif self._resumed is not None:
+        elif self.resumed is not None:
             self._check_backlog()
 
     def eof_received(self) -> None:
@@ -324,12 +321,12 @@ class Socket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The buffer is full."""
-        if self._resumed is None:
-            self._resumed = self._loop.create_future()
+        if self.resumed is None:
+            self.resumed = self._loop.create_future()
 
     def resume_writing(self) -> None:
         """The buffer has room again."""
-        resumed, self._resumed = self._resumed, None
+        resumed, self.resumed = self.resumed, None
         if resumed is not None:
             resumed.set_result(None)
 

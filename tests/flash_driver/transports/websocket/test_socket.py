@@ -157,14 +157,14 @@ async def test_slow_peer_jams_the_socket_until_it_reads() -> None:
         peer.socket.transport.pause_reading()
         for _ in range(300):
             socket.send(b"x" * 60_000)
-        assert socket.jammed
+        assert socket.resumed is not None
         peer.socket.transport.resume_reading()
         waiting = asyncio.create_task(socket.unjammed())
         async with within():
             for _ in range(300):
                 assert len(await peer.socket.recv()) == 60_000
             await waiting
-        assert not socket.jammed
+        assert socket.resumed is None
 
 
 async def test_loss_ends_the_waiting_for_a_slow_peer() -> None:
@@ -260,7 +260,7 @@ async def test_peer_that_is_gone_while_something_waits_for_it() -> None:
     """A peer that says nothing more and reads nothing more keeps nobody waiting for longer than the close timeout."""
     async with speaking(Limits(close_timeout=0.05)) as (socket, reader, peer):
         peer.socket.transport.pause_reading()
-        while not socket.jammed:
+        while socket.resumed is None:
             socket.send(b"x" * 60_000)
             await asyncio.sleep(0)
         socket.send(b"x" * 6_000_000)
