@@ -17,6 +17,7 @@ import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakSet
 
 import certifi
 import psycopg
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from flash_driver.journal.urls import JournalUrl
 
-__all__ = ["PostgresqlDatabase", "connect", "connect_blocking", "connected", "open_postgresql"]
+__all__ = ["PostgresqlDatabase", "connect", "connect_blocking", "connected"]
 
 T = TypeVar("T")
 
@@ -81,8 +82,9 @@ class PostgresqlDatabase:
     dialect = "postgresql"
 
     def __init__(self, journal: JournalUrl) -> None:
-        self.engine = open_postgresql(journal)
         self._journal = journal
+        self._wires: WeakSet[psycopg.AsyncConnection[Any]] = WeakSet()
+        self.engine = self._make_engine()
         self._to_write = self.engine.execution_options(**{WRITES: True})
         self._statements: set[asyncio.Task[Any]] = set()
         self._long_reads = asyncio.Semaphore(1)
@@ -109,6 +111,31 @@ class PostgresqlDatabase:
             await asyncio.wait(set(self._statements))
         await self._ending.aclose()
         await self.engine.dispose()
+
+    def close(self) -> None:
+        """Close every connection at once, whatever is under way on it."""
+        for wire in list(self._wires):
+            wire.pgconn.finish()
+
+    def _make_engine(self) -> AsyncEngine:
+        """Return an engine on the running event loop; it connects when it is used."""
+
+        async def create() -> psycopg.AsyncConnection[Any]:
+            wire = await connect(self._journal)
+            self._wires.add(wire)
+            return wire
+
+        engine = create_async_engine(
+            "postgresql+psycopg://",
+            async_creator=create,
+            hide_parameters=True,
+            pool_size=_CONNECTIONS,
+            max_overflow=_CONNECTIONS,
+            pool_pre_ping=True,
+            use_native_hstore=False,
+        )
+        event.listen(engine.sync_engine, "begin", _begin)
+        return engine
 
     def _begin(
         self,
@@ -245,25 +272,6 @@ class _Cut:
             self.now()
         else:
             self._wait(patience)
-
-
-def open_postgresql(journal: JournalUrl) -> AsyncEngine:
-    """Return an engine for a server, on the running event loop; it connects when it is used."""
-
-    async def create() -> psycopg.AsyncConnection[Any]:
-        return await connect(journal)
-
-    engine = create_async_engine(
-        "postgresql+psycopg://",
-        async_creator=create,
-        hide_parameters=True,
-        pool_size=_CONNECTIONS,
-        max_overflow=_CONNECTIONS,
-        pool_pre_ping=True,
-        use_native_hstore=False,
-    )
-    event.listen(engine.sync_engine, "begin", _begin)
-    return engine
 
 
 async def connect(journal: JournalUrl) -> psycopg.AsyncConnection[Any]:

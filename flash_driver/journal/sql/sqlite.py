@@ -23,6 +23,7 @@ from flash_driver.journal.sql.transactions import DURABLE, PATIENCE_SECONDS, WRI
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from sqlalchemy import Connection, Engine
@@ -60,6 +61,7 @@ class SqliteDatabase:
         self._long_reader = _thread("long reader")
         self._queue: list[_Queued] = []
         self._writing: asyncio.Task[None] | None = None
+        self._disposing: Future[None] | None = None
 
     def prepare(self) -> None:
         """Make the file where there is none, readable by nobody else; from then on no other takes its place.
@@ -119,12 +121,17 @@ class SqliteDatabase:
             self._writing.cancel()
             await asyncio.gather(self._writing, return_exceptions=True)
         self._give_up(self._queue)
-        closing = self._writer.submit(self._dispose)
-        for thread in (self._reader, self._long_reader):
-            thread.shutdown(wait=False, cancel_futures=True)
-        self._writer.shutdown(wait=False)
         # A disk that hangs must not hang the close.
-        await asyncio.wait([asyncio.wrap_future(closing)], timeout=PATIENCE_SECONDS)
+        await asyncio.wait([asyncio.wrap_future(self.close())], timeout=PATIENCE_SECONDS)
+
+    def close(self) -> Future[None]:
+        """Begin to close every connection at once, each as soon as its thread has ended what it is at."""
+        if self._disposing is None:
+            self._disposing = self._writer.submit(self._dispose)
+            for thread in (self._reader, self._long_reader):
+                thread.shutdown(wait=False, cancel_futures=True)
+            self._writer.shutdown(wait=False)
+        return self._disposing
 
     async def _write_all(self) -> None:
         """Write what is queued, one batch after the other, until nothing is left."""

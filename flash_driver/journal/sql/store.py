@@ -101,8 +101,13 @@ class SqlStore:
         return await self.transactions.write(lambda connection: rename_server(connection, old, new))
 
     async def aclose(self) -> None:
-        """Let what is under way come to its end, begin nothing more, then close every connection."""
-        await asyncio.shield(self._closing.start(self._close(), "journal closing"))
+        """Let what is under way come to its end, begin nothing more, then close every connection.
+
+        The end of an event loop cancels this too: then the connections are closed at once.
+        """
+        closing = self._closing.start(self._close(), "journal closing")
+        closing.add_done_callback(lambda _: self.transactions.close())
+        await asyncio.shield(closing)
 
     async def _learn(self, fingerprint: str, account: JournalAccount, learned: Learned) -> None:
         text = write_learned(learned)

@@ -96,6 +96,10 @@ class Database(Protocol):
         """Close every connection."""
         ...
 
+    def close(self) -> object:
+        """Close every connection without waiting for anything; also after `aclose`, and where that was cut off."""
+        ...
+
 
 class Patience:
     """How long to wait for a database, on the running event loop's clock.
@@ -212,6 +216,11 @@ class Transactions:
         for doing in [*self._working]:
             doing.cancel()
         await self._database.aclose()
+
+    def close(self) -> None:
+        """Begin nothing more, and close every connection, whatever is under way."""
+        self.stop()
+        self._database.close()
 
     def was_closed(self) -> JournalError:
         """Return the error of who asks after the end."""

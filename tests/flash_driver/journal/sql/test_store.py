@@ -11,6 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
+import warnings
 from contextlib import aclosing, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -325,6 +326,41 @@ async def test_who_comes_during_a_long_migration_is_told(
 
 
 # --- cancellation and closing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turns", [1, 2, 4, 8])
+def test_an_event_loop_that_ends_in_the_middle_of_closing_leaves_nothing_open(
+    durable_url: JournalUrl, turns: int
+) -> None:
+    """Every task is cancelled then, the one that closes too; idle connections are closed, and threads end."""
+
+    async def begin_to_close() -> None:
+        store = SqlStore(durable_url)
+        await store.find("fingerprint", None)
+        under_way = [asyncio.create_task(store.transactions.read(slow)) for _ in range(2)]
+        await store.transactions.read(lambda connection: connection.execute(text("SELECT 1")))
+        closing = asyncio.create_task(store.aclose())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        in_a_file = durable_url.path is not None  # which is quick
+        assert in_a_file or not (closing.done() or under_way[0].done())
+
+    def slow(connection: Connection) -> None:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_sleep(60)"))
+
+    def threads() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if "flash-driver journal" in each.name}
+
+    before = threads()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        asyncio.run(begin_to_close())
+        gc.collect()
+    assert [str(each.message) for each in told if "still open" in str(each.message)] == []
+    for thread in threads() - before:
+        thread.join(40)
+        assert not thread.is_alive()
 
 
 async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: SqlStore) -> None:
