@@ -432,10 +432,12 @@ class FlashLightningClient:
         return self._hold().account
 
     def _hold(self) -> _Held:
-        """Take up the account on the running loop, and forget loops that are closed."""
+        """Return the account on the running loop, taken up at its first use there; forget loops that are closed."""
         here = asyncio.get_running_loop()
-        account = self._pool.acquire(self, self._settings, self._process)
         held = self._held.get(here)
+        if held is not None and self in held.account.users:
+            return held
+        account = self._pool.acquire(self, self._settings, self._process)
         if held is None or held.account is not account:
             for loop in [loop for loop in list(self._held) if loop.is_closed()]:
                 self._held.pop(loop, None)
