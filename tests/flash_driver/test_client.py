@@ -217,6 +217,23 @@ async def test_a_closed_client_takes_up_its_work_again(bench: Bench) -> None:
     assert await client.get_invoice(made.id) == made
 
 
+async def test_a_call_may_begin_while_the_client_closes(bench: Bench) -> None:
+    """At whatever moment of the closing a call begins, the client works afterwards, and closes without a trace."""
+    sandbox = await bench.sandbox()
+    client = await bench.client(sandbox)
+    for turns in range(0, 24, 3):
+        listener = await client.listen()
+        closing = asyncio.ensure_future(client.aclose())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        between = asyncio.ensure_future(client.get_info())
+        await asyncio.gather(closing, between, listener.aclose(), return_exceptions=True)
+        made = await client.create_invoice(COFFEE)
+        assert await client.get_invoice(made.id) == made
+    await client.aclose()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")]
+
+
 async def test_cancelling_at_any_moment_leaves_nothing_half_done(bench: Bench) -> None:
     """Wherever a call is cancelled the next one works, and no task is left when the client is closed."""
     sandbox = await bench.sandbox()
