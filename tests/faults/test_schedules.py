@@ -48,7 +48,7 @@ async def test_nothing_is_lost_doubled_or_invented(settle_on: SettleOn, seeds: i
     print(table(total, settle_on=settle_on))  # noqa: T201 - shown when it fails
     assert (total.seeds, total.sound, total.bad_seeds) == (seeds, True, [])
     # Otherwise nothing was put to the test.
-    assert min(total.settled, total.delivered, total.payments, total.faults.total()) > seeds / 2
+    assert min(total.settled, total.delivered, total.payments, total.faults.total()) >= seeds / 5
 
 
 async def test_a_driver_that_loses_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
