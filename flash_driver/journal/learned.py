@@ -22,7 +22,7 @@ __all__ = ["Learned", "LearnedWay", "Standing", "read_learned", "write_learned"]
 _BELIEVED: Final = timedelta(days=1)
 """How old anything may be that is believed."""
 _LONGEST: Final = 10_000
-"""An account with more wallets than fit into so many characters is not remembered."""
+"""An account whose wallets do not fit into this number of characters is not remembered."""
 
 
 class Standing(StrEnum):
