@@ -8,8 +8,6 @@ import time
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import Secret
@@ -20,13 +18,15 @@ from lightning_host.merchant.card_payments import CardPayments
 from lightning_host.merchant.payments import Payments
 from lightning_host.settlements.ledger import SettlementLedger
 from lightning_host.webhooks.table import WebhookTable
+from tests.benchmarks.by_size import measure_by_size
 from tests.lightning_host.database.many_rows import fill, padded
-from tests.support.postgres import PostgresServer, binaries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-__all__ = ["ROWS", "measure", "measure_with"]
+    from tests.support.postgres import PostgresServer
+
+__all__ = ["ROWS", "measure"]
 
 ROWS: Final = (10_000, 100_000, 1_000_000)
 _STEP_MS: Final = 60_000
@@ -35,30 +35,19 @@ _STEP_MS: Final = 60_000
 _PAGE: Final = 50
 
 
-def measure(*, rows: Sequence[int] = ROWS, rounds: int = 30) -> dict[str, Any]:
+def measure(*, rows: Sequence[int] = ROWS, rounds: int = 30, server: PostgresServer | None = None) -> dict[str, Any]:
     """Measure every list this many times in each database at each size; the figures are milliseconds.
 
     Raises:
-        RuntimeError: PostgreSQL is not installed.
+        RuntimeError: PostgreSQL is not installed, and no server is given.
 
     """
-    if (folder := binaries()) is None:
-        raise RuntimeError("PostgreSQL's binaries are not there (Debian: apt-get install postgresql)")
-    with PostgresServer(folder) as server:
-        return measure_with(server, rows=rows, rounds=rounds)
-
-
-def measure_with(server: PostgresServer, *, rows: Sequence[int], rounds: int) -> dict[str, Any]:
-    """Measure with a server that runs already."""
-    found: dict[str, dict[str, list[float]]] = {}
-    with TemporaryDirectory() as files:
-        for size in rows:
-            places = {"SQLite": f"sqlite:///{Path(files) / str(size)}", "PostgreSQL": server.new_database()}
-            for database, url in places.items():
-                for name, taken in asyncio.run(_measure(Secret(url), size, rounds)).items():
-                    found.setdefault(name, {}).setdefault(database, []).append(taken)
-    lists = [{"call": name, "milliseconds": taken} for name, taken in found.items()]
-    return {"rounds": rounds, "sizes": list(rows), "rows": lists}
+    return measure_by_size(
+        lambda url, size, times: asyncio.run(_measure(Secret(url), size, times)),
+        rows=rows,
+        rounds=rounds,
+        server=server,
+    )
 
 
 async def _measure(url: Secret, size: int, rounds: int) -> dict[str, float]:

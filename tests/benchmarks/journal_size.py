@@ -8,22 +8,21 @@ import time
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver.journal.budget_rules import Bucket, InvoiceBudget
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
+from tests.benchmarks.by_size import measure_by_size
 from tests.support.journals import NOON, a_payment, an_invoice, fill, open_journal, settle
-from tests.support.postgres import PostgresServer, binaries
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from flash_driver.journal.journal import Journal
+    from tests.support.postgres import PostgresServer
 
-__all__ = ["ROWS", "measure", "measure_with"]
+__all__ = ["ROWS", "measure"]
 
 ROWS: Final = (10_000, 1_000_000)
 _OPEN: Final = 100
@@ -32,25 +31,19 @@ _OPEN: Final = 100
 _PATIENCE_SECONDS: Final = 1200.0
 
 
-def measure(*, rows: Sequence[int] = ROWS, rounds: int = 30) -> dict[str, Any]:
-    """Measure every call this many times in each database at each size; the figures are milliseconds."""
-    if (folder := binaries()) is None:
-        raise RuntimeError("PostgreSQL's binaries are not there (Debian: apt-get install postgresql)")
-    with PostgresServer(folder) as server:
-        return measure_with(server, rows=rows, rounds=rounds)
+def measure(*, rows: Sequence[int] = ROWS, rounds: int = 30, server: PostgresServer | None = None) -> dict[str, Any]:
+    """Measure every call this many times in each database at each size; the figures are milliseconds.
 
+    Raises:
+        RuntimeError: PostgreSQL is not installed, and no server is given.
 
-def measure_with(server: PostgresServer, *, rows: Sequence[int], rounds: int) -> dict[str, Any]:
-    """Measure with a server that runs already."""
-    found: dict[str, dict[str, list[float]]] = {}
-    with TemporaryDirectory() as files:
-        for size in rows:
-            places = {"SQLite": f"sqlite+aiosqlite:///{Path(files) / str(size)}", "PostgreSQL": server.new_database()}
-            for database, url in places.items():
-                for call, taken in asyncio.run(_measure(JournalUrl.parse(url), size, rounds)).items():
-                    found.setdefault(call, {}).setdefault(database, []).append(taken)
-    calls = [{"call": call, "milliseconds": taken} for call, taken in found.items()]
-    return {"rounds": rounds, "sizes": list(rows), "rows": calls}
+    """
+    return measure_by_size(
+        lambda url, size, times: asyncio.run(_measure(JournalUrl.parse(url), size, times)),
+        rows=rows,
+        rounds=rounds,
+        server=server,
+    )
 
 
 async def _measure(url: JournalUrl, size: int, rounds: int) -> dict[str, float]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def test_every_list_is_read_in_both_databases(postgres: PostgresServer) -> None:
     """Each list has a whole page, newest and far back, and its figures for both databases at both sizes."""
-    figures = host_lists.measure_with(postgres, rows=(2_000, 3_000), rounds=1)
+    figures = host_lists.measure(rows=(2_000, 3_000), rounds=1, server=postgres)
     assert len(figures["rows"]) == 12
     for row in figures["rows"]:
         assert {database: len(taken) for database, taken in row["milliseconds"].items()} == {
