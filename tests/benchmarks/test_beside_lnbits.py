@@ -12,7 +12,7 @@ from tests.benchmarks.report import render
 from tests.lightning_host.lnbits import install_lnbits, installed_lnbits
 
 
-@pytest.mark.timeout(400)  # in CI it may be the first to install LNbits
+@pytest.mark.timeout(600)  # in CI it may be the first to install LNbits
 def test_both_servers_have_each_invoice_made_once() -> None:
     """Each answer is an invoice of its own, made by one request to the wallet's server; LNbits where it is there."""
     lnbits = install_lnbits() if os.environ.get("CI") else installed_lnbits()

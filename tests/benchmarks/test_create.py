@@ -39,7 +39,7 @@ def lnbits() -> Path:
     return found
 
 
-@pytest.mark.timeout(400)  # in CI it may be the first to install LNbits
+@pytest.mark.timeout(600)  # in CI it may be the first to install LNbits
 def test_blink_wallet_is_asked_for_the_same(lnbits: Path) -> None:
     """BlinkWallet gets its invoices from the same server, one request each, and is what ours is compared with."""
     figures = create.measure(rounds=1, at_once={2: 6}, ways=("our socket",), lnbits=lnbits)
