@@ -72,28 +72,36 @@ _NOTHING: Final = _Sum(0, 0, 0)
 async def card_totals(database: Database, stores: Iterable[str]) -> list[CardTotal]:
     """Return how many payments ended how, and of how many it is not known, by store; those under way are left out.
 
-    A payment is unknown once the process that reserved for it can't be about to pay any more.
+    What has been missing in the sums for long is added to them. A payment is unknown once the process that reserved for
+    it can't be about to pay any more.
     """
-    return [
-        *[await _ended(database, store, outcome) for store in stores for outcome in (TapStatus.PAID, TapStatus.FAILED)],
-        *await database.read(_unknown),
-    ]
-
-
-async def _ended(database: Database, store: str, outcome: str) -> CardTotal:
-    """Return what ended in one way, and add to the sums what has been missing there for long."""
+    keys = [(store, outcome) for store in stores for outcome in (TapStatus.PAID, TapStatus.FAILED)]
     sure = now_ms() - _UNSURE // _MS
 
-    def read(connection: Connection) -> tuple[_Sum, _Sum, _Sum]:
-        kept = _kept(connection, store, outcome)
-        late = sure - kept.until > _ADDED_EVERY // _MS
-        more = _add(connection, kept, store, outcome, sure) if late else kept
-        return kept, more, _add(connection, more, store, outcome, None)
+    def read(connection: Connection) -> tuple[list[CardTotal], list[tuple[str, str, _Sum, _Sum]]]:
+        totals: list[CardTotal] = []
+        late: list[tuple[str, str, _Sum, _Sum]] = []
+        for store, outcome in keys:
+            known = _kept(connection, store, outcome)
+            if sure - known.until > _ADDED_EVERY // _MS:
+                more = _add(connection, known, store, outcome, sure)
+                late.append((store, outcome, known, more))
+                known = more
+            totals.append(_total(store, outcome, _add(connection, known, store, outcome, None)))
+        return totals + _unknown(connection), late
 
-    kept, more, total = await database.read(read)
-    if more != kept:
-        await database.write(lambda connection: _keep(connection, store, outcome, kept, more))
-    return CardTotal(store=store, outcome=outcome, payments=total.payments, amount=LightMoney.from_msat(total.msat))
+    def keep(connection: Connection) -> None:
+        for each in missing:
+            _keep(connection, *each)
+
+    told, missing = await database.read(read)
+    if missing:
+        await database.write(keep)
+    return told
+
+
+def _total(store: str, outcome: str, found: _Sum) -> CardTotal:
+    return CardTotal(store=store, outcome=outcome, payments=found.payments, amount=LightMoney.from_msat(found.msat))
 
 
 def _kept(connection: Connection, store: str, outcome: str) -> _Sum:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from connection_strings import KeysendParams
 
-__all__ = ["FakeClient", "FakeHandler", "FakeListener", "FakeNode"]
+__all__ = ["FakeClient", "FakeHandler", "FakeListener", "FakeNode", "paid_invoice"]
 
 Listed = TypeVar("Listed", LightningInvoice, LightningPayment)
 
@@ -354,3 +354,19 @@ class FakeHandler:
         if "node" not in connection_string.values:
             raise ConnectionStringError("the key 'node' is missing", key="node")
         return FakeClient(FakeNode.named(connection_string.values["node"]))
+
+
+def paid_invoice(payment_hash: str) -> LightningInvoice:
+    """Return a settled invoice over a satoshi, as a wallet tells it."""
+    now, amount = datetime.now(UTC), LightMoney.from_sat(1)
+    return LightningInvoice(
+        id=payment_hash,
+        payment_hash=payment_hash,
+        bolt11="lnbc",
+        amount=amount,
+        amount_received=amount,
+        status=LightningInvoiceStatus.PAID,
+        expires_at=now,
+        paid_at=now,
+        preimage=None,
+    )

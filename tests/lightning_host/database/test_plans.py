@@ -13,8 +13,6 @@ import pytest
 from connection_strings import (
     LightMoney,
     LightningClientFactory,
-    LightningInvoice,
-    LightningInvoiceStatus,
     Secret,
 )
 from lightning_host.allowance import Allowance
@@ -35,7 +33,7 @@ from lightning_host.settlements.recorder import Recorder
 from lightning_host.stores import Store
 from lightning_host.webhooks.table import Attempt, WebhookTable, queue_for_webhooks
 from tests.lightning_host.database.many_rows import BIG, COUNT, STEP_MS, UNSETTLED, fill, padded
-from tests.lightning_host.fake_driver import FakeHandler
+from tests.lightning_host.fake_driver import FakeHandler, paid_invoice
 from tests.support.plans import complaints, noted, unforeseen
 
 pytestmark = pytest.mark.timeout(120)
@@ -48,22 +46,6 @@ ALLOWED: Final = {
     r"amount_msat BETWEEN .+ ORDER BY": "payments of about one amount, newest first",
 }
 """What reads or sorts more than it returns (how, and in which statement), and why it may."""
-
-
-def paid(payment_hash: str) -> LightningInvoice:
-    """Return a settled invoice, as a wallet tells it."""
-    now, amount = datetime.now(UTC), LightMoney.from_sat(1)
-    return LightningInvoice(
-        id=payment_hash,
-        payment_hash=payment_hash,
-        bolt11="lnbc",
-        amount=amount,
-        amount_received=amount,
-        status=LightningInvoiceStatus.PAID,
-        expires_at=now,
-        paid_at=now,
-        preimage=None,
-    )
 
 
 async def use_settlements(database: Database) -> None:
@@ -89,10 +71,10 @@ async def use_settlements(database: Database) -> None:
     recorder = Recorder(database)
     for handler in (settle_checkouts, settle_flashcards, queue_for_webhooks):
         recorder.add_handler(handler)
-    await recorder.record("shop", [paid(padded(turn * UNSETTLED + 1)) for turn in range(4)], cursor="one")
+    await recorder.record("shop", [paid_invoice(padded(turn * UNSETTLED + 1)) for turn in range(4)], cursor="one")
     settled = await ledger.after(COUNT, limit=10)
     assert len(settled) == 4
-    await ledger.complete(settled[0], replace(paid(settled[0].payment_hash), preimage="00" * 32))
+    await ledger.complete(settled[0], replace(paid_invoice(settled[0].payment_hash), preimage="00" * 32))
 
 
 async def use_the_rest(database: Database) -> None:
@@ -105,7 +87,7 @@ async def use_the_rest(database: Database) -> None:
     await checkouts.find_order("shop", padded(1_001))
     await checkouts.lease(made)
     await checkouts.postpone(made, 1.0)
-    await checkouts.renew(made, paid("00"))
+    await checkouts.renew(made, paid_invoice("00"))
     card = await cards.add("shop", "a card")
     await cards.find_by_address(card.address)
     known = await cards.find(padded(1))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from connection_strings import LightMoney, LightningInvoice, LightningInvoiceStatus
+from connection_strings import LightMoney
 from lightning_host.database import Database, metadata, now_ms
 from lightning_host.flashcards.totals import card_totals
 from lightning_host.settlements.ledger import SettlementLedger
+from tests.lightning_host.fake_driver import paid_invoice
 
 if TYPE_CHECKING:
     import pytest
@@ -78,20 +79,9 @@ async def _tell_amount(ledger: SettlementLedger, number: int, msat: int) -> None
     """Add to a settlement, twice, what the wallet told only later."""
     settlement = await ledger.find("shop", f"{number:064x}")
     assert settlement is not None
-    now, amount = datetime.now(UTC), LightMoney.from_msat(msat)
-    invoice = LightningInvoice(
-        id=settlement.payment_hash,
-        payment_hash=settlement.payment_hash,
-        bolt11="lnbc",
-        amount=None,
-        amount_received=amount,
-        status=LightningInvoiceStatus.PAID,
-        expires_at=now,
-        paid_at=now,
-        preimage=None,
-    )
+    told = replace(paid_invoice(settlement.payment_hash), amount=None, amount_received=LightMoney.from_msat(msat))
     for _ in range(2):
-        await ledger.complete(settlement, invoice)
+        await ledger.complete(settlement, told)
 
 
 async def test_payments_with_cards_are_added_up_once(url: Secret) -> None:
