@@ -50,7 +50,8 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("show")
 def show(*, as_json: AsJson = False, verbose: Verbose = False) -> int:
-    """Show how large the journal is and what it keeps of each account."""
+    """Show how large the journal is, what it keeps of each account, and what was learned of the server."""
+    from flash_driver.cli.learned import learned_json, shown_learned  # noqa: PLC0415 - as below
     from flash_driver.journal.sql import upkeep  # noqa: PLC0415 - other commands load no database library
 
     output = Output(as_json=as_json, verbose=verbose)
@@ -58,7 +59,14 @@ def show(*, as_json: AsJson = False, verbose: Verbose = False) -> int:
     async def work(store: "SqlStore") -> Exit:
         size, accounts = await store.transactions.read(lambda c: (upkeep.size_bytes(c), upkeep.summaries(c)))
         if as_json:
-            listed = [{**asdict(each), "oldest": each.oldest and each.oldest.isoformat()} for each in accounts]
+            listed = [
+                {
+                    **asdict(each),
+                    "oldest": each.oldest and each.oldest.isoformat(),
+                    "learned": [learned_json(learned) for learned in each.learned],
+                }
+                for each in accounts
+            ]
             output.document({"bytes": size, "accounts": listed})
             return Exit.OK
         output.text(f"{_journal_url()}: {size / 1e6:.1f} MB")
@@ -67,6 +75,9 @@ def show(*, as_json: AsJson = False, verbose: Verbose = False) -> int:
             oldest = "" if each.oldest is None else f", the oldest of {shown_time(each.oldest)}"
             output.text(f"  {each.invoices} invoices ({each.settled} settled, {each.orphans} orphans){oldest}")
             output.text(f"  {each.payments} attempts to pay")
+            for learned in each.learned:
+                for line in shown_learned(learned, datetime.now(UTC)):
+                    output.text(f"  {line}")
         return Exit.OK
 
     return _run(work, output)

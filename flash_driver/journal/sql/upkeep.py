@@ -11,11 +11,13 @@ from sqlalchemy import Select, delete, func, select, text
 
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.journal.errors import UNREADABLE
+from flash_driver.journal.learned import read_learned
 from flash_driver.journal.sql.schema import (
     INVOICE_COLUMNS,
     PAYMENT_COLUMNS,
     accounts,
     invoices,
+    logins,
     payments,
     read_invoice,
     read_payment,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sqlalchemy import Connection, Row, Table
+
+    from flash_driver.journal.learned import Learned
 
 __all__ = ["ROWS", "AccountSummary", "back_up", "damaged", "page", "prune", "size_bytes", "summaries"]
 
@@ -51,6 +55,7 @@ class AccountSummary:
         settled: How many invoices were settled.
         payments: How many attempts to pay.
         oldest: When the oldest invoice was made, None where there is none.
+        learned: What the server showed to each token that opens it, the latest first.
 
     """
 
@@ -61,6 +66,7 @@ class AccountSummary:
     settled: int
     payments: int
     oldest: datetime | None
+    learned: Sequence[Learned]
 
 
 def summaries(connection: Connection) -> list[AccountSummary]:
@@ -71,6 +77,8 @@ def summaries(connection: Connection) -> list[AccountSummary]:
         kept = connection.execute(select(func.count(), func.min(invoices.c.created_at)).where(mine)).one()
         orphans = connection.execute(select(func.count()).select_from(invoices).where(mine, invoices.c.orphan))
         attempts = connection.execute(select(func.count()).select_from(payments).where(payments.c.account == row.id))
+        shown = connection.execute(select(logins.c.learned).where(logins.c.account == row.id)).scalars()
+        learned = [each for each in map(read_learned, shown) if each is not None]
         server, _, account_id = row.scope.rpartition(" ")
         found.append(
             AccountSummary(
@@ -81,6 +89,7 @@ def summaries(connection: Connection) -> list[AccountSummary]:
                 settled=row.last_settle_index,
                 payments=attempts.scalar_one(),
                 oldest=kept[1],
+                learned=sorted(learned, key=lambda each: each.at, reverse=True),
             )
         )
     return found

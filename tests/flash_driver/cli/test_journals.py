@@ -10,12 +10,24 @@ import pytest
 
 from flash_driver.cli.app import run
 from flash_driver.cli.journals import where_invoices_are_known, where_payments_are_known
+from flash_driver.cli.values import shown_time
+from flash_driver.common.clocks import utc_now
+from flash_driver.flash_api.replies import AccountReply, Wallet
+from flash_driver.journal.learned import Learned, LearnedWay, Standing
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
-from tests.support.journals import a_payment, an_invoice, open_journal, settle
+from tests.support.journals import NOON, a_payment, an_invoice, open_journal, settle
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+OLD = Learned(
+    AccountReply("", "one", (Wallet("one", "USD"), Wallet("two", "BTC", is_external=True)), "mainnet", price=None),
+    NOON,
+    {"websocket": LearnedWay(Standing.DECLINES, NOON), "http": LearnedWay(Standing.WORKS, NOON)},
+    slow_at=NOON,
+)
+"""What a server showed more than a day ago."""
 
 
 def test_forgetful_journal_is_named() -> None:
@@ -73,6 +85,58 @@ def test_shows_exports_and_checks(kept: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert run(["journal", "check", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["damaged"] == {"invoices": [], "payments": [1]}
+
+
+def test_shows_what_was_learned_of_the_server(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wallets and ways are told for each token with their age, also what is not used any more; no token is named."""
+    now = utc_now()
+    ways = {"websocket": LearnedWay(Standing.FAILS, NOON), "http": LearnedWay(Standing.WORKS, now)}
+    recent = Learned(AccountReply("", "one", (Wallet("one", "USD"),), None, price=None), now, ways)
+
+    async def learn() -> None:
+        async with aclosing(SqlStore(JournalUrl.parse(f"sqlite:///{kept}"))) as store:
+            for token, learned in (("fingerprint", OLD), ("second token", recent), ("third token", None)):
+                journal = await open_journal(store, token, "old.example/graphql account")
+                if learned is not None:
+                    await journal.owner.learn(learned)
+
+    asyncio.run(learn())
+    assert run(["journal", "show"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.partition("attempts to pay\n")[2].splitlines() == [
+        f"  what the server showed to one token, {shown_time(now)}:",
+        "    wallet one: USD, the default",
+        "    network: not told",
+        f"    http carries requests out, {shown_time(now)}",
+        "    websocket refused the token or did not get through, 2026-05-17 12:00:00 UTC (too old to be used)",
+        "  what the server showed to one token, 2026-05-17 12:00:00 UTC (too old to be used):",
+        "    wallet one: USD, the default",
+        "    wallet two: BTC, external",
+        "    network: mainnet",
+        "    http carries requests out, 2026-05-17 12:00:00 UTC (too old to be used)",
+        "    websocket declines requests, 2026-05-17 12:00:00 UTC (too old to be used)",
+        "    the WebSocket was slow to connect, 2026-05-17 12:00:00 UTC (too old to be used)",
+    ]
+    assert run(["journal", "show", "--json"]) == 0
+    told = capsys.readouterr().out
+    latest, earlier = json.loads(told)["accounts"][0]["learned"]
+    assert earlier == {
+        "seen_at": "2026-05-17T12:00:00Z",
+        "default_wallet": "one",
+        "wallets": [
+            {"id": "one", "currency": "USD", "external": False},
+            {"id": "two", "currency": "BTC", "external": True},
+        ],
+        "network": "mainnet",
+        "ways": {
+            "http": {"standing": "works", "seen_at": "2026-05-17T12:00:00Z"},
+            "websocket": {"standing": "declines", "seen_at": "2026-05-17T12:00:00Z"},
+        },
+        "slow_handshake_at": "2026-05-17T12:00:00Z",
+    }
+    assert (latest["network"], latest["slow_handshake_at"]) == (None, None)
+    assert "fingerprint" not in shown + told
+    assert "token" not in told
 
 
 def test_prunes_copies_and_renames(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
