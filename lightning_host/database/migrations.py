@@ -1,6 +1,10 @@
 """How tables that an older host has made become those of this one; both databases take the same statements.
 
 Tables that are new are made before the first step, with their indexes, so a step changes and fills only.
+
+A database may hold `host_totals` and `host_flashcard_totals`, which some hosts of versions 3 and 4 kept, none of them
+released. Nothing here makes or reads them. No step drops them: it would stop a replica of such a host, which writes to
+them with each settlement, and would lock out every other host of version 4. They may be dropped by hand once none runs.
 """
 
 from __future__ import annotations
