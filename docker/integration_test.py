@@ -261,7 +261,7 @@ async def receiver() -> AsyncIterator[tuple[str, asyncio.Queue[tuple[str, bytes]
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     address = socket.gethostbyname(socket.gethostname())
-    await web.TCPSite(runner, address, 0).start()
+    await web.TCPSite(runner, address, 0).start()  # noqa: TID251 - the process ends with it
     try:
         yield f"http://{address}:{runner.addresses[0][1]}/hook", received
     finally:

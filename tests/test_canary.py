@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.answers import DOCUMENTS, answer_to
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -91,13 +92,8 @@ async def repeating() -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.post("/{mode}", post), web.get("/{mode}", connect)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def output_of(*arguments: str, given: str = "", **variables: str) -> str:

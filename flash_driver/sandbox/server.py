@@ -85,7 +85,7 @@ class Sandbox(Simulation):
         await runner.setup()
         try:
             listening = await self._bind()
-            await web.SockSite(runner, listening).start()
+            await web.SockSite(runner, listening).start()  # noqa: TID251 - `aclose` stops accepting first
         except OSError:
             await runner.cleanup()
             raise

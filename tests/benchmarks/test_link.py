@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from tests.benchmarks.children import Child
 from tests.benchmarks.link import Pipe
+from tests.support.serving import serving_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,8 +108,7 @@ async def test_bytes_pass_whole_both_ways_and_so_does_the_end() -> None:
         await writer.wait_closed()
         ended.set()
 
-    async with await asyncio.start_server(echo, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving_streams(echo) as port:
         with Child("tests.benchmarks.link", str(port), "--one-way-seconds", "0.005") as link:
             reader, writer = await asyncio.open_connection("127.0.0.1", (await asyncio.to_thread(link.hear))["port"])
             for _ in range(2):

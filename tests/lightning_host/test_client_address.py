@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from lightning_host.client_address import client_key, read_address, read_networks
+from tests.support.serving import serving_any_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,21 +26,19 @@ async def ask() -> AsyncIterator[Ask]:
     async def tell(request: web.Request) -> web.Response:
         return web.Response(text=client_key(request, PROXIES))
 
-    app = web.Application()
-    app.router.add_get("/", tell)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    async with serving_any_path(tell) as port:
+        url = f"http://127.0.0.1:{port}/"
 
-    async def ask_from(address: str, *forwarded: str) -> str:
-        connector = aiohttp.TCPConnector(local_addr=(address, 0))
-        headers = [("X-Forwarded-For", line) for line in forwarded]
-        async with aiohttp.ClientSession(connector=connector) as session, session.get(url, headers=headers) as response:
-            return await response.text()
+        async def ask_from(address: str, *forwarded: str) -> str:
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            sent = [("X-Forwarded-For", line) for line in forwarded]
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get(url, headers=sent) as response,
+            ):
+                return await response.text()
 
-    yield ask_from
-    await runner.cleanup()
+        yield ask_from
 
 
 @pytest.mark.parametrize(

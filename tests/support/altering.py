@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from aiohttp import web
 
+from tests.support.serving import serving
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -116,14 +118,8 @@ async def altering(sandbox: Sandbox) -> AsyncIterator[Altering]:
         between = Altering(sandbox, session)
         app = web.Application()
         app.add_routes([web.post("/{client}/graphql", between.post), web.get("/{client}/graphql", between.connect)])
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        between.port = runner.addresses[0][1]
-        try:
+        async with serving(app) as between.port:
             yield between
-        finally:
-            await runner.cleanup()
 
 
 def leaves(value: Any, path: Path = ()) -> Iterator[Path]:

@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import socket
 import struct
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final, Literal, Self
 from urllib.parse import urlsplit
+
+from tests.support.serving import serving_streams
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -97,8 +100,8 @@ class FaultProxy:
         """Make a proxy to a URL, `unix:///path` for a Unix socket; it listens once entered."""
         self._target = urlsplit(target)
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._open = AsyncExitStack()
+        self._port = 0
         self._held: list[asyncio.Event] | None = None
         self.accept: Accept = "normal"
         self.delay = 0.0
@@ -106,7 +109,7 @@ class FaultProxy:
         self.accepted = 0
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._port = await self._open.enter_async_context(serving_streams(self._serve))
         return self
 
     async def __aexit__(
@@ -116,20 +119,12 @@ class FaultProxy:
 
     async def aclose(self) -> None:
         """Stop listening and end every connection."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        await self._open.aclose()
 
     @property
     def url(self) -> str:
         """The target's URL with this proxy in its place."""
-        assert self._server is not None
-        port = self._server.sockets[0].getsockname()[1]
-        return f"{self._target.scheme}://127.0.0.1:{port}{self._target.path}"
+        return f"{self._target.scheme}://127.0.0.1:{self._port}{self._target.path}"
 
     @property
     def open_links(self) -> int:
@@ -173,9 +168,6 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         link = _Link(self, reader, writer)
         try:
             if self.accept == "refuse":
@@ -189,10 +181,6 @@ class FaultProxy:
                 await gate.wait()
             self._links.add(link)
             await link.run(self._target.path if self._target.scheme == "unix" else self._target.port or 80)
-        except asyncio.CancelledError:
-            # asyncio's server complains about handlers that end as cancelled; the end was asked for.
-            pass
         finally:
             self._links.discard(link)
-            self._tasks.discard(task)
             link.close()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
+from tests.support.serving import serving_any_path
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -52,16 +54,9 @@ class Receiver:
     async def start(cls) -> AsyncIterator[Self]:
         """Serve while the block runs."""
         receiver = cls()
-        app = web.Application()
-        app.router.add_post("/{path:.*}", receiver._take)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        try:
+        async with serving_any_path(receiver._take) as port:
+            receiver.url = f"http://127.0.0.1:{port}/hook"
             yield receiver
-        finally:
-            await runner.cleanup()
 
     async def until(self, count: int) -> list[Received]:
         """Wait until that many requests have come."""

@@ -132,7 +132,7 @@ class Routes(ABC):
 
     async def test_certificate_that_nobody_vouches_for(self) -> None:
         """TLS is always verified, and what is not trusted gets no request."""
-        async with posted(replying(DATA), ssl_context=untrusted_tls()) as site:
+        async with posted(replying(DATA), untrusted_tls()) as site:
             for tls in (None, make_tls_context()):
                 evidence = await self.ask(site.url, tls=tls)
                 assert evidence == NotConnected(

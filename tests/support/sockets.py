@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
@@ -20,9 +18,12 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.transports.websocket.handshake import Endpoint, Limits
 from flash_driver.transports.websocket.protocol import SUBPROTOCOL
 from flash_driver.transports.websocket.socket import Socket
+from tests.support.serving import serving_streams, serving_websockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from websockets.asyncio.server import ServerConnection
 
     from flash_driver.flash_api.outcomes import Evidence
 
@@ -36,7 +37,6 @@ __all__ = [
     "relayed",
     "served",
     "shake_hands",
-    "stop_accepting",
     "untrusted_tls",
     "within",
 ]
@@ -46,9 +46,6 @@ CERTIFICATE: Final = Path(__file__).with_name("tls") / "localhost.pem"
 
 PATIENCE: Final = 20.0
 """Seconds after which a test that waits for something has failed."""
-
-
-_silent: Final = logging.Logger("the tests' own server", level=logging.CRITICAL)  # noqa: LOG001 - outside the tree
 
 
 def within(seconds: float = PATIENCE) -> asyncio.Timeout:
@@ -163,11 +160,9 @@ async def served(
         "subprotocols": [Subprotocol(SUBPROTOCOL)],
         "compression": None,
         "ping_interval": None,
-        "logger": _silent,
         **options,
     }
-    async with serve(handle, host, 0, **{"close_timeout": 0.5, **settings}) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
+    async with serving_websockets(handle, host, **{"close_timeout": 0.5, **settings}) as port:
         serving.url = f"{'wss' if 'ssl' in options else 'ws'}://{host}:{port}/graphql"
         try:
             yield serving
@@ -190,7 +185,7 @@ class Relay:
         """Serve one client."""
         there_reader, there = await asyncio.open_connection("127.0.0.1", self.port)
         self.writers |= {writer, there}
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), contextlib.closing(there):
             await asyncio.gather(self._pump(reader, there, self.chunk), self._pump(there_reader, writer, 2**16))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chunk: int) -> None:
@@ -216,13 +211,8 @@ async def relayed(url: str, *, chunk: int = 2**16) -> AsyncIterator[tuple[str, R
     relay = Relay(int(authority.rpartition(":")[2]), chunk)
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    server = await asyncio.start_server(relay.carry, sock=listening, limit=2**12)
-    async with server:
-        try:
-            yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}/{path}", relay
-        finally:
-            await stop_accepting(server)
-            relay.end()
+    async with serving_streams(relay.carry, listening, limit=2**12) as near:
+        yield f"{scheme}://127.0.0.1:{near}/{path}", relay
 
 
 @asynccontextmanager
@@ -237,10 +227,8 @@ async def accepting(
         accepted: Set with each connection.
 
     """
-    held: set[asyncio.StreamWriter] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        held.add(writer)
         if accepted is not None:
             accepted.set()
         with contextlib.suppress(ConnectionError):
@@ -250,27 +238,9 @@ async def accepting(
                 await writer.drain()
             if hold:
                 await reader.read(-1)
-        writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    async with server:
-        try:
-            yield server.sockets[0].getsockname()[1]
-        finally:
-            await stop_accepting(server)
-            for writer in held:
-                writer.transport.abort()
-
-
-async def stop_accepting(server: asyncio.Server) -> None:
-    """Take no more connections, and wait until those are served that were accepted.
-
-    asyncio forgets a connection, and leaves it open, that it accepts as its server is closed.
-    """
-    for listening in server.sockets:
-        asyncio.get_running_loop().remove_reader(listening.fileno())
-    for _ in range(3):  # passes of the loop from accepting a connection to having it served
-        await asyncio.sleep(0)
+    async with serving_streams(accept) as port:
+        yield port
 
 
 def free_port() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from aiohttp import web
 from flash_driver.common import exact_json as wire
 from flash_driver.flash_api.outcomes import Answer, Evidence, Garbage, HttpStatus
 from flash_driver.transports.network import MAX_REPLY_BYTES
-from tests.support.sockets import stop_accepting
+from tests.support.serving import serving_any_path
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 __all__ = ["REPLIES", "Reply", "Site", "posted", "replying"]
@@ -104,7 +104,9 @@ class Site:
 
 
 @asynccontextmanager
-async def posted(handler: Callable[[web.Request], Awaitable[web.StreamResponse]], **site: Any) -> AsyncIterator[Site]:
+async def posted(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Site]:
     """Serve POST requests to any path on loopback."""
     serving = Site()
 
@@ -113,20 +115,9 @@ async def posted(handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         serving.requests.append((request.method, request.headers, wire.decode(body)))
         return await handler(request)
 
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, **site).start()
-        scheme = "https" if "ssl_context" in site else "http"
-        serving.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/graphql"
+    async with serving_any_path(handle, tls, handler_cancellation=True) as port:
+        serving.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{port}/graphql"
         yield serving
-    finally:
-        for each in runner.sites:
-            assert isinstance(each._server, asyncio.Server)
-            await stop_accepting(each._server)
-        await runner.cleanup()
 
 
 def replying(reply: Reply) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

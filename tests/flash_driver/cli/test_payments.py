@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from connection_strings import LightMoney, LightningPaymentStatus, PayDetails, PayResponse, PayResult
 from flash_driver.client import FlashLightningClient
 from flash_driver.sandbox.bank.signer import InvoiceSigner
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from flash_driver.sandbox import Sandbox
@@ -270,8 +270,8 @@ async def test_pays_a_lightning_address(cli: Commands, sandbox: StartSandbox) ->
     app = web.Application()
     app.router.add_get("/.well-known/lnurlp/ada", terms)
     app.router.add_get("/cb", invoice)
-    async with TestServer(app) as shop:
-        address = f"ada@127.0.0.1:{shop.port}"
+    async with serving(app) as port:
+        address = f"ada@127.0.0.1:{port}"
         assert (await cli("pay", address, "--yes")).err.startswith("error: --amount is needed")
         assert "from 1000 to 100000 msat" in (await cli("pay", address, "--yes", "--amount", "500sat")).err
         refused = await cli("pay", address, "--yes", "--amount", "50sat")

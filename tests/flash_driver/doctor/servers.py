@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from aiohttp import web
-from websockets.asyncio.server import serve
 from websockets.typing import Subprotocol
+
+from tests.support.serving import serving_any_path, serving_streams, serving_websockets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from aiohttp import web
     from websockets.asyncio.server import ServerConnection
 
     from flash_driver.sandbox import Sandbox
@@ -45,11 +46,8 @@ async def tls_front(sandbox: Sandbox) -> AsyncIterator[int]:
         finally:
             writer.transport.abort()
 
-    server = await asyncio.start_server(pass_on, "127.0.0.1", 0, ssl=server_tls())
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with serving_streams(pass_on, tls=server_tls()) as port:
+        yield port
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -66,15 +64,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 @asynccontextmanager
 async def http_server(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
     """Serve one answer at every path; give the address."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/graphql"
-    finally:
-        await runner.cleanup()
+    async with serving_any_path(answer) as port:
+        yield f"http://127.0.0.1:{port}/graphql"
 
 
 @asynccontextmanager
@@ -83,5 +74,5 @@ async def socket_server(
 ) -> AsyncIterator[str]:
     """Serve WebSockets; give the address."""
     offered = None if subprotocol is None else [Subprotocol(subprotocol)]
-    async with serve(talk, "127.0.0.1", 0, subprotocols=offered) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/graphql"
+    async with serving_websockets(talk, subprotocols=offered) as port:
+        yield f"ws://127.0.0.1:{port}/graphql"

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import ClientSession, web
-from aiohttp.test_utils import TestServer
 from bolt11 import decode
 
 from connection_strings import (
@@ -29,6 +28,7 @@ from flash_driver.settings.process import ProcessSettings
 from tests.support.driver import operations
 from tests.support.invoices import BEHALF, USD, created, lnurl, of_sat, orphans
 from tests.support.logs import recorded
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -367,8 +367,8 @@ async def test_an_invoice_is_handed_out_once(bench: Bench) -> None:
 
     app = web.Application()
     app.router.add_post("/graphql", cache)
-    async with TestServer(app) as server:
-        client = await bench.client(sandbox, server=str(server.make_url("/graphql")), transports="http")
+    async with serving(app) as port:
+        client = await bench.client(sandbox, server=f"http://127.0.0.1:{port}/graphql", transports="http")
         invoice = await client.create_invoice(LightMoney.from_sat(1000))
         for paid in (False, True):
             if paid:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import random
 import sqlite3
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from tests.support.payments import (
     requested,
     status_of,
 )
+from tests.support.serving import serving_streams
 from tests.support.timing import SHORT, account_of
 from tests.support.waiting import until
 
@@ -323,8 +324,9 @@ async def test_a_payment_cut_while_the_server_has_it_is_unknown(bench: Bench, tr
     assert await status_of(client, signed.payment_hash) is UNKNOWN
 
 
-async def drops_reused_connections(sandbox: Sandbox, dropped: list[bytes]) -> asyncio.Server:
-    """Start a gateway that closes a kept connection in the moment in which a payment arrives on it."""
+@asynccontextmanager
+async def drops_reused_connections(sandbox: Sandbox, dropped: list[bytes]) -> AsyncIterator[int]:
+    """Run a gateway that closes a kept connection in the moment in which a payment arrives on it; yields the port."""
     target = urlsplit(sandbox.server)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -346,9 +348,9 @@ async def drops_reused_connections(sandbox: Sandbox, dropped: list[bytes]) -> as
                 await down.drain()
         answering.cancel()
         down.close()
-        writer.close()
 
-    return await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with serving_streams(serve) as port:
+        yield port
 
 
 @pytest.mark.parametrize("transport", ["http", "graphql"])
@@ -356,16 +358,13 @@ async def test_money_without_a_key_travels_on_a_fresh_connection(bench: Bench, t
     """With a gateway that closes idle connections no amountless payment is UNKNOWN though it was never sent."""
     sandbox = await bench.sandbox()
     dropped: list[bytes] = []
-    gateway = await drops_reused_connections(sandbox, dropped)
-    async with gateway:
-        port = gateway.sockets[0].getsockname()[1]
+    async with drops_reused_connections(sandbox, dropped) as port:
         client = await bench.client(sandbox, server=f"http://127.0.0.1:{port}/graphql", transports=transport)
         for _ in range(10):
             signed = sandbox.foreign_invoice()
             assert (await client.pay(signed.payment_request, terms(None))).result is PayResult.OK
         assert (dropped, executed(sandbox)) == ([], [1] * 10)
         await client.aclose()
-        gateway.close()
 
 
 # --- resolved early -------------------------------------------------------------------------------------------------

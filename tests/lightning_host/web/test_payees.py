@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from tests.lightning_host.fake_driver import FakeNode
@@ -82,8 +83,8 @@ async def test_a_payee_leads_nowhere_else(hosts: HostBench, node: FakeNode) -> N
 
     app = web.Application()
     app.router.add_get("/{path:.*}", redirect)
-    async with TestServer(app) as server:
-        address = f"ada@127.0.0.1:{server.port}"
+    async with serving(app) as port:
+        address = f"ada@127.0.0.1:{port}"
         status, answer = await host.phoenixd("POST", "/paylnaddress", {"amountSat": "5", "address": address})
     assert (status, "does not answer with JSON" in answer["message"]) == (503, True)
     assert (asked, node.paid_with) == (["/.well-known/lnurlp/ada"], [])

@@ -14,6 +14,7 @@ from lightning_host.web.concurrency_limit import ConcurrencyLimit
 from lightning_host.web.streams import STREAMS, EventStreams
 from tests.lightning_host.hosts import eventually
 from tests.support.checkouts import open_checkout, stream
+from tests.support.serving import serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -148,18 +149,13 @@ async def test_slow_client_is_cut_off() -> None:
     app = web.Application()
     app[STREAMS] = streams
     app.router.add_get("/", flood)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        client = socket.create_connection(runner.addresses[0])
+    async with serving(app) as port:
+        client = socket.create_connection(("127.0.0.1", port))
         client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         async with asyncio.timeout(20):
             await ended.wait()
         client.close()
         assert streams.open_count == 0
-    finally:
-        await runner.cleanup()
 
 
 async def test_events_are_one_line_each(hosts: HostBench, node: FakeNode) -> None:
