@@ -84,7 +84,7 @@ def sell(store: str) -> None:
         f"login     {LOGIN} / {PASSWORD}",
         f"checkout  {SHOWN}/i/{sold['id']}",
         "",
-        "1. Open the checkout: the code appears, and is good for a minute.",
+        "1. Open the checkout within a minute: the code appears.",
         "2. Pay it as a customer would:  docker/btcpay-demo pay",
         "3. The page says that it is paid. Log in and look at the invoice, under Invoices.",
         "Another sale: make btcpay-demo.   The end: docker/btcpay-demo down",
@@ -94,7 +94,10 @@ def sell(store: str) -> None:
 
 def pay(store: str) -> None:
     """Pay the invoice that was sold last, from the sandbox's outside, and wait until BTCPay has settled it."""
-    (sold,) = call("GET", f"/stores/{store}/invoices?take=1")
+    listed = call("GET", f"/stores/{store}/invoices?take=1")
+    if not listed or listed[0]["status"] != "New":
+        sys.exit("there is nothing to pay: docker/btcpay-demo sells, and what it has sold can be paid for a minute")
+    (sold,) = listed
     urllib.request.urlopen(f"{BTCPAY}/i/{sold['id']}", timeout=30).close()  # noqa: S310 - who opens it gets a code
     (prompt,) = call("GET", f"/stores/{store}/invoices/{sold['id']}/payment-methods")
     ask(f"{CONTROL}/pay", "POST", {"payment_request": prompt["destination"]}, authorization="")

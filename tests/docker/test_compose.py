@@ -16,7 +16,14 @@ DOCKER = Path(__file__).parents[2] / "docker"
 SERVICES = {"sandbox", "postgres", "host-a", "host-b", "integration-test", "prometheus", "grafana"}
 SHOWN = {"host-a", "host-b", "prometheus", "grafana"}
 """Services that can be reached from this machine."""
-SCRIPTS = ("compose-test", "make-secrets", "with-secrets", "production-test", "postgres-standin/entrypoint")
+SCRIPTS = (
+    "btcpay-demo",
+    "compose-test",
+    "make-secrets",
+    "with-secrets",
+    "production-test",
+    "postgres-standin/entrypoint",
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +106,36 @@ def test_monitoring_is_a_profile_that_fits_together(compose: dict[str, Any]) -> 
     assert any(f":{provider['options']['path']}/dashboard.json" in each for each in services["grafana"]["volumes"])
 
 
-def test_compose_itself_takes_the_file() -> None:
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("compose.yaml",),
+        ("compose.yaml", "compose.offline.yaml"),
+        ("btcpay.yaml",),
+        ("btcpay.yaml", "btcpay.offline.yaml"),
+    ],
+    ids="+".join,
+)
+def test_compose_itself_takes_the_files(files: tuple[str, ...]) -> None:
     """`docker compose config`, which runs nothing, finds no fault with any profile."""
     if (docker := shutil.which("docker")) is None:
         pytest.skip("there is no docker; docker/compose-test asks the same")
-    command = [docker, "compose", "-f", str(DOCKER / "compose.yaml"), "--profile", "*", "config", "--quiet"]
+    named = [argument for file in files for argument in ("-f", str(DOCKER / file))]
+    command = [docker, "compose", *named, "--profile", "*", "config", "--quiet"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if "is not a docker command" in asked.stderr:
         pytest.skip("there is no docker compose")
     assert (asked.returncode, asked.stdout) == (0, ""), asked.stderr
+
+
+def test_the_demo_of_btcpay_stands_by_itself(compose: dict[str, Any]) -> None:
+    """It is a project of its own, so that compose.yaml beside it keeps its containers; only BTCPay can be reached."""
+    import yaml  # noqa: PLC0415 - the fixture has found it
+
+    demo = yaml.safe_load((DOCKER / "btcpay.yaml").read_text())
+    assert demo["name"] != compose.get("name", DOCKER.name)
+    published = {name: each["ports"] for name, each in demo["services"].items() if "ports" in each}
+    assert published == {"btcpay": ["127.0.0.1:${BTCPAY_PORT:-14142}:23000"]}
 
 
 def test_webhooks_stay_out_of_the_network(compose: dict[str, Any]) -> None:
