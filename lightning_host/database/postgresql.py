@@ -36,6 +36,9 @@ T = TypeVar("T")
 _APPLICATION_NAME: Final = "lightning-host"
 _WRITES: Final = "lightning_host_writes"
 _NOT_DURABLE: Final = "lightning_host_not_durable"
+_CONNECTIONS: Final = 10
+"""How many there are at most; all are kept, as to make one again for each transaction costs more than most of them."""
+
 _CONNECT_SECONDS: Final = 4
 _POOL_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 3.0
@@ -68,8 +71,8 @@ class PostgresqlDatabase:
             async_creator=self._connect,
             hide_parameters=True,  # values, such as a payer's words, must stand in no error's words
             pool_pre_ping=True,
-            pool_size=10,
-            max_overflow=10,
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
             pool_timeout=_POOL_SECONDS,
             use_native_hstore=False,
         )

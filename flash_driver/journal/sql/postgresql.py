@@ -42,7 +42,8 @@ __all__ = ["PostgresqlDatabase", "connect", "connect_blocking", "connected"]
 T = TypeVar("T")
 
 _APPLICATION: Final = "flash-driver"
-_CONNECTIONS: Final = 5
+_CONNECTIONS: Final = 10
+"""How many there are at most; all are kept, as to make one again for each transaction costs more than most of them."""
 
 _SECONDS: Final = "flash_driver_seconds"
 """The execution option of how long a transaction may take."""
@@ -130,7 +131,7 @@ class PostgresqlDatabase:
             async_creator=create,
             hide_parameters=True,
             pool_size=_CONNECTIONS,
-            max_overflow=_CONNECTIONS,
+            max_overflow=0,
             pool_pre_ping=True,
             use_native_hstore=False,
         )

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
 from lightning_host.allowance import Allowance
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lightning_host.webhooks.records import Delivery
     from tests.lightning_host.fake_driver import FakeNode
     from tests.lightning_host.hosts import HostBench
+    from tests.support.postgres import PostgresServer
 
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
 
@@ -74,6 +75,17 @@ async def test_invoices_of_many_share_a_transaction(hosts: HostBench, node: Fake
         invoices = HostInvoices(database)
         making = (invoices.create(store, COFFEE, purpose="greenfield") for _ in range(16))
         assert await statements(database, asyncio.gather(*making)) <= 2 + 2
+
+
+async def test_connections_are_kept(postgres: PostgresServer) -> None:
+    """Many who write at once keep their connections: a server starts a process for each that is made."""
+    made: list[object] = []
+    async with aclosing(await Database.open(Secret(postgres.new_database()))) as database:
+        kind: Any = database._kind
+        event.listen(kind.engine.sync_engine, "connect", lambda wire, _: made.append(wire))
+        for _ in range(3):
+            await asyncio.gather(*(database.write(lambda each: each.execute(text("SELECT 1"))) for _ in range(40)))
+    assert 1 < len(made) <= 10
 
 
 async def test_deliveries_of_a_webhook_are_claimed_and_ended_together(url: Secret) -> None:

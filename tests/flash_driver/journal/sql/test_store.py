@@ -325,6 +325,17 @@ async def test_who_comes_during_a_long_migration_is_told(
         assert await store.find("fingerprint", None) is None
 
 
+async def test_connections_are_kept(postgres: PostgresServer) -> None:
+    """Many who write at once keep their connections: a server starts a process for each that is made."""
+    made: list[object] = []
+    async with aclosing(SqlStore(JournalUrl.parse(postgres.new_database()), patience=30)) as store:
+        event.listen(postgresql_engine(store).sync_engine, "connect", lambda wire, _: made.append(wire))
+        for _ in range(3):
+            writes = (store.transactions.write(lambda each: each.execute(text("SELECT 1"))) for _ in range(40))
+            await asyncio.gather(*writes)
+    assert 1 < len(made) <= 10
+
+
 # --- cancellation and closing -----------------------------------------------------------------------------------------
 
 
