@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from flash_driver.common.deadline import Deadline
     from flash_driver.journal.owner import JournalOwner
     from flash_driver.transports.capabilities import Capabilities
     from flash_driver.wallets import KnownAccount
@@ -77,11 +78,16 @@ class Knowledge:
         """Whether it was recalled, or the server has been asked by now."""
         return self._recalled or self._known.reply is not None
 
-    async def keep(self) -> None:
-        """Keep for the next process what the server has shown, where that is new or was kept long ago."""
+    async def keep(self, deadline: Deadline) -> None:
+        """Keep for the next process what the server has shown, where that is new or was kept long ago.
+
+        Args:
+            deadline: When to do without.
+
+        """
         now, kept = self._clock(), self._kept
         account = self._known.reply
-        if account is None:
+        if account is None or deadline.passed:
             return
         found = {name: LearnedWay(standing, now) for name, standing in self._capabilities.found.items()}
         ways = {**({} if kept is None else kept.ways), **found}
@@ -93,7 +99,7 @@ class Knowledge:
             return
         self._kept = learned
         try:
-            async with asyncio.timeout(_MOST_SECONDS):
+            async with asyncio.timeout_at(deadline.at_most(_MOST_SECONDS).at):
                 await self._owner.learn(learned)
         except (LightningError, TimeoutError) as error:
             _log.debug("what was learned of the server is not kept", why=str(error))

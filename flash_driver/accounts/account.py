@@ -150,6 +150,7 @@ class Account:
         """
         async with contextlib.AsyncExitStack() as last_first:
             last_first.push_async_callback(self.payments.aclose)
+            last_first.push_async_callback(self.creation.aclose)
             last_first.callback(self.router.close)
             last_first.push_async_callback(self.calls_ended)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from connection_strings.errors import NotSupported, RateLimited
+from connection_strings.errors import LightningError, NotSupported, RateLimited
 from flash_driver.bolt11.payment_request import decode_reply
 from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.flash_api.documents import (
@@ -15,14 +16,14 @@ from flash_driver.flash_api.documents import (
     INVOICE_CREATE_ON_BEHALF,
     INVOICE_CREATE_USD,
 )
-from flash_driver.flash_api.outcomes import Refused
+from flash_driver.flash_api.outcomes import Completed, Refused
 from flash_driver.flash_api.replies import read_created
 from flash_driver.invoices.memo import cut_memo, readable_text
 from flash_driver.journal.records import InvoiceRecord
 from flash_driver.settings.values import DescriptionHashPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from flash_driver.bolt11.payment_request import PaymentRequest
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document
+    from flash_driver.flash_api.outcomes import Evidence
     from flash_driver.invoices.budget import Budget, Points
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
@@ -103,6 +105,7 @@ class InvoiceOrder:
         deadline: When the server has to have made it.
         call_log: Where its story is told.
         points: What its requests take their points from.
+        in_hand: What was made for it and is neither handed out nor put aside, by payment hash.
 
     """
 
@@ -113,6 +116,7 @@ class InvoiceOrder:
     deadline: Deadline
     call_log: CallLog
     points: Points
+    in_hand: dict[str, CheckedInvoice] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -128,7 +132,19 @@ class HashSupport:
 
 
 class InvoiceRequest:
-    """Has the server make invoices, within the account's budget of them."""
+    """Has the server make invoices, within the account's budget of them.
+
+    Args:
+        settings: The account's connection string.
+        process: What is set for the process.
+        router: Carries the requests.
+        wallets: Says which wallet the account has.
+        budget: Is told when the server blocks the account.
+        hashes: What was learned of description hashes.
+        clock: The wall clock.
+        too_late: Told of an invoice that came when its caller was gone.
+
+    """
 
     def __init__(
         self,
@@ -140,6 +156,7 @@ class InvoiceRequest:
         budget: Budget,
         hashes: HashSupport,
         clock: Callable[[], datetime],
+        too_late: Callable[[InvoiceOrder, CheckedInvoice], None],
     ) -> None:
         self._hash_required = settings.description_hash is DescriptionHashPolicy.REQUIRE
         self._process = process
@@ -148,6 +165,7 @@ class InvoiceRequest:
         self._budget = budget
         self._hashes = hashes
         self._clock = clock
+        self._too_late = too_late
         self._tell_once = LogOnce(_log)
 
     async def request(self, order: InvoiceOrder, wallet: ChosenWallet, minor_units: Decimal | None) -> CheckedInvoice:
@@ -195,18 +213,30 @@ class InvoiceRequest:
     ) -> CheckedInvoice:
         document, variables = _mutation(order.params, wallet, minor_units, description_hash)
         operation = document(input=variables)
-        delivery = await self._router.perform(operation, order.deadline, order.call_log, admission=order.points)
+
+        def check(data: Mapping[str, Any], transport: str = "") -> CheckedInvoice:
+            created = read_created(data, document.field or "")
+            request = decode_reply(created.bolt11)
+            request.check(
+                network=self._process.network or wallet.network,
+                payment_hash=created.payment_hash,
+                amountless=order.amount_msat is None,
+            )
+            return CheckedInvoice(request, wallet, minor_units, transport)
+
+        def take_late(evidence: Evidence) -> None:
+            outcome = operation.classify(evidence)
+            if isinstance(outcome, Completed):
+                with contextlib.suppress(LightningError):  # what fails a check is nobody's, late or not
+                    self._too_late(order, check(outcome.data))
+
+        delivery = await self._router.perform(operation, order.deadline, order.call_log, take_late, order.points)
         if isinstance(delivery.outcome, Refused):
             await self._learn_from(delivery.outcome, delivery.document or document, wallet, order.deadline)
-        created = read_created(delivery.data("creating the invoice"), document.field or "")
-        request = decode_reply(created.bolt11)
-        request.check(
-            network=self._process.network or wallet.network,
-            payment_hash=created.payment_hash,
-            amountless=order.amount_msat is None,
-        )
-        self._compare_clocks(request.created_at)
-        return CheckedInvoice(request, wallet, minor_units, delivery.transport)
+        checked = check(delivery.data("creating the invoice"), delivery.transport)
+        order.in_hand[checked.request.payment_hash] = checked
+        self._compare_clocks(checked.request.created_at)
+        return checked
 
     def _compare_clocks(self, signed_at: datetime) -> None:
         """Warn where this machine's clock is far from the custodian's: hosts show times by it."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from flash_driver.flash_api.outcomes import Cause, Evidence, NotConnected, NotWritten
-from flash_driver.transports.network import JSON_HEADERS
+from flash_driver.flash_api.outcomes import Cause, Evidence, NotConnected
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Mapping
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.documents import Document, Operation
 
-__all__ = ["Admission", "Late", "Link", "NotReady", "PostTransport", "Prober", "Transport", "perform"]
+__all__ = ["Admission", "Late", "Link", "NotReady", "Prober", "Transport", "perform"]
 
 Late: TypeAlias = Callable[[Evidence], None]
 """Takes an answer that comes after its caller stopped waiting."""
@@ -55,7 +50,8 @@ class Link(Protocol):
         Args:
             operation: What to send.
             deadline: When to stop waiting for the answer.
-            late: Called with an answer that comes after that, where the transport can tell.
+            late: Called with an answer that comes after that, or after the caller was cancelled; over HTTP only with
+                that of a creation.
 
         Raises:
             asyncio.CancelledError: The caller was cancelled; the operation may have been carried out.
@@ -134,62 +130,6 @@ class Transport(Protocol):
     async def aclose(self) -> None:
         """Close connections; the next request opens them again."""
         ...
-
-
-class PostTransport(ABC):
-    """A way that needs no connection beforehand: each request gets one, a kept or a fresh one, as it is posted.
-
-    Args:
-        url: The GraphQL endpoint.
-        headers: The credential and what else goes with each request.
-        tls: TLS settings for https.
-
-    """
-
-    prober: Final = None
-    anonymous: Final = False
-    shows_credential: Final = True
-    counts_as: Final[Mapping[Document, Document]] = {}
-
-    def __init__(self, url: str, headers: Mapping[str, str], tls: ssl.SSLContext | None = None) -> None:
-        self._url = url
-        self._headers = {**headers, **JSON_HEADERS}
-        self._tls = tls
-
-    async def ready(self, deadline: Deadline) -> Link:
-        """Return a link that gets its connection by this deadline."""
-        return _Post(self, deadline)
-
-    @abstractmethod
-    async def post(self, operation: Operation, connected_by: Deadline, deadline: Deadline) -> Evidence:
-        """Post an operation, and report what was seen by the deadline."""
-
-    @abstractmethod
-    async def aclose(self) -> None:
-        """Close the connections; the next request opens new ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Post:
-    """One request to come, and by when it has to have a connection."""
-
-    transport: PostTransport
-    connected_by: Deadline
-
-    async def execute(
-        self,
-        operation: Operation,
-        deadline: Deadline,
-        late: Late | None = None,  # noqa: ARG002 - HTTP has none
-    ) -> Evidence:
-        """Post the operation; an answer that comes too late is lost."""
-        if deadline.passed or self.connected_by.passed:
-            return NotWritten("no time was left to write the request")
-        try:
-            return await self.transport.post(operation, self.connected_by, deadline)
-        except asyncio.CancelledError as cancelled:
-            # The frames of HTTP libraries hold the header with the token; a host may print tracebacks with variables.
-            raise cancelled.with_traceback(None) from None
 
 
 async def perform(transport: Transport, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:

@@ -29,9 +29,9 @@ from flash_driver.flash_api.outcomes import (
     NotConnected,
     TimedOut,
 )
-from flash_driver.transports.base import PostTransport
 from flash_driver.transports.http import read_quota, read_retry_after
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.post import PostTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -107,7 +107,7 @@ class GraphQLTransport(PostTransport):
             return seen.refused() or Answer(result.data, quota=read_quota(seen.headers))
         return seen.refused() or Garbage(_NO_RESPONSE)
 
-    async def aclose(self) -> None:
+    async def close_connections(self) -> None:
         """Close the connections; the next request opens new ones."""
         async with self._connecting:
             client, self._client, self._session = self._client, None, None

@@ -23,8 +23,8 @@ from flash_driver.flash_api.outcomes import (
     Quota,
     TimedOut,
 )
-from flash_driver.transports.base import PostTransport
 from flash_driver.transports.network import MAX_REPLY_BYTES, why_not_connected
+from flash_driver.transports.post import PostTransport
 
 if TYPE_CHECKING:
     import ssl
@@ -90,7 +90,7 @@ class HttpTransport(PostTransport):
                 return NotConnected(why_not_connected(error))
             return progress.refused or Garbage(f"the connection was lost ({type(error).__name__})")
 
-    async def aclose(self) -> None:
+    async def close_connections(self) -> None:
         """Close the connections; the next request opens new ones."""
         session, self._session = self._session, None
         if session is not None:

@@ -71,13 +71,13 @@ class PublicTransport:
         """Close the anonymous connections; the session belongs to others as well."""
         await self._below.aclose()
 
-    async def perform(self, link: Link, operation: Operation, deadline: Deadline) -> Evidence:
+    async def perform(self, link: Link, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:
         """Carry an operation as far as that is possible here."""
         document = operation.document
         if document.public:
             return await link.execute(operation, deadline)
         if document in {INVOICE_CREATE_USD, INVOICE_CREATE_ON_BEHALF}:
-            return await self._create(link, operation, deadline)
+            return await self._create(link, operation, deadline, late)
         if document == BALANCE:
             return await self._session.ask(BALANCE_UPDATES, deadline)
         if document in {ME, ACCOUNT}:
@@ -100,7 +100,7 @@ class PublicTransport:
             self._told_at = asyncio.get_running_loop().time()
         return evidence
 
-    async def _create(self, link: Link, operation: Operation, deadline: Deadline) -> Evidence:
+    async def _create(self, link: Link, operation: Operation, deadline: Deadline, late: Late | None) -> Evidence:
         asked = operation.variables["input"]
         terms = dict(asked) if isinstance(asked, dict) else {}
         wallet_id = str(terms.pop("walletId", None) or terms.pop("recipientWalletId", None))
@@ -119,11 +119,14 @@ class PublicTransport:
             document=INVOICE_CREATE_ON_BEHALF,
             variables={"input": {"recipientWalletId": wallet_id, **terms}},
         )
-        evidence = await link.execute(spelled, deadline)
         written, asked_for = str(INVOICE_CREATE_ON_BEHALF.field), str(operation.document.field)
-        if isinstance(evidence, Answer) and evidence.data is not None and written in evidence.data:
-            return replace(evidence, data={asked_for: evidence.data[written]})
-        return evidence
+
+        def renamed(evidence: Evidence) -> Evidence:
+            if isinstance(evidence, Answer) and evidence.data is not None and written in evidence.data:
+                return replace(evidence, data={asked_for: evidence.data[written]})
+            return evidence
+
+        return renamed(await link.execute(spelled, deadline, late and (lambda evidence: late(renamed(evidence)))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +136,6 @@ class _PublicLink:
     transport: PublicTransport
     below: Link
 
-    async def execute(
-        self,
-        operation: Operation,
-        deadline: Deadline,
-        late: Late | None = None,  # noqa: ARG002 - HTTP has none
-    ) -> Evidence:
+    async def execute(self, operation: Operation, deadline: Deadline, late: Late | None = None) -> Evidence:
         """Carry the operation as far as that is possible in public."""
-        return await self.transport.perform(self.below, operation, deadline)
+        return await self.transport.perform(self.below, operation, deadline, late)

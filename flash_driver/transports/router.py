@@ -51,7 +51,7 @@ class _Request:
         operation: What to carry out.
         deadline: When all attempts together have to be over.
         call_log: Where to tell about it.
-        late: Called with an answer that comes after its time.
+        late: Called with an answer that comes after its time, or after the caller was cancelled.
         admission: Asked before each attempt is written.
 
     """
@@ -206,7 +206,7 @@ class Router:
             operation: What to carry out.
             deadline: When all attempts together have to be over.
             call_log: Where to tell about it.
-            late: Called with an answer that comes over the socket after its time.
+            late: Called with an answer that comes after its time, or after the caller was cancelled.
             admission: Asked before each attempt is written.
 
         Raises:

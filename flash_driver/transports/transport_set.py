@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from flash_driver._version import __version__
 from flash_driver.settings.values import TokenKind
-from flash_driver.transports.base import PostTransport
 from flash_driver.transports.network import make_tls_context
+from flash_driver.transports.post import PostTransport
 from flash_driver.transports.public import PublicTransport
 from flash_driver.transports.session import Session
 from flash_driver.transports.websocket.handshake import Endpoint
@@ -131,7 +131,7 @@ class _LoadedLater(PostTransport):
             self._way = self._load()
         return await self._way.post(operation, connected_by, deadline)
 
-    async def aclose(self) -> None:
+    async def close_connections(self) -> None:
         """Close the connections; the next request opens new ones."""
         if self._way is not None:
             await self._way.aclose()

@@ -140,7 +140,7 @@ async def test_paying(bench: Bench, row: Row, transport: str) -> None:
 async def test_creating(bench: Bench, row: Row, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host gets the invoice, or hears why not; one that the server made in vain is the only harm."""
     monkeypatch.setattr("flash_driver.invoices.creation._SERVER_SECONDS", 1.0)
-    sandbox = await bench.sandbox()
+    sandbox = await bench.sandbox(invoice_unit="sat")  # the first invoice will do: no better amount is asked for
     client = await bench.client(sandbox, transports=transport, timing=SHORT)
     await client.warm_up()
     arm(sandbox, row, CREATE)

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from flash_driver.common.deadline import Deadline
-from flash_driver.flash_api.documents import INVOICE_CREATE_USD, PROBE
+from flash_driver.flash_api.documents import INVOICE_CREATE_USD, PAY, PROBE
 from flash_driver.flash_api.outcomes import (
     Answer,
     Cause,
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Routes"]
 
 HEADERS = {"Authorization": "Bearer ory_st_test", "x-flash-client-capabilities": "c", "User-Agent": "u"}
+CREATE = INVOICE_CREATE_USD(input={})
 DATA = Reply(Answer({"a": 1}), '{"data":{"a":1}}')
 
 
@@ -254,6 +255,81 @@ class Routes(ABC):
             assert await self.ask(site.url) == Answer({"a": 1})
 
     # --- giving up, closing ---
+
+    @pytest.mark.parametrize("leaving", ["time", "cancelled"])
+    async def test_answer_that_is_wanted_late(self, leaving: str) -> None:
+        """An answer that comes when its caller is gone reaches the one who wants it late, once."""
+        asked, answering, late = asyncio.Event(), asyncio.Event(), asyncio.Queue[Evidence]()
+
+        async def hesitate(request: web.Request) -> web.StreamResponse:
+            asked.set()
+            await answering.wait()
+            return await replying(DATA)(request)
+
+        async with posted(hesitate) as site, self.to(site.url) as transport:
+            if leaving == "time":
+                for seconds in (0.5, 2, 8):  # a busy machine may not even have written it in the first of them
+                    if await perform(transport, CREATE, Deadline.after(seconds), late.put_nowait) == TimedOut():
+                        break
+            else:
+                asking = asyncio.create_task(perform(transport, CREATE, soon(), late.put_nowait))
+                async with within():
+                    await asked.wait()
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+            assert late.empty()
+            answering.set()
+            async with within():
+                assert await late.get() == Answer({"a": 1})
+            assert await perform(transport, CREATE, soon(), late.put_nowait) == Answer({"a": 1})
+            assert late.empty()
+
+    async def test_a_payment_is_not_waited_for_after_its_time(self) -> None:
+        """It is asked about again instead, under its key: a connection is not kept for it."""
+        asked, late = asyncio.Event(), asyncio.Queue[Evidence]()
+
+        async def never(_request: web.Request) -> web.StreamResponse:
+            asked.set()
+            await asyncio.sleep(600)
+            return web.Response()
+
+        async with posted(never) as site, self.to(site.url) as transport, within():
+            asking = asyncio.create_task(perform(transport, PAY(), soon(), late.put_nowait))
+            await asked.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            assert not any("http request" in task.get_name() for task in asyncio.all_tasks())
+
+    async def test_what_is_wanted_late_and_was_not_written_never_is(self) -> None:
+        """A caller that leaves while a connection is made is told so, and the request is not sent behind its back."""
+        late = asyncio.Queue[Evidence]()
+        async with accepting() as port, self.to(f"https://127.0.0.1:{port}/") as transport:
+            evidence = await perform(transport, CREATE, Deadline.after(0.3), late.put_nowait)
+            assert evidence == NotConnected("not connected in time", Cause.SLOW)
+            assert late.empty()
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()  # anyio leaves the socket to the collector where the handshake is cancelled
+
+    async def test_closing_waits_for_no_late_answer(self) -> None:
+        """A transport that is closed takes late answers no more, and leaves no task behind."""
+        asked, late = asyncio.Event(), asyncio.Queue[Evidence]()
+
+        async def never(_request: web.Request) -> web.StreamResponse:
+            asked.set()
+            await asyncio.sleep(600)
+            return web.Response()
+
+        async with posted(never) as site:
+            async with self.to(site.url) as transport, within():
+                asking = asyncio.create_task(perform(transport, CREATE, soon(), late.put_nowait))
+                await asked.wait()
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+            assert [task for task in asyncio.all_tasks() if "http request" in task.get_name()] == []
+            assert all(isinstance(late.get_nowait(), Garbage) for _ in range(late.qsize()))
 
     async def test_cancelled(self) -> None:
         """A caller that gives up is cancelled, and the transport serves on."""
