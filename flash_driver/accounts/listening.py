@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from flash_driver.settings.account import FlashSettings
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.settlements.listeners import FlashInvoiceListener
-    from flash_driver.settlements.timing import WatchTiming
+    from flash_driver.settlements.timing import TokenLooks, WatchTiming
     from flash_driver.transports.transport_set import TransportSet
 
 __all__ = ["AccountListening"]
@@ -47,6 +47,7 @@ class AccountListening:
         store: Where its journal is.
         ways: The transports of its server and token, which outlive it.
         timing: Every wait and pace.
+        token_looks: How often tokens are looked up, shared with the other accounts.
 
     Attributes:
         journal: Its invoices and payments.
@@ -65,12 +66,14 @@ class AccountListening:
         store: JournalStore,
         ways: TransportSet,
         timing: WatchTiming,
+        token_looks: TokenLooks,
     ) -> None:
         self._settings = settings.of_any_wallet
         self._process = process
         self._memory = memory
         self._ways = ways
         self._timing = timing
+        self._token_looks = token_looks
         self.journal = store.journal(settings.fingerprint, self._look_up)
         self.key = KeyAllowance(self.journal) if settings.token_kind is TokenKind.API_KEY else None
         self.known = KnownAccount()
@@ -137,6 +140,8 @@ class AccountListening:
             identify=self._identify,
             on_tick=memory.price.see,
             spacing=self._timing.api_key_spacing if costs_the_key else self._timing.spacing,
+            token_looks=self._token_looks,
+            pays_for_looks=by_api_key,
             trust_events=self._process.settle_on == "event",
             timing=self._timing,
         )

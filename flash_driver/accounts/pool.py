@@ -22,6 +22,7 @@ from flash_driver.accounts.memory import AccountMemory
 from flash_driver.accounts.timing import Timing
 from flash_driver.journal.memory import MemoryStore
 from flash_driver.journal.store import make_store
+from flash_driver.settlements.timing import TokenLooks
 from flash_driver.transports.transport_set import TransportSet
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class _OnLoop:
     stores: dict[JournalUrl, JournalStore] = field(default_factory=dict)
     ways: dict[str, TransportSet] = field(default_factory=dict)
     listening: dict[tuple[str, ProcessSettings], AccountListening] = field(default_factory=dict)
+    token_looks: TokenLooks = field(default_factory=TokenLooks)
     lingering: dict[Account, asyncio.Task[None]] = field(default_factory=dict)
     closing: set[Account] = field(default_factory=set)
 
@@ -75,7 +77,8 @@ class Pool:
                 memory, timing = self._memory(settings, process), self._timing
                 key = settings.fingerprint, process
                 if (listening := here.listening.get(key)) is None:
-                    listening = AccountListening(settings, process, memory, store, ways, timing.watching)
+                    watching, looks = timing.watching, here.token_looks
+                    listening = AccountListening(settings, process, memory, store, ways, watching, looks)
                     here.listening[key] = listening
                 listening.add(settings)
                 account = Account(settings, process, memory, ways, listening, timing)

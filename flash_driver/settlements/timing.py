@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Backoff", "Pace", "Spacing", "WatchTiming"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Backoff", "Pace", "Spacing", "TokenLooks", "WatchTiming"]
+
+_LOOKS_PER_SECOND: Final = 5
+"""How many looks the accounts of one process come to together, until each is at its slowest: from 300 accounts on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,7 @@ class WatchTiming:
         stable: For how long a subscription has to hold before its loss is a first loss again.
         refusal: For how long the token has to be refused over and over before it is called dead.
         token: After which the server is made to look the token up, where nothing else has shown that it lives.
+        token_seldom: The same for an API key, and where very many accounts listen.
         token_doubted: The same after a refusal that proves nothing by itself.
         identify: Before asking again whose account this is.
         journal: Before a journal that could not be read is read again.
@@ -105,10 +114,36 @@ class WatchTiming:
     longest_closure: float = 60.0
     stable: float = 5.0
     refusal: float = 2.0
-    token: float = 60.0
+    token: float = 10.0
+    token_seldom: float = 60.0
     token_doubted: float = 2.5
     identify: float = 10.0
     journal: float = 1.0
     journal_patience: float = 30.0
     amount_patience: float = 3.0
     receipts: Backoff = Backoff(1.0, 600.0)
+
+
+class TokenLooks:
+    """How often tokens are looked up, for the accounts that listen on one event loop: the more, the more seldom each.
+
+    Attributes:
+        listening: How many accounts listen.
+
+    """
+
+    def __init__(self) -> None:
+        self.listening = 0
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Count an account for as long as the block runs."""
+        self.listening += 1
+        try:
+            yield
+        finally:
+            self.listening -= 1
+
+    def pause(self, timing: WatchTiming) -> float:
+        """Return how long after a sign of life an account's token is looked up, in seconds."""
+        return min(timing.token_seldom, max(timing.token, self.listening / _LOOKS_PER_SECOND))

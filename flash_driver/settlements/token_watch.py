@@ -1,12 +1,15 @@
 """Tells listeners when the token dies: a socket that is open goes on as if nothing were.
 
 The server looks a token up when a socket is opened and when HTTP is asked, and at no other time (flash-server.md 1.3).
-So where nothing else has shown for a minute that the token lives, the server is asked to look it up.
+So where nothing else has shown for ten seconds that the token lives, the server is asked to look it up. Each time costs
+the server a little, and an API key one request of its limit: so it is asked more seldom for a key, and where many
+accounts of one process listen.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import CredentialRejected, LightningError
@@ -25,6 +28,9 @@ _LOOK_SECONDS: Final = 45.0
 _DOUBT_SECONDS: Final = 15.0
 """For how long a doubt is looked into again and again before the usual pause is kept."""
 
+_SPREAD: Final = 0.8
+"""The shortest pause between two looks, as a share of the usual one: what begins together comes apart."""
+
 _log: Final = get_logger(part="watcher")
 
 
@@ -35,13 +41,22 @@ async def watch_token(account: WatchedAccount) -> None:
         CredentialRejected: It is dead; invoices made before are asked about all the same.
 
     """
+    with account.token_looks.one():
+        await _watch(account)
+
+
+async def _watch(account: WatchedAccount) -> None:
     session, timing = account.router.session, account.timing
     if session.dead:  # a new listener may mean that the session was renewed
         await session.confirm(Deadline.after(_CONFIRM_SECONDS), again=True)
     looked_at = _now()
     while True:
         doubted = session.doubted_seconds
-        interval = timing.token if doubted is None or doubted >= _DOUBT_SECONDS else timing.token_doubted
+        if doubted is not None and doubted < _DOUBT_SECONDS:
+            interval = timing.token_doubted
+        else:
+            usual = timing.token_seldom if account.pays_for_looks else account.token_looks.pause(timing)
+            interval = usual * random.uniform(_SPREAD, 1.0)  # noqa: S311 - no secret
         quiet = min(session.unproved_seconds, _now() - looked_at)
         if await session.dies_within(max(0.0, interval - quiet)):
             raise CredentialRejected(

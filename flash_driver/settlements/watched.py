@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import LogOnce, get_logger
-from flash_driver.settlements.timing import Spacing, WatchTiming
+from flash_driver.settlements.timing import Spacing, TokenLooks, WatchTiming
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -36,6 +36,8 @@ class WatchedAccount:
         identify: Has the server say whose account this is, unless it did so at most this long ago.
         on_tick: Told each price that passes on the subscription.
         spacing: The time between two questions, to keep the server's limits.
+        token_looks: How often the token is looked up, together with the other accounts of the process.
+        pays_for_looks: Whether each look is one request of an API key's limit.
         trust_events: Whether an event settles an invoice, instead of the query that it prompts.
         timing: Every wait and pace.
         clock: The wall clock; compared with times of a BOLT11 only, pauses are measured on the event loop's clock.
@@ -50,6 +52,8 @@ class WatchedAccount:
     identify: Callable[[timedelta], Awaitable[None]]
     on_tick: Callable[[PriceTick], None]
     spacing: Spacing
+    token_looks: TokenLooks
+    pays_for_looks: bool
     trust_events: bool = False
     timing: WatchTiming = field(default_factory=WatchTiming)
     clock: Callable[[], datetime] = utc_now

@@ -185,13 +185,25 @@ async def test_a_dead_api_key_is_told_to_a_listener(bench: Bench) -> None:
     """Questions in the background go without the key; it is shown once in a while all the same."""
     sandbox = await bench.sandbox()
     text = f"type=flash;server={sandbox.server};token={sandbox.api_key};allowinsecure=true"
-    client = await bench.client(text, timing=short(token=0.5))
+    client = await bench.client(text, timing=short(token_seldom=0.5))
     await client.create_invoice(COFFEE)
     async with await client.listen() as listener:
         sandbox.revoke_api_key()
         with pytest.raises(CredentialRejected, match="log in"):
             async with asyncio.timeout(40):
                 await listener.wait_invoice()
+
+
+async def test_an_api_key_is_looked_at_seldom(bench: Bench) -> None:
+    """A look costs the key one request of its limit, so it is not asked as often as a session is."""
+    asked_by_key, asked_by_session = await bench.sandbox(), await bench.sandbox()
+    text = f"type=flash;server={asked_by_key.server};token={asked_by_key.api_key};allowinsecure=true"
+    timing = short(token=0.02, token_seldom=3600.0)
+    by_key = await bench.client(text, timing=timing)
+    by_session = await bench.client(asked_by_session, timing=timing, transports="http")
+    async with await by_key.listen(), await by_session.listen():
+        await until(lambda: operations(asked_by_session, "me").get("http", 0) >= 8)
+    assert operations(asked_by_key, "me").get("http", 0) < 5
 
 
 @pytest.mark.parametrize("mutations", ["decline", "close"])

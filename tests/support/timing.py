@@ -45,6 +45,7 @@ SHORT: Final = Timing(
         stable=0.5,
         refusal=0.3,
         token=5.0,
+        token_seldom=5.0,
         token_doubted=0.3,
         identify=0.05,
         journal=0.05,

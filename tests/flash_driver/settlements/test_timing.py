@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from flash_driver.settlements.schedule import Gate
-from flash_driver.settlements.timing import Spacing, WatchTiming
+from flash_driver.settlements.timing import Spacing, TokenLooks, WatchTiming
+from flash_driver.transports.session import SessionTiming
 
 
 def test_backoff_grows_to_its_limit() -> None:
@@ -42,3 +45,22 @@ def test_pause_between_questions_shrinks_while_invoices_wait() -> None:
     assert spacing.after(1) == 0.025
     assert spacing.after(1000) == 0.005
     assert Spacing(usual=0.6, least=0.6).after(1000) == 0.6
+
+
+def test_a_dead_session_is_told_within_fifteen_seconds() -> None:
+    """A token is looked up every ten seconds, and two refusals some seconds apart are proof."""
+    looks = TokenLooks()
+    with looks.one():
+        assert looks.pause(WatchTiming()) + 2 * SessionTiming().apart <= 15
+
+
+def test_many_accounts_look_their_tokens_up_more_seldom() -> None:
+    """The accounts of a process share five looks a second; however many there are, each takes one a minute."""
+    looks, timing = TokenLooks(), WatchTiming()
+    pauses = {}
+    with ExitStack() as listening:
+        for number in range(1, 501):
+            listening.enter_context(looks.one())
+            pauses[number] = looks.pause(timing)
+    assert {number: pauses[number] for number in (1, 50, 100, 300, 500)} == {1: 10, 50: 10, 100: 20, 300: 60, 500: 60}
+    assert looks.listening == 0
