@@ -70,7 +70,12 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
-        settings = ("listen_addresses=", f"unix_socket_directories={self._folder}", f"fsync={self._durable:d}")
+        settings = (
+            "listen_addresses=",
+            f"unix_socket_directories={self._folder}",
+            f"fsync={self._durable:d}",
+            "autovacuum=off",  # it starts a process for each of hundreds of databases each minute
+        )
         options = [part for setting in settings for part in ("-c", setting)]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
