@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 OF_THE_WAYS = {"aiohttp", "gql", "graphql", "httpx"}
 """Libraries of the two ways over HTTP, of which a process may need one, or none."""
-OF_POSTGRESQL = {"asyncpg", "psycopg", "sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
+OF_POSTGRESQL = {"asyncpg", "psycopg", "sqlalchemy.dialects.postgresql", "sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
 OF_THE_COMMANDS = {"rich", "segno", "structlog", "typer"}
 OF_THE_TEXT = {"pygments", "rich", "segno", "structlog"}
 """Libraries that show text, QR codes and logs to a person."""

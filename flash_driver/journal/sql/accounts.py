@@ -10,7 +10,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Integer, and_, bindparam, case, delete, exists, func, insert, select, true, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.log import get_logger
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import ColumnElement, Connection, Insert, Row, Table, Update
+    from sqlalchemy.dialects import postgresql, sqlite
 
     from flash_driver.journal.budget_rules import BudgetWait, InvoiceBudget
     from flash_driver.journal.journal import HashOf
@@ -62,7 +62,13 @@ _LOCK: Final = select(accounts).where(accounts.c.id == bindparam("of")).with_for
 
 def dialect_insert(table: Table, dialect: str) -> postgresql.Insert | sqlite.Insert:
     """Return the INSERT of a dialect that can settle what becomes of a row that is there already."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as insert_in_postgresql  # noqa: PLC0415 - SQLite does without
+
+        return insert_in_postgresql(table)
+    from sqlalchemy.dialects.sqlite import insert as insert_in_sqlite  # noqa: PLC0415 - PostgreSQL does without
+
+    return insert_in_sqlite(table)
 
 
 def insert_new(connection: Connection, table: Table, **values: object) -> bool:
