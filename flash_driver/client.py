@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Never, Self, overload
 from weakref import WeakSet
 
-from connection_strings.errors import InvalidRequest, LightningError, NotSupported
+from connection_strings.errors import InvalidRequest, NotSupported
 from connection_strings.lightning import (
     DEFAULT_EXPIRY,
-    BalanceEstimate,
     CreateInvoiceParams,
     LightningInvoice,
     LightningNodeBalance,
@@ -19,15 +18,15 @@ from connection_strings.lightning import (
     LightningPayment,
     ListInvoicesParams,
     ListPaymentsParams,
-    OffchainBalance,
     PayInvoiceParams,
     PayResponse,
 )
 from connection_strings.money import LightMoney
+from flash_driver.accounts.balance import balance_of
 from flash_driver.accounts.pool import Pool, shared_pool
 from flash_driver.common.deadline import Deadline
-from flash_driver.flash_api.documents import BALANCE, ME, PRICE
-from flash_driver.flash_api.replies import read_account, read_balances, read_price
+from flash_driver.flash_api.documents import ME
+from flash_driver.flash_api.replies import read_account
 from flash_driver.invoices.creation import CREATE_SECONDS
 from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.wallets import choose_wallet
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.settlements.health import Health
     from flash_driver.settlements.listeners import FlashInvoiceListener
-    from flash_driver.wallets import ChosenWallet
 
 __all__ = ["FlashLightningClient"]
 
@@ -283,16 +281,7 @@ class FlashLightningClient:
         """
         deadline = Deadline.after(_ASK_SECONDS)
         with self._calling() as account:
-            wallet = await account.wallets.choose(deadline)
-            rows = read_balances((await account.router.perform(BALANCE(), deadline)).data("reading the balance"))
-            held = next((row.minor_units for row in rows if row.wallet.id == wallet.id), None)
-            if held is None and (moved := await account.wallets.moved_from(wallet.id, deadline)) is not None:
-                wallet, held = moved, next((row.minor_units for row in rows if row.wallet.id == moved.id), None)
-            if held is None:
-                raise LightningError("the server does not tell the balance of this wallet")
-            if not wallet.currency.in_cents:
-                return LightningNodeBalance(offchain=OffchainBalance(local=LightMoney.from_sat(int(held))))
-            return await self._estimate(account, wallet, held, deadline)
+            return await balance_of(account, deadline)
 
     async def get_info(self) -> LightningNodeInformation:
         """Say what is known of the node, within 5 s, and prove that server and token work.
@@ -449,23 +438,6 @@ class FlashLightningClient:
         with self._calling() as account:
             delivery = await account.router.perform(ME(), Deadline.after(seconds))
         choose_wallet(read_account(delivery.data("reaching the account")), self._settings)
-
-    async def _estimate(
-        self, account: Account, wallet: ChosenWallet, cents: Decimal, deadline: Deadline
-    ) -> LightningNodeBalance:
-        rates = account.memory.receiving[wallet.currency]
-        delivery = await account.router.perform(PRICE(), deadline)
-        try:
-            account.memory.price.see(read_price(delivery.data("reading the price")))
-        except LightningError:
-            if not rates.known:
-                raise
-        cents_per_sat, time = rates.cents_per_sat
-        local = LightMoney.from_msat(rates.to_msat(cents))
-        estimate = BalanceEstimate(
-            currency=wallet.currency, minor_units=cents, minor_units_per_sat=cents_per_sat, rate_time=time
-        )
-        return LightningNodeBalance(offchain=OffchainBalance(local=local), estimate=estimate)
 
 
 async def _elsewhere(loop: asyncio.AbstractEventLoop, work: Coroutine[object, object, None]) -> None:
