@@ -281,7 +281,7 @@ class InvoiceCreation:
             await self._keep_orphan(order, checked, "it is over another amount", asked_msat=search.asked_msat)
             left_before = order.deadline.remaining
             checked, over = await self._ask_in_cents(order, wallet, search, rates)
-        if over or order.deadline.remaining < left_before / 2:
+        if over or 2 * order.deadline.remaining < left_before:
             return checked
         try:
             async with self._budget.points(spare=True) as spare:
