@@ -159,7 +159,6 @@ def lines_of(work: Callable[[], object]) -> int:
         count += event == "line"
         return trace
 
-    gc.collect()
     gc.disable()
     before = sys.gettrace()
     sys.settrace(trace)

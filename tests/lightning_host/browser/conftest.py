@@ -1,4 +1,4 @@
-"""One browser for all tests of this folder."""
+"""One browser for all tests of a file: it ends with them, since it works also where it has nothing to show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.lightning_host.browser.chromium import Page
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def debugger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the URL that a browser is driven by; skipped where there is none, but never in CI."""
     with running_chromium(tmp_path_factory.mktemp("chromium")) as url:
