@@ -33,12 +33,12 @@ def commands(text: str) -> set[tuple[str, ...]]:
     return {tuple(line.split()) for line in lines}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_the_site_builds(tmp_path: Path) -> None:
     """The documentation builds without a warning, so no link in it leads nowhere."""
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-f", ".ci/mkdocs.yml"]
     ended = subprocess.run(
-        [*command, "--site-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=170
+        [*command, "--site-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=380
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert (tmp_path / "reference" / "index.html").exists()

@@ -7,7 +7,7 @@ import pytest
 from tests.benchmarks import create_breakdown
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_each_part_has_its_share() -> None:
     """Each part of the code was met; nothing is said of how fast it is."""
     told = create_breakdown.measure(kinds=["decline"], number=1)["decline"]

@@ -8,7 +8,7 @@ from tests.benchmarks import soak
 from tests.benchmarks.report import render
 
 
-@pytest.mark.timeout(180)  # it waits until the last invoice has been heard, whatever went wrong before
+@pytest.mark.timeout(400)  # it waits until the last invoice has been heard, whatever went wrong before
 def test_each_paid_invoice_is_heard_once() -> None:
     """Under load and faults each invoice that the ledger calls paid is heard exactly once, and no task is left."""
     figures = soak.measure(soak.SHORT, [name for name in soak.FAULTS if name not in {"silent", "network: half-open"}])

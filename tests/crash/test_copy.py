@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
     from tests.support.processes import Driver
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 RUNS: Final[tuple[tuple[int | None, str | None, bool], ...]] = (
     (1, "source", False),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
     from tests.support.processes import Driver
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @contextlib.asynccontextmanager

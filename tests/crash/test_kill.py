@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.driver import Bench
     from tests.support.processes import Driver
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 FEWEST = 8
 """Fewer steps than this would mean that the mines were not laid."""

@@ -94,7 +94,7 @@ METHODS: Final[dict[str, Call]] = {
 }
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.many_cases
 @pytest.mark.parametrize("kind", [("accept", "accept"), ("decline", "reject")], ids="-".join)
 async def test_only_errors_of_the_contract_leave(

@@ -77,7 +77,7 @@ async def test_help_loads_what_reads_arguments() -> None:
     }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_a_command_that_writes_json_loads_nothing_that_shows_text(tmp_path: Path) -> None:
     """An invoice from the command line takes its own command, the socket and the journal."""
     command = "from flash_driver.cli import main; main(['invoice', 'create', '1000', '--json'])"
@@ -91,7 +91,7 @@ async def test_a_command_that_writes_json_loads_nothing_that_shows_text(tmp_path
     assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_TEXT | {"flash_driver.cli.doctor"}) == set()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_an_invoice_by_the_socket_loads_no_other_way(tmp_path: Path) -> None:
     """Where the socket executes and the journal is a file, neither HTTP, nor gql, nor PostgreSQL is loaded at all."""
     async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:

@@ -41,7 +41,7 @@ def test_a_foreign_invoice_is_not_its_own(flash_sandbox):
 """
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_project_gets_a_server_for_each_test(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests, those of the guide too, have a server of their own, of the kind that they name, and none is left."""
     monkeypatch.setenv("FLASH_JOURNAL_URL", "memory:")

@@ -26,7 +26,7 @@ __all__ = ["LNBITS_VERSION", "install_lnbits", "installed_lnbits", "lnbits_being
 
 LNBITS_VERSION: Final = "1.6.2"
 _CACHE: Final = Path(__file__).parents[2] / ".cache" / f"lnbits-{LNBITS_VERSION}"
-_INSTALL_SECONDS: Final = 300.0
+_INSTALL_SECONDS: Final = 540.0
 
 
 def installed_lnbits() -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -10,12 +11,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from lightning_host.cli import main
 from tests.lightning_host.programs import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 STRING = "type=flash;server=http://127.0.0.1:9/graphql;token=ory_st_secret;allowinsecure=true"
 
@@ -179,6 +184,18 @@ def test_wrong_usage_names_what_is_wrong(
     assert status == (1 if "--bind" in arguments else 2)
 
 
+@contextlib.contextmanager
+def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """Run a program while the block runs, however that ends."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a case
     """Started as a module it says where it serves, and ends with status 0 on SIGTERM."""
@@ -189,7 +206,7 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
         "FLASH_JOURNAL_URL": "memory:",
     }
     command = [sys.executable, "-m", "lightning_host", "--port", str(port), *(["--json"] if as_json else [])]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
+    with _running(command, tmp_path, environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         url = f"http://127.0.0.1:{port}"
@@ -199,7 +216,7 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
             assert line == f"serving shop at {url}\n"
         assert httpx.get(f"{url}/live").json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(("hard", "warned"), [(5_000, False), (1_000, True)])
@@ -212,19 +229,12 @@ def test_files_are_allowed_for_its_connections(tmp_path: Path, *, hard: int, war
         "PATH": os.defpath,
     }
     command = f'ulimit -Sn 500; ulimit -Hn {hard}; exec "{sys.executable}" -m lightning_host --port 0'
-    with subprocess.Popen(
-        ["sh", "-c", command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=environment,
-    ) as process:
+    with _running(["sh", "-c", command], tmp_path, environment) as process:
         assert process.stdout is not None
         process.stdout.readline()
         limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
         process.terminate()
-        _, log = process.communicate(timeout=20)
+        _, log = process.communicate(timeout=60)
     (files,) = [line.split()[3] for line in limits if line.startswith("Max open files")]
     assert files == str(min(4_200, hard))
     assert ("MOST_CONNECTIONS is more than this process may have" in log) is warned

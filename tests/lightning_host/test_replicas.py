@@ -130,7 +130,7 @@ async def test_database_that_comes_back_is_used_again(
     await eventually(paid)
 
 
-@pytest.mark.timeout(240)  # two hosts and a sandbox as programs
+@pytest.mark.timeout(500)  # two hosts and a sandbox as programs
 def test_two_processes_share_wallet_journal_and_database(postgres: PostgresServer, tmp_path: Path) -> None:
     """Made through one process, paid, and settled at the other, with one of them killed in between."""
     database = postgres.new_database()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.peers.conftest import StartPeer
     from tests.support.driver import Bench
 
-pytestmark = pytest.mark.timeout(260)  # the first of them installs packages
+pytestmark = pytest.mark.timeout(500)  # the first of them installs packages
 
 SATS = LightMoney.from_sat(1000)
 OWN, IN_PUBLIC = "lnUsdInvoiceCreate", "lnUsdInvoiceCreateOnBehalfOfRecipient"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.peers.conftest import StartPeer
     from tests.support.peer import NodePeer
 
-pytestmark = pytest.mark.timeout(260)  # the first of them installs packages
+pytestmark = pytest.mark.timeout(500)  # the first of them installs packages
 
 DECLINED = [{"message": "Only subscription operations are supported"}]
 

@@ -88,7 +88,7 @@ class PostgresServer:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
             )
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 90
         while subprocess.run([self._bin / "pg_isready", "-q", "-h", self._folder], check=False).returncode != 0:
             if self._process.poll() is not None or time.monotonic() > give_up_at:
                 raise RuntimeError((self._folder / "log").read_text())

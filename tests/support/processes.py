@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Driver", "Run"]
 
 _ROOT: Final = Path(__file__).parents[2]
-_LONGEST: Final = 60.0
+_LONGEST: Final = 120.0
+_ENDING: Final = 10.0
 
 
 class Run:
@@ -42,7 +44,7 @@ class Driver:
     async def start(cls) -> Self:
         """Start the process."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.victim", stdin=PIPE, stdout=PIPE, cwd=_ROOT
+            sys.executable, "-m", "tests.support.victim", stdin=PIPE, stdout=PIPE, cwd=_ROOT, start_new_session=True
         )
         return cls(process)
 
@@ -80,7 +82,12 @@ class Driver:
                 return
 
     async def aclose(self) -> None:
-        """End the process."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        await self._process.wait()
+        """End the process, and with it an order that does not end, as after a test that failed."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            async with asyncio.timeout(_ENDING):
+                await self._process.wait()
+        except TimeoutError:
+            os.killpg(self._process.pid, signal.SIGKILL)  # its fork, too; it began a session of its own
+            await self._process.wait()

@@ -36,7 +36,7 @@ from tests.lightning_host.database.many_rows import BIG, COUNT, STEP_MS, UNSETTL
 from tests.lightning_host.fake_driver import FakeHandler, paid_invoice
 from tests.support.plans import complaints, noted, unforeseen
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 FEW: Final = 1_000
 ALLOWED: Final = {

@@ -88,7 +88,7 @@ async def test_a_server_that_pays_nothing(hosts: HostBench, bench: Bench) -> Non
     assert (await balance(host, card), sandbox.ledger_snapshot()["payments"]) == (came, [])
 
 
-@pytest.mark.timeout(240)  # a sandbox and a host as programs, the latter started twice
+@pytest.mark.timeout(500)  # a sandbox and a host as programs, the latter started twice
 def test_a_host_killed_before_it_books(postgres: PostgresServer, tmp_path: Path) -> None:
     """The money has left, and the host dies before it has booked that: the next one books it, once."""
     database, key = postgres.new_database(), {"Authorization": f"token {API_KEY}"}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.lightning_host.hosts import HostBench, RunningHost
     from tests.support.driver import Bench
 
-pytestmark = pytest.mark.timeout(260)  # the first of them installs packages
+pytestmark = pytest.mark.timeout(500)  # the first of them installs packages
 
 CLIENT = Path(__file__).parent / "greenfield_client"
 SERVICE = "LightningStoreService"
@@ -50,7 +50,7 @@ def node_client() -> str:
     if not (CLIENT / "node_modules" / "btcpay-greenfield-node-client").is_dir():
         npm = need_program("npm")
         command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
-        if subprocess.run(command, cwd=CLIENT, capture_output=True, check=False, timeout=200).returncode != 0:
+        if subprocess.run(command, cwd=CLIENT, capture_output=True, check=False, timeout=400).returncode != 0:
             missing("the npm package btcpay-greenfield-node-client")
     return node
 

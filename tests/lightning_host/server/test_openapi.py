@@ -63,7 +63,7 @@ _LEFT_OUT: Final = ("/events", "/websocket", "/paylnaddress", "/lnurlpay")
 ASKED: Final = [route for route in ROUTES if not route[1].endswith(_LEFT_OUT)]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_running_host_answers_as_described(
     hosts: HostBench, node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,7 +78,7 @@ async def every(rows: AsyncIterator[object]) -> int:
     return len([row async for row in rows])
 
 
-@pytest.mark.timeout(cases(60, 1200))
+@pytest.mark.timeout(cases(240, 1200))
 @pytest.mark.many_cases
 async def test_damaged_bytes_raise_nothing_raw(tmp_path: Path) -> None:
     """Of files with some bytes changed at random each question is answered, or refused with a LightningError."""

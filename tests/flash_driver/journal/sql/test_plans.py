@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.urls import JournalUrl
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 COUNT: Final = 20_000
 BIG: Final = ("flash_invoices", "flash_payments", "first")
