@@ -243,6 +243,7 @@ async def test_a_call_may_begin_while_the_client_closes(bench: Bench) -> None:
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")]
 
 
+@pytest.mark.many_cases
 async def test_cancelling_at_any_moment_leaves_nothing_half_done(bench: Bench) -> None:
     """Wherever a call is cancelled the next one works, and no task is left when the client is closed."""
     sandbox = await bench.sandbox()

@@ -26,6 +26,7 @@ def definition(document: Document) -> OperationDefinitionNode:
     return found
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_document_is_valid_for_flash(document: Document) -> None:
     """Each document uses operations, fields and arguments that the schema has (flash-server.md 3)."""

@@ -176,6 +176,7 @@ def texts(piece: str) -> Iterator[str]:
         yield piece * (length // len(piece))
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("piece", PIECES)
 def test_work_does_not_grow_with_the_text(piece: str, looked_at: list[int]) -> None:
     """A text of 4 MB in every field takes as many steps as one of 1 MB, and patterns see the first characters only."""
@@ -203,6 +204,7 @@ def read_bolt11_of(text: str) -> None:
             read_bolt11(each)
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("piece", ["a", " ", "{", '{"a":', "[", '\\"', "\x00"])
 def test_messages_of_megabytes(piece: str) -> None:
     """A message of 4 MB takes as many steps as one of 1 MB: JSON is read once, by a parser that is no pattern."""

@@ -197,6 +197,7 @@ class Server:
             self.arrived, self.window_began = [], None
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("sliding", [True, False])
 @pytest.mark.parametrize("latency", [0.05, 1.0, 5.0])

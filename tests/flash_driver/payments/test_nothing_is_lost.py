@@ -222,6 +222,7 @@ async def test_a_beginning_that_can_not_be_kept_is_never_unknown(
 # --- a close, a key, a connection -----------------------------------------------------------------------------------
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("mutations", ["accept", "decline"])
 @pytest.mark.parametrize("msat", [50_000, None])
 async def test_a_close_at_every_moment(bench: Bench, mutations: str, msat: int | None) -> None:
@@ -256,6 +257,7 @@ async def test_a_close_at_every_moment(bench: Bench, mutations: str, msat: int |
     assert len(seen) >= 2
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("mutations", ["accept", "decline"])
 @pytest.mark.parametrize("msat", [50_000, None])
 async def test_two_processes_that_close_at_random(

@@ -355,6 +355,7 @@ async def test_a_journal_that_stays_away_is_told(
     assert await hear(await client.listen(after=cursor), 1) == ids
 
 
+@pytest.mark.many_cases
 async def test_thousands_of_listeners_share_one_reading(
     client: FlashLightningClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,6 +129,7 @@ async def test_a_dropped_event_is_found_by_asking(bench: Bench) -> None:
     assert client.health.reconnects == 0
 
 
+@pytest.mark.many_cases
 async def test_reconnections_do_not_multiply_questions(bench: Bench) -> None:
     """After each reconnection every unpaid invoice is asked about, and at each loss, and no more often."""
     sandbox = await bench.sandbox()

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from sqlalchemy import event, func, select
 
 from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
@@ -28,6 +29,7 @@ async def taken(journals: list[Journal], minutes: int, limit: InvoiceBudget = LI
     return (await asyncio.gather(*asked)).count(None)
 
 
+@pytest.mark.many_cases
 async def test_many_processes_take_no_more_than_the_limit(durable_url: JournalUrl) -> None:
     """Window after window exactly as many are taken as the limit allows, and the table does not grow."""
     async with aclosing(SqlStore(durable_url)) as one, aclosing(SqlStore(durable_url)) as two:

@@ -79,6 +79,7 @@ async def use_everything(journal: Journal) -> None:
         assert len(await journal.list_payments(include_pending=pending, after=f"{COUNT - 10:064x}")) >= 9
 
 
+@pytest.mark.many_cases
 async def test_no_statement_reads_a_whole_table(durable_url: JournalUrl) -> None:
     """Every statement finds its rows by an index, in their order, whatever else there is."""
     async with aclosing(SqlStore(durable_url, patience=60)) as store:

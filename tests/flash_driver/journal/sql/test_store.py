@@ -339,6 +339,7 @@ async def test_connections_are_kept(postgres: PostgresServer) -> None:
 # --- cancellation and closing -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("turns", [1, 2, 4, 8])
 def test_an_event_loop_that_ends_in_the_middle_of_closing_leaves_nothing_open(
     durable_url: JournalUrl, turns: int
@@ -374,6 +375,7 @@ def test_an_event_loop_that_ends_in_the_middle_of_closing_leaves_nothing_open(
         assert not thread.is_alive()
 
 
+@pytest.mark.many_cases
 async def test_cancelled_at_any_moment_it_happens_whole_or_not_at_all(store: SqlStore) -> None:
     """One that is cancelled while it settles leaves an index without gaps, and the next call works."""
     journal = await open_journal(store)
