@@ -268,7 +268,7 @@ class Routes(ABC):
 
         async with posted(hesitate) as site, self.to(site.url) as transport:
             if leaving == "time":
-                for seconds in (0.5, 2, 8):  # a busy machine may not even have written it in the first of them
+                for seconds in (0.5, 2, 16):  # a busy machine may not even have written it in the first of them
                     if await perform(transport, CREATE, Deadline.after(seconds), late.put_nowait) == TimedOut():
                         break
             else:
