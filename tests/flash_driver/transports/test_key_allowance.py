@@ -83,7 +83,6 @@ def stopped(shop: FlashLightningClient) -> bool:
     return "kept for invoices and payments" in (account_of(shop).listeners.watcher._polling.trouble or "")
 
 
-@pytest.mark.many_cases
 async def test_processes_leave_room_for_invoices(bench: Bench, tmp_path: Path) -> None:
     """However fast two processes poll, together they stop in time: an invoice can be made, and looked up, at once."""
     sandbox = await bench.sandbox(api_key_limit=40)
