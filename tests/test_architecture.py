@@ -170,9 +170,8 @@ def test_contract_needs_nothing_from_outside() -> None:
 
 def test_host_names_no_driver() -> None:
     """The host finds drivers by entry point; none of its files names Flash."""
-    assert [
-        path for path in (ROOT / "lightning_host").rglob("*.*") if "flash_driver" in path.read_text(errors="ignore")
-    ] == []
+    written = [path for path in (ROOT / "lightning_host").rglob("*.*") if path.parent.name != "__pycache__"]
+    assert [path for path in written if "flash_driver" in path.read_text(errors="ignore")] == []
 
 
 def test_one_bolt11_reader_serves_all() -> None:
