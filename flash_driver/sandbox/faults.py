@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
@@ -182,14 +184,23 @@ class Faults:
 
     def __init__(self) -> None:
         self._armed: list[Fault] = []
+        self._cleared = asyncio.Event()
 
     def arm(self, fault: Fault) -> None:
         """Let a fault wait for its moment."""
         self._armed.append(fault)
 
     def clear(self) -> None:
-        """Disarm everything."""
+        """Disarm everything, and end the waits that go on."""
         self._armed.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait as long as a fault says, or until everything is disarmed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._cleared.wait()
 
     @property
     def armed(self) -> int:

@@ -156,7 +156,7 @@ class Simulation:
             self._bank.tasks.start(socket.strike(fault), "fault")
 
     def clear_faults(self) -> None:
-        """Disarm all faults."""
+        """Disarm all faults; delays that go on end."""
         self._bank.faults.clear()
 
     def set_price(

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["undisturbed", "until"]
+__all__ = ["HELD", "undisturbed", "until"]
 
 T = TypeVar("T")
+
+HELD: Final = 60.0
+"""For how long a sandbox keeps an answer back, unless `clear_faults` lets it go: no pause of the machine is as long."""
 
 _BEAT_SECONDS: Final = 0.02
 _HELD_UP_SECONDS: Final = 0.3

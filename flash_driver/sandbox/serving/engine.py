@@ -151,7 +151,7 @@ class Engine:
         self, operation: Operation, context: Context, fault: Fault | None = None
     ) -> AsyncGenerator[ExecutionResult, None]:
         """Start a subscription."""
-        if error := await _delay_or_fail(operation, fault):
+        if error := await self._delay_or_fail(operation, fault):
             yield PreExecutionError(data=None, errors=[error])
             return
         stream = await self.schema.subscribe(
@@ -171,7 +171,7 @@ class Engine:
             await stream.aclose()
 
     async def _execute(self, operation: Operation, context: Context, fault: Fault | None) -> ExecutionResult:
-        if error := await _delay_or_fail(operation, fault):
+        if error := await self._delay_or_fail(operation, fault):
             if fault is None or fault.details["channel"] == "top" or operation.kind is not OperationType.MUTATION:
                 return ExecutionResult(data=None, errors=[error])
             context.refusal = Refused(fault.details["message"], fault.details["code"])
@@ -190,6 +190,17 @@ class Engine:
             self.bank.traffic.carried_out(done, context.transport)
         return self._worded(operation, result)
 
+    async def _delay_or_fail(self, operation: Operation, fault: Fault | None) -> GraphQLError | None:
+        """Let a fault strike inside the server: wait, or make the error that ends the operation."""
+        if fault is None or not fault.inside:
+            return None
+        if fault.kind == "delay":
+            await self.bank.faults.wait(fault.details["seconds"])
+            return None
+        code = fault.details["code"]
+        ((key, node),) = [*operation.roots.items()][:1]
+        return GraphQLError(fault.details["message"], node, path=[key], extensions={"code": code} if code else {})
+
     def _worded(self, operation: Operation, result: ExecutionResult) -> ExecutionResult:
         """Say what is wrong with an operation's input as Flash's server does."""
         errors, schema = result.errors or [], self.schema._schema  # noqa: SLF001 - strawberry's only way to it
@@ -198,18 +209,6 @@ class Engine:
         elif errors and result.data is None and not any(error.path for error in errors):
             result.errors = variable_errors(schema, operation.definition, operation.variables or {}) or errors
         return result
-
-
-async def _delay_or_fail(operation: Operation, fault: Fault | None) -> GraphQLError | None:
-    """Let a fault strike inside the server: wait, or make the error that ends the operation."""
-    if fault is None or not fault.inside:
-        return None
-    if fault.kind == "delay":
-        await asyncio.sleep(fault.details["seconds"])
-        return None
-    code = fault.details["code"]
-    ((key, node),) = [*operation.roots.items()][:1]
-    return GraphQLError(fault.details["message"], node, path=[key], extensions={"code": code} if code else {})
 
 
 @lru_cache(maxsize=_KEPT_DOCUMENTS)

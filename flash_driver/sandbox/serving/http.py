@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
@@ -170,7 +169,7 @@ async def _strike(engine: Engine, request: web.Request, fault: Fault, reply: obj
         case "silent":
             await engine.closing.wait()
         case "delay":
-            await asyncio.sleep(fault.details["seconds"])
+            await engine.bank.faults.wait(fault.details["seconds"])
             return None
         case "garbage":
             return web.Response(text=GARBAGE, content_type="text/html")

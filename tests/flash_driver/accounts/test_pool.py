@@ -21,7 +21,7 @@ from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.settlements.health import Listening
 from tests.support.driver import operations
-from tests.support.waiting import until
+from tests.support.waiting import HELD, until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -96,14 +96,17 @@ async def test_new_token_takes_over_while_the_old_one_is_still_at_work(bench: Be
     first = await old.create_invoice(SAT)
     sandbox.pay(first.bolt11)
     assert (await listener.wait_invoice()).id == first.id
-    sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=0.3, count=5)
+    sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=HELD, count=5)
     under_way = [asyncio.create_task(old.create_invoice(SAT)) for _ in range(5)]
     await until(lambda: sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"]["websocket"] == 7)
     token = sandbox.log_in()
     new = await bench.client(sandbox, pool, process, token=token)
     cursor = listener.cursor
     async with await new.listen(after=cursor) as taking_over:
-        await old.aclose()
+        closing = asyncio.create_task(old.aclose())
+        await asyncio.sleep(0)
+        sandbox.clear_faults()
+        await closing
         made = await asyncio.gather(*under_way)
         sandbox.pay(made[0].bolt11)
         async with asyncio.timeout(20):
@@ -118,13 +121,14 @@ async def test_a_short_client_cuts_nobody_off_who_comes_to_his_end(bench: Bench,
     pool, sandbox = Pool(), await bench.sandbox(invoice_unit="sat")
     old = await bench.client(sandbox, pool, process)
     await old.create_invoice(SAT)
-    sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=0.5, count=1)
+    sandbox.arm("delay", operation="lnUsdInvoiceCreate", seconds=HELD)
     under_way = asyncio.create_task(old.create_invoice(SAT))
     await until(lambda: sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"]["websocket"] == 2)
     closing = asyncio.create_task(old.aclose())
     await asyncio.sleep(0)
     async with await bench.client(sandbox, pool, process) as short:
         assert len(await short.list_invoices()) == 1
+    sandbox.clear_faults()
     made = await under_way
     await closing
     assert sandbox.ledger_snapshot()["operations"]["lnUsdInvoiceCreate"] == {"websocket": 2, "http": 0}

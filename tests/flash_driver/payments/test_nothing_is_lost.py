@@ -40,7 +40,7 @@ from tests.support.payments import (
 )
 from tests.support.serving import serving_streams
 from tests.support.timing import SHORT, account_of
-from tests.support.waiting import until
+from tests.support.waiting import HELD, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -115,12 +115,13 @@ async def test_a_call_beside_another_is_about_the_same_payment(bench: Bench) -> 
     """While an amountless BOLT11 is being paid, a call with another amount is refused, not told of the first."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
-    sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice()
     paying = asyncio.create_task(client.pay(signed.payment_request, PayInvoiceParams(amount=AMOUNT)))
     await until(lambda: bool(requested(sandbox)))
     with pytest.raises(InvalidRequest, match="is being paid with 1000000 msat"):
         await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(2)))
+    sandbox.clear_faults()
     assert (await paying).result is PayResult.OK
 
 
@@ -136,10 +137,11 @@ async def test_a_payment_is_in_flight_while_it_is_prepared(bench: Bench, tmp_pat
     signed = sandbox.foreign_invoice(50_000_000)
     sandbox.arm("payment", outcome="FAILURE")
     assert (await one.pay(signed.payment_request)).result is PayResult.ERROR
-    sandbox.arm("delay", operation=PROBE, seconds=1.0)
+    sandbox.arm("delay", operation=PROBE, seconds=HELD)
     paying = asyncio.create_task(one.pay(signed.payment_request, PayInvoiceParams(max_fee_percent=5)))
     await until(lambda: bool(sandbox.ledger_snapshot()["operations"].get(PROBE)))
     assert [await status_of(client, signed.payment_hash) for client in (one, two)] == [PENDING, PENDING]
+    sandbox.clear_faults()
     assert (await paying).result is PayResult.OK
 
 
@@ -153,11 +155,12 @@ async def test_a_verdict_outlives_a_locked_journal(bench: Bench, tmp_path: Path,
     file, process = in_file(tmp_path)
     client = await bench.client(sandbox, Pool(AT_ONCE), process)
     await client.warm_up()
-    sandbox.arm("payment", outcome="SUCCESS", seconds=0.5)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(msat)
     paying = asyncio.create_task(client.pay(signed.payment_request, terms(msat)))
     await until(lambda: bool(requested(sandbox)))
     async with locked(file):
+        sandbox.clear_faults()
         assert (await paying).result is PayResult.OK
         assert await status_of(client, signed.payment_hash) is COMPLETE
         assert (await client.pay(signed.payment_request, terms(msat))).paid_before
@@ -177,11 +180,12 @@ async def test_a_failure_that_is_not_kept_yet_is_not_paid_over(bench: Bench, tmp
     file, process = in_file(tmp_path)
     client = await bench.client(sandbox, Pool(), process)
     await client.warm_up()
-    sandbox.arm("payment", outcome="FAILURE", seconds=0.5)
+    sandbox.arm("payment", outcome="FAILURE", seconds=HELD)
     signed = sandbox.foreign_invoice(50_000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
     await until(lambda: bool(requested(sandbox)))
     async with locked(file):
+        sandbox.clear_faults()
         assert (await paying).result is PayResult.ERROR
         with pytest.raises(LightningError):
             await client.pay(signed.payment_request, QUICK)
@@ -299,11 +303,12 @@ async def test_a_key_that_was_given_up_stays_given_up(bench: Bench) -> None:
     client = await bench.client(sandbox, timing=AT_ONCE)
     words = 'Field "idempotencyKey" is not defined by type "LnInvoicePaymentSendInput".'
     sandbox.arm("error", operation=PAY, code="GRAPHQL_VALIDATION_FAILED", message=words, channel="top", count=3)
-    sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(50_000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
     await until(lambda: bool(requested(sandbox)))
     await client.aclose()
+    sandbox.clear_faults()
     assert (await paying).result is PayResult.UNKNOWN
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     assert await status_of(client, signed.payment_hash) is UNKNOWN
@@ -317,11 +322,12 @@ async def test_a_payment_cut_while_the_server_has_it_is_unknown(bench: Bench, tr
     """Each transport notes before it writes: a payment that the server has is never called failed by a close."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, Pool(AT_ONCE), transports=transport)
-    sandbox.arm("payment", outcome="SUCCESS", seconds=0.3)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(msat)
     paying = asyncio.create_task(client.pay(signed.payment_request, terms(msat)))
     await until(lambda: bool(requested(sandbox)))
     await client.aclose()
+    sandbox.clear_faults()
     assert (await paying).result is PayResult.UNKNOWN
     assert await status_of(client, signed.payment_hash) is UNKNOWN
 

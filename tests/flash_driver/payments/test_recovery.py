@@ -30,7 +30,7 @@ from tests.support.payments import (
     status_of,
 )
 from tests.support.timing import SHORT, account_of, short
-from tests.support.waiting import until
+from tests.support.waiting import HELD, until
 
 if TYPE_CHECKING:
     from flash_driver.journal.records import PaymentRecord
@@ -42,10 +42,11 @@ async def test_a_late_answer_is_kept(bench: Bench) -> None:
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, transports="websocket", timing=SHORT)
     await client.warm_up()
-    sandbox.arm("payment", outcome="SUCCESS", seconds=0.8)
+    sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
     answer = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
     assert answer.result is PayResult.UNKNOWN
+    sandbox.clear_faults()
 
     async def complete() -> bool:
         return await status_of(client, signed.payment_hash) is COMPLETE
@@ -60,9 +61,10 @@ async def test_a_late_answer_that_tells_nothing_ends_the_asking(bench: Bench) ->
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, transports="websocket", timing=SHORT)
     await client.warm_up()
-    sandbox.arm("payment", outcome="ERROR", executed=True, seconds=0.5)
+    sandbox.arm("payment", outcome="ERROR", executed=True, seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
     await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
+    sandbox.clear_faults()
 
     async def key_given_up() -> bool:
         record = await account_of(client).journal.find_payment(signed.payment_hash)

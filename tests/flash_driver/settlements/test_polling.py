@@ -15,7 +15,7 @@ from flash_driver.settlements.health import Listening
 from flash_driver.settlements.timing import Spacing
 from tests.support.logs import recorded
 from tests.support.timing import SELDOM, SHORT, STEADY, short, watched_of
-from tests.support.waiting import until
+from tests.support.waiting import HELD, until
 from tests.support.watching import COFFEE, STATUS, asked, hearing, paid, short_grace
 
 if TYPE_CHECKING:
@@ -217,11 +217,12 @@ async def test_an_event_that_outruns_its_invoice(bench: Bench) -> None:
     client = await bench.client(sandbox, timing=short(pace=SELDOM, connections=STEADY))
     listener = await client.listen()
     await hearing(client)
-    sandbox.arm("delay", operation="lnUsdInvoiceCreate", when="after_execute", seconds=0.5)
+    sandbox.arm("delay", operation="lnUsdInvoiceCreate", when="after_execute", seconds=HELD)
     creating = asyncio.create_task(client.create_invoice(COFFEE))
     await until(lambda: len(sandbox.ledger_snapshot()["invoices"]) == 1)
     (row,) = sandbox.ledger_snapshot()["invoices"]
     sandbox.pay(row["payment_request"])
+    sandbox.clear_faults()
     assert await paid(listener) == (await creating).id
 
 

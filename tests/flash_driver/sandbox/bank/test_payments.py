@@ -243,12 +243,13 @@ async def test_a_key_in_use_makes_others_wait_and_give_up(start_lab: StartLab) -
     """The second request with the key fails on the lock, while the first goes on."""
     lab = await start_lab(lock_wait_seconds=0.01)
     foreign = lab.sandbox.foreign_invoice(1000)
-    lab.sandbox.arm("payment", outcome="SUCCESS", seconds=0.5)
+    lab.sandbox.arm("payment", outcome="SUCCESS", seconds=60)
     first = asyncio.create_task(lab.pay(foreign.payment_request, idempotencyKey="k"))
     await until(lambda: lab.sandbox.ledger_snapshot()["payments"] != [])
     second = await lab.pay(foreign.payment_request, idempotencyKey="k")
     assert second["errors"][0]["code"] == "UNEXPECTED_CLIENT_ERROR"
     assert "ResourceAttemptsLockServiceError" in second["errors"][0]["message"]
+    lab.sandbox.clear_faults()
     assert await first == OK
 
 
