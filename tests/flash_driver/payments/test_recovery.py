@@ -84,7 +84,7 @@ async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, 
     await bench.client(sandbox, pool)
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=2)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=5)
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     if restarted:
@@ -104,7 +104,7 @@ async def test_a_client_for_each_call_learns_how_it_ended(bench: Bench) -> None:
     client = await bench.client(sandbox, pool, transports="http")
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=60)
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     await client.aclose()
     sandbox.clear_faults()
@@ -122,7 +122,7 @@ async def test_what_another_process_left_open_is_asked_about_once(bench: Bench) 
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, timing=short(payments=Persistence(later=(0.2,))))
     await client.list_payments()
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=60)
     record = left_open(sandbox, signed, sender_ends=timedelta(seconds=30))
     payments = account_of(client).payments
     await account_of(client).journal.begin_payment(record)
@@ -141,7 +141,7 @@ async def test_a_process_that_listens_asks_no_more_often(bench: Bench, monkeypat
     """It looks for payments that stay unknown again and again, and asks about each at its own moments only."""
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox, timing=short(payments=Persistence(watch=0.02, later=(0.2,))))
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=1)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=60)
     record = left_open(sandbox, signed, sender_ends=timedelta(0), status=UNKNOWN)
     journal, looks = account_of(client).journal, []
     await journal.begin_payment(record)
@@ -166,7 +166,7 @@ async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(be
     client = await bench.client(sandbox, transports="http", timing=SHORT)
     await client.warm_up()
     sandbox.arm("http_status", status=502, operation=PAY, count=99)
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=2)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=5)
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     await until(lambda: bool(requested(sandbox)))

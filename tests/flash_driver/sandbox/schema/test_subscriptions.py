@@ -214,7 +214,7 @@ async def test_watchers_disturb_each_other(lab: Lab) -> None:
 
 async def test_expired_is_told_even_after_paid(start_lab: StartLab) -> None:
     """A second after its end every watcher of an invoice hears EXPIRED, whatever happened; the query knows better."""
-    lab = await start_lab(invoice_expiry_seconds=2)
+    lab = await start_lab(invoice_expiry_seconds=4)
     invoice = await lab.invoice()
     socket = await lab.socket()
     await _watch(socket, invoice["paymentRequest"])
