@@ -38,7 +38,7 @@ __all__ = [
 
 PAY: Final = "lnInvoicePaymentSend"
 PROBE: Final = "lnUsdInvoiceFeeProbe"
-QUICK: Final = PayInvoiceParams(send_timeout=timedelta(seconds=1))
+QUICK: Final = PayInvoiceParams(send_timeout=timedelta(seconds=4))
 COMPLETE: Final = LightningPaymentStatus.COMPLETE
 FAILED: Final = LightningPaymentStatus.FAILED
 PENDING: Final = LightningPaymentStatus.PENDING

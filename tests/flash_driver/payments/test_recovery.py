@@ -44,7 +44,7 @@ async def test_a_late_answer_is_kept(bench: Bench) -> None:
     await client.warm_up()
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
-    answer = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
+    answer = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=2)))
     assert answer.result is PayResult.UNKNOWN
     sandbox.clear_faults()
 
@@ -63,7 +63,7 @@ async def test_a_late_answer_that_tells_nothing_ends_the_asking(bench: Bench) ->
     await client.warm_up()
     sandbox.arm("payment", outcome="ERROR", executed=True, seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
-    await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.2)))
+    await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=2)))
     sandbox.clear_faults()
 
     async def key_given_up() -> bool:
@@ -84,7 +84,7 @@ async def test_it_is_asked_once_more_when_nothing_can_be_executed(bench: Bench, 
     await bench.client(sandbox, pool)
     await client.warm_up()
     sandbox.arm("http_status", status=502, when="after_execute", operation=PAY, count=99)
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=5)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=9)
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     if restarted:
@@ -166,7 +166,7 @@ async def test_a_payment_that_never_arrived_is_not_made_behind_the_hosts_back(be
     client = await bench.client(sandbox, transports="http", timing=SHORT)
     await client.warm_up()
     sandbox.arm("http_status", status=502, operation=PAY, count=99)
-    signed = sandbox.foreign_invoice(5000, expiry_seconds=5)
+    signed = sandbox.foreign_invoice(5000, expiry_seconds=9)
     assert (await client.pay(signed.payment_request, QUICK)).result is PayResult.UNKNOWN
     sandbox.clear_faults()
     await until(lambda: bool(requested(sandbox)))

@@ -302,7 +302,7 @@ async def test_after_the_end_no_other_way_is_begun() -> None:
         memory = Capabilities()
         memory.learn("websocket", Completed({}))
         router, socket = over(server, way := Fake("http", CREATED), memory=memory)
-        delivery = await router.perform(create(), Deadline.after(0.3))
+        delivery = await router.perform(create(), Deadline.after(2))
         await socket.aclose()
     assert delivery.reasons == {"websocket": "no answer in time"}
     assert way.asked == []
@@ -330,7 +330,7 @@ async def test_a_deaf_server_leaves_time_for_the_next_way() -> None:
         way = Fake("http", CREATED)
         router = Router([socket, way], Capabilities())
         async with within():
-            delivery = await router.perform(create(), Deadline.after(0.6))
+            delivery = await router.perform(create(), Deadline.after(3))
         await socket.aclose()
     assert isinstance(delivery.outcome, Completed)
     assert delivery.reasons == {"websocket": "not connected in time"}
@@ -619,7 +619,7 @@ async def test_proof_that_stays_without_answer() -> None:
     async with served(kinds) as server:
         router, socket = over(server, Fake("http", CREATED), memory=memory)
         await socket.connection(Deadline.after(20))
-        delivery = await router.perform(create(), Deadline.after(0.4))
+        delivery = await router.perform(create(), Deadline.after(1))
         assert delivery.transport == "http"
         assert delivery.reasons == {"websocket": "a harmless question came to nothing: no answer in time"}
         assert delivery.causes == {Cause.SLOW}
@@ -636,7 +636,7 @@ async def test_nobody_waits_for_another_s_proof_beyond_the_own_time() -> None:
         patient = asyncio.create_task(router.learn_whether_socket_executes(Deadline.after(20)))
         await server.acknowledged()
         async with within():
-            delivery = await router.perform(create(), Deadline.after(0.4))
+            delivery = await router.perform(create(), Deadline.after(2))
         assert delivery.transport == "http"
         assert "no time was left to ask" in delivery.reasons["websocket"]
         patient.cancel()

@@ -104,9 +104,9 @@ async def test_anonymous_sockets_alone_are_not_death() -> None:
     async with served(Script([[ANONYMOUS]])) as server:
         way = sockets(server)
         session = Session(way, TIMING)
-        assert await session.confirm(Deadline.after(1)) is False
+        assert await session.confirm(Deadline.after(20)) is False
         session.hear(Completed({}))
-        assert await session.confirm(Deadline.after(1)) is False
+        assert await session.confirm(Deadline.after(20)) is False
         await way.aclose()
 
 
@@ -123,8 +123,8 @@ async def test_a_server_that_can_not_be_asked_is_no_proof() -> None:
 async def test_without_sockets_http_alone_has_a_say() -> None:
     """An API key, or an account that wants no socket, has no other way to ask."""
     session = Session()
-    assert await session.confirm(Deadline.after(1)) is True
-    assert await session.account(Deadline.after(1)) == NotConnected(
+    assert await session.confirm(Deadline.after(20)) is True
+    assert await session.account(Deadline.after(20)) == NotConnected(
         "this token opens no socket to ask on", Cause.UNSUITED
     )
 
