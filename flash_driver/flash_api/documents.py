@@ -44,6 +44,7 @@ __all__ = [
     "TRANSACTION_DETAILS",
     "Document",
     "Operation",
+    "WriteMark",
 ]
 
 
@@ -91,6 +92,29 @@ class Document:
 
 def _nothing() -> None:
     """Ask for no word before writing."""
+
+
+class WriteMark:
+    """Notes whether an operation may have been written: what its `about_to_write` can be.
+
+    Args:
+        before: Told as well.
+
+    Attributes:
+        begun: Whether its first byte may have been written.
+
+    """
+
+    __slots__ = ("_before", "begun")
+
+    def __init__(self, before: Callable[[], None] = _nothing) -> None:
+        self._before = before
+        self.begun = False
+
+    def __call__(self) -> None:
+        """Note that its first byte may be written from now on."""
+        self.begun = True
+        self._before()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
+from flash_driver.flash_api.documents import WriteMark
 from flash_driver.flash_api.outcomes import Refused, Unknown
 from flash_driver.payments.attempt import Persistence
 from flash_driver.transports.call_log import CallLog
@@ -112,7 +113,7 @@ class Sending:
     async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
         """Ask how an attempt ended, and return it as it stands then."""
         delivery = await self._router.perform(
-            attempt.operation(_Writing()), deadline, late=self._take_late(attempt, asyncio.Event())
+            attempt.operation(WriteMark()), deadline, late=self._take_late(attempt, asyncio.Event())
         )
         return await self._store.keep(attempt, attempt.judged(delivery.outcome, delivery.reasons, sent_before=True))
 
@@ -153,14 +154,14 @@ class Sending:
 
         """
         attempt, asked = seen, 0
-        writing, heard = _Writing(), asyncio.Event()
+        mark, heard = WriteMark(), asyncio.Event()
         try:
             while True:
                 delivery = await self._router.perform(
-                    attempt.operation(writing), deadline, call_log, self._take_late(attempt, heard)
+                    attempt.operation(mark), deadline, call_log, self._take_late(attempt, heard)
                 )
                 if not sent_before and attempt.key_is_refused(delivery):
-                    writing = _Writing()
+                    mark = WriteMark()
                     seen = attempt = await self._give_key_up(attempt)
                     continue
                 attempt = attempt.judged(delivery.outcome, delivery.reasons, sent_before=sent_before)
@@ -177,7 +178,7 @@ class Sending:
         except BaseException as error:
             if attempt.record.status is LightningPaymentStatus.PENDING:
                 # Only a clean interruption proves that nothing was written; whatever else broke proves nothing.
-                unwritten = isinstance(error, asyncio.CancelledError) and not writing.begun
+                unwritten = isinstance(error, asyncio.CancelledError) and not mark.begun
                 why = f"it was interrupted ({type(error).__name__})"
                 attempt = (
                     attempt.not_sent(f"{why} before it was sent")
@@ -234,7 +235,7 @@ class Sending:
         """Return what keeps an answer that comes after its time, and then tells: it may be the only one there is."""
 
         def take(evidence: Evidence) -> None:
-            outcome = attempt.operation(_Writing()).classify(evidence)
+            outcome = attempt.operation(WriteMark()).classify(evidence)
             if isinstance(outcome, Unknown) and not outcome.answered:
                 return
             self._late.start(self._keep_late(attempt, outcome, heard), "late payment answer")
@@ -258,16 +259,3 @@ async def _happens(event: asyncio.Event, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             await event.wait()
     return event.is_set()
-
-
-class _Writing:
-    """Notes whether a request may have been written."""
-
-    __slots__ = ("begun",)
-
-    def __init__(self) -> None:
-        self.begun = False
-
-    def __call__(self) -> None:
-        """Note that its first byte may be written from now on."""
-        self.begun = True

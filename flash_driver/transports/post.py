@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
+from flash_driver.flash_api.documents import WriteMark
 from flash_driver.flash_api.outcomes import Cause, Evidence, Garbage, Kind, NotConnected, NotWritten, TimedOut
 from flash_driver.transports.network import JSON_HEADERS
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine, Mapping
 
     from flash_driver.flash_api.documents import Document, Operation
     from flash_driver.transports.base import Late, Link
@@ -79,18 +80,18 @@ class PostTransport(ABC):
 
         What is not being written when the caller leaves never will be.
         """
-        writing = _Writing(operation.about_to_write)
-        noted = replace(operation, about_to_write=writing)
+        mark = WriteMark(operation.about_to_write)
+        noted = replace(operation, about_to_write=mark)
         later = Deadline(deadline.at + _LATE_SECONDS)
         posting = self._posting.start(_without_frames(self.post(noted, connected_by, later)), "http request")
         try:
             await asyncio.wait([posting], timeout=deadline.remaining)
         except asyncio.CancelledError:
-            writing.left_by_caller(posting, late)
+            _leave(posting, mark, late)
             raise
         if not posting.done():
-            writing.left_by_caller(posting, late)
-            return TimedOut() if writing.begun else NotConnected("not connected in time", Cause.SLOW)
+            _leave(posting, mark, late)
+            return TimedOut() if mark.begun else NotConnected("not connected in time", Cause.SLOW)
         return Garbage("the connection was closed") if posting.cancelled() else posting.result()
 
 
@@ -118,33 +119,12 @@ async def _without_frames(posting: Coroutine[Any, Any, Evidence]) -> Evidence:
         raise cancelled.with_traceback(None) from None
 
 
-class _Writing:
-    """Notes whether a request may have been written.
-
-    Args:
-        about_to_write: Called before that.
-
-    Attributes:
-        begun: Whether it may have been.
-
-    """
-
-    __slots__ = ("_about_to_write", "begun")
-
-    def __init__(self, about_to_write: Callable[[], None]) -> None:
-        self._about_to_write = about_to_write
-        self.begun = False
-
-    def __call__(self) -> None:
-        self.begun = True
-        self._about_to_write()
-
-    def left_by_caller(self, posting: asyncio.Task[Evidence], late: Late) -> None:
-        """End a request that is not written yet; have the answer to any other go to `late`."""
-        if self.begun:
-            posting.add_done_callback(partial(_tell, late))
-        else:
-            posting.cancel()
+def _leave(posting: asyncio.Task[Evidence], mark: WriteMark, late: Late) -> None:
+    """End a request that is not written yet; have the answer to any other go to `late`."""
+    if mark.begun:
+        posting.add_done_callback(partial(_tell, late))
+    else:
+        posting.cancel()
 
 
 def _tell(late: Late, posting: asyncio.Task[Evidence]) -> None:

@@ -34,6 +34,8 @@ from tests.support.web import COMPRESSED, REPLIES, Reply, posted, replying
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from flash_driver.flash_api.documents import Operation
+    from flash_driver.transports.base import Late
     from flash_driver.transports.gql_client import GraphQLTransport
     from flash_driver.transports.http import HttpTransport
 
@@ -47,6 +49,18 @@ DATA = Reply(Answer({"a": 1}), '{"data":{"a":1}}')
 def soon() -> Deadline:
     """Return a deadline that a working driver never sees."""
     return Deadline.after(20)
+
+
+async def _leave(
+    transport: HttpTransport | GraphQLTransport, operation: Operation, asked: asyncio.Event, late: Late | None = None
+) -> None:
+    """Give an operation up once the server has it, as a caller does that is cancelled."""
+    asking = asyncio.create_task(perform(transport, operation, soon(), late))
+    async with within():
+        await asked.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 class Routes(ABC):
@@ -272,12 +286,7 @@ class Routes(ABC):
                     if await perform(transport, CREATE, Deadline.after(seconds), late.put_nowait) == TimedOut():
                         break
             else:
-                asking = asyncio.create_task(perform(transport, CREATE, soon(), late.put_nowait))
-                async with within():
-                    await asked.wait()
-                asking.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await asking
+                await _leave(transport, CREATE, asked, late.put_nowait)
             assert late.empty()
             answering.set()
             async with within():
@@ -295,11 +304,7 @@ class Routes(ABC):
             return web.Response()
 
         async with posted(never) as site, self.to(site.url) as transport, within():
-            asking = asyncio.create_task(perform(transport, PAY(), soon(), late.put_nowait))
-            await asked.wait()
-            asking.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asking
+            await _leave(transport, PAY(), asked, late.put_nowait)
             assert not any("http request" in task.get_name() for task in asyncio.all_tasks())
 
     async def test_what_is_wanted_late_and_was_not_written_never_is(self) -> None:
@@ -323,11 +328,7 @@ class Routes(ABC):
 
         async with posted(never) as site:
             async with self.to(site.url) as transport, within():
-                asking = asyncio.create_task(perform(transport, CREATE, soon(), late.put_nowait))
-                await asked.wait()
-                asking.cancel()
-                with pytest.raises(asyncio.CancelledError):
-                    await asking
+                await _leave(transport, CREATE, asked, late.put_nowait)
             assert [task for task in asyncio.all_tasks() if "http request" in task.get_name()] == []
             assert all(isinstance(late.get_nowait(), Garbage) for _ in range(late.qsize()))
 
@@ -342,12 +343,7 @@ class Routes(ABC):
             return web.json_response({"data": {"a": 1}})
 
         async with posted(hesitate_once) as site, self.to(site.url) as transport:
-            asking = asyncio.create_task(perform(transport, PROBE(), soon()))
-            async with within():
-                await asked.wait()
-            asking.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await asking
+            await _leave(transport, PROBE(), asked)
             assert await perform(transport, PROBE(), soon()) == Answer({"a": 1})
 
     async def test_closing_and_using_again(self) -> None:

@@ -10,6 +10,7 @@ from aiohttp import ClientError, WSMessage, WSMsgType
 from flash_driver.sandbox import BadFaultError
 from flash_driver.sandbox.faults import KINDS, Fault, Faults, parse_fault
 from tests.flash_driver.sandbox.clients import CREATE, ME, TIMEOUT, UPDATES, until
+from tests.support.waiting import HELD
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab, Socket
@@ -88,7 +89,7 @@ async def test_silence_keeps_tcp_up(lab: Lab, when: str, executed: int) -> None:
 @BOTH_MOMENTS
 async def test_delay_only_delays(lab: Lab, when: str, executed: int) -> None:
     """The reply comes, later; meanwhile the operation has been executed or not."""
-    lab.sandbox.arm("delay", seconds=60, when=when)
+    lab.sandbox.arm("delay", seconds=HELD, when=when)
     socket = await lab.socket()
     await _create(lab, socket)
     await socket.send(type="ping")
@@ -103,7 +104,7 @@ async def test_delay_only_delays(lab: Lab, when: str, executed: int) -> None:
 
 async def test_a_delayed_mutation_outlives_its_client(lab: Lab) -> None:
     """A client that gives up while it waits finds it executed afterwards, on either transport."""
-    lab.sandbox.arm("delay", seconds=60)
+    lab.sandbox.arm("delay", seconds=HELD)
     socket = await lab.socket()
     await _create(lab, socket)
     await lab.struck()
@@ -111,7 +112,7 @@ async def test_a_delayed_mutation_outlives_its_client(lab: Lab) -> None:
     lab.sandbox.clear_faults()
     await _executed(lab, 1)
     lab.sandbox.reset()
-    lab.sandbox.arm("delay", seconds=60)
+    lab.sandbox.arm("delay", seconds=HELD)
     creating = asyncio.create_task(lab.create())
     await lab.struck()
     creating.cancel()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.flash_driver.sandbox.clients import CAPABLE, until
+from tests.support.waiting import HELD
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab
@@ -243,7 +244,7 @@ async def test_a_key_in_use_makes_others_wait_and_give_up(start_lab: StartLab) -
     """The second request with the key fails on the lock, while the first goes on."""
     lab = await start_lab(lock_wait_seconds=0.01)
     foreign = lab.sandbox.foreign_invoice(1000)
-    lab.sandbox.arm("payment", outcome="SUCCESS", seconds=60)
+    lab.sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     first = asyncio.create_task(lab.pay(foreign.payment_request, idempotencyKey="k"))
     await until(lambda: lab.sandbox.ledger_snapshot()["payments"] != [])
     second = await lab.pay(foreign.payment_request, idempotencyKey="k")

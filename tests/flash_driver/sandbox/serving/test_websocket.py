@@ -9,6 +9,7 @@ import websockets
 from aiohttp import WSMsgType
 
 from tests.flash_driver.sandbox.clients import CREATE, ME, TIMEOUT, UPDATES, until
+from tests.support.waiting import HELD
 
 if TYPE_CHECKING:
     from tests.flash_driver.sandbox.clients import Lab, Socket
@@ -253,7 +254,7 @@ async def test_a_completed_subscription_is_over(lab: Lab) -> None:
 async def test_a_mutation_outlives_its_client(lab: Lab) -> None:
     """A client that hangs up in the middle of a payment has paid."""
     foreign = lab.sandbox.foreign_invoice(1000)
-    lab.sandbox.arm("payment", outcome="SUCCESS", seconds=60)
+    lab.sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     socket = await lab.socket()
     send = "mutation S($input: LnInvoicePaymentInput!) { lnInvoicePaymentSend(input: $input) { status } }"
     order = {"walletId": lab.sandbox.wallet_id, "paymentRequest": foreign.payment_request}
