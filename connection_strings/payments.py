@@ -59,8 +59,9 @@ class ListPaymentsParams:
         include_pending: List also those of which it is not known how they ended.
         offset_index: How many to pass over. A backend counts them, which takes longer the more they are.
         after: The payment hash of a payment: list those that were first attempted after it.
-        unknown_only: List only those that stay UNKNOWN, all at once: nobody is sending them, and it is not known how
-            they ended. There are few of them, so it goes with no other of these.
+        unknown_only: List only those that stay unknown, all at once: nobody is sending them, and it is not known how
+            they ended. One that the backend called in flight, and says no more of, is PENDING and has a `way_out`.
+            There are few of them, so it goes with no other of these.
 
     Raises:
         InvalidRequest: A value of another type, an offset below zero, or `unknown_only` with a place to begin at.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from connection_strings import BackendHealth
+    from connection_strings import BackendHealth, LightningPayment
     from lightning_host.stores import Store
 
 __all__ = ["UnknownPayments", "backends", "unknown_payments"]
@@ -53,6 +53,14 @@ async def _of(store: Store) -> UnknownPayments | None:
             listed = await store.client.list_payments(ListPaymentsParams(unknown_only=True))
     except (LightningError, TimeoutError):
         return None
-    # A wallet of another kind may list more than it was asked for.
-    unknown = [each for each in listed if each.status is LightningPaymentStatus.UNKNOWN]
+    unknown = [each for each in listed if _stays_unknown(each)]
     return UnknownPayments(len(unknown), min((each.sent_at or each.created_at for each in unknown), default=None))
+
+
+def _stays_unknown(payment: LightningPayment) -> bool:
+    """Whether it is not known how a payment ended, and nobody sends it: a wallet may list more than it was asked for.
+
+    One whose backend said "in flight", and may never say more, is pending; its way out tells it from one on its way.
+    """
+    in_flight = payment.status is LightningPaymentStatus.PENDING and payment.way_out is not None
+    return in_flight or payment.status is LightningPaymentStatus.UNKNOWN

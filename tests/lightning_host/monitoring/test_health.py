@@ -208,6 +208,19 @@ async def test_payments_that_stay_unknown_are_told(hosts: HostBench, node: FakeN
     assert ("lightning_host_payments_unknown", "shop") not in await metrics(host)
 
 
+async def test_payment_that_flash_called_pending_is_told(hosts: HostBench, bench: Bench) -> None:
+    """Flash never says more of a payment that it first called pending: the operator sees it beside the unknown ones."""
+    sandbox = await bench.sandbox(ws_mutations="decline")
+    host = await hosts.host(sandbox)
+    sandbox.arm("payment", outcome="PENDING")
+    wanted = {"BOLT11": sandbox.foreign_invoice(1000).payment_request, "sendTimeout": 1}
+    status, paid = await host.greenfield("POST", "/invoices/pay", wanted)
+    assert (status, paid["status"]) == (202, "Pending")
+    assert (await metrics(host))["lightning_host_payments_unknown", "shop"] == 1
+    _, told = await host.get("/health")
+    assert told["unknownPayments"]["shop"]["count"] == 1
+
+
 async def test_documents_name_the_metrics_that_there_are(hosts: HostBench, node: FakeNode) -> None:
     """Each metric stands in docs/monitoring.md, which names no other."""
     host = await hosts.host(node)
