@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 import pytest
@@ -102,3 +103,31 @@ async def test_an_invoice_by_the_socket_loads_no_other_way(tmp_path: Path) -> No
         )
     assert loaded >= IN_USE
     assert loaded & (OF_THE_WAYS | OF_POSTGRESQL | OF_THE_COMMANDS) == set()
+
+
+@pytest.mark.timeout(300)
+async def test_commands_on_a_journal_in_a_file_need_nothing_of_postgresql(tmp_path: Path) -> None:
+    """`flash-driver doctor`, and all of `flash-driver journal`, work where the extra `postgresql` is not installed."""
+    journal, copied = (f"sqlite+aiosqlite:///{tmp_path / name}" for name in ("journal.sqlite3", "copied.sqlite3"))
+    commands = [
+        ["invoice", "create", "1000", "--json"],
+        ["doctor", "--json"],
+        ["journal", "show", "--json"],
+        ["journal", "check", "--json"],
+        ["journal", "prune", "30", "--json"],
+        ["journal", "export", "invoices"],
+        ["journal", "backup", str(tmp_path / "backup.sqlite3"), "--json"],
+        ["journal", "copy", journal, copied, "--json"],
+    ]
+    program = f"""
+        import sys
+        sys.modules["psycopg"] = sys.modules["certifi"] = None  # as where the extra is not installed
+        from flash_driver.cli import main
+        for command in {commands!r}:
+            assert main(command) == 0, command
+    """
+    async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
+        loaded = await modules_of(
+            dedent(program), FLASH_CONNECTION_STRING=sandbox.connection_string, FLASH_JOURNAL_URL=journal
+        )
+    assert "flash_driver.journal.sql.postgresql" not in loaded

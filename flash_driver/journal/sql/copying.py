@@ -39,7 +39,6 @@ from flash_driver.journal.sql.migrations import (
     release,
     seal,
 )
-from flash_driver.journal.sql.postgresql import connect_blocking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -247,6 +246,8 @@ def _sqlite(path: Path, *, must_exist: bool) -> Engine:
 
 
 def _postgresql(journal: JournalUrl) -> Engine:
+    from flash_driver.journal.sql.postgresql import connect_blocking  # noqa: PLC0415 - psycopg is an extra
+
     return create_engine(
         "postgresql+psycopg://",
         creator=lambda: connect_blocking(journal, _STATEMENT_SECONDS),

@@ -14,7 +14,6 @@ from sqlalchemy.pool import NullPool
 
 from flash_driver.journal.errors import JournalError, explain
 from flash_driver.journal.sql.migrations import find_version
-from flash_driver.journal.sql.postgresql import PostgresqlDatabase
 from flash_driver.journal.sql.transactions import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ async def inspect_journal(journal: JournalUrl) -> int:
     try:
         if journal.path is not None:
             return await asyncio.to_thread(_inspect_file, journal, journal.path)
+        from flash_driver.journal.sql.postgresql import PostgresqlDatabase  # noqa: PLC0415 - psycopg is an extra
+
         database = PostgresqlDatabase(journal)
         try:
             return await database.read(lambda connection: _inspect_database(connection, journal), PATIENCE_SECONDS)
