@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from aiohttp import web
 
-__all__ = ["ALREADY_PAID", "NOT_ENOUGH_FUNDS", "NO_ROUTE", "hang_up", "reads_errors_as_no"]
+__all__ = ["ALREADY_PAID", "NOT_ENOUGH_FUNDS", "NO_ROUTE", "begins_such_a_question", "hang_up", "reads_errors_as_no"]
 
 ALREADY_PAID: Final = "this invoice has already been paid"
 NO_ROUTE: Final = "payment could not be sent through existing channels, check individual failures for more details"
@@ -43,6 +43,13 @@ def reads_errors_as_no(request: web.Request, status: int) -> bool:
     """Whether the client would take this error status for "there is no such payment" though that is not known."""
     not_known = status >= 500 or status in _NOT_KNOWN
     return not_known and request.path.startswith(_QUESTIONS) and "User-Agent" not in request.headers
+
+
+def begins_such_a_question(sent: bytes) -> bool:
+    """Whether the first bytes of a connection begin a request whose client would take any error status for that."""
+    words = sent.partition(b"\r\n")[0].split(b" ")
+    asks = len(words) > 1 and words[1].decode("latin-1").startswith(_QUESTIONS)
+    return asks and b"\r\nuser-agent:" not in sent.lower()
 
 
 def hang_up(request: web.Request) -> None:

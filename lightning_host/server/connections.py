@@ -2,7 +2,8 @@
 
 A connection takes memory and a file before it has sent a byte, so they are counted as they are made, not when a request
 has come. One too many waits a moment for another to end: clients open as many connections as they have requests. Then
-it gets a ready answer to whatever it asks (429 when its address has too many, 503 when the process has), and is closed.
+it gets a ready answer to whatever it asks (429 when its address has too many, 503 when the process has), and is closed;
+or it is closed without one, where its client would read an error as "there is no such payment" (phoenixd/clients.py).
 Trusted proxies bring connections of many clients: for them only the whole bound holds.
 """
 
@@ -13,6 +14,7 @@ import json
 from typing import TYPE_CHECKING, Final, cast
 
 from lightning_host.client_address import is_trusted, key_of, read_address
+from lightning_host.phoenixd.clients import begins_such_a_question
 from lightning_host.server.app import SECURITY_HEADERS
 from lightning_host.web.concurrency_limit import RETRY_SECONDS, TooMany
 
@@ -183,19 +185,21 @@ class _Waiting(asyncio.Protocol):
         transport = self.connection.transport
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE_SECONDS, transport.abort)
         if self.asked:
-            self._answer()
+            self._answer(self.asked)
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         if self.turned_away:
-            self._answer()
+            self._answer(data)
         else:
             self.asked += data
             self.connection.transport.pause_reading()
 
-    def _answer(self) -> None:
+    def _answer(self, asked: bytes) -> None:
         transport = self.connection.transport
-        if not self._answered and not transport.is_closing():
+        if not self._answered and begins_such_a_question(asked):
+            transport.abort()
+        elif not self._answered and not transport.is_closing():
             # What else comes is read and left: to close on it would reset the connection, and the answer with it.
             self._answered = True
             transport.write(_answer_of(self._why))

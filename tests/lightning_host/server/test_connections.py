@@ -103,6 +103,19 @@ async def test_all_together_are_bounded(hosts: HostBench, node: FakeNode) -> Non
     assert b"\r\nRetry-After: 10\r\n" in refused
 
 
+@pytest.mark.parametrize("agent", ["", "User-Agent: LNbits/1.6.2\r\n"])
+async def test_question_of_btcpay_is_not_answered_with_a_refusal(hosts: HostBench, node: FakeNode, agent: str) -> None:
+    """BTCPay, which sends no User-Agent, forgets an invoice for any error: it is hung up on; others are told."""
+    host = await hosts.host(node, wait=False, most_connections=1)
+    async with connection(host, "127.0.0.2"), connection(host, "127.0.0.3") as (reader, writer), asyncio.timeout(40):
+        writer.write(f"GET /payments/incoming/{'ab' * 32} HTTP/1.1\r\nHost: x\r\n{agent}\r\n".encode())
+        with contextlib.suppress(ConnectionError):
+            answer = b""
+            answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 503 ") is bool(agent)
+    assert bool(answer) is bool(agent)
+
+
 async def test_trusted_proxy_brings_many_clients(hosts: HostBench, node: FakeNode) -> None:
     """Connections of a trusted proxy are not counted by address."""
     host = await hosts.host(
