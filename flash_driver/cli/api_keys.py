@@ -42,7 +42,7 @@ def create(
     scope: Annotated[
         list[str] | None, typer.Option(metavar="SCOPE", help=f"By default what a shop needs: {', '.join(_SCOPES)}.")
     ] = None,
-    days: Annotated[int | None, typer.Option(min=1, help="When it ends; by default never.")] = None,
+    days: Annotated[int | None, typer.Option(metavar="DAYS", min=1, help="When it ends; by default never.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Write the connection string there, readable by you alone.")
     ] = None,

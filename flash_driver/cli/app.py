@@ -8,11 +8,13 @@ import os
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from inspect import getdoc
 from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 from flash_driver._version import __version__
 from flash_driver.cli.failures import Exit, explain
@@ -22,6 +24,29 @@ __all__ = ["COMMANDS", "Command", "make_app", "run"]
 
 _COMPLETION: Final = "_FLASH_DRIVER_COMPLETE"
 """The variable in which a shell asks for words to complete."""
+
+
+class _PlainCommand(TyperCommand):
+    """A command whose help shows what a person types, not the types of the program."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        _show_no_types(self.params)
+
+
+def _show_no_types(parameters: Collection[Any]) -> None:
+    """Leave `<bool>` of a switch out of the help, and the braces and type of an argument: `AMOUNT`, `[STRING]`."""
+    for each in parameters:
+        if getattr(each, "is_bool_flag", False):
+            each.metavar = ""
+        elif each.param_type_name == "argument":
+            name = each.metavar if each.required else f"[{each.metavar}]"
+            each.get_usage_pieces = partial(_say, [name if each.nargs == 1 else f"{name}..."])
+            each.display_type_rich = partial(_say, None)
+
+
+def _say(answer: Any, *_: object, **__: object) -> Any:
+    return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +71,13 @@ class Command:
         module = import_module(f"flash_driver.cli.{self.module}") if loaded else None
         if self.is_group:
             if module is not None:
-                _list_in_full(module.app)
+                _show_well(module.app)
             app.add_typer(
                 typer.Typer() if module is None else module.app, name=self.name, help=self.help, short_help=self.help
             )
         else:
             does = _not_loaded if module is None else getattr(module, self.name)
-            app.command(self.name, help=self.help, short_help=self.help)(does)
+            app.command(self.name, cls=_PlainCommand, help=self.help, short_help=self.help)(does)
 
 
 COMMANDS: Final = (
@@ -101,9 +126,10 @@ def _root(
     pass
 
 
-def _list_in_full(group: typer.Typer) -> None:
-    """Let a group's help show what each command does to its end, not the first 45 characters."""
+def _show_well(group: typer.Typer) -> None:
+    """Let a group's help show what each command does to its end, not the first 45 characters, and no types."""
     for each in group.registered_commands:
+        each.cls = _PlainCommand
         summary = (getdoc(each.callback) or "").partition("\n\n")[0]
         each.short_help = " ".join(summary.split())
 
@@ -143,7 +169,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal that can't show a character gets a question mark
     try:
         command = typer.main.get_command(make_app(None if _COMPLETION in os.environ else arguments))
-        _show_no_type_of_switches(command)
+        _show_no_types(command.params)
         return int(command.main(arguments, prog_name="flash-driver", standalone_mode=False) or Exit.OK)
     except typer.Exit as end:
         return end.exit_code
@@ -167,15 +193,6 @@ def _show_help_instead_of_message(error: Any, output: Output) -> None:
     if help_text.startswith("Usage: "):
         output.text(help_text)
         error.message = ""
-
-
-def _show_no_type_of_switches(command: Any) -> None:
-    """Leave `<bool>` out of the help: a switch takes no value."""
-    for option in command.params:
-        if getattr(option, "is_bool_flag", False):
-            option.metavar = ""
-    for each in getattr(command, "commands", {}).values():
-        _show_no_type_of_switches(each)
 
 
 def _reader_gone() -> int:

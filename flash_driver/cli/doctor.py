@@ -27,7 +27,7 @@ def doctor(
     string: Annotated[
         str | None,
         typer.Argument(
-            metavar="[STRING]",
+            metavar="STRING",
             help="The connection string; better in FLASH_CONNECTION_STRING or --file, where no other user can read it.",
             show_default=False,
         ),

@@ -37,7 +37,9 @@ _STOP_SECONDS: Final = 8.0
 
 def host(
     *,
-    port: Annotated[int, typer.Option(help="Of the host; 0 takes a free one.", min=0, max=65535)] = 8080,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", help="Of the host; 0 takes a free one.", min=0, max=65535)
+    ] = 8080,
     ws_mutations: Annotated[
         Literal["accept", "decline", "close"], typer.Option(help="What becomes of a mutation on the WebSocket.")
     ] = "decline",

@@ -35,7 +35,9 @@ app = typer.Typer(no_args_is_help=True)
 def create(
     amount: Amount,
     *,
-    description: Annotated[str, typer.Option("--description", "-d", help="What the payer reads.")] = "",
+    description: Annotated[
+        str, typer.Option("--description", "-d", metavar="WORDS", help="What the payer reads.")
+    ] = "",
     expiry: Annotated[
         str, typer.Option(metavar="TIME", help="15m, 90s, 1h30m. Flash caps it, at present to 60 s.")
     ] = "15m",
@@ -133,7 +135,7 @@ def watch(
         str | None, typer.Option(metavar="CURSOR", help="Go on behind this cursor, as an earlier watch told it.")
     ] = None,
     count: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this number of invoices; by default never.")
+        int | None, typer.Option(metavar="N", min=1, help="Stop after this number of invoices; by default never.")
     ] = None,
     as_json: AsJson = False,
     verbose: Verbose = False,

@@ -22,7 +22,7 @@ _SERVER, _ACCOUNT, _MONEY = "The server", "The account", "Money and time"
 def sandbox(
     *,
     port: Annotated[int, typer.Option(metavar="PORT", help="0 takes a free one.", min=0, max=65535)] = 4010,
-    host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="What to bind to.")] = "127.0.0.1",
     ws_mutations: Annotated[
         Literal["accept", "decline", "close"], typer.Option(help="What becomes of a mutation on the WebSocket.")
     ] = "decline",
@@ -32,13 +32,15 @@ def sandbox(
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON when ready, nothing else.")] = False,
     verbose: Verbose = False,
     public_host: Annotated[
-        str | None, typer.Option(help="The host that the connection string names.", rich_help_panel=_SERVER)
+        str | None,
+        typer.Option(metavar="NAME", help="The host that the connection string names.", rich_help_panel=_SERVER),
     ] = None,
     router: Annotated[
         bool, typer.Option("--router", help="Drop error codes over HTTP, as a router does.", rich_help_panel=_SERVER)
     ] = False,
     rate_limit: Annotated[
-        str, typer.Option(help="New invoices per seconds, as 20/120, or off.", rich_help_panel=_SERVER)
+        str,
+        typer.Option(metavar="N/SECONDS", help="New invoices per seconds, as 20/120, or off.", rich_help_panel=_SERVER),
     ] = "20/120",
     network: Annotated[
         Literal["mainnet", "signet", "regtest"],
@@ -46,28 +48,39 @@ def sandbox(
     ] = "regtest",
     max_complexity: Annotated[
         int,
-        typer.Option(help="What a document may cost; a Lightning mutation costs 120.", min=1, rich_help_panel=_SERVER),
+        typer.Option(
+            metavar="N",
+            help="What a document may cost; a Lightning mutation costs 120.",
+            min=1,
+            rich_help_panel=_SERVER,
+        ),
     ] = 200,
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="FLASH_SANDBOX_TOKEN", help="The session token; by default a new one.", rich_help_panel=_ACCOUNT
+            envvar="FLASH_SANDBOX_TOKEN",
+            metavar="TOKEN",
+            help="The session token; by default a new one.",
+            rich_help_panel=_ACCOUNT,
         ),
     ] = None,
-    username: Annotated[str, typer.Option(help="Its name.", rich_help_panel=_ACCOUNT)] = "merchant",
+    username: Annotated[str, typer.Option(metavar="NAME", help="Its name.", rich_help_panel=_ACCOUNT)] = "merchant",
     phone: Annotated[
-        str, typer.Option(help="The phone that logs in to it.", rich_help_panel=_ACCOUNT)
+        str, typer.Option(metavar="NUMBER", help="The phone that logs in to it.", rich_help_panel=_ACCOUNT)
     ] = "+12025550148",
     phone_code: Annotated[
-        str, typer.Option(help='The code that is "sent" to it.', rich_help_panel=_ACCOUNT)
+        str, typer.Option(metavar="CODE", help='The code that is "sent" to it.', rich_help_panel=_ACCOUNT)
     ] = "123456",
     totp_code: Annotated[
-        str | None, typer.Option(help="The TOTP code that a login needs too.", rich_help_panel=_ACCOUNT)
+        str | None, typer.Option(metavar="CODE", help="The TOTP code that a login needs too.", rich_help_panel=_ACCOUNT)
     ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(
-            envvar="FLASH_SANDBOX_API_KEY", help="The API key; by default a new one.", rich_help_panel=_ACCOUNT
+            envvar="FLASH_SANDBOX_API_KEY",
+            metavar="KEY",
+            help="The API key; by default a new one.",
+            rich_help_panel=_ACCOUNT,
         ),
     ] = None,
     api_key_scopes: Annotated[
@@ -83,7 +96,12 @@ def sandbox(
         int, typer.Option(metavar="N", help="How many requests a minute it may make.", min=1, rich_help_panel=_ACCOUNT)
     ] = 120,
     wallets: Annotated[
-        str, typer.Option(help="Currencies of its wallets: USD, USDT, separated by commas.", rich_help_panel=_ACCOUNT)
+        str,
+        typer.Option(
+            metavar="CURRENCIES",
+            help="Currencies of its wallets: USD, USDT, separated by commas.",
+            rich_help_panel=_ACCOUNT,
+        ),
     ] = "USD",
     cutover: Annotated[
         Literal["PRE", "IN_PROGRESS", "COMPLETE", "ROLLED_BACK"] | None,
@@ -100,7 +118,7 @@ def sandbox(
         bool, typer.Option("--btc-wallet", help="Add one in bitcoin.", rich_help_panel=_ACCOUNT)
     ] = False,
     balance_cents: Annotated[
-        str, typer.Option(help="What each wallet starts with, in cents.", rich_help_panel=_ACCOUNT)
+        str, typer.Option(metavar="CENTS", help="What each wallet starts with, in cents.", rich_help_panel=_ACCOUNT)
     ] = "1000000",
     usd_per_btc: Annotated[
         str, typer.Option(metavar="USD", help="The price at the start.", rich_help_panel=_MONEY)

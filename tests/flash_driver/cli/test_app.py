@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 import pytest
@@ -44,6 +46,21 @@ async def test_every_command_explains_itself(cli: Commands, command: list[str]) 
     ended = await cli(*command, "--help")
     assert ended.status == 0
     assert "--json" in ended.out
+
+
+async def test_help_shows_what_to_type_and_no_types_of_a_programmer(cli: Commands) -> None:
+    """`--help` writes AMOUNT and [STRING], not {AMOUNT}, [[STRING]], <str> or <int range>; choices are listed."""
+    ended = await cli("invoice", "create", "--help")
+    assert ended.out.startswith("Usage: flash-driver invoice create [OPTIONS] AMOUNT...\n")
+    ended = await cli("doctor", "--help")
+    assert ended.out.startswith("Usage: flash-driver doctor [OPTIONS] [STRING]\n")
+    assert "<accept|decline|close>" in (await cli("sandbox", "--help")).out
+
+
+def test_the_help_of_no_command_shows_types_of_a_programmer() -> None:
+    """No name of a type, and no braces around what must be given, is in the help of any command."""
+    described = (Path(__file__).parents[3] / "docs" / "command-line.md").read_text()  # made of all help, by a test
+    assert re.findall(r"<[\w ]+>|\{.*?\}|\[\[", described) == []
 
 
 WRONG: list[tuple[str, str]] = [
