@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lightning_host.phoenixd.events import _HEARTBEAT_SECONDS
 from tests.lightning_host.needs import missing
 
 PRODUCTION = Path(__file__).parents[2] / "docker" / "production"
@@ -46,6 +47,17 @@ def test_only_caddy_is_reached_from_outside(services: dict[str, Any]) -> None:
         "host-b": ["front", "back"],
         "postgres": ["back"],
     }
+
+
+def test_caddy_breaks_connections_as_the_host_does() -> None:
+    """What Caddy can't hand on is told to BTCPay by no error status, and a socket that is silent is ended."""
+    text = (PRODUCTION / "Caddyfile").read_text()
+    handled = text[text.index("handle_errors {") :]
+    for line in ("path /payments/*", "not header User-Agent *", "abort @btcpay"):
+        assert f"\t{line}\n" in handled
+    silence = re.search(r"read_timeout (\d+)s", text)
+    assert silence is not None
+    assert int(silence[1]) > _HEARTBEAT_SECONDS
 
 
 def test_services_are_hardened(services: dict[str, Any]) -> None:
