@@ -93,6 +93,28 @@ async def test_a_command_that_writes_json_loads_nothing_that_shows_text(tmp_path
 
 
 @pytest.mark.timeout(300)
+async def test_a_short_command_does_not_search_for_garbage(tmp_path: Path) -> None:
+    """What an invoice from the command line loads stays in use, so Python's collector never runs, nor at the end."""
+    program = """
+import gc, sys
+searches = []
+gc.callbacks.append(lambda phase, info: searches.append(phase))
+from flash_driver.cli import main
+sys.argv[1:] = ["invoice", "create", "1000", "--json"]
+begun = len(searches)
+status = main()
+assert (status, len(searches) - begun) == (0, 0)
+assert gc.get_freeze_count() > len(gc.get_objects())
+"""
+    async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
+        await modules_of(
+            program,
+            FLASH_CONNECTION_STRING=sandbox.connection_string,
+            FLASH_JOURNAL_URL=f"sqlite+aiosqlite:///{tmp_path / 'journal.sqlite3'}",
+        )
+
+
+@pytest.mark.timeout(300)
 async def test_an_invoice_by_the_socket_loads_no_other_way(tmp_path: Path) -> None:
     """Where the socket executes and the journal is a file, neither HTTP, nor gql, nor PostgreSQL is loaded at all."""
     async with Sandbox(SandboxOptions(ws_mutations="accept")) as sandbox:
