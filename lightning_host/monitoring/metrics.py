@@ -6,6 +6,7 @@ They tell what a store earns, so they are for the operator (access.py); docs/mon
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -19,8 +20,10 @@ from lightning_host.host import HOST
 from lightning_host.logs import begin_request
 from lightning_host.monitoring.access import require_operator
 from lightning_host.monitoring.backends import backends, unknown_payments
+from lightning_host.phoenixd.invoices import PURPOSE as PHOENIXD
 from lightning_host.web.problems import tell_plainly
 from lightning_host.web.route_group import RouteGroup, group_of
+from lightning_host.web.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -95,31 +98,44 @@ async def _metrics(request: web.Request) -> web.Response:
     await require_operator(request)
     recorded = CollectorRegistry()
     since = datetime.now(UTC) - timedelta(seconds=_RECENT_SECONDS)
-    recent = {store.id: len(await host.invoices.made_since(store.id, since)) for store in host.stores}
-    postponed = request.app[SERVICE].postponed
-    unknown = await unknown_payments(host.stores)
-    recorded.register(_CardPayments(await card_totals(host.database, [store.id for store in host.stores])))
-    recorded.register(_Recorded(host, await host.settlements.count(), recent, postponed, unknown))
+    stores = [store.id for store in host.stores]
+    recorded.register(_CardPayments(await card_totals(host.database, stores)))
+    recorded.register(
+        _Recorded(
+            host=host,
+            totals=await host.settlements.count(),
+            recent={store: len(await host.invoices.made_since(store, since)) for store in stores},
+            postponed=request.app[SERVICE].postponed,
+            unknown=await unknown_payments(host.stores),
+            subscribers={
+                "page": request.app[STREAMS].open_count,
+                "socket": host.settlements.subscribers(PHOENIXD),
+            },
+        )
+    )
     text = generate_latest(request.app[REQUESTS].registry) + generate_latest(recorded)
     return web.Response(body=text, headers={"Content-Type": _TEXT})
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Recorded:
-    """What the database knows, at the moment of asking."""
+    """What the host and its database know, at the moment of asking.
 
-    def __init__(
-        self,
-        host: Host,
-        totals: dict[tuple[str, str], tuple[int, int]],
-        recent: dict[str, int],
-        postponed: Mapping[str, int],
-        unknown: Mapping[str, UnknownPayments],
-    ) -> None:
-        self._host = host
-        self._totals = totals
-        self._recent = recent
-        self._postponed = postponed
-        self._unknown = unknown
+    Attributes:
+        totals: How many settlements were recorded, and their millisatoshi, by store and purpose.
+        recent: How many invoices were made lately, by store.
+        postponed: How many codes of checkouts had to wait for the budget, by store.
+        unknown: Payments that stay unknown, by store.
+        subscribers: How many clients wait for settlements, by kind.
+
+    """
+
+    host: Host
+    totals: dict[tuple[str, str], tuple[int, int]]
+    recent: dict[str, int]
+    postponed: Mapping[str, int]
+    unknown: Mapping[str, UnknownPayments]
+    subscribers: dict[str, int]
 
     def collect(self) -> Iterator[Metric]:
         """Give the metrics."""
@@ -128,7 +144,7 @@ class _Recorded:
         msat = CounterMetricFamily(
             "lightning_host_settled_msat", "Millisatoshi received, by all replicas", labels=labels
         )
-        for names, (settled, received) in self._totals.items():
+        for names, (settled, received) in self.totals.items():
             count.add_metric(names, settled)
             msat.add_metric(names, received)
         listening = GaugeMetricFamily(
@@ -137,19 +153,21 @@ class _Recorded:
         refused = GaugeMetricFamily(
             "lightning_host_token_refused", "Whether the wallet of the store refuses its token", labels=["store"]
         )
-        settlements = self._host.settlements
-        for store in self._host.stores:
+        settlements = self.host.settlements
+        for store in self.host.stores:
             listening.add_metric([store.id], float(store.id not in settlements.deaf))
             refused.add_metric([store.id], float(store.id in settlements.refused))
         subscribers = GaugeMetricFamily(
             "lightning_host_subscribers",
-            "Pages and sockets that wait for settlements",
-            self._host.settlements.subscribers,
+            "Clients of this replica that wait for settlements: open pages, and sockets of phoenixd's API",
+            labels=["kind"],
         )
+        for kind, clients in self.subscribers.items():
+            subscribers.add_metric([kind], clients)
         failed = CounterMetricFamily(
             "lightning_host_invoices_failed", "Invoices that the wallet did not make", labels=["store", "purpose"]
         )
-        for names, failures in self._host.invoices.failed.items():
+        for names, failures in self.host.invoices.failed.items():
             failed.add_metric(names, failures)
         recent = GaugeMetricFamily(
             "lightning_host_invoices_recent", "Invoices made in the last 120 s, by all replicas", labels=["store"]
@@ -157,9 +175,9 @@ class _Recorded:
         waiting = CounterMetricFamily(
             "lightning_host_renewals_postponed", "Codes of checkouts that had to wait for the budget", labels=["store"]
         )
-        for store in self._host.stores:
-            recent.add_metric([store.id], self._recent[store.id])
-            waiting.add_metric([store.id], self._postponed.get(store.id, 0))
+        for store in self.host.stores:
+            recent.add_metric([store.id], self.recent[store.id])
+            waiting.add_metric([store.id], self.postponed.get(store.id, 0))
         yield from (count, msat, listening, refused, subscribers, failed, recent, waiting)
         yield from (*self._backends(), *self._stuck())
 
@@ -171,7 +189,7 @@ class _Recorded:
             "When it last answered, in seconds since 1970",
             labels=["store"],
         )
-        for store, health in backends(self._host.stores).items():
+        for store, health in backends(self.host.stores).items():
             up.add_metric([store], float(health.outage is None))
             if health.last_answer_at is not None:
                 answered.add_metric([store], health.last_answer_at.timestamp())
@@ -187,7 +205,7 @@ class _Recorded:
             "When the oldest of them was sent, in seconds since 1970",
             labels=["store"],
         )
-        for store, found in self._unknown.items():
+        for store, found in self.unknown.items():
             number.add_metric([store], found.count)
             if found.since is not None:
                 oldest.add_metric([store], found.since.timestamp())

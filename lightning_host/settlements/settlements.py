@@ -132,10 +132,9 @@ class Settlements:
         """Whether subscribers are told: not while this replica is blind, nor once it closes."""
         return not (self._closing or self._blind)
 
-    @property
-    def subscribers(self) -> int:
-        """How many subscriptions are open."""
-        return len(self._subscriptions)
+    def subscribers(self, purpose: str) -> int:
+        """Return how many subscriptions to settlements of one purpose are open."""
+        return sum(subscription.purpose == purpose for subscription in self._subscriptions)
 
     async def find(self, store_id: str, payment_hash: str) -> Settlement | None:
         """Return the settlement of an invoice, None while it is not settled."""

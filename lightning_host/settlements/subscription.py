@@ -50,6 +50,11 @@ class Subscription:
         self._changed.set()
 
     @property
+    def purpose(self) -> str | None:
+        """What the wanted settlements were made for; None for all of them."""
+        return self._wanted.purpose
+
+    @property
     def more(self) -> bool:
         """Whether further ones are at hand."""
         return bool(self._waiting)

@@ -54,7 +54,7 @@ def test_lnurl_withdraw(shop: Shop) -> None:
     """A pull payment is paid out to a wallet that scans its LNURL-withdraw; the wallet is told that it is paid."""
     bolt11, _ = shop.foreign(1500)
     assert shop.withdraw_by_lnurl(shop.pull_payment(2000), bolt11) == {"status": "OK", "reason": None}
-    assert bolt11 in shop.paid_out()
+    wait_until(lambda: bolt11 in shop.paid_out(), "the payout is completed")
 
 
 @pytest.mark.parametrize("outcome", ["FAILURE", "INSUFFICIENT_BALANCE"])

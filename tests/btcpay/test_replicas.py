@@ -32,13 +32,18 @@ class Replicas:
     lines: list[DatabaseLine]
 
     def of_btcpay(self) -> int:
-        """Wait until BTCPay listens to a replica; gives its index."""
+        """Wait until BTCPay, which has a sale open, listens to one replica only; gives the replica's index."""
         self.shop.nudge()
-        wait_until(lambda: any(map(self._is_listened_to, range(2))), "BTCPay listens to a replica")
-        return next(filter(self._is_listened_to, range(2)))
+        wait_until(lambda: sum(map(self.is_listened_to, range(2))) == 1, "BTCPay listens to one replica")
+        return next(filter(self.is_listened_to, range(2)))
 
-    def _is_listened_to(self, index: int) -> bool:
-        return self.shop.metric("lightning_host_subscribers", at=index) > 0
+    def is_listened_to(self, index: int) -> bool:
+        """Whether BTCPay has a socket to a replica."""
+        return self.shop.metric("lightning_host_subscribers", at=index, kind="socket") > 0
+
+    def is_ready(self, index: int) -> bool:
+        """Whether a replica says that it can serve."""
+        return httpx.get(f"{self.shop.hosts[index].url}/ready", timeout=20).status_code == 200
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +61,9 @@ def replicas(btcpay: BtcPay, postgres: PostgresServer, tmp_path_factory: pytest.
 
 def test_frozen_replica(replicas: Replicas) -> None:
     """The replica that BTCPay listens to freezes, its sockets stay open: BTCPay hears of its sales at the other one."""
-    shop, index = replicas.shop, replicas.of_btcpay()
+    shop = replicas.shop
     sales = [shop.sell() for _ in range(4)]
+    index = replicas.of_btcpay()
     with frozen(shop.hosts[index]):
         for sale in sales:
             shop.pay(sale.bolt11)
@@ -67,11 +73,15 @@ def test_frozen_replica(replicas: Replicas) -> None:
 
 def test_replica_without_its_database(replicas: Replicas) -> None:
     """A replica whose database is silent says so in `/ready` and ends its sockets: the other one tells of its sales."""
-    shop, index = replicas.shop, replicas.of_btcpay()
-    sales = [shop.sell() for _ in range(4)]
+    shop = replicas.shop
+    *sales, _ = [shop.sell() for _ in range(5)]
+    index = replicas.of_btcpay()
     with frozen(replicas.lines[index].program):
         for sale in sales:
             shop.pay(sale.bolt11)
+        # BTCPay asks for its invoices as well: it may know of the sales before the replica knows that it is blind.
         shop.wait_settled(*sales)
-        assert httpx.get(f"{shop.hosts[index].url}/ready", timeout=20).status_code == 503
+        wait_until(lambda: not replicas.is_ready(index), "the replica says that it is not ready")
+        shop.nudge()  # it listens on, for the sale that is open
+        wait_until(lambda: replicas.is_listened_to(1 - index), "BTCPay listens to the other replica")
     wait_until_healthy(shop.hosts[index].url)

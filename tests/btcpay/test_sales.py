@@ -56,7 +56,8 @@ def test_fifty_at_once(shop: Shop) -> None:
     asked = {name: count - before.get(name, 0) for name, count in shop.operations().items()}
     # Lightning and LNURL are both enabled, but LNURL makes its BOLT11 only when it is scanned.
     assert asked["lnUsdInvoiceCreate"] <= 55
-    assert asked["me"] <= 15, "BTCPay's question about the wallet, at each invoice, is not passed on to Flash"
+    # The driver itself looks at its token every ten seconds.
+    assert asked["me"] < 35, "BTCPay's question about the wallet, at each invoice, is not passed on to Flash"
 
 
 def test_wrong_password_is_told(btcpay: BtcPay, shop: Shop) -> None:

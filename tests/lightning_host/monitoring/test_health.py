@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,7 +17,8 @@ from lightning_host.database import Database
 from lightning_host.flashcards.taps import taps_table
 from lightning_host.settlements import wallet_listener
 from lightning_host.settlements.settlements import Settlements
-from tests.lightning_host.hosts import eventually
+from tests.lightning_host.hosts import PASSWORD, eventually
+from tests.support.checkouts import open_checkout, stream
 from tests.support.proxy import FaultProxy
 
 if TYPE_CHECKING:
@@ -155,7 +157,29 @@ async def test_metrics_count_requests_and_settlements(hosts: HostBench, node: Fa
     assert seen["lightning_host_settled_msat_total", "greenfield", "shop"] == 1000
     assert seen["lightning_host_listening", "shop"] == 1
     assert seen["lightning_host_token_refused", "shop"] == 0
-    assert ("lightning_host_subscribers",) in seen
+
+
+async def test_metrics_count_who_waits_for_settlements(hosts: HostBench, node: FakeNode) -> None:
+    """Sockets and open pages are counted by kind, while they are there; what the host itself follows is not."""
+    host = await hosts.host(node)
+
+    async def waiting() -> tuple[float, float]:
+        seen = await metrics(host)
+        return seen["lightning_host_subscribers", "socket"], seen["lightning_host_subscribers", "page"]
+
+    async def gone() -> bool:
+        return await waiting() == (0, 0)
+
+    assert await waiting() == (0, 0)
+    checkout = await open_checkout(host)
+    auth = {"Authorization": aiohttp.encode_basic_auth("", PASSWORD)}
+    async with (
+        host.session.ws_connect(f"{host.url}/websocket", headers=auth),
+        stream(host, checkout["id"]) as page,
+    ):
+        await page.state()
+        assert await waiting() == (1, 1)
+    await eventually(gone)
 
 
 async def test_metrics_are_not_for_everybody(hosts: HostBench, node: FakeNode) -> None:
