@@ -10,10 +10,33 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final
 
-__all__ = ["begin_request", "set_up_logs"]
+__all__ = ["Trouble", "begin_request", "set_up_logs"]
 
 _request: Final[ContextVar[str]] = ContextVar("request", default="")
 _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+class Trouble:
+    """Something that is tried again and again: its failure is logged once, until it works or fails for another reason.
+
+    Args:
+        log: Where to tell it, as a warning.
+
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._told: str | None = None
+
+    def tell(self, words: str) -> None:
+        """Say what is wrong, unless that was said last."""
+        if words != self._told:
+            self._told = words
+            self._log.warning("%s", words)
+
+    def over(self) -> None:
+        """Take note that all is well."""
+        self._told = None
 
 
 def begin_request() -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lightning_host.checkout.renewal import dies_at, is_due, needs_code
 from lightning_host.checkout.table import PURPOSE
+from lightning_host.logs import Trouble
 from lightning_host.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -103,12 +104,14 @@ class LiveCheckouts:
                 del self._views[checkout.id]
 
     async def _run(self) -> None:
+        trouble = Trouble(_log)
         while True:
             self._wake.clear()
             try:
                 await self._look()
+                trouble.over()
             except Exception as error:  # noqa: BLE001 - no open page would be told of anything any more
-                _log.warning("open checkouts can't be followed now: %s; trying again", type(error).__name__)
+                trouble.tell(f"open checkouts can't be followed now: {type(error).__name__}; trying again")
             try:
                 async with asyncio.timeout(self._until_next_look()):
                     await self._wake.wait()

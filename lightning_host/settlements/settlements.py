@@ -26,6 +26,7 @@ import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from lightning_host.logs import Trouble
 from lightning_host.settlements.ledger import Filter, SettlementLedger
 from lightning_host.settlements.recorder import Recorder
 from lightning_host.settlements.subscription import Subscription
@@ -72,6 +73,7 @@ class Settlements:
         self._number = 0
         self._closing = False
         self._blind = False
+        self._unread = Trouble(_log)
         self._tasks = TaskSet()
 
     def on_settled(self, handler: Handler) -> None:
@@ -225,6 +227,7 @@ class Settlements:
             page = await self._read()
             if page is not None:
                 seen, self._blind = time.monotonic(), False
+                self._unread.over()
             elif not self._blind and time.monotonic() - seen > _BLIND_SECONDS:
                 _log.error("settlements can't be read from the database: subscribers are sent to other replicas")
                 self._blind = True
@@ -242,7 +245,7 @@ class Settlements:
             async with asyncio.timeout(_READ_SECONDS):
                 return await self._ledger.after(self._number, limit=_PAGE)
         except Exception as error:  # noqa: BLE001 - nobody would be told of anything any more if this task ended
-            _log.warning("settlements can't be read from the database: %s; trying again", type(error).__name__)
+            self._unread.tell(f"settlements can't be read from the database: {type(error).__name__}; trying again")
             return None
 
     def _end_subscriptions(self) -> None:

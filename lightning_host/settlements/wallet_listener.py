@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connection_strings import CredentialRejected, InvalidRequest, LightningError
 from lightning_host.database import is_away
+from lightning_host.logs import Trouble
 from lightning_host.settlements.batches import in_batches
 from lightning_host.settlements.recorder import amount_is_awaited
 
@@ -73,6 +74,7 @@ class WalletListener:
         self._next: LightningInvoiceListener | None = None
         self._changed = asyncio.Event()
         self._heard_since: datetime | None = None
+        self._not_heard, self._not_told = Trouble(_log), Trouble(_log)
         self.deaf: str | None = "not listening yet"
         self.token_refused = False
 
@@ -89,7 +91,7 @@ class WalletListener:
                     continue
                 pause = _FIRST_PAUSE if self.deaf is None else min(pause * 2, _LONGEST_PAUSE)
                 self.deaf, self._failed = reason, True
-                _log.warning("store %s is not heard: %s; listening again in %.1f s", self._store.id, reason, pause)
+                self._not_heard.tell(f"store {self._store.id} is not heard: {reason}; listening again until it is")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause):
                         await self._changed.wait()
@@ -165,6 +167,7 @@ class WalletListener:
         if self.deaf is not None:
             self._heard_since = datetime.now(UTC)
         self.deaf, self.token_refused, self._failed = None, False, False
+        self._not_heard.over()
 
     async def _open(self) -> LightningInvoiceListener:
         if self._next is not None:
@@ -245,10 +248,13 @@ class WalletListener:
                 else:
                     self._backlog.discard(payment_hash)
             if failed is not None:
-                kind, words = type(failed).__name__, "%d invoices of store %s can't be told yet, one for %s"
-                _log.warning(words, len(self._backlog), self._store.id, kind)
+                kind = type(failed).__name__
+                self._not_told.tell(
+                    f"invoices of store {self._store.id} can't be told yet, one for {kind}; asking again"
+                )
             if self._backlog:
                 return False
+            self._not_told.over()
             await self._recorder.record(self._store.id, [], cursor=self._stands)
         except (SQLAlchemyError, OSError):
             return False

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from sqlalchemy.exc import SQLAlchemyError
 
+from lightning_host.logs import Trouble
 from lightning_host.tasks import TaskSet
 from lightning_host.web.public_network import ForbiddenAddressError, public_connector
 from lightning_host.webhooks.table import Attempt, WebhookTable
@@ -120,6 +121,7 @@ class WebhookSender:
         connector = public_connector(private=private, keep_seconds=_KEPT_SECONDS)
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_kept)
+        trouble = Trouble(_log)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, trust_env=False, trace_configs=[trace]
         ) as session:
@@ -132,8 +134,9 @@ class WebhookSender:
                         claimed = await self._rows.claim(
                             _CLAIM_SECONDS, most=room, most_of_one=_CLAIMED_OF_ONE, but_for=self._busy
                         )
+                    trouble.over()
                 except (SQLAlchemyError, OSError):
-                    _log.warning("webhooks can't be read from the database; trying again")
+                    trouble.tell("webhooks can't be read from the database; trying again")
                 for webhook, deliveries in claimed:
                     name = deliveries[0].webhook
                     self._busy.add(name)

@@ -22,8 +22,9 @@ from lightning_host.allowance import Allowance
 from lightning_host.host import Host, open_host
 from lightning_host.settings import HostSettings
 from lightning_host.settlements import wallet_listener
-from tests.lightning_host.fake_driver import FakeClient, FakeHandler, FakeNode
+from tests.lightning_host.fake_driver import FakeClient, FakeHandler, FakeListener, FakeNode
 from tests.lightning_host.hosts import eventually
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -210,6 +211,32 @@ async def test_wallet_that_fails_is_listened_to_again(
         await node.pay(invoice.id)
         await wait_until_heard(host, invoice)
         await until_deaf(host, {})
+
+
+async def test_trouble_that_goes_on_is_logged_once(
+    node: FakeNode, hosts: HostBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often a wallet is listened to in vain, one line says so; once it was heard again, the next one may."""
+    for name, seconds in (("_FIRST_PAUSE", 0.01), ("_LONGEST_PAUSE", 0.01), ("SOUND_SECONDS", 0.1)):
+        monkeypatch.setattr(wallet_listener, name, seconds)
+    attempts, listen = 0, FakeClient.listen
+
+    async def count(self: FakeClient, *, after: str | None = None) -> FakeListener:
+        nonlocal attempts
+        attempts += 1
+        return await listen(self, after=after)
+
+    monkeypatch.setattr(FakeClient, "listen", count)
+    async with opened(node, hosts) as host:
+        await host.settlements.start()
+        for times in (1, 2):
+            before = attempts
+            node.broken = CredentialRejected("the token is dead")
+            await node.ring()
+            await until(lambda before=before: attempts > before + 5)  # type: ignore[misc]
+            assert sum("is not heard" in line for line in caplog.messages) == times
+            node.broken = None
+            await until_deaf(host, {})
 
 
 async def test_a_refused_token_is_told_as_one(
