@@ -214,7 +214,7 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
             assert json.loads(line) == {"url": url, "port": port, "stores": ["shop"]}
         else:
             assert line == f"serving shop at {url}\n"
-        assert httpx.get(f"{url}/live").json() == {"status": "ok"}
+        assert httpx.get(f"{url}/live", timeout=40).json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 

@@ -52,7 +52,7 @@ class Stage:
 
     def pay(self, payment_request: str) -> None:
         """Pay an invoice in the sandbox, as somebody outside would."""
-        httpx.post(f"{self.control}/pay", json={"payment_request": payment_request}).raise_for_status()
+        httpx.post(f"{self.control}/pay", json={"payment_request": payment_request}, timeout=40).raise_for_status()
 
     def wait_for_success(self, payment_hash: str) -> dict[str, Any]:
         """Wait until LNbits lists a payment as made; listing asks no backend, so its stream must have told it."""
@@ -101,7 +101,7 @@ def test_invoice_of_lnbits_is_paid(stage: Stage) -> None:
     made = stage.invoice(100_000)
     bolt11 = decode(made["bolt11"])
     assert bolt11.description == "from LNbits"
-    ledger = httpx.get(f"{stage.control}/ledger").json()
+    ledger = httpx.get(f"{stage.control}/ledger", timeout=40).json()
     assert bolt11.payment_hash in json.dumps(ledger["invoices"])
     stage.pay(made["bolt11"])
     assert stage.wait_for_success(made["payment_hash"])["amount"] == 100_000_000
@@ -113,12 +113,12 @@ def test_lnbits_pays_out(stage: Stage) -> None:
     funding = stage.invoice(50_000)
     stage.pay(funding["bolt11"])
     stage.wait_for_success(funding["payment_hash"])
-    foreign = httpx.post(f"{stage.control}/foreign_invoice", json={"msat": 5_000_000}).json()
+    foreign = httpx.post(f"{stage.control}/foreign_invoice", json={"msat": 5_000_000}, timeout=40).json()
     paying = {"out": True, "bolt11": foreign["payment_request"]}
     paid = stage.ask("POST", "/api/v1/payments", paying, key="adminkey")
     assert paid["payment_hash"] == foreign["payment_hash"]
     assert stage.wait_for_success(foreign["payment_hash"])["amount"] == -5_000_000
-    (payment,) = httpx.get(f"{stage.control}/ledger").json()["payments"]
+    (payment,) = httpx.get(f"{stage.control}/ledger", timeout=40).json()["payments"]
     assert payment["times_executed"] == 1
 
 

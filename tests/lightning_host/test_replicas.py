@@ -144,9 +144,14 @@ def test_two_processes_share_wallet_journal_and_database(postgres: PostgresServe
         one, two = (host_program(tmp_path, ready["connection_string"], **shared) for _ in range(2))
         with one.running(), two.running():
             form = {"amountSat": "21000", "description": "shared"}
-            made = httpx.post(f"{one.url}/createinvoice", data=form, auth=auth).json()
+            made = httpx.post(f"{one.url}/createinvoice", data=form, auth=auth, timeout=40).json()
             path = f"/payments/incoming/{made['paymentHash']}"
-            assert httpx.get(f"{two.url}{path}", auth=auth).json()["isPaid"] is False
+            assert httpx.get(f"{two.url}{path}", auth=auth, timeout=40).json()["isPaid"] is False
             one.kill()
-            httpx.post(f"{ready['control']}/pay", json={"payment_request": made["serialized"]}).raise_for_status()
-            wait_until(lambda: bool(httpx.get(f"{two.url}{path}", auth=auth).json()["isPaid"]), "the other has heard")
+            httpx.post(
+                f"{ready['control']}/pay", json={"payment_request": made["serialized"]}, timeout=40
+            ).raise_for_status()
+            wait_until(
+                lambda: bool(httpx.get(f"{two.url}{path}", auth=auth, timeout=40).json()["isPaid"]),
+                "the other has heard",
+            )

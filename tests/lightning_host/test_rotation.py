@@ -187,7 +187,7 @@ def test_hang_up_reads_the_file_again(tmp_path: Path) -> None:
             wait_until(lambda: "no connection string is another one" in _all_logs(tmp_path), "it says so")
             file.write_text("")
             wait_until(lambda: "every store keeps its connection string" in _all_logs(tmp_path), "it says so")
-            assert httpx.get(f"{host.url}/ready").status_code == 200
+            assert httpx.get(f"{host.url}/ready", timeout=40).status_code == 200
 
 
 def _all_logs(folder: Path) -> str:
