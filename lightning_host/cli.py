@@ -135,6 +135,9 @@ def _ready_line(settings: HostSettings) -> None:
 
 def _ready_words(settings: HostSettings) -> None:
     _say(f"serving {', '.join(sorted(settings.all_stores))} at {settings.base_url}")
+    if any(store.phoenixd_password for store in settings.all_stores.values()):
+        line = f"type=phoenixd;server={settings.base_url}/;password=PASSWORD"
+        _say(f"BTCPay Server connects by {line} with the phoenixd password of a store")
 
 
 def _say(line: str) -> None:

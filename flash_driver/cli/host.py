@@ -203,3 +203,4 @@ def _welcome(output: Output, facts: dict[str, str]) -> None:
     output.text(f"  merchant's page         {url}/merchant")
     output.text(f"  Greenfield API          curl -H 'Authorization: token {facts['api_key']}' {info}")
     output.text(f"  phoenixd password       {facts['phoenixd_password']}")
+    output.text(f"  BTCPay Server           type=phoenixd;server={url}/;password={facts['phoenixd_password']}")

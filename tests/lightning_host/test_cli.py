@@ -198,11 +198,12 @@ def _running(command: list[str], folder: Path, environment: dict[str, str]) -> I
 
 @pytest.mark.parametrize("as_json", [True, False])
 def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:  # noqa: FBT001 - a case
-    """Started as a module it says where it serves, and ends with status 0 on SIGTERM."""
+    """Started as a module it says where it serves and how BTCPay connects, and ends with status 0 on SIGTERM."""
     port = free_port()
     environment = {
         "LIGHTNING_HOST_CONNECTION_STRING": STRING,
         "LIGHTNING_HOST_DATABASE_URL": f"sqlite:///{tmp_path}/host.sqlite3",
+        "LIGHTNING_HOST_PHOENIXD_PASSWORD": "kept-from-every-log",
         "FLASH_JOURNAL_URL": "memory:",
     }
     command = [sys.executable, "-m", "lightning_host", "--port", str(port), *(["--json"] if as_json else [])]
@@ -214,6 +215,8 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
             assert json.loads(line) == {"url": url, "port": port, "stores": ["shop"]}
         else:
             assert line == f"serving shop at {url}\n"
+            line = process.stdout.readline()
+            assert f" type=phoenixd;server={url}/;password=PASSWORD" in line  # what to paste, and never the password
         assert httpx.get(f"{url}/live", timeout=40).json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

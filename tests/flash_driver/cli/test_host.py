@@ -74,6 +74,13 @@ async def test_words_tell_where_to_click() -> None:
             assert line.lstrip().startswith(name)
             async with web.get(line.split()[-1]) as page:
                 assert page.content_type == "text/html"
+        while not (line := await first_line(process)).lstrip().startswith("BTCPay Server"):
+            assert line
+        kind, server, password = (part.partition("=")[2] for part in line.split()[-1].split(";"))
+        assert kind == "phoenixd"
+        key = {"Authorization": aiohttp.encode_basic_auth("", password)}
+        async with web.get(f"{server}getbalance", headers=key) as balance:
+            assert "balanceSat" in await balance.json()
         process.send_signal(signal.SIGINT)
         async with asyncio.timeout(20):
             assert await process.wait() == 0
