@@ -41,6 +41,7 @@ __all__ = [
     "read_price_time",
     "read_receipt_hash",
     "read_receive_ids",
+    "read_receive_times",
     "read_received",
     "read_tick",
     "status_word",
@@ -243,6 +244,17 @@ def read_receive_ids(data: Mapping[str, Any], since: int = 0) -> list[str]:
     ]
 
 
+def read_receive_times(data: Mapping[str, Any]) -> dict[str, datetime]:
+    """Return when the account's latest transactions came about, by id, to a second; those that tell no time are not in.
+
+    The arguments and errors are those of `read_receive_ids`.
+    """
+    edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
+    nodes = [_dig(edge, "node", kind=dict) for edge in edges]
+    times = {_dig(node, "id", kind=str): _read_time(node, "createdAt") for node in nodes}
+    return {transaction_id: time for transaction_id, time in times.items() if time is not None}
+
+
 def read_receipt_hash(data: Mapping[str, Any]) -> str | None:
     """Return the payment hash of the transaction that `TRANSACTION_DETAILS` told of; None when it has none."""
     return read_payment_hash(_optional(data, "transactionDetails", "transactionDetails", "paymentHash"))
@@ -283,8 +295,8 @@ def _read_wallet(row: Mapping[str, Any]) -> Wallet:
     )
 
 
-def _read_time(price: Mapping[str, Any]) -> datetime | None:
-    seconds = _maybe_int(price, "timestamp")
+def _read_time(row: Mapping[str, Any], key: str = "timestamp") -> datetime | None:
+    seconds = _maybe_int(row, key)
     known = seconds is not None and 0 < seconds <= _LATEST_SECOND
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None and known else None
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.invoices.outage import Outage
-    from flash_driver.invoices.receipts import Receipts
+    from flash_driver.invoices.receipts import Receipt, Receipts
     from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
     from flash_driver.journal.records import InvoiceRecord
@@ -189,10 +189,7 @@ class InvoiceLookup:
                 "the amount of a paid invoice is not known yet", payment_hash=record.payment_hash, why=str(error)
             )
             return record
-        completed = await self._journal.complete_invoice(
-            record.payment_hash, amount_received_msat=receipt.msat, preimage=receipt.preimage
-        )
-        return completed or record
+        return await self._add(record, receipt) or record
 
     async def complete_many(self, records: Sequence[InvoiceRecord], deadline: Deadline) -> set[str]:
         """Find out amounts and preimages of paid invoices and keep them; one listing serves all.
@@ -205,11 +202,24 @@ class InvoiceLookup:
 
         """
         found = await self._receipts.find_many(records, deadline)
-        for payment_hash, receipt in found.items():
-            await self._journal.complete_invoice(
-                payment_hash, amount_received_msat=receipt.msat, preimage=receipt.preimage
-            )
+        for record in records:
+            if (receipt := found.get(record.payment_hash)) is not None:
+                await self._add(record, receipt)
         return set(found)
+
+    async def _add(self, record: InvoiceRecord, receipt: Receipt) -> InvoiceRecord | None:
+        """Keep what a receipt tells of a paid invoice.
+
+        One that was found paid only after its time was paid when the receipt says; else what was heard is as exact.
+        """
+        came_at, heard_at = receipt.came_at, record.paid_at
+        late = came_at is not None and heard_at is not None and record.created_at <= came_at < heard_at
+        return await self._journal.complete_invoice(
+            record.payment_hash,
+            amount_received_msat=receipt.msat,
+            preimage=receipt.preimage,
+            paid_at=came_at if late and heard_at is not None and heard_at > record.expires_at else None,
+        )
 
     async def _is_final(self, record: InvoiceRecord, asked: Instant, deadline: Deadline) -> bool:
         """Whether the word EXPIRED, in answer to a question of this moment, may be believed.

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import calendar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import localcontext
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import LightningError, RateLimited, RequestRefused
 from flash_driver.flash_api.documents import TRANSACTION_DETAILS, TRANSACTIONS
-from flash_driver.flash_api.replies import Currency, read_receipt_hash, read_receive_ids, read_received
+from flash_driver.flash_api.replies import (
+    Currency,
+    read_receipt_hash,
+    read_receive_ids,
+    read_receive_times,
+    read_received,
+)
 from flash_driver.money.decimals import EXACT
 from flash_driver.transports.delivery import TemporarilyRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
 
     from flash_driver.common.deadline import Deadline
     from flash_driver.flash_api.replies import Received
@@ -37,10 +44,18 @@ _MSAT_PER_HUNDREDTH_BTC: Final = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What came in for an invoice: millisatoshi (estimated where the wallet holds dollars), preimage if told."""
+    """What came in for an invoice.
+
+    Attributes:
+        msat: How much, in millisatoshi; estimated where the wallet holds dollars.
+        preimage: None where the server does not tell it.
+        came_at: When, to a second, by the server's clock; None where it does not tell.
+
+    """
 
     msat: int
     preimage: str | None
+    came_at: datetime | None = None
 
 
 class Receipts:
@@ -79,6 +94,7 @@ class Receipts:
         # After a move of wallets the server hides the one that an older invoice credits (flash-server.md 3.2).
         own = {*wallet.account_wallet_ids, *(record.wallet_id for record in records)}
         listing = (await self._router.perform(TRANSACTIONS(first=_LATEST), deadline)).data("listing receipts")
+        times = read_receive_times(listing)
         since = min(calendar.timegm(record.created_at.utctimetuple()) for record in records) - _SLACK
         ids = [
             transaction_id
@@ -88,15 +104,17 @@ class Receipts:
         found: dict[str, Receipt] = {}
         unreadable: LightningError | None = None
         for start in range(0, len(ids), _AT_ONCE):
-            reading = (self._read(transaction_id, wanted, own, deadline) for transaction_id in ids[start:][:_AT_ONCE])
-            for answer in await asyncio.gather(*reading, return_exceptions=True):
+            part = ids[start:][:_AT_ONCE]
+            reading = (self._read(transaction_id, wanted, own, deadline) for transaction_id in part)
+            answers = await asyncio.gather(*reading, return_exceptions=True)
+            for transaction_id, answer in zip(part, answers, strict=True):
                 if isinstance(answer, LightningError):
                     # One that the server can't tell of must not hide the others.
                     unreadable = unreadable or answer
                 elif isinstance(answer, BaseException):
                     raise answer
                 elif answer is not None:
-                    found[answer[0]] = answer[1]
+                    found[answer[0]] = replace(answer[1], came_at=times.get(transaction_id))
             over = isinstance(unreadable, RateLimited) or not isinstance(
                 unreadable, RequestRefused | TemporarilyRefused | None
             )

@@ -143,9 +143,17 @@ class Journal(ABC):
 
     @abstractmethod
     async def complete_invoice(
-        self, payment_hash: str, *, amount_received_msat: int | None = None, preimage: str | None = None
+        self,
+        payment_hash: str,
+        *,
+        amount_received_msat: int | None = None,
+        preimage: str | None = None,
+        paid_at: datetime | None = None,
     ) -> InvoiceRecord | None:
-        """Add to a paid invoice what was not known when it was settled; what is known stays as it is."""
+        """Add to a paid invoice what was not known when it was settled; what is known stays as it is.
+
+        A `paid_at` takes the place of the time at which it was found paid.
+        """
 
     @abstractmethod
     async def incomplete_invoices(self, since: datetime, limit: int = PAGE) -> list[InvoiceRecord]:

@@ -230,7 +230,12 @@ class MemoryJournal(Journal):
         return paid
 
     async def complete_invoice(
-        self, payment_hash: str, *, amount_received_msat: int | None = None, preimage: str | None = None
+        self,
+        payment_hash: str,
+        *,
+        amount_received_msat: int | None = None,
+        preimage: str | None = None,
+        paid_at: datetime | None = None,
     ) -> InvoiceRecord | None:
         """Add to a paid invoice what was not known when it was settled."""
         rows = await self._rows()
@@ -243,6 +248,7 @@ class MemoryJournal(Journal):
                 record,
                 amount_received_msat=amount_received_msat if known is None else known,
                 preimage=record.preimage or preimage,
+                paid_at=paid_at or record.paid_at,
             )
         rows.news.settled.wake()
         return record

@@ -26,6 +26,7 @@ READERS: Final[dict[str, Callable[[Any], object]]] = {
     "read_price_time": replies.read_price_time,
     "read_receipt_hash": replies.read_receipt_hash,
     "read_receive_ids": replies.read_receive_ids,
+    "read_receive_times": replies.read_receive_times,
     "read_received": lambda data: replies.read_received(data, HASH, {"w1"}),
     "read_tick": replies.read_tick,
     "read_event": events.read_event,

@@ -166,13 +166,19 @@ class InvoiceRows:
         return self.find(connection, payment_hash)
 
     def complete(
-        self, connection: Connection, payment_hash: str, amount_received_msat: int | None, preimage: str | None
+        self,
+        connection: Connection,
+        payment_hash: str,
+        amount_received_msat: int | None,
+        preimage: str | None,
+        paid_at: datetime | None,
     ) -> InvoiceRecord | None:
-        """Add to a paid invoice what is not known of it yet."""
+        """Add to a paid invoice what is not known of it yet, and set when it was paid if that is given."""
         lock(connection, self._account)
         facts = {
             "amount_received_msat": func.coalesce(invoices.c.amount_received_msat, amount_received_msat),
             "preimage": func.coalesce(invoices.c.preimage, preimage),
+            **({} if paid_at is None else {"paid_at": paid_at}),
         }
         paid = (self._is(payment_hash), invoices.c.status == LightningInvoiceStatus.PAID)
         connection.execute(update(invoices).where(*paid).values(facts))

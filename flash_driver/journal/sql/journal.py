@@ -131,13 +131,18 @@ class SqlJournal(Journal):
         return settled
 
     async def complete_invoice(
-        self, payment_hash: str, *, amount_received_msat: int | None = None, preimage: str | None = None
+        self,
+        payment_hash: str,
+        *,
+        amount_received_msat: int | None = None,
+        preimage: str | None = None,
+        paid_at: datetime | None = None,
     ) -> InvoiceRecord | None:
         """Add to a paid invoice what was not known when it was settled."""
         account = await self.owner.account()
         rows = invoice_rows(account.number)
         completed = await self._transactions.write(
-            lambda connection: rows.complete(connection, payment_hash, amount_received_msat, preimage)
+            lambda connection: rows.complete(connection, payment_hash, amount_received_msat, preimage, paid_at)
         )
         account.news.settled.wake()
         return completed

@@ -30,6 +30,7 @@ from flash_driver.flash_api.replies import (
     read_price_time,
     read_receipt_hash,
     read_receive_ids,
+    read_receive_times,
     read_received,
     read_tick,
     status_word,
@@ -315,6 +316,12 @@ def test_receive_ids_since() -> None:
     assert read_receive_ids(edges(*rows), 100) == ["100", "None", "x"]
 
 
+def test_receive_times() -> None:
+    """Each that tells a time tells when it came in."""
+    rows = [{"id": str(at), "direction": "RECEIVE", "createdAt": at} for at in (100, None, "x", 0, 10**30)]
+    assert read_receive_times(edges(*rows)) == {"100": datetime.fromtimestamp(100, UTC)}
+
+
 def test_receipt_hash() -> None:
     """The hash is told in lower case, and only where there is one."""
     for value, told in (("AB" * 32, "ab" * 32), ("AB", None), ("", None), (None, None), (7, None)):
@@ -361,6 +368,7 @@ READERS: tuple[Callable[[Any], object], ...] = (
     read_tick,
     read_receipt_hash,
     read_receive_ids,
+    read_receive_times,
     lambda data: read_received(data, PAYMENT_HASH, ("w1",)),
 )
 

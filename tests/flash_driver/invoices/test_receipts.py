@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -233,6 +233,34 @@ async def test_amounts_and_preimages_follow_the_settlements(bench: Bench) -> Non
     for invoice in await client.list_invoices():
         assert hashlib.sha256(bytes.fromhex(invoice.preimage or "")).hexdigest() == invoice.payment_hash
     await listener.aclose()
+
+
+async def test_one_that_is_found_paid_late_was_paid_when_its_receipt_says(bench: Bench) -> None:
+    """Found paid after its time, an invoice is dated by its receipt; one that was heard of in time stays as it was."""
+    sandbox = await bench.sandbox(ws_mutations="decline")
+    client = await bench.client(sandbox)
+    late, tip = await client.create_invoice(LightMoney.from_sat(100)), await client.create_invoice(TIP)
+    for invoice in (late, tip):
+        sandbox.pay(invoice.bolt11, msat=None if invoice is late else 1_000_000)
+    account = account_of(client)
+    paid_before = datetime.now(UTC)
+    account.lookup._clock = lambda: datetime.now(UTC) + timedelta(minutes=5)
+    for invoice in (late, tip):
+        await client.get_invoice(invoice.id)
+    rows = [row for row in [await account.journal.find_invoice(late.id)] if row is not None]
+    assert rows[0].paid_at is not None
+    assert rows[0].paid_at > late.expires_at
+    assert await account.lookup.complete_many(rows, Deadline.after(40)) == {late.id}
+    for invoice in (late, tip):
+        found = await client.get_invoice(invoice.id)
+        assert found is not None
+        assert found.paid_at is not None
+        assert rows[0].created_at <= found.paid_at <= paid_before
+    account.lookup._clock = lambda: datetime.now(UTC)
+    heard = await tipped(client, sandbox, 1_000_000)
+    again = await client.get_invoice(heard.id)
+    assert again is not None
+    assert heard.paid_at == again.paid_at
 
 
 async def test_without_the_right_scope_paid_is_paid(bench: Bench) -> None:

@@ -236,7 +236,10 @@ async def test_paid_is_kept_before_the_amount_is_known(journal: Journal) -> None
     assert await journal.complete_invoice(first.payment_hash, amount_received_msat=8, preimage="ab") == replace(
         first, amount_received_msat=7, preimage="ab"
     )
-    assert await journal.settled_after(0) == [replace(first, amount_received_msat=7, preimage="ab")]
+    earlier = an_invoice(1).created_at
+    known = replace(first, amount_received_msat=7, preimage="ab", paid_at=earlier)
+    assert await journal.complete_invoice(first.payment_hash, paid_at=earlier) == known
+    assert await journal.settled_after(0) == [known]
 
 
 async def test_only_paid_invoices_are_completed(journal: Journal) -> None:
