@@ -41,7 +41,7 @@ class PayTerms:
         callback: Where to ask for an invoice.
         least_msat: The smallest amount, in millisatoshi.
         most_msat: The largest amount.
-        metadata: Whose SHA-256 its invoices commit to.
+        metadata: What it says of itself; an invoice that commits to a hash has to commit to this one's.
         longest_comment: How many characters it takes to its invoice (LUD-12); none by default.
 
     """
@@ -122,7 +122,9 @@ def read_pay_terms(answer: Mapping[str, object]) -> PayTerms:
 
 
 def check_payee_invoice(answer: Mapping[str, object], amount_msat: int, terms: PayTerms) -> str:
-    """Return the BOLT11 that a payee's server made, if it is the one asked for (LUD-06).
+    """Return the BOLT11 that a payee's server made, if it is the one asked for.
+
+    It need not commit to the payee's metadata: LUD-06 asks for that no more, and Flash's custodian drops the hash.
 
     Raises:
         InvalidReply: It is over another amount, commits to other metadata, or there is none.
@@ -138,7 +140,7 @@ def check_payee_invoice(answer: Mapping[str, object], amount_msat: int, terms: P
         raise InvalidReply("the payee's server made no invoice")
     if invoice.amount_msat != amount_msat:
         raise InvalidReply("the payee's invoice is over another amount than was asked for")
-    if invoice.description_hash != sha256(terms.metadata.encode()).digest():
+    if invoice.description_hash not in (None, sha256(terms.metadata.encode()).digest()):
         raise InvalidReply("the payee's invoice is not for this payee: it commits to other metadata")
     return bolt11
 

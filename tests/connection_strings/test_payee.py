@@ -37,7 +37,7 @@ class Payee:
 
     """
 
-    def __init__(self, terms: bytes | None = None, *, committed: str = METADATA, over_msat: int = 0) -> None:
+    def __init__(self, terms: bytes | None = None, *, committed: str | None = METADATA, over_msat: int = 0) -> None:
         self.terms = json.dumps(TERMS).encode() if terms is None else terms
         self.asked: list[str] = []
         self._committed = committed
@@ -50,7 +50,7 @@ class Payee:
         body = self.terms
         if "amount=" in url:
             msat = int(url.partition("amount=")[2].partition("&")[0]) + self._over_msat
-            hashed = sha256(self._committed.encode()).hexdigest()
+            hashed = None if self._committed is None else sha256(self._committed.encode()).hexdigest()
             signed = self._signer.sign(
                 msat=msat, description="", now=datetime.now(UTC), expiry=timedelta(hours=1), description_hash=hashed
             )
@@ -68,6 +68,12 @@ async def test_a_payee_is_asked_and_checked() -> None:
         "https://shop.example/.well-known/lnurlp/ada",
         "https://shop.example/cb?id=7&amount=50000&comment=tea%26x",
     ]
+
+
+async def test_an_invoice_that_commits_to_nothing_is_taken() -> None:
+    """Flash's custodian drops the hash, and LUD-06 asks for none: every address of Flash makes such invoices."""
+    bolt11 = await bolt11_of("ada@shop.example", LightMoney.from_sat(50), Payee(committed=None).ask)
+    assert bolt11.startswith("lnbcrt500n")
 
 
 async def test_a_bolt11_asks_nobody() -> None:
