@@ -76,6 +76,7 @@ ELSEWHERE: Final = {
     "docker/make-secrets": "tests/docker/test_compose.py",
     "./make-secrets": "tests/docker/test_production.py",
     "cd docker/production": "a folder",
+    "cd docker/btcpay": "a folder",
     "cp .env.example .env": "docker/production-test reads the file",
     "docker compose up --detach --build": "docker/production-test, in `make compose-test`",
     "docker/make-secrets && docker compose -f docker/compose.yaml up --build": "docker/compose-test",

@@ -23,6 +23,7 @@ SCRIPTS = (
     "with-secrets",
     "production-test",
     "postgres-standin/entrypoint",
+    "btcpay/make-secrets",
 )
 
 
@@ -113,6 +114,7 @@ def test_monitoring_is_a_profile_that_fits_together(compose: dict[str, Any]) -> 
         ("compose.yaml", "compose.offline.yaml"),
         ("btcpay.yaml",),
         ("btcpay.yaml", "btcpay.offline.yaml"),
+        ("btcpay/compose.yaml",),
     ],
     ids="+".join,
 )
@@ -136,6 +138,34 @@ def test_the_demo_of_btcpay_stands_by_itself(compose: dict[str, Any]) -> None:
     assert demo["name"] != compose.get("name", DOCKER.name)
     published = {name: each["ports"] for name, each in demo["services"].items() if "ports" in each}
     assert published == {"btcpay": ["127.0.0.1:${BTCPAY_PORT:-14142}:23000"]}
+
+
+def test_the_host_beside_btcpay_is_in_its_network_only(compose: dict[str, Any], tmp_path: Path) -> None:
+    """BTCPay reaches it by the name that the guide tells to paste; secrets are files, and what lasts is in a volume."""
+    import yaml  # noqa: PLC0415 - the fixture has found it
+
+    folder = DOCKER / "btcpay"
+    told = yaml.safe_load((folder / "compose.yaml").read_text())
+    assert told["name"] not in {compose.get("name", DOCKER.name), "flash-btcpay-demo"}
+    ((name, service),) = told["services"].items()
+    assert f"type=phoenixd;server=http://{name}:8080/;" in (DOCKER.parent / "docs" / "btcpay.md").read_text()
+    assert "ports" not in service
+    (network,) = service["networks"]
+    assert told["networks"][network]["external"] is True
+    assert {path for each in told["volumes"] for path in service["volumes"] if path == f"{each}:/data"}
+    environment = service["environment"]
+    assert {value.startswith("sqlite:////data/") for value in environment.values() if "sqlite" in value} == {True}
+    assert (service["read_only"], service["cap_drop"], service["user"]) == (True, ["ALL"], "10001:10001")
+    copied = shutil.copy(folder / "make-secrets", tmp_path)
+    mounted = tmp_path / "secrets" / "wallet"
+    for written in (False, True):
+        if written:
+            (mounted / "connection_string").write_text("type=flash;token=secret")
+        assert (subprocess.run([copied], capture_output=True, check=False, timeout=60).returncode == 0) is written
+    needed = {Path(value).name for key, value in environment.items() if key.endswith("_FILE")}
+    assert {path.name for path in mounted.iterdir()} == needed
+    assert {path.stat().st_mode & 0o777 for path in mounted.iterdir()} == {0o444}
+    assert mounted.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_webhooks_stay_out_of_the_network(compose: dict[str, Any]) -> None:
