@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 from flash_driver.doctor.findings import NotApplicable, Result, Trouble
-from flash_driver.transports.network import make_tls_context, why_not_connected
+from flash_driver.transports.network import connect_to_any, make_tls_context, why_not_connected
 
 if TYPE_CHECKING:
     from flash_driver.doctor.findings import Examination
@@ -156,9 +156,11 @@ async def _knock(address: str, port: int) -> None:
 
 
 async def _certificate_end(place: Place) -> datetime:
-    """Shake hands and return when the certificate ends."""
+    """Shake hands, at the address that answers first, and return when the certificate ends."""
     try:
-        _, writer = await asyncio.open_connection(place.host, place.port, ssl=make_tls_context())
+        connected = await connect_to_any(place.host, place.port)
+        context = make_tls_context()
+        _, writer = await asyncio.open_connection(sock=connected, ssl=context, server_hostname=place.host)
     except ssl.SSLCertVerificationError as error:
         raise Trouble(why_not_connected(error), _TLS_ADVICE.get(error.verify_code, _TLS_ADVICE_ELSE)) from None
     except OSError as error:

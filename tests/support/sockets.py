@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +21,7 @@ from flash_driver.transports.websocket.socket import Socket
 from tests.support.serving import serving_streams, serving_websockets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from websockets.asyncio.server import ServerConnection
 
@@ -37,6 +37,7 @@ __all__ = [
     "relayed",
     "served",
     "shake_hands",
+    "swallowing",
     "untrusted_tls",
     "within",
 ]
@@ -241,6 +242,18 @@ async def accepting(
 
     async with serving_streams(accept) as port:
         yield port
+
+
+@contextmanager
+def swallowing(host: str, port: int = 0) -> Iterator[tuple[str, int]]:
+    """Listen without ever answering, and with a queue that is full: further connections hang. Gives the address."""
+    with contextlib.ExitStack() as held:
+        full = held.enter_context(socket.create_server((host, port), backlog=0))
+        for _ in range(8):
+            filler = held.enter_context(socket.socket())
+            filler.settimeout(0)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Never
@@ -14,6 +15,7 @@ from flash_driver.doctor.network import Place, reach
 from tests.flash_driver.cli.commands import CANARY
 from tests.flash_driver.doctor.examining import examined
 from tests.flash_driver.doctor.servers import CERTIFICATE, tls_front
+from tests.support.sockets import accepting, swallowing
 
 if TYPE_CHECKING:
     from tests.flash_driver.conftest import StartSandbox
@@ -115,6 +117,42 @@ async def test_many_addresses_are_counted(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
     assert await network._look_up(Place("api.test", 443, secure=True)) == "192.0.2.1, 192.0.2.2 and 2 more"
+
+
+def two_addresses(monkeypatch: pytest.MonkeyPatch, port: int) -> Place:
+    """Give a place with two addresses, of which only the second one may answer."""
+
+    async def found(*_arguments: object, **_options: object) -> list[Any]:
+        rows = [("127.0.0.2", port), ("127.0.0.1", port)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", row) for row in rows]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", found)
+    return Place("two.test", port, secure=True)
+
+
+async def test_dead_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One address that answers will do, and the one that does not is named."""
+    async with accepting() as port:
+        told, advice = await network._connect(two_addresses(monkeypatch, port), 40)
+    assert told == "connected, but not by every address (127.0.0.2: the connection was refused)"
+    assert "goes on to the next address" in advice
+
+
+async def test_dead_address_in_front_keeps_nobody_from_the_certificate(
+    sandbox: StartSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first address swallows everything, the next one shakes hands, as for the driver's own transports."""
+    monkeypatch.setattr(network, "make_tls_context", any_name)
+    async with tls_front(await sandbox()) as port, asyncio.timeout(40):
+        with swallowing("127.0.0.2", port):
+            assert await network._certificate_end(two_addresses(monkeypatch, port)) > datetime.now(UTC)
+
+
+def any_name() -> ssl.SSLContext:
+    """Return TLS settings that take the certificate of these tests under any name."""
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    context.check_hostname = False
+    return context
 
 
 async def test_unreachable_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import socket
 import ssl
@@ -9,7 +8,7 @@ import ssl
 import pytest
 
 from flash_driver.transports.network import connect_to_any, make_tls_context, why_not_connected
-from tests.support.sockets import accepting, within
+from tests.support.sockets import accepting, swallowing, within
 
 
 def of_certificate() -> ssl.SSLCertVerificationError:
@@ -52,17 +51,11 @@ def test_tls_is_always_verified() -> None:
 
 async def test_a_dead_address_in_front_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the first address of a name swallows everything, the next one is tried beside it."""
-    with contextlib.ExitStack() as held:
-        full = held.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
-        for _ in range(8):  # its queue is full, so that further ones hang
-            filler = held.enter_context(socket.socket())
-            filler.settimeout(0)
-            filler.connect_ex(full.getsockname())
+    with swallowing("127.0.0.2") as dead:
         async with accepting() as port:
 
             async def two(*_arguments: object, **_options: object) -> list[object]:
-                dead, alive = full.getsockname(), ("127.0.0.1", port)
-                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in (dead, alive)]
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in (dead, ("127.0.0.1", port))]
 
             monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", two)
             async with within():
