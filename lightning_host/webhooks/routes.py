@@ -1,7 +1,7 @@
 """Webhooks: other servers are told of each settlement, signed as BTCPay signs.
 
-`table.py` queues and remembers what `records.py` describes; `sender.py` sends, `network.py` keeps it out of the private
-network, `api.py` registers and replays.
+`table.py` queues and remembers what `records.py` describes; `sender.py` sends, `web/public_network.py` keeps it out of
+the private network, `api.py` registers and replays.
 """
 
 from __future__ import annotations
