@@ -13,6 +13,7 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.driver import Bench
+from tests.support.garbage import KeepsWhatWasRead
 from tests.support.measuring import Measuring
 from tests.support.order import longest_first
 from tests.support.postgres import MISSING, PostgresServer, binaries
@@ -36,8 +37,9 @@ settings.load_profile("flash")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let coverage trace no more than it measures."""
+    """Let coverage trace no more than it measures, and the collector look at no more than what tests make."""
     config.pluginmanager.register(Measuring())
+    config.pluginmanager.register(KeepsWhatWasRead())
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
