@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ class BtcPay:
         """Call its API; gives status and JSON."""
         headers = {"Authorization": f"token {self.api_key}"}
         url = f"{self.url}/api/v1{path}"
-        answer = httpx.request(method, url, json=body, headers=headers, timeout=_CALL_SECONDS)
+        answer = asking.request(method, url, json=body, headers=headers, timeout=_CALL_SECONDS)
         return answer.status_code, answer.json() if answer.content else None
 
     def call(self, method: str, path: str, body: Any = None) -> Any:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 from bolt11 import decode
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.btcpay.proxies import replicas_behind_proxy
 from tests.lightning_host.hosts import PASSWORD
 from tests.lightning_host.programs import host_program, sandbox_process, wait_until
+from tests.support import asking
 
 if TYPE_CHECKING:
     import subprocess
@@ -104,8 +104,8 @@ class Shop:
 
     def pay_by_lnurl(self, sale: Sale) -> None:
         """Pay a sale as a wallet does that has scanned its LNURL."""
-        link = httpx.get(f"{self.btcpay.url}/BTC/UILNURL/pay/i/{sale.invoice}", timeout=20).json()
-        asked = httpx.get(link["callback"], params={"amount": link["minSendable"]}, timeout=20).json()
+        link = asking.get(f"{self.btcpay.url}/BTC/UILNURL/pay/i/{sale.invoice}", timeout=20).json()
+        asked = asking.get(link["callback"], params={"amount": link["minSendable"]}, timeout=20).json()
         self.pay(asked["pr"])
 
     def pay(self, bolt11: str, **more: Any) -> None:
@@ -115,8 +115,8 @@ class Shop:
     def pay_to_address(self, name: str, msat: int) -> None:
         """Give the store a Lightning address, and pay to it."""
         self.btcpay.call("POST", f"/stores/{self.store}/lightning-addresses/{name}", {})
-        offer = httpx.get(f"{self.btcpay.url}/.well-known/lnurlp/{name}", timeout=20).json()
-        asked = httpx.get(offer["callback"], params={"amount": msat}, timeout=20).json()
+        offer = asking.get(f"{self.btcpay.url}/.well-known/lnurlp/{name}", timeout=20).json()
+        asked = asking.get(offer["callback"], params={"amount": msat}, timeout=20).json()
         self.pay(asked["pr"])
 
     @staticmethod
@@ -213,8 +213,8 @@ class Shop:
     def withdraw_by_lnurl(self, pull_payment: str, bolt11: str) -> dict[str, Any]:
         """Take a pull payment as a wallet does that has scanned its LNURL; gives what the wallet is told."""
         url = f"{self.btcpay.url}/BTC/UILNURL/withdraw/pp/{pull_payment}"
-        offer = httpx.get(url, timeout=20).json()
-        told = httpx.get(offer["callback"], params={"k1": offer["k1"], "pr": bolt11}, timeout=60)
+        offer = asking.get(url, timeout=20).json()
+        told = asking.get(offer["callback"], params={"k1": offer["k1"], "pr": bolt11}, timeout=60)
         answer: dict[str, Any] = told.json()
         return answer
 
@@ -227,7 +227,7 @@ class Shop:
 
     def metric(self, name: str, *, at: int = 0, **labels: str) -> float:
         """Return a metric of one host; zero while it has not been counted yet."""
-        told = httpx.get(f"{self.hosts[at].url}/metrics", timeout=20).text
+        told = asking.get(f"{self.hosts[at].url}/metrics", timeout=20).text
         for family in text_string_to_metric_families(told):
             for sample in family.samples:
                 if sample.name == name and sample.labels == labels:
@@ -238,7 +238,7 @@ class Shop:
 
     def sandbox(self, action: str, **body: Any) -> Any:
         """Order the sandbox about."""
-        answer = httpx.post(f"{self.control}/{action}", json=body, timeout=20)
+        answer = asking.post(f"{self.control}/{action}", json=body, timeout=20)
         assert answer.is_success, answer.text
         return answer.json()
 
@@ -248,11 +248,11 @@ class Shop:
 
     def no_faults(self) -> None:
         """Disarm all faults."""
-        httpx.delete(f"{self.control}/fault", timeout=20).raise_for_status()
+        asking.delete(f"{self.control}/fault", timeout=20).raise_for_status()
 
     def ledger(self) -> dict[str, Any]:
         """Return what the sandbox knows."""
-        answered: dict[str, Any] = httpx.get(f"{self.control}/ledger", timeout=20).json()
+        answered: dict[str, Any] = asking.get(f"{self.control}/ledger", timeout=20).json()
         return answered
 
     def operations(self) -> dict[str, int]:
@@ -366,7 +366,7 @@ def open_shop(
 
 def wait_until_healthy(url: str) -> None:
     """Wait until a host hears of settlements."""
-    wait_until(lambda: httpx.get(f"{url}/health", timeout=20).status_code == 200, "the host hears")
+    wait_until(lambda: asking.get(f"{url}/health", timeout=20).status_code == 200, "the host hears")
 
 
 def _btc(sat: int) -> str:

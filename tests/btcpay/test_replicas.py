@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from tests.btcpay.proxies import frozen, line_to_database
 from tests.btcpay.shop import open_shop, wait_until_healthy
 from tests.lightning_host.programs import wait_until
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ class Replicas:
 
     def is_ready(self, index: int) -> bool:
         """Whether a replica says that it can serve."""
-        return httpx.get(f"{self.shop.hosts[index].url}/ready", timeout=20).status_code == 200
+        return asking.get(f"{self.shop.hosts[index].url}/ready", timeout=20).status_code == 200
 
 
 @pytest.fixture(scope="module")

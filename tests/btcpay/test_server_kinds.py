@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from tests.btcpay.server_kinds import BUDGET, KINDS, open_shops
 from tests.lightning_host.programs import wait_until
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def shops(btcpay: BtcPay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def health(shop: Shop, kind: str) -> tuple[int, str]:
     """Return the status of the host's `/health`, and what it says of this kind's store."""
-    answer = httpx.get(f"{shop.host.url}/health", timeout=20)
+    answer = asking.get(f"{shop.host.url}/health", timeout=20)
     return answer.status_code, str(answer.json()["byStore"][kind])
 
 

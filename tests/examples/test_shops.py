@@ -8,13 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from tests.lightning_host.programs import Program, free_port, sandbox_program, wait_until
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import httpx
 
 ROOT = Path(__file__).parents[2]
 SHOPS = ("aiohttp_shop", "fastapi_shop", "django_shop")
@@ -54,17 +56,17 @@ def shop(name: str, flash: dict[str, str], folder: Path) -> Program:
 
 def order(program: Program, sat: object = 1000) -> httpx.Response:
     """Open an order."""
-    return httpx.post(f"{program.url}/orders", json={"sat": sat}, timeout=40)
+    return asking.post(f"{program.url}/orders", json={"sat": sat}, timeout=40)
 
 
 def look(program: Program, order_id: str) -> Any:
     """Look at an order."""
-    return httpx.get(f"{program.url}/orders/{order_id}", timeout=40).raise_for_status().json()
+    return asking.get(f"{program.url}/orders/{order_id}", timeout=40).raise_for_status().json()
 
 
 def pay(flash: dict[str, str], bolt11: str) -> None:
     """Pay as a customer."""
-    httpx.post(f"{flash['control']}/pay", json={"payment_request": bolt11}, timeout=40).raise_for_status()
+    asking.post(f"{flash['control']}/pay", json={"payment_request": bolt11}, timeout=40).raise_for_status()
 
 
 @pytest.mark.parametrize("name", SHOPS)
@@ -76,7 +78,7 @@ def test_an_order_is_paid(name: str, flash: dict[str, str], tmp_path: Path) -> N
         assert look(running, order_id) == shown
         pay(flash, shown["bolt11"])
         wait_until(lambda: look(running, order_id)["paid"], "the order is paid")
-        assert httpx.get(f"{running.url}/orders/none", timeout=40).status_code == 404
+        assert asking.get(f"{running.url}/orders/none", timeout=40).status_code == 404
         assert order(running, "many").status_code in (400, 422)
 
 
@@ -117,10 +119,10 @@ def test_two_workers_share_the_orders(flash: dict[str, str], tmp_path: Path) -> 
 def test_a_lightning_address(flash: dict[str, str], tmp_path: Path) -> None:
     """A wallet finds the address, gets an invoice over exactly what it asked for, and is refused in LNURL's way."""
     with example("lnurl_server", flash, tmp_path, "/.well-known/lnurlp/shop").running() as running:
-        said = httpx.get(running.ready, timeout=40).json()
+        said = asking.get(running.ready, timeout=40).json()
         assert said["tag"] == "payRequest"
-        answer = httpx.get(said["callback"], params={"amount": "21000000"}, timeout=40).json()
+        answer = asking.get(said["callback"], params={"amount": "21000000"}, timeout=40).json()
         pay(flash, answer["pr"])
         for wrong in ("", "0", "many", "9" * 30):
-            refused = httpx.get(said["callback"], params={"amount": wrong}, timeout=40).json()
+            refused = asking.get(said["callback"], params={"amount": wrong}, timeout=40).json()
             assert refused["status"] == "ERROR"

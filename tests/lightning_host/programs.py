@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from tests.support import asking
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -86,7 +88,7 @@ class Program:
         if self.process is None or self.process.poll() is not None:
             raise AssertionError(f"{self.command} ended before it was ready")
         with contextlib.suppress(httpx.TransportError):
-            return httpx.get(self.ready, timeout=5).status_code == 200
+            return asking.get(self.ready, timeout=5).status_code == 200
         return False
 
 

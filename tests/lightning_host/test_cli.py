@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
 from lightning_host.cli import main
 from tests.lightning_host.programs import free_port
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,7 +217,7 @@ def test_serves_until_it_is_asked_to_end(tmp_path: Path, as_json: bool) -> None:
             assert line == f"serving shop at {url}\n"
             line = process.stdout.readline()
             assert f" type=phoenixd;server={url}/;password=PASSWORD" in line  # what to paste, and never the password
-        assert httpx.get(f"{url}/live", timeout=40).json() == {"status": "ok"}
+        assert asking.get(f"{url}/live", timeout=40).json() == {"status": "ok"}
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 

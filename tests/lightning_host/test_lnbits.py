@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 from bolt11 import decode
 
@@ -15,6 +14,7 @@ from tests.lightning_host.hosts import PASSWORD
 from tests.lightning_host.lnbits import install_lnbits, lnbits_program
 from tests.lightning_host.needs import need_lnurl
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class Stage:
     def ask(self, method: str, path: str, body: Any = None, *, key: str = "inkey") -> Any:
         """Call LNbits' REST API with a key of the account."""
         headers = {"X-Api-Key": self.account[key]}
-        response = httpx.request(method, f"{self.lnbits}{path}", json=body, headers=headers, timeout=40)
+        response = asking.request(method, f"{self.lnbits}{path}", json=body, headers=headers, timeout=40)
         assert response.is_success, response.text
         return response.json()
 
@@ -52,7 +52,7 @@ class Stage:
 
     def pay(self, payment_request: str) -> None:
         """Pay an invoice in the sandbox, as somebody outside would."""
-        httpx.post(f"{self.control}/pay", json={"payment_request": payment_request}, timeout=40).raise_for_status()
+        asking.post(f"{self.control}/pay", json={"payment_request": payment_request}, timeout=40).raise_for_status()
 
     def wait_for_success(self, payment_hash: str) -> dict[str, Any]:
         """Wait until LNbits lists a payment as made; listing asks no backend, so its stream must have told it."""
@@ -92,7 +92,7 @@ def _stage(folder: Path, description_hash: str) -> Iterator[Stage]:
     with sandbox_program(folder, "--description-hash", description_hash) as ready:
         host = host_program(folder, ready["connection_string"], LIGHTNING_HOST_PHOENIXD_PASSWORD=PASSWORD)
         with host.running(), lnbits_program(environment, below, host.url, PASSWORD).running() as lnbits:
-            account = httpx.post(f"{lnbits.url}/api/v1/account", json={"name": "shop"}, timeout=30).json()
+            account = asking.post(f"{lnbits.url}/api/v1/account", json={"name": "shop"}, timeout=30).json()
             yield Stage(ready["control"], host, lnbits.url, account)
 
 
@@ -101,7 +101,7 @@ def test_invoice_of_lnbits_is_paid(stage: Stage) -> None:
     made = stage.invoice(100_000)
     bolt11 = decode(made["bolt11"])
     assert bolt11.description == "from LNbits"
-    ledger = httpx.get(f"{stage.control}/ledger", timeout=40).json()
+    ledger = asking.get(f"{stage.control}/ledger", timeout=40).json()
     assert bolt11.payment_hash in json.dumps(ledger["invoices"])
     stage.pay(made["bolt11"])
     assert stage.wait_for_success(made["payment_hash"])["amount"] == 100_000_000
@@ -113,12 +113,12 @@ def test_lnbits_pays_out(stage: Stage) -> None:
     funding = stage.invoice(50_000)
     stage.pay(funding["bolt11"])
     stage.wait_for_success(funding["payment_hash"])
-    foreign = httpx.post(f"{stage.control}/foreign_invoice", json={"msat": 5_000_000}, timeout=40).json()
+    foreign = asking.post(f"{stage.control}/foreign_invoice", json={"msat": 5_000_000}, timeout=40).json()
     paying = {"out": True, "bolt11": foreign["payment_request"]}
     paid = stage.ask("POST", "/api/v1/payments", paying, key="adminkey")
     assert paid["payment_hash"] == foreign["payment_hash"]
     assert stage.wait_for_success(foreign["payment_hash"])["amount"] == -5_000_000
-    (payment,) = httpx.get(f"{stage.control}/ledger", timeout=40).json()["payments"]
+    (payment,) = asking.get(f"{stage.control}/ledger", timeout=40).json()["payments"]
     assert payment["times_executed"] == 1
 
 

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
-import httpx
 import pytest
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
@@ -15,6 +14,7 @@ from lightning_host.host import open_host
 from lightning_host.settings import HostSettings
 from tests.lightning_host.hosts import PASSWORD, eventually
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
+from tests.support import asking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,14 +144,14 @@ def test_two_processes_share_wallet_journal_and_database(postgres: PostgresServe
         one, two = (host_program(tmp_path, ready["connection_string"], **shared) for _ in range(2))
         with one.running(), two.running():
             form = {"amountSat": "21000", "description": "shared"}
-            made = httpx.post(f"{one.url}/createinvoice", data=form, auth=auth, timeout=40).json()
+            made = asking.post(f"{one.url}/createinvoice", data=form, auth=auth, timeout=40).json()
             path = f"/payments/incoming/{made['paymentHash']}"
-            assert httpx.get(f"{two.url}{path}", auth=auth, timeout=40).json()["isPaid"] is False
+            assert asking.get(f"{two.url}{path}", auth=auth, timeout=40).json()["isPaid"] is False
             one.kill()
-            httpx.post(
+            asking.post(
                 f"{ready['control']}/pay", json={"payment_request": made["serialized"]}, timeout=40
             ).raise_for_status()
             wait_until(
-                lambda: bool(httpx.get(f"{two.url}{path}", auth=auth, timeout=40).json()["isPaid"]),
+                lambda: bool(asking.get(f"{two.url}{path}", auth=auth, timeout=40).json()["isPaid"]),
                 "the other has heard",
             )

@@ -6,7 +6,6 @@ import json
 import signal
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import pytest
 
 from connection_strings import LightningClientFactory
@@ -15,6 +14,7 @@ from lightning_host.server.serve import serving
 from lightning_host.settings import HostSettings
 from tests.lightning_host.fake_driver import FakeHandler
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
+from tests.support import asking
 from tests.support.both_kinds import bench
 from tests.support.waiting import until
 
@@ -187,7 +187,7 @@ def test_hang_up_reads_the_file_again(tmp_path: Path) -> None:
             wait_until(lambda: "no connection string is another one" in _all_logs(tmp_path), "it says so")
             file.write_text("")
             wait_until(lambda: "every store keeps its connection string" in _all_logs(tmp_path), "it says so")
-            assert httpx.get(f"{host.url}/ready", timeout=40).status_code == 200
+            assert asking.get(f"{host.url}/ready", timeout=40).status_code == 200
 
 
 def _all_logs(folder: Path) -> str:

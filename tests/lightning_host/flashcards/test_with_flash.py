@@ -11,6 +11,7 @@ import pytest
 
 from tests.lightning_host.hosts import API_KEY, eventually
 from tests.lightning_host.programs import host_program, sandbox_program, wait_until
+from tests.support import asking
 from tests.support.payments import executed
 from tests.support.software_card import SoftwareCard
 from tests.support.terminals import CARDS, FLASHCARD_KEY, Terminal, balance, card_api, funded_card, top_up
@@ -99,7 +100,7 @@ def test_a_host_killed_before_it_books(postgres: PostgresServer, tmp_path: Path)
     }
     with (
         sandbox_program(tmp_path) as ready,
-        httpx.Client(timeout=60) as client,
+        httpx.Client(timeout=60, verify=asking.PLAIN) as client,
         ThreadPoolExecutor(max_workers=1) as pool,
     ):
         host = host_program(tmp_path, ready["connection_string"], **settings)
