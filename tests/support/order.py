@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import pytest
 
@@ -26,7 +26,8 @@ def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     """Return the tests, file by file.
 
     First come the files with tests that may take long (`pytest.mark.timeout`), then those that need LNbits, which has
-    been installed meanwhile, then those at the root, which start whole programs. All others keep their places.
+    been installed meanwhile, then those at the root, which start whole programs, then all others, those with many tests
+    before those with few: many short ones take long, too.
     """
     files: defaultdict[Path, list[pytest.Item]] = defaultdict(list)
     for item in items:
@@ -35,13 +36,13 @@ def longest_first(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     return [item for path in ordered for item in files[path]]
 
 
-def _rank(path: Path, items: Iterable[pytest.Item]) -> tuple[int, float]:
+def _rank(path: Path, items: Collection[pytest.Item]) -> tuple[int, float]:
     if path.name in _WAITS_FOR_LNBITS:
         return 1, 0.0
     longest = max((_limit(item) for item in items), default=0.0)
     if longest > _LONG_SECONDS:
         return 0, -longest
-    return (2 if path.parent == _TESTS else 3), 0.0
+    return (2, 0.0) if path.parent == _TESTS else (3, -len(items))
 
 
 def _limit(item: pytest.Item) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -29,11 +30,14 @@ def item(name: str, limit: float | None = None) -> pytest.Item:
         pytest.param(["a/x.py", "b/test_lnbits.py 600", "c/z.py 300"], ["c/z.py 300", "b/test_lnbits.py 600", "a/x.py"],
                      id="what waits for an installation"),
         pytest.param(["a/x.py", "root.py"], ["root.py", "a/x.py"], id="whole programs"),
+        pytest.param(["a/x.py", "b/y.py::1", "b/y.py::2"], ["b/y.py::1", "b/y.py::2", "a/x.py"], id="many tests"),
+        pytest.param(["a/x.py 300", "b/y.py::1", "b/y.py::2"], ["a/x.py 300", "b/y.py::1", "b/y.py::2"],
+                     id="long before many"),
     ],
 )  # fmt: skip
 def test_files_that_take_long_come_first(given: Sequence[str], expected: Sequence[str]) -> None:
     """No long file is begun last, when the other processes have nothing left to do."""
-    items = {name: item(name.split()[0], *map(float, name.split()[1:])) for name in given}
+    items = {name: item(re.split(" |::", name)[0], *map(float, name.split()[1:])) for name in given}
     assert longest_first(items.values()) == [items[name] for name in expected]
 
 
