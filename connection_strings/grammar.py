@@ -330,7 +330,8 @@ def _check_key(pair: _Pair) -> str:
     if not pair.key:
         raise ConnectionStringError("the key before '=' is missing", position=pair.key_at)
     if not _NAME.fullmatch(pair.key):
-        raise ConnectionStringError(f"this is no key: a key has {_A_NAME}", position=pair.key_at)
+        quoted = "; leave out the quotation marks around the whole" if pair.key[0] in "'\"" else ""
+        raise ConnectionStringError(f"this is no key: a key has {_A_NAME}{quoted}", position=pair.key_at)
     return pair.key.lower()
 
 

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
+from connection_strings.errors import ConnectionStringError
 from lightning_host.credentials import EVERYTHING, READING, RECEIVING, matches
 from lightning_host.tasks import TaskSet
 
@@ -74,12 +75,14 @@ class Stores:
             ConnectionStringError: A connection string can't be used.
 
         """
-        return cls(
-            {
-                name: Store(name, factory.create(store.connection_string.reveal()), store)
-                for name, store in settings.items()
-            }
-        )
+        stores: dict[str, Store] = {}
+        for name, store in settings.items():
+            try:
+                stores[name] = Store(name, factory.create(store.connection_string.reveal()), store)
+            except ConnectionStringError as error:
+                words = f"the connection string of store {name} can't be used: {error}"
+                raise ConnectionStringError(words, key=error.key) from None
+        return cls(stores)
 
     def __iter__(self) -> Iterator[Store]:
         return iter(self._stores.values())

@@ -20,10 +20,10 @@ from flash_driver.flash_api.outcomes import (
     Unknown,
 )
 from flash_driver.settings.values import TokenKind
+from flash_driver.transports.delivery import LOG_IN_AGAIN
 
-__all__ = ["CLOSE_ADVICE", "LOG_IN_AGAIN", "PATH", "handshake_advice", "in_words", "route_advice"]
+__all__ = ["CLOSE_ADVICE", "PATH", "handshake_advice", "in_words", "route_advice"]
 
-LOG_IN_AGAIN: Final = "log in to Flash again, copy the new token, and put it into the connection string"
 PATH: Final = (
     "something else than Flash's GraphQL answers there: check host and path of server= (Flash's path is /graphql), and "
     "websocket= if it is set"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from connection_strings.errors import ConnectionStringError
 from connection_strings.grammar import ConnectionString
 from flash_driver._version import __version__
-from flash_driver.doctor.advice import LOG_IN_AGAIN
 from flash_driver.doctor.findings import NotApplicable, Trouble
 from flash_driver.doctor.http_routes import RouteFindings, check_clock, check_price, check_wallet, examine_route
 from flash_driver.doctor.journal import check_journal
@@ -17,6 +16,7 @@ from flash_driver.settings.account import FlashSettings
 from flash_driver.settings.process import ProcessSettings
 from flash_driver.settings.values import TokenKind
 from flash_driver.transports.call_log import shown
+from flash_driver.transports.delivery import LOG_IN_AGAIN
 from flash_driver.transports.gql_client import GraphQLTransport
 from flash_driver.transports.http import HttpTransport
 from flash_driver.transports.network import make_tls_context

@@ -16,6 +16,7 @@ from connection_strings.errors import CredentialRejected, LightningError
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.flash_api.documents import ME
+from flash_driver.transports.delivery import LOG_IN_AGAIN
 
 if TYPE_CHECKING:
     from flash_driver.settlements.watched import WatchedAccount
@@ -59,9 +60,7 @@ async def _watch(account: WatchedAccount) -> None:
             interval = usual * random.uniform(_SPREAD, 1.0)  # noqa: S311 - no secret
         quiet = min(session.unproved_seconds, _now() - looked_at)
         if await session.dies_within(max(0.0, interval - quiet)):
-            raise CredentialRejected(
-                "the server refuses the token; log in to Flash again, and put the new token into the connection string"
-            )
+            raise CredentialRejected(f"the server refuses the token; {LOG_IN_AGAIN}")
         if min(session.unproved_seconds, _now() - looked_at) >= interval:
             looked_at = _now()
             await _look(account)

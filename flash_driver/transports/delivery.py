@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from flash_driver.flash_api.documents import Document
 
-__all__ = ["MAKE_AN_API_KEY", "NO_OPINION", "Delivery", "TemporarilyRefused"]
+__all__ = ["LOG_IN_AGAIN", "MAKE_AN_API_KEY", "NO_OPINION", "Delivery", "TemporarilyRefused"]
+
+LOG_IN_AGAIN: Final = "log in to Flash again (flash-driver login), and put the new token into the connection string"
+"""What to do where the token is refused."""
 
 MAKE_AN_API_KEY: Final = (
     "this server takes the token on the socket only, where it executes nothing: make an API key (fk_...) in the Flash "
@@ -107,8 +110,7 @@ class Delivery:
                 raise RequestRefused(words, code=code)
             case NotExecuted() if self.rejected:
                 raise CredentialRejected(
-                    f"{doing} failed: the server refuses the token; log in to Flash again, and put the new token into "
-                    f"the connection string ({self._tried})"
+                    f"{doing} failed: the server refuses the token; {LOG_IN_AGAIN} ({self._tried})"
                 )
             case NotExecuted() if Cause.UNSUITED in self.causes and self.causes <= {Cause.CREDENTIAL, *NO_OPINION}:
                 raise NotSupported(f"{doing} is not possible: {MAKE_AN_API_KEY} ({self._tried})")

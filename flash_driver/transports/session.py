@@ -221,7 +221,10 @@ class Session:
     def _conclude(self) -> None:
         """Call the token dead once two refusals some time apart and HTTP's word have come together."""
         if self._twice and isinstance(self._http, NotExecuted) and not self.dead:
-            _log.error("the token is refused: log in to Flash again and put the new token into its place")
+            _log.error(
+                "the token is refused: log in to Flash again and put the new token into its place",
+                command="flash-driver login",
+            )
             self._died.set()
 
     def _alive(self) -> None:

@@ -136,7 +136,7 @@ async def test_a_dead_session_is_told(bench: Bench, mutations: str, bearer: str)
     sandbox.arm("reset", when="now")
     with suppress(BackendUnavailable, CredentialRejected):  # the request that meets the reset may have been carried out
         await client.get_info()
-    with pytest.raises(CredentialRejected, match="log in to Flash again") as caught:
+    with pytest.raises(CredentialRejected, match=r"log in to Flash again \(flash-driver login\)") as caught:
         await client.create_invoice(COFFEE)
     assert sandbox.token not in str(caught.value)
     sandbox.pay(invoice.bolt11)

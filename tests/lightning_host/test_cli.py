@@ -30,7 +30,8 @@ STRING = "type=flash;server=http://127.0.0.1:9/graphql;token=ory_st_secret;allow
     [
         ({}, "lightning-host: LIGHTNING_HOST_CONNECTION_STRING is missing"),
         ({"CONNECTION_STRING": "type=flsh;token=secret"}, "type=flsh has no driver installed; installed: flash"),
-        ({"CONNECTION_STRING": "type=flash"}, "the key 'token' is missing"),
+        ({"CONNECTION_STRING": "type=flash"}, "the connection string of store shop can't be used: the key 'token' is"),
+        ({"CONNECTION_STRING": f'"{STRING}"'}, "leave out the quotation marks around the whole"),
         (
             {"CONNECTION_STRING": STRING, "DATABASE_URL": "mysql://x:secret@y/z"},
             "must begin with sqlite:// or postgresql",

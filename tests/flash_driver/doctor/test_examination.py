@@ -115,7 +115,7 @@ async def test_bad_token(sandbox: StartSandbox, kind: str, token: str) -> None:
     server = await sandbox(ws_mutations=kind)
     seen = await examined(server.connection_string.replace(CANARY, token))
     assert "token" in seen.failed
-    assert "log in to Flash again" in seen["token"].advice
+    assert "log in to Flash again (flash-driver login)" in seen["token"].advice
     assert not seen.examination.usable
     if not token.startswith("fk_"):
         assert seen["connection_ack"].passed

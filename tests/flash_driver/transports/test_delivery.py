@@ -62,7 +62,7 @@ def test_gateway_that_takes_no_more() -> None:
 
 def test_token_refused_on_every_way() -> None:
     """When the token is dead, the merchant is told to renew it, and each way is named."""
-    with pytest.raises(CredentialRejected, match="log in to Flash again") as caught:
+    with pytest.raises(CredentialRejected, match=r"log in to Flash again \(flash-driver login\)") as caught:
         Delivery(NotExecuted("HTTP 401"), "http", REASONS, rejected=True).data("asking")
     assert "WebSocket: the connection was refused; HTTP: HTTP 502" in str(caught.value)
 
