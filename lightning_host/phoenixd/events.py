@@ -43,26 +43,31 @@ async def tell_events(request: web.Request, store: Store) -> web.WebSocketRespon
         await marks.keep_told(store, told)
     async with host.settlements.subscribe(store.id, purpose=PURPOSE, after=told) as settled:
         await socket.prepare(request)
-        telling = asyncio.create_task(_tell(socket, settled), name=f"tell phoenixd clients of {store.id}")
+        pinged: set[bytes] = set()
+        telling = asyncio.create_task(_tell(socket, settled, pinged), name=f"tell phoenixd clients of {store.id}")
         try:
             async for message in socket:  # clients say nothing but this; it ends when they hang up
                 if message.type is WSMsgType.PING:
                     await socket.pong(message.data)
-                elif message.type is WSMsgType.PONG and message.data.isdigit():
+                elif message.type is WSMsgType.PONG and bytes(message.data) in pinged:
+                    number = int(message.data)
+                    pinged.difference_update([each for each in pinged if int(each) <= number])
                     # To its end even when the client hangs up now.
-                    await host.background.run(marks.keep_told(store, int(message.data)))
+                    await host.background.run(marks.keep_told(store, number))
         finally:
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
     return socket
 
 
-async def _tell(socket: web.WebSocketResponse, settled: Subscription) -> None:
-    """Send each settlement, and behind the last of those at hand a ping that carries its number."""
+async def _tell(socket: web.WebSocketResponse, settled: Subscription, pinged: set[bytes]) -> None:
+    """Send each settlement, and behind the last of those at hand a ping that carries its number; `pinged` gets it."""
     try:
         async for settlement in settled:
             await socket.send_str(json.dumps(settled_event(settlement)))
             if not settled.more:
-                await socket.ping(str(settlement.number).encode())
+                number = str(settlement.number).encode()
+                pinged.add(number)
+                await socket.ping(number)
     finally:
         await socket.close(code=1001, message=b"connect again, perhaps to another replica")

@@ -340,6 +340,18 @@ async def test_settlement_of_a_dead_connection_is_told_again(hosts: HostBench, n
         assert await next_hash(socket) == first
 
 
+async def test_pong_to_no_ping_confirms_nothing(hosts: HostBench, node: FakeNode) -> None:
+    """A sign of life that a client gives by itself, whatever is in it, hides no settlement that is still to come."""
+    host = await hosts.host(node)
+    first = await make(host)
+    async with events(host) as socket:
+        await socket.pong(b"1000000")
+        await socket.pong(b"9" * 100)
+    await node.pay(first)
+    async with events(host) as socket:
+        assert await next_hash(socket) == first
+
+
 async def test_settlements_for_other_purposes_hide_none(hosts: HostBench, node: FakeNode) -> None:
     """However many Lightning-address payments and sales came meanwhile, each invoice of this API is told."""
     host = await hosts.host(node)
