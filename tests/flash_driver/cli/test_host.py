@@ -31,8 +31,9 @@ async def running(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         yield process
     finally:
         if process.returncode is None:
-            process.kill()
-        await process.wait()
+            process.terminate()  # not killed: it ends the host's program, which has a session of its own
+        async with asyncio.timeout(40):
+            await process.wait()
 
 
 async def first_line(process: asyncio.subprocess.Process) -> str:
