@@ -32,6 +32,7 @@ _FIREWALL: Final = (
     "Flash refuses a token with 401; a 403 comes from a firewall or content network on the way: try from another "
     "network, and tell the server's operator"
 )
+_GATEWAY: Final = "for a gateway in front of Flash: wait a minute; Flash's own limits come with a code of theirs"
 _WAIT: Final = "the server has trouble of its own: try again in a few minutes, then tell its operator"
 
 CLOSE_ADVICE: Final = {
@@ -56,7 +57,7 @@ def handshake_advice(status: int) -> str:
     if status == 401:
         return f"the server refuses the token before it opens the socket: {LOG_IN_AGAIN}"
     if status == 429:
-        return "too many connections: wait five minutes"
+        return f"too many connections {_GATEWAY}"
     if 300 <= status < 400:
         return "the server sends elsewhere, which is not followed with a token: write the final address into websocket="
     return _WAIT if status >= 500 else PATH
@@ -74,8 +75,10 @@ def route_advice(kind: TokenKind, evidence: Evidence, outcome: Outcome) -> str:
                 "the token is refused: make a new one in the Flash app, with the scopes read:user, write:wallet and "
                 "read:transactions"
             )
-        case HttpStatus(status=429):
+        case Answer() | ErrorFrame() | HttpStatus() if isinstance(outcome, Refused) and outcome.retry_after is not None:
             return "too many requests: wait five minutes; another program may be using the same account"
+        case HttpStatus(status=429) if isinstance(outcome, NotExecuted):
+            return f"too many requests {_GATEWAY}"
         case HttpStatus(status=status) if 300 <= status < 400:
             return (
                 "the server sends elsewhere, which is not followed with a token: write the final address into server="
@@ -88,8 +91,6 @@ def route_advice(kind: TokenKind, evidence: Evidence, outcome: Outcome) -> str:
             return "the server is too slow to be of use now: try again in a few minutes"
         case NotConnected():
             return "no connection: see the rows TCP and TLS"
-        case Answer() | ErrorFrame() if isinstance(outcome, Refused) and outcome.retry_after is not None:
-            return "too many requests: wait five minutes; another program may be using the same account"
         case _:
             return "the server answers in these words; if they don't help, tell its operator"
 

@@ -31,7 +31,8 @@ NOT_AUTHORIZED = Answer(None, [{"message": "Not authorized", "code": "NOT_AUTHOR
         (TokenKind.BEARER, NOT_AUTHORIZED, "make a new one in the Flash app"),
         (TokenKind.SESSION, HttpStatus(302), "final address into server="),
         (TokenKind.SESSION, HttpStatus(404), "check host and path"),
-        (TokenKind.SESSION, HttpStatus(429), "too many requests"),
+        (TokenKind.SESSION, HttpStatus(429), "a gateway in front of Flash: wait a minute"),
+        (TokenKind.SESSION, HttpStatus(429, errors=[{"message": "x", "code": "TOO_MANY_REQUESTS"}]), "five minutes"),
         (TokenKind.SESSION, HttpStatus(502), "trouble of its own"),
         (TokenKind.SESSION, Garbage("html"), "check host and path"),
         (TokenKind.SESSION, TimedOut(), "too slow"),
@@ -55,7 +56,7 @@ def test_each_trouble_of_a_route_has_its_advice(kind: TokenKind, evidence: Evide
     [
         (401, "refuses the token"),
         (403, "a 403 comes from a firewall"),
-        (429, "wait five minutes"),
+        (429, "a gateway in front of Flash: wait a minute"),
         (301, "final address into websocket="),
         (404, "check host and path"),
         (503, "try again in a few minutes"),

@@ -170,7 +170,7 @@ async def test_no_acknowledgement(sandbox: StartSandbox) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "advice"), [(503, "try again in a few minutes"), (401, "refuses the token"), (429, "wait five minutes")]
+    ("status", "advice"), [(503, "try again in a few minutes"), (401, "refuses the token"), (429, "wait a minute")]
 )
 async def test_refused_handshake(sandbox: StartSandbox, status: int, advice: str) -> None:
     """A handshake that is answered with a status has advice by status."""
