@@ -8,6 +8,7 @@ same time goes into one transaction, so that they share the wait for the disk.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -54,13 +55,13 @@ class SqliteDatabase:
         self.path = path
         self._to_read = _open(path, connections=2)
         self._to_write = _open(path, connections=1, writes=True)
-        self._to_write_soon = self._to_write.execution_options(**{DURABLE: False})
+        self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
         self._writer = _thread("writer")
         self._reader = _thread("reader")
         self._long_reader = _thread("long reader")
         self._queue: list[_Queued] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._batch: Sequence[_Queued] = ()
         self._disposing: Future[None] | None = None
 
     def prepare(self) -> None:
@@ -105,10 +106,11 @@ class SqliteDatabase:
         """
         if self._file is not None and identity(self.path) != self._file:
             raise FileReplaced
-        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        if not (self._queue or self._batch):
+            loop.call_soon(self._write_next, loop)  # not at once: what others write in this turn goes along
         self._queue.append((work, durable, done))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write_all(), name="flash-driver journal writing")
         return done
 
     async def version_of_others(self) -> object:
@@ -117,10 +119,7 @@ class SqliteDatabase:
 
     async def aclose(self) -> None:
         """Close every connection; what is queued is given up, what a thread is at comes to its end."""
-        if self._writing is not None:
-            self._writing.cancel()
-            await asyncio.gather(self._writing, return_exceptions=True)
-        self._give_up(self._queue)
+        self._give_up()
         # A disk that hangs must not hang the close.
         await asyncio.wait([asyncio.wrap_future(self.close())], timeout=PATIENCE_SECONDS)
 
@@ -133,49 +132,73 @@ class SqliteDatabase:
             self._writer.shutdown(wait=False)
         return self._disposing
 
-    async def _write_all(self) -> None:
-        """Write what is queued, one batch after the other, until nothing is left."""
-        batch: Sequence[_Queued] = ()
-        try:
-            while self._queue:
-                batch, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
-                works = [work for work, _, _ in batch]
-                durable = any(each for _, each, _ in batch)
-                results = await asyncio.get_running_loop().run_in_executor(self._writer, self._together, works, durable)
-                for (_, _, done), result in zip(batch, results, strict=True):
-                    if done.done():
-                        continue
-                    if isinstance(result, BaseException):
-                        done.set_exception(result)
-                    else:
-                        done.set_result(result)
-        finally:
-            self._writing = None
-            self._give_up(batch)
-            self._give_up(self._queue)
+    def _write_next(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the writer's thread write what is queued, as one batch."""
+        if self._disposing is not None:
+            self._give_up()
+        if self._queue:
+            self._batch, self._queue = self._queue[:_TOGETHER], self._queue[_TOGETHER:]
+            self._writer.submit(self._write_batch, self._batch, loop)
 
-    @staticmethod
-    def _give_up(queued: Sequence[_Queued]) -> None:
+    def _write_batch(self, batch: Sequence[_Queued], loop: asyncio.AbstractEventLoop) -> None:
+        """Write a batch, in the writer's thread, and have the event loop tell who waits; it may have ended by then."""
+        results: Sequence[Any]
+        try:
+            results = self._together([work for work, _, _ in batch], any(durable for _, durable, _ in batch))
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers, who would wait in vain
+            results = [error] * len(batch)
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._tell, results, loop)
+
+    def _tell(self, results: Sequence[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Give everybody of the batch what came of it, and go on with what was queued meanwhile."""
+        batch, self._batch = self._batch, ()
+        for (_, _, done), result in zip(batch, results, strict=False):  # after a close nobody waits
+            if done.done():
+                continue
+            if isinstance(result, BaseException):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+        self._write_next(loop)
+
+    def _give_up(self) -> None:
         """Leave nobody waiting for what is not done."""
-        for _, _, done in queued:
+        for _, _, done in (*self._batch, *self._queue):
             done.cancel()
+        self._batch, self._queue = (), []
 
     def _dispose(self) -> None:
         self._to_read.dispose()
+        self._let_go()
         self._to_write.dispose()
 
     def _data_version(self) -> object:
         """Ask on the connection that writes: SQLite leaves out what was written on the same one."""
-        with closing(self._to_write.raw_connection()) as connection:
-            version = connection.cursor().execute("PRAGMA data_version").fetchone()
-            return connection.dbapi_connection, version
+        connection = self._kept().connection
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("PRAGMA data_version")
+            return connection.dbapi_connection, cursor.fetchone()
+
+    def _kept(self) -> Connection:
+        """Return the connection that writes, kept: to take it from its pool for each batch costs as much as a row."""
+        if self._connection is None:
+            self._connection = self._to_write.connect()
+        return self._connection
+
+    def _let_go(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
     def _together(self, works: Sequence[Callable[[Connection], Any]], durable: bool) -> list[Any]:  # noqa: FBT001 - an executor passes no names
         """Do everything in one transaction; where a piece fails by itself, each in one of its own."""
         try:
-            with (self._to_write if durable else self._to_write_soon).begin() as connection:
+            connection = self._kept().execution_options(**{DURABLE: durable})
+            with connection.begin():
                 return _do_all(connection, works)
         except Exception as error:  # noqa: BLE001 - it belongs to the callers
+            self._let_go()  # whatever state it is in
             its_own = not isinstance(error, DBAPIError) or isinstance(error, IntegrityError)
             if len(works) == 1 or not its_own:
                 return [error] * len(works)

@@ -72,6 +72,33 @@ async def test_those_who_write_at_once_share_a_transaction(database: SqliteDatab
     assert len(seen) <= 3
 
 
+async def test_a_write_makes_no_task_and_takes_no_connection_from_the_pool(database: SqliteDatabase) -> None:
+    """What is written one after the other goes to the writer's thread and back, and to a connection that is kept."""
+    taken: list[object] = []
+    event.listen(database._to_write, "checkout", lambda *_: taken.append("a connection"))
+
+    def make_task(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+        taken.append(work)
+        return asyncio.Task(work, loop=loop, **more)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(make_task)
+    try:
+        counts = [await database.write(add(number)) for number in range(5)]
+    finally:
+        loop.set_task_factory(None)
+    assert (counts, taken) == ([1, 2, 3, 4, 5], [])
+
+
+async def test_after_a_failure_the_next_write_finds_a_connection(database: SqliteDatabase) -> None:
+    """The connection on which something failed is given back; what comes next is written as ever."""
+    for number in range(3):
+        assert await database.write(add(number)) == number + 1
+        with pytest.raises(IntegrityError):
+            await database.write(add(number))
+    assert await numbers(database) == [0, 1, 2]
+
+
 async def test_one_who_fails_takes_nobody_along(database: SqliteDatabase) -> None:
     """A piece that breaks a rule of the database or of its own fails alone, and leaves nothing behind."""
 

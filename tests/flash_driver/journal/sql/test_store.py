@@ -35,7 +35,6 @@ from tests.support.journals import (
     postgresql_engine,
     set_patience,
     settle,
-    sqlite_engine,
 )
 from tests.support.logs import recorded
 from tests.support.postgres import PASSWORD
@@ -147,20 +146,19 @@ async def test_a_damaged_file(tmp_path: Path) -> None:
 
 async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
     """What does not fit is refused whole, what was kept stays, and with room again it goes on."""
-    room: list[int] = []
 
-    def limit(connection: Any, _: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {room[0] if room else 2**30}")
+    async def limit(store: SqlStore, pages: int) -> None:
+        await store.transactions.write(
+            lambda connection: connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        )
 
     async with aclosing(SqlStore(sqlite_url)) as store:
-        event.listen(sqlite_engine(store), "connect", limit)
         journal = await open_journal(store)
         await journal.add_invoice(an_invoice(1))
         pages = await store.transactions.read(
-            lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar()
+            lambda connection: connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         )
-        room.append(pages or 0)
-        sqlite_engine(store).dispose()
+        await limit(store, pages)
         long = "x" * 10_000
         with pytest.raises(JournalError, match="has no room left; make room on its disk"):
             await journal.add_invoice(an_invoice(2, description=long))
@@ -168,8 +166,7 @@ async def test_a_full_disk(sqlite_url: JournalUrl) -> None:
             await journal.begin_payment(a_payment(1, failure=long))
         assert await journal.list_invoices() == [an_invoice(1)]
         assert await journal.find_payment(a_payment(1).payment_hash) is None
-        room.clear()
-        sqlite_engine(store).dispose()
+        await limit(store, 2**30)
         await journal.add_invoice(an_invoice(2, description=long))
         assert len(await journal.list_invoices()) == 2
 
