@@ -12,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import selectors
 import ssl
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import certifi
 import psycopg
 from psycopg import waiting
 from sqlalchemy import event, insert
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 if TYPE_CHECKING:
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
     from psycopg.abc import PQGen
     from sqlalchemy import Connection, Table
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from connection_strings import Secret
 
@@ -38,6 +43,9 @@ _WRITES: Final = "lightning_host_writes"
 _NOT_DURABLE: Final = "lightning_host_not_durable"
 _CONNECTIONS: Final = 10
 """How many there are at most; all are kept, as to make one again for each transaction costs more than most of them."""
+
+_FRESH_SECONDS: Final = 1.0
+"""For how long after its last use a connection is taken without asking the server whether it is still there."""
 
 _CONNECT_SECONDS: Final = 4
 _POOL_SECONDS: Final = 5.0
@@ -70,13 +78,14 @@ class PostgresqlDatabase:
             "postgresql+psycopg://",
             async_creator=self._connect,
             hide_parameters=True,  # values, such as a payer's words, must stand in no error's words
-            pool_pre_ping=True,
             pool_size=_CONNECTIONS,
             max_overflow=0,
             pool_timeout=_POOL_SECONDS,
             use_native_hstore=False,
         )
         event.listen(self.engine.sync_engine, "begin", _begin)
+        event.listen(self.engine.sync_engine, "checkin", _note_use)
+        event.listen(self.engine.sync_engine, "checkout", self._insist_on_life)
         self._to_write = self.engine.execution_options(**{_WRITES: _STATEMENT_SECONDS})
         self._to_write_soon = self._to_write.execution_options(**{_NOT_DURABLE: True})
 
@@ -110,6 +119,28 @@ class PostgresqlDatabase:
     async def aclose(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+    def _insist_on_life(
+        self, connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
+        """Make sure that a connection from the pool still leads to the server.
+
+        That costs a round trip, so one that was used a moment ago is only looked at: the end of it, from the server or
+        from the network, can be read.
+
+        Raises:
+            InvalidatePoolError: It does not; the pool makes another, and takes none of those that it has.
+
+        """
+        del proxy
+        if (used_at := entry.info.get("used_at")) is None:
+            return  # it has just been made
+        wire: Any = entry.driver_connection
+        try:
+            if time.monotonic() - used_at > _FRESH_SECONDS or _is_readable(wire.fileno()):
+                self.engine.dialect.do_ping(connection)
+        except psycopg.Error:
+            raise InvalidatePoolError from None
 
     async def _connect(self) -> _Connection:
         """Connect, in a task of its own: psycopg's frames hold the password, and a host may print them.
@@ -158,6 +189,18 @@ class _Connection(psycopg.AsyncConnection[Any]):
         except TimeoutError:
             self.pgconn.finish()
             raise psycopg.OperationalError("the server does not answer") from None
+
+
+def _note_use(connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    """Take note of when a connection came back to the pool."""
+    del connection
+    entry.info["used_at"] = time.monotonic()
+
+
+def _is_readable(descriptor: int) -> bool:
+    with selectors.DefaultSelector() as looking:
+        looking.register(descriptor, selectors.EVENT_READ)
+        return bool(looking.select(0))
 
 
 def _close_unwanted(connecting: asyncio.Task[_Connection]) -> None:
