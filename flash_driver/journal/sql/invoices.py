@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import bindparam, case, func, literal_column, select, tuple_, update
+from sqlalchemy import String, bindparam, case, cast, func, literal_column, select, tuple_, update
 
 from connection_strings.errors import InvalidRequest
 from connection_strings.lightning import LightningInvoiceStatus
@@ -70,7 +70,7 @@ class InvoiceRows:
         self._hosts = (invoices.c.account == account) & ~invoices.c.orphan
 
     def insertion(self, record: InvoiceRecord, dialect: str) -> Callable[[Connection], None]:
-        """Return what adds an invoice; one that was an orphan becomes the host's."""
+        """Return what adds an invoice, and tells other processes; one that was an orphan becomes the host's."""
         insertion = Insertion(_add_invoice(dialect), {"account": self._account, **values_of(record), "orphan": False})
         if dialect == "sqlite":
             return insertion
@@ -78,7 +78,6 @@ class InvoiceRows:
         def lock_and_add(connection: Connection) -> None:
             lock(connection, self._account)
             insertion(connection)
-            self._notify(connection, Topic.MADE)
 
         return lock_and_add
 
@@ -232,8 +231,12 @@ class InvoiceRows:
 def _add_invoice(dialect: str) -> Insert:
     """Return what adds an invoice or takes an orphan over; one that the host has breaks a constraint (NOT NULL).
 
-    Either way it becomes the last one of all.
+    Either way it becomes the last one of all. On PostgreSQL it tells other processes, too: a statement of its own would
+    be one flight more under the lock. SQLite is looked at.
     """
     key = (invoices.c.account, invoices.c.payment_hash)
     changes = {"orphan": case((invoices.c.orphan, False), else_=None), "id": literal_column(_NEWEST_ID[dialect])}
-    return dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_=changes)
+    adding = dialect_insert(invoices, dialect).on_conflict_do_update(index_elements=key, set_=changes)
+    if dialect == "sqlite":
+        return adding
+    return adding.returning(func.pg_notify(CHANNELS[Topic.MADE], cast(invoices.c.account, String)))

@@ -14,8 +14,10 @@ import asyncio
 import contextlib
 import json
 import os
+import selectors
 import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakSet
 
@@ -23,6 +25,7 @@ import certifi
 import psycopg
 from psycopg import waiting
 from sqlalchemy import event
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from flash_driver.common.log import get_logger
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
     from psycopg.abc import PQGen
     from sqlalchemy import Connection
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
     from flash_driver.journal.urls import JournalUrl
 
@@ -44,6 +49,9 @@ T = TypeVar("T")
 _APPLICATION: Final = "flash-driver"
 _CONNECTIONS: Final = 10
 """How many there are at most; all are kept, as to make one again for each transaction costs more than most of them."""
+
+_FRESH_SECONDS: Final = 1.0
+"""For how long after its last use a connection is taken without asking the server whether it is still there."""
 
 _SECONDS: Final = "flash_driver_seconds"
 """The execution option of how long a transaction may take."""
@@ -132,11 +140,34 @@ class PostgresqlDatabase:
             hide_parameters=True,
             pool_size=_CONNECTIONS,
             max_overflow=0,
-            pool_pre_ping=True,
             use_native_hstore=False,
         )
         event.listen(engine.sync_engine, "begin", _begin)
+        event.listen(engine.sync_engine, "checkin", _note_use)
+        event.listen(engine.sync_engine, "checkout", self._insist_on_life)
         return engine
+
+    def _insist_on_life(
+        self, connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection
+    ) -> None:
+        """Make sure that a connection from the pool still leads to the server.
+
+        That costs a round trip, so one that was used a moment ago is only looked at: the end of it, from the server or
+        from the network, can be read.
+
+        Raises:
+            InvalidatePoolError: It does not; the pool makes another, and takes none of those that it has.
+
+        """
+        del proxy
+        if (used_at := entry.info.get("used_at")) is None:
+            return  # it has just been made
+        wire: Any = entry.driver_connection
+        try:
+            if time.monotonic() - used_at > _FRESH_SECONDS or _is_readable(wire.fileno()):
+                self.engine.dialect.do_ping(connection)
+        except psycopg.Error:
+            raise InvalidatePoolError from None
 
     def _begin(
         self,
@@ -311,6 +342,18 @@ class _Wire(psycopg.AsyncConnection[Any]):
         except asyncio.CancelledError:
             self.pgconn.finish()
             raise
+
+
+def _note_use(connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+    """Take note of when a connection came back to the pool."""
+    del connection
+    entry.info["used_at"] = time.monotonic()
+
+
+def _is_readable(descriptor: int) -> bool:
+    with selectors.DefaultSelector() as looking:
+        looking.register(descriptor, selectors.EVENT_READ)
+        return bool(looking.select(0))
 
 
 def _close_unwanted(connecting: asyncio.Task[psycopg.AsyncConnection[Any]]) -> None:
