@@ -15,20 +15,24 @@ import os
 import selectors
 import ssl
 import time
+from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import certifi
 import psycopg
 from psycopg import waiting
-from sqlalchemy import event, insert
+from sqlalchemy import ARRAY, String, Text, bindparam, column, event, func, insert, select
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from lightning_host.database.errors import is_away
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from psycopg.abc import PQGen
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Insert, Table
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
@@ -43,6 +47,9 @@ _WRITES: Final = "lightning_host_writes"
 _NOT_DURABLE: Final = "lightning_host_not_durable"
 _CONNECTIONS: Final = 10
 """How many there are at most; all are kept, as to make one again for each transaction costs more than most of them."""
+
+_TOGETHER: Final = 128
+"""How many rows are added by one statement at the most."""
 
 _FRESH_SECONDS: Final = 1.0
 """For how long after its last use a connection is taken without asking the server whether it is still there."""
@@ -60,6 +67,20 @@ _KNOWS_TRANSACTION_TIMEOUT: Final = 170_000
 """The first version of PostgreSQL that limits a transaction as a whole."""
 
 _MIGRATION_SECONDS: Final = 15 * 60.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Row:
+    """A row that somebody waits to have added."""
+
+    table: Table
+    values: Mapping[str, Any]
+    done: asyncio.Future[None]
+
+    @property
+    def kind(self) -> tuple[Table, tuple[str, ...]]:
+        """What rows that one statement adds have in common."""
+        return self.table, tuple(self.values)
 
 
 class PostgresqlDatabase:
@@ -88,6 +109,8 @@ class PostgresqlDatabase:
         event.listen(self.engine.sync_engine, "checkout", self._insist_on_life)
         self._to_write = self.engine.execution_options(**{_WRITES: _STATEMENT_SECONDS})
         self._to_write_soon = self._to_write.execution_options(**{_NOT_DURABLE: True})
+        self._rows: list[_Row] = []
+        self._adding: asyncio.Task[None] | None = None
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do something that only reads, each statement by itself."""
@@ -100,9 +123,16 @@ class PostgresqlDatabase:
             return await connection.run_sync(work)
 
     async def add(self, table: Table, row: Mapping[str, Any]) -> None:
-        """Add a row by one statement, which is kept or not, and leaves no lock to a process that freezes."""
-        async with self.engine.connect() as connection:
-            await connection.execute(insert(table), row)
+        """Add a row, together with those that others add meanwhile.
+
+        It is one statement, which is kept or not, and leaves no lock to a process that freezes. A row is added also
+        where the caller is cancelled.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._rows.append(_Row(table, row, done))
+        if self._adding is None:
+            self._adding = asyncio.create_task(self._add_all(), name="add rows to the database")
+        await done
 
     async def migrate(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction that may take minutes."""
@@ -117,8 +147,49 @@ class PostgresqlDatabase:
                 del wire.silence_seconds
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, once the rows that wait have been added."""
+        if (adding := self._adding) is not None:
+            await asyncio.wait([adding], timeout=_STATEMENT_SECONDS)
+            adding.cancel()
+            await asyncio.gather(adding, return_exceptions=True)
         await self.engine.dispose()
+
+    async def _add_all(self) -> None:
+        """Add what waits, one batch of alike rows after the other, until nothing is left."""
+        batch: list[_Row] = []
+        try:
+            while self._rows:
+                kind = self._rows[0].kind
+                batch = [row for row in self._rows if row.kind == kind][:_TOGETHER]
+                self._rows = [row for row in self._rows if row not in batch]
+                await self._add_together(batch)
+        finally:
+            self._adding = None
+            for row in (*batch, *self._rows):  # nobody may be left waiting
+                row.done.cancel()
+            self._rows = []
+
+    async def _add_together(self, batch: Sequence[_Row]) -> None:
+        """Add rows by one statement; where one of them is wrong, each by its own."""
+        table, names = batch[0].kind
+        failure: Exception | None = None
+        try:
+            async with self.engine.connect() as connection:
+                columns = {f"all_{name}": [row.values[name] for row in batch] for name in names}
+                await connection.execute(_addition(table, names), columns)
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers
+            failure = error
+        if failure is not None and len(batch) > 1 and not is_away(failure):
+            for row in batch:
+                await self._add_together([row])
+            return
+        for row in batch:
+            if row.done.done():
+                continue
+            if failure is None:
+                row.done.set_result(None)
+            else:
+                row.done.set_exception(failure)
 
     def _insist_on_life(
         self, connection: DBAPIConnection, entry: ConnectionPoolEntry, proxy: PoolProxiedConnection
@@ -189,6 +260,18 @@ class _Connection(psycopg.AsyncConnection[Any]):
         except TimeoutError:
             self.pgconn.finish()
             raise psycopg.OperationalError("the server does not answer") from None
+
+
+@cache
+def _addition(table: Table, names: tuple[str, ...]) -> Insert:
+    """Return what adds any number of rows, the values of each column as one array `all_...`.
+
+    Texts are cast as such: a cast to a length would cut them, where an INSERT refuses what is too long.
+    """
+    kinds = {name: Text() if isinstance(table.c[name].type, String) else table.c[name].type for name in names}
+    arrays = (bindparam(f"all_{name}", type_=ARRAY(kind)) for name, kind in kinds.items())
+    rows = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in kinds.items())).render_derived()
+    return insert(table).from_select([*names], select(*rows.c))
 
 
 def _note_use(connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:

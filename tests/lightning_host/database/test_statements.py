@@ -6,13 +6,15 @@ import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import IntegrityError
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory, Secret
 from lightning_host.allowance import Allowance
 from lightning_host.budgets import Budgets
 from lightning_host.checkout.table import settle_checkouts
 from lightning_host.database import Database
+from lightning_host.database.database import _counters
 from lightning_host.flashcards.table import settle_flashcards
 from lightning_host.invoices import HostInvoices
 from lightning_host.settings import StoreSettings
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from connection_strings import LightningInvoice
     from lightning_host.webhooks.records import Delivery
     from tests.lightning_host.fake_driver import FakeNode
-    from tests.lightning_host.hosts import HostBench
     from tests.support.postgres import PostgresServer
 
 COFFEE = CreateInvoiceParams(LightMoney.from_sat(1000), "coffee")
@@ -67,14 +68,33 @@ async def test_what_is_recorded_together_costs_as_one(url: Secret, node: FakeNod
         assert await statements(database, recorder.record("shop", many, cursor="2")) == alone <= 10
 
 
-async def test_invoices_of_many_share_a_transaction(hosts: HostBench, node: FakeNode) -> None:
-    """Sixteen invoices that are made at once on SQLite are one statement, and wait for the disk together."""
+async def test_invoices_of_many_share_a_transaction(url: Secret, node: FakeNode) -> None:
+    """Sixteen invoices that are made at once are one statement, and wait for the disk together."""
     client = LightningClientFactory([FakeHandler]).create(f"type=fake;node={node.name}")
     store = Store("shop", client, StoreSettings(connection_string=Secret(f"type=fake;node={node.name}")))
-    async with aclosing(await Database.open(hosts.secret())) as database:
+    async with aclosing(await Database.open(url)) as database:
         invoices = HostInvoices(database)
-        making = (invoices.create(store, COFFEE, purpose="greenfield") for _ in range(16))
+        making = [asyncio.create_task(invoices.create(store, COFFEE, purpose="greenfield")) for _ in range(16)]
         assert await statements(database, asyncio.gather(*making)) <= 2 + 2
+        made = await invoices.newest("shop", purpose="greenfield", subject="", limit=50)
+        assert {each.payment_hash for each in made} == {(await each).payment_hash for each in making}
+        assert {each.amount for each in made} == {COFFEE.amount}
+
+
+async def test_a_row_that_is_wrong_takes_no_other_along(url: Secret) -> None:
+    """Of rows that are added at once, one that is there already and one without its key fail by themselves."""
+    async with aclosing(await Database.open(url)) as database:
+        rows = [{"name": name, "value": 1} for name in ("a", "b", "a", None, "c")]
+        results = await asyncio.gather(*(database.add(_counters, row) for row in rows), return_exceptions=True)
+        assert [type(result) for result in results] == [
+            type(None),
+            type(None),
+            IntegrityError,
+            IntegrityError,
+            type(None),
+        ]
+        kept = await database.read(lambda connection: connection.execute(select(_counters.c.name)).scalars().all())
+    assert sorted(kept) == ["a", "b", "c"]
 
 
 async def test_connections_are_kept(postgres: PostgresServer) -> None:
