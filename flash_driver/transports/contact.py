@@ -25,8 +25,9 @@ _log: Final = get_logger()
 class Contact:
     """Whether the server of an account answers, by whatever way.
 
-    An outage is logged at WARNING when it has lasted ten seconds, and its end at INFO, each once. It takes a request
-    that was made in vain: a WebSocket that can't be opened alone is none, as long as nothing else is asked.
+    An outage is logged when it has lasted ten seconds, and its end, each once and both at WARNING: who is told of the
+    one waits for the other. It takes a request that was made in vain: a WebSocket that can't be opened alone is none,
+    as long as nothing else is asked.
 
     Args:
         clock: The wall clock.
@@ -57,7 +58,7 @@ class Contact:
         """The server has answered something, be it a refusal."""
         self.last_answer_at = self._clock()
         if self._told:
-            _log.info("the server answers again", seconds=round(self._lasted))
+            _log.warning("the server answers again", seconds=round(self._lasted))
         self._failing_since, self._told = None, False
 
     def failed(self, why: str) -> None:

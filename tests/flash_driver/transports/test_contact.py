@@ -51,7 +51,7 @@ def test_an_outage_and_its_end_are_told_once() -> None:
             contact.answered()
     begin, end = story.entry(_BEGIN), story.entry(_END)
     assert (begin["log_level"], begin["seconds"], begin["why"]) == ("warning", 12, "http: refused")
-    assert (end["log_level"], end["seconds"]) == ("info", 243)
+    assert (end["log_level"], end["seconds"]) == ("warning", 243)
     assert told(contact) == (None, datetime(2026, 1, 1, tzinfo=UTC))
 
 
@@ -74,7 +74,7 @@ def test_what_is_no_outage() -> None:
 
 
 async def test_health_tells_an_outage(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Server away while somebody listens: one WARNING, and health says so; back: one INFO, and health is well."""
+    """Server away while somebody listens: one WARNING, and health says so; back: another one, and health is well."""
     monkeypatch.setattr("flash_driver.transports.contact._OUTAGE_SECONDS", 0.5)
     sandbox = await bench.sandbox()
     async with FaultProxy(sandbox.server) as network:
@@ -99,4 +99,4 @@ async def test_health_tells_an_outage(bench: Bench, monkeypatch: pytest.MonkeyPa
     assert again is not None
     assert again > well.last_answer_at
     assert story.entry(_BEGIN)["log_level"] == "warning"
-    assert story.entry(_END)["log_level"] == "info"
+    assert story.entry(_END)["log_level"] == "warning"
