@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -48,11 +49,14 @@ def test_wheel_holds_what_it_needs(built: Path) -> None:
 
 
 def test_source_archive_holds_tests_and_docs(built: Path) -> None:
-    """Who builds from source gets the tests and the documents too."""
+    """Who builds from source gets the tests too, all that README names, and what the Makefile needs."""
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         names = {name.partition("/")[2] for name in opened.getnames()}
     assert {"Makefile", "docs/architecture.md", "docs/flash-server.md", "tests/test_distribution.py"} <= names
+    linked = set(re.findall(r"\]\(([\w./-]+)[#)]", (ROOT / "README.md").read_text()))
+    assert linked - names == set()
+    assert {"examples/aiohttp_shop.py", ".ci/mkdocs.yml", ".ci/run"} <= names
     assert [name for name in names if ".venv" in name or "node_modules" in name] == []
 
 
