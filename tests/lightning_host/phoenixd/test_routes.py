@@ -340,6 +340,19 @@ async def test_settlement_of_a_dead_connection_is_told_again(hosts: HostBench, n
         assert await next_hash(socket) == first
 
 
+async def test_whole_satoshi_stand_for_the_invoices_own_amount(bench: Bench, hosts: HostBench) -> None:
+    """BTCPay names the amount of a BOLT11 in satoshi, rounded down: that is the BOLT11's own, and no other one is."""
+    sandbox = await bench.sandbox(ws_mutations="decline")
+    host = await hosts.host(sandbox)
+    for msat, sat, paid in ((1_000_001, "1000", True), (1_000_000, "1000", True), (1_000_001, "1001", False)):
+        signed = sandbox.foreign_invoice(msat)
+        _, answer = await host.phoenixd("POST", "/payinvoice", {"invoice": signed.payment_request, "amountSat": sat})
+        assert ("recipientAmountSat" in answer) is paid
+        rows = sandbox.ledger_snapshot()["payments"]
+        arrived = [int(row["msat"]) for row in rows if row["payment_hash"] == signed.payment_hash]
+        assert arrived == ([msat] if paid else [])
+
+
 async def test_pong_to_no_ping_confirms_nothing(hosts: HostBench, node: FakeNode) -> None:
     """A sign of life that a client gives by itself, whatever is in it, hides no settlement that is still to come."""
     host = await hosts.host(node)
