@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from connection_strings.grammar import ConnectionString
 from flash_driver.cli.failures import BadUsage, CommandFailed
 from flash_driver.common.masking import shown
+from flash_driver.flash_api.classify import classify
 from flash_driver.settings.endpoints import check_url, is_loopback
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ async def ask(server: str, operation: Operation, doing: str, token: Secret | Non
         evidence = await link.execute(operation, deadline)
     finally:
         await transport.aclose()
-    return Delivery(operation.classify(evidence), transport.name, harmless=True).data(doing)
+    return Delivery(classify(operation.document, evidence), transport.name, harmless=True).data(doing)
 
 
 async def confirm_totp(server: str, token: Secret, code: str) -> None:

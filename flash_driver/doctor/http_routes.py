@@ -13,6 +13,7 @@ from connection_strings.errors import ConnectionStringError, LightningError
 from flash_driver.common.deadline import Deadline
 from flash_driver.doctor.advice import in_words, route_advice
 from flash_driver.doctor.findings import NotApplicable, Trouble
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import ME, PRICE
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, Refused
 from flash_driver.flash_api.replies import read_account, read_price
@@ -53,7 +54,7 @@ async def examine_route(
     async with examination.check(name, if_late=_SLOW) as row:
         # A little less than the check has, so that the transport says itself what kept it.
         evidence = await perform(transport, ME(), Deadline.after(examination.seconds * 0.9))
-        outcome = ME().classify(evidence)
+        outcome = classify(ME, evidence)
         match outcome:
             case Completed(data):
                 findings.account, findings.authenticated = data, True
@@ -91,7 +92,7 @@ async def check_price(examination: Examination, transport: Transport | None) -> 
     async with examination.check("price", if_late=_SLOW) as row:
         if transport is None:
             raise NotApplicable("nobody to ask")
-        outcome = PRICE().classify(await perform(transport, PRICE(), Deadline.after(examination.seconds * 0.9)))
+        outcome = classify(PRICE, await perform(transport, PRICE(), Deadline.after(examination.seconds * 0.9)))
         advice = "invoices can still be made, with a second request each: the rate is learned from the first one"
         if not isinstance(outcome, Completed):
             raise Trouble(in_words(outcome), advice)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from flash_driver.common.deadline import Deadline
 from flash_driver.doctor.advice import CLOSE_ADVICE, PATH, handshake_advice, in_words
 from flash_driver.doctor.findings import Trouble
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import ME, MY_UPDATES, PROBE
 from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import Cause, Completed, NotExecuted, TimedOut
@@ -124,7 +125,7 @@ async def _introduce(connection: Connection, endpoint: Endpoint, deadline: Deadl
 async def _probe(connection: Connection, seconds: float, findings: SocketFindings) -> str:
     """Ask whether operations are executed here, harmlessly (flash-server.md 2); then whether as us."""
     evidence = await connection.request(PROBE().payload, Deadline.after(seconds * _SHARE))
-    match PROBE().classify(evidence):
+    match classify(PROBE, evidence):
         case Completed():
             pass
         case NotExecuted(cause=Cause.CLOSED):
@@ -145,7 +146,7 @@ _ADVICE_DECLINED: Final = (
 
 
 def _learn_account(evidence: Evidence, findings: SocketFindings) -> None:
-    match ME().classify(evidence):
+    match classify(ME, evidence):
         case Completed(data):
             findings.account, findings.authenticated = data, True
         case NotExecuted(cause=Cause.CREDENTIAL):

@@ -6,8 +6,6 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 from flash_driver.flash_api.error_words import describe, error_rows, first_error, message_of
 from flash_driver.flash_api.outcomes import (
     IN_FLIGHT,
@@ -28,6 +26,11 @@ from flash_driver.flash_api.outcomes import (
     TimedOut,
     Unknown,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flash_driver.flash_api.documents import Document
 
 __all__ = ["LONGEST_WAIT", "RATE_LIMIT_BLOCK", "SUBSCRIPTIONS_ONLY", "classify"]
 
@@ -120,15 +123,15 @@ _ELSEWHERE_STATUSES: Final = frozenset({301, 302, 307, 308})  # 303 is how a ser
 _NEVER_RAN_CLOSES: Final = frozenset({4401, 4403, 4406, 4408, 4409, 4429})
 
 
-def classify(kind: Kind, field: str | None, evidence: Evidence) -> Outcome:
+def classify(document: Document, evidence: Evidence) -> Outcome:
     """Decide what became of a request.
 
     Args:
-        kind: What is at stake.
-        field: The root field asked for, whose payload carries errors of its own; None for several fields.
+        document: What was asked.
         evidence: What the transport saw.
 
     """
+    kind, field = document.kind, document.field
     match evidence:
         case NotConnected(why, cause):
             return NotExecuted(why, cause)

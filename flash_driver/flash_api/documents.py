@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from flash_driver.common import exact_json as wire
-from flash_driver.flash_api.classify import classify
-from flash_driver.flash_api.outcomes import Evidence, Kind, Outcome
+from flash_driver.flash_api.outcomes import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,10 +149,6 @@ class Operation:
     def written(self) -> bytes:
         """The same as JSON: only the variables are written each time."""
         return self.document.head + wire.write(self.variables) + b"}"
-
-    def classify(self, evidence: Evidence) -> Outcome:
-        """Decide what became of this operation."""
-        return classify(self.document.kind, self.document.field, evidence)
 
 
 _PRICE_FIELDS: Final = """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from connection_strings.errors import LightningError, NotSupported, RateLimited
 from flash_driver.bolt11.payment_request import decode_reply
 from flash_driver.common.log import LogOnce, get_logger
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import (
     INVOICE_CREATE_BTC,
     INVOICE_CREATE_NO_AMOUNT,
@@ -225,7 +226,7 @@ class InvoiceRequest:
             return CheckedInvoice(request, wallet, minor_units, transport)
 
         def take_late(evidence: Evidence) -> None:
-            outcome = operation.classify(evidence)
+            outcome = classify(operation.document, evidence)
             if isinstance(outcome, Completed):
                 with contextlib.suppress(LightningError):  # what fails a check is nobody's, late or not
                     self._too_late(order, check(outcome.data))

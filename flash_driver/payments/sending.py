@@ -12,6 +12,7 @@ from connection_strings.lightning import LightningPaymentStatus
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import WriteMark
 from flash_driver.flash_api.outcomes import Refused, Unknown
 from flash_driver.payments.attempt import Persistence
@@ -235,7 +236,7 @@ class Sending:
         """Return what keeps an answer that comes after its time, and then tells: it may be the only one there is."""
 
         def take(evidence: Evidence) -> None:
-            outcome = attempt.operation(WriteMark()).classify(evidence)
+            outcome = classify(attempt.operation(WriteMark()).document, evidence)
             if isinstance(outcome, Unknown) and not outcome.answered:
                 return
             self._late.start(self._keep_late(attempt, outcome, heard), "late payment answer")

@@ -78,7 +78,6 @@ class Capabilities:
         self._was_slow = False
         self._recalled: dict[str, Standing] | None = None
         self._unable: dict[str, Inability] = {}
-        self._executes: set[str] = set()
         self._throttled: Counter[str] = Counter()
 
     def recall(self, standings: Mapping[str, Standing], *, slow_handshake: bool = False) -> None:
@@ -106,17 +105,25 @@ class Capabilities:
         seen = self.slow_handshake
         return bool(self._recalled) and (self._was_slow if seen is None else seen)
 
-    def learn(self, transport: str, outcome: Outcome) -> None:
-        """Take in what became of a request on this transport."""
+    def learn(self, transport: str, outcome: Outcome, *, anonymous: bool = False) -> None:
+        """Take in what became of a request on this transport.
+
+        Args:
+            transport: Its name.
+            outcome: What became of the request.
+            anonymous: Whether it shows no credential: then what was not executed may not be its fault.
+
+        """
         match outcome:
+            case NotExecuted(cause=cause) if anonymous and cause is not Cause.THROTTLED:
+                pass
             case Completed() | Refused() | Unknown(answered=True):
                 self._unable.pop(transport, None)
                 self._throttled.pop(transport, None)
-                self._executes.add(transport)
                 self.found[transport] = Standing.WORKS
             case NotExecuted(reason, Cause.THROTTLED, retry_after):
                 self._throttle(transport, reason, retry_after)
-            case NotExecuted(cause=Cause.CLOSED | Cause.DECLINED) if transport in self._executes:
+            case NotExecuted(cause=Cause.CLOSED | Cause.DECLINED) if self.found.get(transport) is Standing.WORKS:
                 # A server that executed before had an accident, until it does the same to the next proof.
                 self._doubt(transport)
             case NotExecuted(reason, cause) if cause in _REMEMBERED_SECONDS:
@@ -141,7 +148,7 @@ class Capabilities:
 
     def executes(self, transport: str) -> bool | None:
         """Whether this transport is known to carry operations out; None when that was never found out."""
-        if transport in self._executes:
+        if self.found.get(transport) is Standing.WORKS:
             return True
         inability = self.unable(transport)
         return False if inability is not None and inability.final else None
@@ -159,13 +166,12 @@ class Capabilities:
 
     def summary(self) -> dict[str, str]:
         """Return what is known, for health reports: transport -> `works`, or why it is passed over."""
-        known = dict.fromkeys(sorted(self._executes), "works")
+        known = {name: "works" for name in sorted(self.found) if self.found[name] is Standing.WORKS}
         known.update({name: unable.reason for name, unable in self.passed_over().items()})
         return known
 
     def _doubt(self, transport: str) -> None:
         """Forget what this transport can do, also what an earlier process found out."""
-        self._executes.discard(transport)
         self.found.pop(transport, None)
         (self._recalled or {}).pop(transport, None)
 
@@ -178,7 +184,6 @@ class Capabilities:
         self._unable[transport] = Inability(Cause.THROTTLED, reason, until, until)
 
     def _remember(self, transport: str, cause: Cause, reason: str) -> None:
-        self._executes.discard(transport)
         now, before = self._clock(), self.unable(transport)
         fresh = Inability(cause, reason, now + _REMEMBERED_SECONDS[cause], now + _DOUBTED_AFTER_SECONDS)
         if before is not None and before.final and not fresh.final:

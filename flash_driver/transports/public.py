@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import (
     ACCOUNT,
     BALANCE,
@@ -95,7 +96,7 @@ class PublicTransport:
 
     async def _ask_account(self, deadline: Deadline) -> Evidence:
         evidence = await self._session.account(deadline)
-        if isinstance(outcome := ME().classify(evidence), Completed):
+        if isinstance(outcome := classify(ME, evidence), Completed):
             self._wallet_ids = read_own_wallet_ids(outcome.data)
             self._told_at = asyncio.get_running_loop().time()
         return evidence
@@ -110,7 +111,7 @@ class PublicTransport:
         young = asyncio.get_running_loop().time() - self._told_at <= _FRESH_SECONDS
         if not (young and self._session.holds_since(self._told_at) and wallet_id.lower() in self._wallet_ids):
             evidence = await self._ask_account(deadline)
-            if not isinstance(ME().classify(evidence), Completed):
+            if not isinstance(classify(ME, evidence), Completed):
                 return evidence
         if wallet_id.lower() not in self._wallet_ids:
             return NotConnected("the account does not name this wallet as its own", Cause.INVALID)

@@ -7,10 +7,12 @@ that has left no word against HTTP.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import NotSupported
 from flash_driver.common.log import get_logger
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import PROBE
 from flash_driver.flash_api.outcomes import Cause, Completed, Kind, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.journal.learned import Standing
@@ -87,14 +89,8 @@ class _Request:
         """Whether every way that can have an opinion refused the token."""
         return Cause.CREDENTIAL in self._causes and self._causes <= {Cause.CREDENTIAL, *NO_OPINION}
 
-    def delivery(self, retry_after: timedelta | None = None, *, rejected: bool = False) -> Delivery:
-        """Return the verdict.
-
-        Args:
-            retry_after: How soon a way that took no more may be tried again.
-            rejected: Whether the token is dead.
-
-        """
+    def delivery(self) -> Delivery:
+        """Return the verdict, as far as the transports have told it."""
         harmless = self.operation.document.kind is Kind.ASK
         return Delivery(
             self.outcome,
@@ -102,8 +98,7 @@ class _Request:
             self.reasons,
             frozenset(self._causes),
             harmless=harmless,
-            retry_after=retry_after or self.retry_after,
-            rejected=rejected,
+            retry_after=self.retry_after,
             document=self.document,
         )
 
@@ -234,13 +229,15 @@ class Router:
                 break
             if following:
                 call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
+        delivery = request.delivery()
         if request.answered:
             self.contact.answered()
         elif request.in_vain and not self._closed:
             self.contact.failed("; ".join(f"{way}: {reason}" for way, reason in request.reasons.items()))
-        if not isinstance(request.outcome, NotExecuted):
-            return request.delivery()
-        return request.delivery(self._capabilities.free_in(), rejected=await self._is_rejected(request))
+        if not isinstance(delivery.outcome, NotExecuted):
+            return delivery
+        free_in = self._capabilities.free_in() or delivery.retry_after
+        return replace(delivery, retry_after=free_in, rejected=await self._is_rejected(request))
 
     def insist_on_a_way(self, document: Document) -> None:
         """Refuse beforehand what no way can carry, by what is remembered of them; a doubt lets it pass.
@@ -344,7 +341,7 @@ class Router:
         if self._closed:
             return NotExecuted("the client was closed")
         prober = transport.prober
-        if prober is not None and not self._capabilities.executes(transport.name):
+        if prober is not None and self._capabilities.found.get(transport.name) is not Standing.WORKS:
             unproven = await self._insist_on_proof(transport.name, prober, operation, connected_by)
             if unproven is not None:
                 return unproven
@@ -360,7 +357,9 @@ class Router:
                 if left is not None:
                     return left
             outcome = await self._execute(transport, link, request)
-        self._learn(transport, operation, outcome)
+        if transport.shows_credential:
+            self.session.hear(outcome, public=operation.document.public)
+        self._capabilities.learn(transport.name, outcome, anonymous=transport.anonymous)
         return outcome
 
     async def _execute(self, transport: Transport, link: Link, request: _Request) -> Outcome:
@@ -374,18 +373,10 @@ class Router:
         evidence = await link.execute(operation, request.deadline, request.late)
         if self._key is not None:
             self._key.see(evidence)
-        outcome = operation.classify(evidence)
+        outcome = classify(operation.document, evidence)
         if request.admission is not None and isinstance(outcome, NotExecuted):
             request.admission.give_back(request.document)
         return outcome
-
-    def _learn(self, transport: Transport, operation: Operation, outcome: Outcome) -> None:
-        """Remember what this says of the way and of the token; an anonymous way is not to blame for the account's."""
-        if transport.shows_credential:
-            self.session.hear(outcome, public=operation.document.public)
-        not_its_own = isinstance(outcome, NotExecuted) and outcome.cause is not Cause.THROTTLED
-        if not (transport.anonymous and not_its_own):
-            self._capabilities.learn(transport.name, outcome)
 
     async def _insist_on_proof(
         self, name: str, prober: Prober, operation: Operation, deadline: Deadline
@@ -418,7 +409,7 @@ class Router:
         try:
             doubtful = again and self._capabilities.doubtful(name)
             if doubtful or self._capabilities.executes(name) is None:
-                outcome = PROBE().classify(await prober.probe(deadline))
+                outcome = classify(PROBE, await prober.probe(deadline))
                 self._capabilities.learn(name, outcome)
                 if isinstance(outcome, NotExecuted):
                     return outcome

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import SharedAttempt, TaskSet
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import ME_UPDATES
 from flash_driver.flash_api.outcomes import (
     Answer,
@@ -189,7 +190,7 @@ class Session:
         if known and not again:
             return self.dead
         while True:
-            outcome = ME_UPDATES().classify(await self._ask_fresh(sockets, ME_UPDATES, deadline))
+            outcome = classify(ME_UPDATES, await self._ask_fresh(sockets, ME_UPDATES, deadline))
             self._heed(outcome)
             if not _anonymous(outcome) or self.dead:
                 break
@@ -278,13 +279,13 @@ class Session:
             return failure.evidence
         if shared.opened_at > max(self._distrusted_at, _now() - self._timing.trusted):
             evidence = await self._first_me(shared, document, deadline)
-            outcome = ME_UPDATES().classify(evidence)
+            outcome = classify(ME_UPDATES, evidence)
             if not _anonymous(outcome):
                 self._heed(outcome)
                 return evidence
         # The server knows us by the credential, for all its sockets: a fresh one sets it right (flash-server.md 1.3).
         evidence = await self._ask_fresh(sockets, document, deadline)
-        self._heed(ME_UPDATES().classify(evidence))
+        self._heed(classify(ME_UPDATES, evidence))
         return evidence
 
     async def _ask_fresh(self, sockets: Sockets, document: Document, deadline: Deadline) -> Evidence:

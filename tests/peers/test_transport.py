@@ -10,6 +10,7 @@ import pytest
 from gql import Client, gql
 
 from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import ACCOUNT, INVOICE_CREATE_USD, INVOICE_STATUS, ME, MY_UPDATES, PRICE, PROBE
 from flash_driver.flash_api.events import Announcement, read_event
 from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, NotExecuted
@@ -95,7 +96,7 @@ async def test_error_of_validation(peer: StartPeer) -> None:
     async with connected(server) as connection:
         evidence = await connection.request({"query": "query Q { noSuchField }", "operationName": "Q"}, soon())
         assert isinstance(evidence, ErrorFrame)
-        assert PROBE().classify(evidence) == NotExecuted(
+        assert classify(PROBE, evidence) == NotExecuted(
             'Cannot query field "noSuchField" on type "Query".', Cause.INVALID
         )
         assert isinstance(await connection.request(PROBE().payload, soon()), Answer)
@@ -118,7 +119,7 @@ async def test_error_of_a_resolver(peer: StartPeer) -> None:
     server = await peer(mode="execute")
     async with connected(server, "Bearer another") as connection:
         evidence = await connection.request(ME().payload, soon())
-    assert ME().classify(evidence) == NotExecuted("Not authorized", Cause.CREDENTIAL)
+    assert classify(ME, evidence) == NotExecuted("Not authorized", Cause.CREDENTIAL)
 
 
 async def test_bad_token_is_acknowledged(peer: StartPeer) -> None:
@@ -144,7 +145,7 @@ async def test_declining_server(peer: StartPeer) -> None:
         for operation in (PROBE(), INVOICE_CREATE_USD(input={"walletId": "w", "amount": 1})):
             evidence = await connection.request(operation.payload, soon())
             assert evidence == ErrorFrame(DECLINED)
-            assert operation.classify(evidence) == NotExecuted(DECLINED[0]["message"], Cause.DECLINED)
+            assert classify(operation.document, evidence) == NotExecuted(DECLINED[0]["message"], Cause.DECLINED)
         await server.pay(signed.payment_hash)
         await subscription.receive()  # a kind of price that the driver does not read
         assert read_price({"realtimePrice": (await subscription.receive()).data["myUpdates"]["update"]})  # type: ignore[index]  # an event of ours
@@ -161,7 +162,7 @@ async def test_closing_server(peer: StartPeer) -> None:
         await subscription.receive()
         evidence = await connection.request(PROBE().payload, soon())
         assert evidence == Closed(4500)
-        outcome = PROBE().classify(evidence)
+        outcome = classify(PROBE, evidence)
         assert isinstance(outcome, NotExecuted)
         assert outcome.cause is Cause.CLOSED
 

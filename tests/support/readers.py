@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from connection_strings import LightningError
 from flash_driver.flash_api import error_words, events, replies
 from flash_driver.flash_api.classify import classify
+from flash_driver.flash_api.documents import Document
 from flash_driver.flash_api.outcomes import Answer, ErrorFrame, Evidence, HttpStatus, Kind
 
 if TYPE_CHECKING:
@@ -54,5 +55,6 @@ def classify_everywhere(data: Any) -> list[object]:
     evidence: list[Evidence] = [Answer(data if isinstance(data, dict) else None, errors), ErrorFrame(errors)]
     evidence += [Answer(None, errors), HttpStatus(500, None, errors), HttpStatus(429, None, errors)]
     for field in (None, *(list(data)[:1] if isinstance(data, dict) else ())):
-        told += [classify(kind, field, each) for kind in (Kind.ASK, Kind.SEND) for each in evidence]
+        documents = [Document("Asked", kind, "", field) for kind in (Kind.ASK, Kind.SEND)]
+        told += [classify(document, each) for document in documents for each in evidence]
     return told

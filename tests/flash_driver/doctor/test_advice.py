@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flash_driver.doctor.advice import handshake_advice, in_words, route_advice
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import ME
 from flash_driver.flash_api.outcomes import (
     Answer,
@@ -48,7 +49,7 @@ NOT_AUTHORIZED = Answer(None, [{"message": "Not authorized", "code": "NOT_AUTHOR
 )
 def test_each_trouble_of_a_route_has_its_advice(kind: TokenKind, evidence: Evidence, advice: str) -> None:
     """What was seen, and the kind of token, decide what to do."""
-    assert advice in route_advice(kind, evidence, ME().classify(evidence))
+    assert advice in route_advice(kind, evidence, classify(ME, evidence))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from flash_driver.flash_api import replies
 from flash_driver.flash_api.classify import classify
+from flash_driver.flash_api.documents import Document
 from flash_driver.flash_api.outcomes import (
     Answer,
     Cause,
@@ -72,10 +73,11 @@ def _asked(case: dict[str, Any]) -> tuple[Kind, str | None]:
 
 def _classified(case: dict[str, Any]) -> Outcome:
     kind, field = _asked(case)
+    document = Document(case["document"], kind, "", field)
     errors = case["body"].get("errors", ())
     if case["status"] != 200:
-        return classify(kind, field, HttpStatus(case["status"], errors=errors))
-    return classify(kind, field, Answer(case["body"].get("data"), errors))
+        return classify(document, HttpStatus(case["status"], errors=errors))
+    return classify(document, Answer(case["body"].get("data"), errors))
 
 
 def _errors(case: dict[str, Any]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ import pytest
 from graphql import OperationType
 
 from flash_driver.flash_api import documents as operations
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import FEE_PROBE, INVOICE_CREATE_USD, INVOICE_STATUS, PAY, PROBE, Document
 from flash_driver.flash_api.outcomes import Answer, Completed, Kind, TimedOut, Unknown
 from flash_driver.sandbox.schema.schema import flash_schema
@@ -109,6 +110,6 @@ def test_only_payments_are_not_repeatable() -> None:
 def test_classifies_by_its_own_stakes_and_field() -> None:
     """An operation judges evidence by what it asked for."""
     paid = Answer({"lnInvoicePaymentSend": {"status": "SUCCESS", "errors": []}})
-    assert PAY(input={}).classify(paid) == Completed(paid.data or {})
-    assert isinstance(PAY(input={}).classify(Answer({"another": {"status": "SUCCESS"}})), Unknown)
-    assert isinstance(PROBE().classify(TimedOut()), Unknown)
+    assert classify(PAY, paid) == Completed(paid.data or {})
+    assert isinstance(classify(PAY, Answer({"another": {"status": "SUCCESS"}})), Unknown)
+    assert isinstance(classify(PROBE, TimedOut()), Unknown)

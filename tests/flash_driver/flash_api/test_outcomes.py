@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash_driver.flash_api.classify import classify
+from flash_driver.flash_api.documents import Document
 from flash_driver.flash_api.error_words import describe
 from flash_driver.flash_api.outcomes import (
     Answer,
@@ -42,6 +43,11 @@ GENERIC = "An unexpected error occurred. Please try again later."
 OWNERSHIP = "Unexpected error occurred, please try again or contact support if it persists"
 MOVING = "Cash Wallet cutover is in progress. Please try again shortly."
 DECLINED = "Only subscription operations are supported"
+
+
+def document(kind: Kind, field: str | None = FIELD) -> Document:
+    """Return a document with this much at stake."""
+    return Document("Asked", kind, "", field)
 
 
 def error(message: object = "no", code: object = None, **more: object) -> dict[str, Any]:
@@ -312,19 +318,19 @@ ROWS: Mapping[str, Row] = {
 @pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
 def test_table(row: Row) -> None:
     """Each row means exactly this for a question, a new invoice and a payment."""
-    meant = [short(classify(kind, FIELD, row.seen)) for kind in (Kind.ASK, Kind.CREATE, Kind.SEND)]
+    meant = [short(classify(document(kind), row.seen)) for kind in (Kind.ASK, Kind.CREATE, Kind.SEND)]
     assert meant == [row.ask, row.create, row.send]
 
 
 def test_several_fields_are_complete_when_there_is_data() -> None:
     """Without a field of its own a document is done when data came, whatever errors stand beside it."""
-    assert classify(Kind.ASK, None, Answer({"a": None}, [error()])) == Completed({"a": None})
-    assert classify(Kind.ASK, None, top(error("boom"))) == Refused("boom")
+    assert classify(document(Kind.ASK, None), Answer({"a": None}, [error()])) == Completed({"a": None})
+    assert classify(document(Kind.ASK, None), top(error("boom"))) == Refused("boom")
 
 
 def test_payment_without_a_field_is_never_done() -> None:
     """A payment whose payload can't be found is unknown."""
-    assert short(classify(Kind.SEND, None, Answer({"x": {"status": "SUCCESS"}}))) == "unknown, it says"
+    assert short(classify(document(Kind.SEND, None), Answer({"x": {"status": "SUCCESS"}}))) == "unknown, it says"
 
 
 @pytest.mark.parametrize(
@@ -350,7 +356,7 @@ def test_payment_without_a_field_is_never_done() -> None:
 )
 def test_what_the_server_keeps_under_a_key(seen: Evidence, *, kept: bool) -> None:
     """Only a status, or a lock that another sending holds, leaves something that the same key brings out again."""
-    outcome = classify(Kind.SEND, FIELD, seen)
+    outcome = classify(document(Kind.SEND), seen)
     assert isinstance(outcome, Unknown)
     assert outcome.kept is kept
 
@@ -358,7 +364,7 @@ def test_what_the_server_keeps_under_a_key(seen: Evidence, *, kept: bool) -> Non
 def test_words_and_code_are_kept() -> None:
     """A refusal hands on the server's words and code."""
     seen = payload(status="FAILURE", errors=[error("too little", "INSUFFICIENT_BALANCE"), error("second")])
-    assert classify(Kind.SEND, FIELD, seen) == Refused("too little", "INSUFFICIENT_BALANCE")
+    assert classify(document(Kind.SEND), seen) == Refused("too little", "INSUFFICIENT_BALANCE")
 
 
 @pytest.mark.parametrize(
@@ -377,7 +383,7 @@ def test_words_and_code_are_kept() -> None:
 )
 def test_rate_limit_says_when_to_come_back(seen: Evidence, seconds: int) -> None:
     """A rate limit carries the server's waiting time, else the five minutes of its block; never an absurd one."""
-    outcome = classify(Kind.CREATE, FIELD, seen)
+    outcome = classify(document(Kind.CREATE), seen)
     assert isinstance(outcome, Refused)
     assert outcome.retry_after == timedelta(seconds=seconds)
 
@@ -426,7 +432,7 @@ def test_any_reply_has_an_outcome(kind: Kind, reply: Any) -> None:
     errors = body.get("errors")
     rows = [row for row in errors if isinstance(row, dict)] if isinstance(errors, list) else []
     for seen in (Answer(body, rows), Answer(None, rows), ErrorFrame(rows or [{}]), HttpStatus(500, errors=rows)):
-        outcome = classify(kind, FIELD, seen)
+        outcome = classify(document(kind), seen)
         if kind is Kind.SEND and isinstance(outcome, Completed):
             assert body[FIELD]["status"] == "SUCCESS"
             assert not body[FIELD].get("errors")

@@ -9,6 +9,7 @@ import pytest
 
 from connection_strings import ConnectionString
 from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import (
     ACCOUNT,
     BALANCE,
@@ -125,7 +126,7 @@ async def test_a_dead_token_makes_no_invoice(bench: Bench) -> None:
     sandbox = await only_public(bench)
     sandbox.expire_session()
     evidence = await carried(sandbox, INVOICE_CREATE_USD, walletId=sandbox.wallet_id, amount=Decimal(63))
-    outcome = ME().classify(evidence)
+    outcome = classify(ME, evidence)
     assert isinstance(outcome, NotExecuted)
     assert outcome.cause is Cause.CREDENTIAL
     assert operations(sandbox, IN_PUBLIC) == {}

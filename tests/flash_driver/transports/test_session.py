@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from flash_driver.common.deadline import Deadline
+from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import ME
 from flash_driver.flash_api.outcomes import Answer, Cause, Completed, NotConnected, NotExecuted
 from flash_driver.transports.session import Session, SessionTiming
@@ -191,7 +192,7 @@ async def test_an_account_that_is_being_moved() -> None:
     """The server's reason reaches the classifier as if `me` had been asked for at the root: it passes."""
     async with served(Script([[PRICE, MOVING]])) as server:
         way = sockets(server)
-        outcome = ME().classify(await Session(way, TIMING).account(Deadline.after(20)))
+        outcome = classify(ME, await Session(way, TIMING).account(Deadline.after(20)))
         assert getattr(outcome, "temporary", False) is True
         await way.aclose()
 
@@ -208,7 +209,7 @@ async def test_an_old_socket_proves_nothing(*, surprised: bool) -> None:
         if surprised:
             session.hear(Completed({}))
             session.hear(REFUSED)
-        outcome = ME().classify(await session.account(Deadline.after(20)))
+        outcome = classify(ME, await session.account(Deadline.after(20)))
         assert isinstance(outcome, NotExecuted)
         assert outcome.cause is Cause.CREDENTIAL
         await session.aclose()
