@@ -32,7 +32,7 @@ from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.wallets import choose_wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator, Sequence
+    from collections.abc import Coroutine, Sequence
     from datetime import timedelta
     from decimal import Decimal
     from types import TracebackType
@@ -141,7 +141,7 @@ class FlashLightningClient:
         params = amount if isinstance(amount, CreateInvoiceParams) else CreateInvoiceParams(amount, description, expiry)
         if amount_tolerance is not None:
             params = replace(params, amount_tolerance=amount_tolerance)
-        with self._calling() as account:
+        with self._account().calling() as account:
             record = await account.creation.create(params)
         return record.invoice
 
@@ -155,7 +155,7 @@ class FlashLightningClient:
             LightningError: As `create_invoice`; those that were created are listed by `list_invoices`.
 
         """
-        with self._calling() as account:
+        with self._account().calling() as account:
             records = await account.creation.create_many(params)
         return [record.invoice for record in records]
 
@@ -168,7 +168,7 @@ class FlashLightningClient:
         """
         if not _is_text(invoice_id):
             return None
-        with self._calling() as account:
+        with self._account().calling() as account:
             record = await account.lookup.find(invoice_id, Deadline.after(_ASK_SECONDS))
         return None if record is None else record.invoice
 
@@ -180,7 +180,7 @@ class FlashLightningClient:
 
         """
         params = params or ListInvoicesParams()
-        with self._calling() as account:
+        with self._account().calling() as account:
             rows = await account.journal.list_invoices(
                 pending_only=params.pending_only, after=params.after, offset=params.offset_index
             )
@@ -191,7 +191,7 @@ class FlashLightningClient:
 
         Nobody should pay them; the journal keeps them so that a payment to one can be explained.
         """
-        with self._calling() as account:
+        with self._account().calling() as account:
             rows = await account.journal.list_orphans()
         return [row.invoice for row in rows]
 
@@ -230,14 +230,14 @@ class FlashLightningClient:
             LightningError: Something before the payment failed; nothing was sent.
 
         """
-        with self._calling() as account:
+        with self._account().calling() as account:
             return await account.payments.pay(bolt11, params or PayInvoiceParams())
 
     async def get_payment(self, payment_hash: str) -> LightningPayment | None:
         """Look a payment up in the journal; None only when none was ever attempted for this hash."""
         if not _is_text(payment_hash):
             return None
-        with self._calling() as account:
+        with self._account().calling() as account:
             return await account.payments.find(payment_hash)
 
     async def list_payments(self, params: ListPaymentsParams | None = None) -> list[LightningPayment]:
@@ -248,7 +248,7 @@ class FlashLightningClient:
 
         """
         params = params or ListPaymentsParams()
-        with self._calling() as account:
+        with self._account().calling() as account:
             if params.unknown_only:
                 return await account.payments.unknown()
             return await account.payments.history(
@@ -267,7 +267,7 @@ class FlashLightningClient:
             InvalidRequest: There is no such payment, it is known how it ended, or it is being sent.
 
         """
-        with self._calling() as account:
+        with self._account().calling() as account:
             return await account.payments.settle_by_hand(payment_hash, paid=paid, reason=reason)
 
     # --- the account ------------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ class FlashLightningClient:
 
         """
         deadline = Deadline.after(_ASK_SECONDS)
-        with self._calling() as account:
+        with self._account().calling() as account:
             return await balance_of(account, deadline)
 
     async def get_info(self) -> LightningNodeInformation:
@@ -316,7 +316,7 @@ class FlashLightningClient:
 
         """
         deadline = Deadline.after(_ASK_SECONDS)
-        with self._calling() as account:
+        with self._account().calling() as account:
             await account.wallets.choose(deadline)
             if account.socket is not None:
                 with contextlib.suppress(ConnectionFailed):
@@ -410,13 +410,6 @@ class FlashLightningClient:
     ) -> None:
         await self.aclose()
 
-    @contextlib.contextmanager
-    def _calling(self) -> Iterator[Account]:
-        """Use the account on the running loop, and hold it open meanwhile."""
-        account = self._hold().account
-        with account.calls.one():
-            yield account
-
     def _account(self) -> Account:
         return self._hold().account
 
@@ -435,7 +428,7 @@ class FlashLightningClient:
 
     async def _prove(self, seconds: float) -> None:
         """Ask the server who we are, now and not from memory, and check that the wallet set is one of ours."""
-        with self._calling() as account:
+        with self._account().calling() as account:
             delivery = await account.router.perform(ME(), Deadline.after(seconds))
         choose_wallet(read_account(delivery.data("reaching the account")), self._settings)
 

@@ -87,7 +87,7 @@ class Knowledge:
         """
         now, kept = self._clock(), self._kept
         account = self._known.reply
-        if account is None or deadline.passed:
+        if account is None:
             return
         found = {name: LearnedWay(standing, now) for name, standing in self._capabilities.found.items()}
         ways = {**({} if kept is None else kept.ways), **found}
@@ -95,7 +95,8 @@ class Knowledge:
         if self._capabilities.slow_handshake is None and kept is not None:
             slow_at = kept.slow_at
         learned = Learned(account, self._known.looked_up_at, ways, slow_at)
-        if kept is not None and learned.says_the_same_as(kept) and now - kept.at < _KEPT_AGAIN_AFTER:
+        known = kept is not None and now - kept.at < _KEPT_AGAIN_AFTER and learned.says_the_same_as(kept)
+        if known or deadline.passed:
             return
         self._kept = learned
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from weakref import WeakKeyDictionary
 
 from flash_driver.invoices.budget import Budget
@@ -118,6 +118,12 @@ class Account:
     def listeners(self) -> Listeners:
         """The listeners of all connection strings with its server and token."""
         return self._listening.listeners
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[Self]:
+        """Hold it open for a call, for as long as the block runs."""
+        with self.calls.one():
+            yield self
 
     async def calls_ended(self) -> None:
         """Wait until no call is under way, within limits."""

@@ -194,10 +194,11 @@ def read_price_time(data: Mapping[str, Any]) -> datetime | None:
 def read_created(data: Mapping[str, Any], field: str) -> CreatedReply:
     """Read the payload of an invoice mutation."""
     invoice = _dig(data, field, "invoice", kind=dict)
+    bolt11 = _dig(invoice, "paymentRequest", kind=str)
     payment_hash = read_payment_hash(invoice.get("paymentHash"))
     if payment_hash is None:
         raise InvalidReply("the server's answer has no usable paymentHash")
-    return CreatedReply(bolt11=_dig(invoice, "paymentRequest", kind=str), payment_hash=payment_hash)
+    return CreatedReply(bolt11=bolt11, payment_hash=payment_hash)
 
 
 def read_invoice_status(data: Mapping[str, Any]) -> InvoiceStatus:

@@ -159,12 +159,12 @@ class InvoiceCreation:
         return not wallet.currency.in_cents or self._rates(wallet.currency).learned
 
     def _order(self, params: CreateInvoiceParams, deadline: Deadline, points: Points) -> InvoiceOrder:
-        tolerance, amount = params.amount_tolerance, None if params.amountless else params.amount
-        told = "any" if amount is None else str(amount)
+        amount, committed_hash = None if params.amountless else params.amount, params.committed_hash
+        tolerance, told = params.amount_tolerance, "any" if amount is None else str(amount)
         return InvoiceOrder(
             params=params,
             amount_msat=None if amount is None else amount.msat,
-            committed_hash=params.committed_hash,
+            committed_hash=committed_hash,
             # An LNURL wallet refuses any difference (LUD-06); others are never asked for less, nor for much more.
             tolerance_percent=self._settings.amount_tolerance if tolerance is None else tolerance,
             deadline=deadline,
@@ -181,7 +181,7 @@ class InvoiceCreation:
             for left in order.in_hand.values():
                 self._take_late(order, left)
             raise
-        if not _commits(order, checked):
+        if not checked.commits_to(order.committed_hash):
             _log.warning("the invoice carries no description hash", payment_hash=checked.request.payment_hash)
         record = checked.record(params.description)
         if not await self._journal.add_invoice(record):
@@ -337,7 +337,7 @@ class InvoiceCreation:
 
     async def _insist_on_hash(self, order: InvoiceOrder, checked: CheckedInvoice) -> None:
         required = self._settings.description_hash is DescriptionHashPolicy.REQUIRE
-        if required and not _commits(order, checked):
+        if required and not checked.commits_to(order.committed_hash):
             await self._keep_orphan(order, checked, "it carries no description hash")
             raise NotSupported("this Flash server leaves the description hash out of its invoices (LUD-06)")
 
@@ -363,11 +363,6 @@ class InvoiceCreation:
                 f"the server gives no price and has made no invoice yet, so satoshi can't be turned into cents: {error}"
             ) from error
         rates.see_price(read_price(data))
-
-
-def _commits(order: InvoiceOrder, checked: CheckedInvoice) -> bool:
-    """Whether the BOLT11 commits to the hash that was asked for, if one was."""
-    return order.committed_hash in (None, checked.request.description_hash)
 
 
 def _check(params: CreateInvoiceParams) -> None:

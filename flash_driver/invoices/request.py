@@ -79,6 +79,10 @@ class CheckedInvoice:
     minor_units: Decimal | None
     transport: str
 
+    def commits_to(self, wanted: str | None) -> bool:
+        """Whether its BOLT11 commits to the hash that was asked for, if one was."""
+        return wanted in (None, self.request.description_hash)
+
     def record(self, description: str) -> InvoiceRecord:
         """What the journal keeps of it, with the full description."""
         return InvoiceRecord(

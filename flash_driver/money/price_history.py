@@ -53,12 +53,12 @@ class PriceHistory:
         self.latest = at, price
         self._points = (*before, self.latest)
 
-    def change(self, since: int, at: int) -> Decimal:
+    def change(self, since: int | None, at: int) -> Decimal:
         """By which factor it changed between two moments, as far as that is plausible; 1 where nothing is known.
 
         A price stays what it was until the next point.
         """
-        if not self._points or (before := self._held(since)) <= 0 or before == (now := self._held(at)):
+        if since is None or not self._points or (before := self._held(since)) <= 0 or before == (now := self._held(at)):
             return Decimal(1)
         most = plausible_change(at - since)
         return min(1 + most, max(1 - most, now / before))

@@ -11,14 +11,13 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, localcontext
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import get_logger
 from flash_driver.money.decimals import EXACT, unit_of
 from flash_driver.money.price_history import MINUTE, moment_of, plausible_change
-from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Rounding, Sighting
+from flash_driver.money.rate_model import Interval, RateModel, RateTheory, Sighting
 from flash_driver.money.server_price import RateUnknown
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class RateBook:
         self._price = price
         self._clock = clock
         self._lock = threading.RLock()
-        self._schools = tuple(RateModel(rounding) for rounding in Rounding)
+        self._model = RateModel()
         self._step_msat = _COARSE_STEP_MSAT
         self._suspect: Sighting | None = None
         self._seen_at: int | None = None
@@ -159,7 +158,7 @@ class RateBook:
                     self._step_msat = _FINEST_STEP_MSAT
                 with localcontext(EXACT):
                     sighting = Sighting(at, cents, msat, self._step_msat)
-                    change = self._change(at)
+                    change = self._price.history.change(self._seen_at, at)
                     if self._credible(sighting, change):
                         self._teach(sighting, change)
                         self._learned_at = made_at
@@ -178,13 +177,13 @@ class RateBook:
             self._step_msat = _FINEST_STEP_MSAT
         with localcontext(EXACT):
             sighting = Sighting(now - trip // 2, quote.cents, msat, self._step_msat)
-            change = self._change(sighting.at)
-            if not self._taught_by_another(sighting, change) and self._credible(sighting, change):
+            change = self._price.history.change(self._seen_at, sighting.at)
+            if not self._taught_by_another(sighting) and self._credible(sighting, change):
                 self._teach(sighting, change)
                 self._learned_at = self._clock()
                 self._taught = sighting
 
-    def _taught_by_another(self, sighting: Sighting, change: Decimal) -> bool:
+    def _taught_by_another(self, sighting: Sighting) -> bool:
         """Whether an invoice of the same moment, at least as large, has shown all that this one can.
 
         Only one that came as foretold has nothing to add; many invoices at once cost one lesson.
@@ -192,11 +191,10 @@ class RateBook:
         taught = self._taught
         if taught is None or abs(sighting.at - taught.at) > _SAME_MOMENT or sighting.msat > taught.msat:
             return False
-        theory = self._best(sighting.at)
-        forecast = None if theory is None else theory.forecast(change)
-        return (
-            theory is not None and forecast is not None and sighting.rate[theory.rounding].common(forecast) is not None
-        )
+        if (foretold := self._foretell(sighting.at)) is None:
+            return False
+        theory, forecast = foretold
+        return sighting.rate[theory.rounding].common(forecast) is not None
 
     # --- quoting ----------------------------------------------------------------------------------------------------
 
@@ -213,52 +211,42 @@ class RateBook:
         """
         with self._lock, localcontext(EXACT):
             now = self._now()
-            theory = self._best(now)
-            forecast = None if theory is None else theory.forecast(self._change(now))
-            if theory is None or forecast is None:
+            if (foretold := self._foretell(now)) is None:
                 exact = msat * self.cents_per_sat[0] / _MSAT_PER_SAT
             else:
+                theory, forecast = foretold
                 target = msat + theory.rounding.value * self._step_msat
                 if most is not None:
                     highest = most // self._step_msat * self._step_msat
-                    target += min(self._caution(theory, forecast, msat), max(Decimal(0), highest - msat) / 2)
+                    halfway = max(Decimal(0), highest - msat) / 2
+                    target += min(theory.caution(forecast, msat, self._step_msat), halfway)
                 exact = target * forecast.middle
             unit = unit_of(exact, self._decimals)
             rounding = ROUND_HALF_EVEN if most is None else ROUND_CEILING
-            return Quote(exact.quantize(unit, rounding), unit, now, learned=forecast is not None)
+            return Quote(exact.quantize(unit, rounding), unit, now, learned=foretold is not None)
 
-    def _caution(self, theory: RateTheory, forecast: Interval, msat: int) -> Decimal:
-        """How far above the amount to aim, in msat, so as not to end below: nothing while the rounding forgives it."""
-        doubt = msat * (2 * theory.unrest + (forecast.high - forecast.low) / (forecast.high + forecast.low))
-        return max(Decimal(0), doubt - Decimal(self._step_msat) / 2)
+    def _foretell(self, now: int) -> tuple[RateTheory, Interval] | None:
+        """The theory that did best, and the rate that it foretells; None before the first invoice.
 
-    def _best(self, now: int) -> RateTheory | None:
-        """The theory that did best; after a while without invoices, of those that follow the price."""
+        After a while without invoices it is one of those that follow the price.
+        """
         if self._seen_at is None:
             return None
-        latest = self._price.history.latest
+        latest, change = self._price.history.latest, self._price.history.change(self._seen_at, now)
         aged = now - self._seen_at > _AGES_AFTER and latest is not None and latest[0] > self._seen_at
-        return min(self._schools, key=attrgetter("cost")).best(following_price=aged)
-
-    def _change(self, now: int) -> Decimal:
-        """By which factor the server's price has changed since the last invoice that taught."""
-        return Decimal(1) if self._seen_at is None else self._price.history.change(self._seen_at, now)
+        theory = self._model.best(following_price=aged)
+        forecast = theory.forecast(change)
+        return None if forecast is None else (theory, forecast)
 
     def _teach(self, sighting: Sighting, change: Decimal) -> None:
         self._seen_at = sighting.at
-        missed = [school.see(sighting, change) for school in self._schools]
-        known = [steps for steps in missed if steps is not None]
-        if known and min(known) <= 1:
-            for school, steps in zip(self._schools, known, strict=True):
-                school.judge(steps)
+        self._model.see(sighting, change)
 
     def _custodians_rate(self) -> tuple[Decimal, datetime]:
         with localcontext(EXACT):
-            now = self._now()
-            theory = self._best(now)
-            forecast = None if theory is None else theory.forecast(self._change(now))
-            if forecast is not None and self._learned_at is not None:
-                return forecast.middle * _MSAT_PER_SAT, self._learned_at
+            foretold = self._foretell(self._now())
+            if foretold is not None and self._learned_at is not None:
+                return foretold[1].middle * _MSAT_PER_SAT, self._learned_at
         if (tick := self._price.latest) is not None:
             return tick.cents_per_sat, tick.time
         raise RateUnknown(
@@ -276,7 +264,8 @@ class RateBook:
             if price.widened(_FARTHEST_FROM_PRICE).common(sighting.any_rate) is None:
                 _log.warning("the custodian's rate is far from the server's price, not believed")
                 return False
-        if self._seen_at is None or self._foreseen(sighting, change, self._seen_at):
+        seen_at = self._seen_at
+        if seen_at is None or self._model.foresaw(sighting, change, plausible_change(sighting.at - seen_at)):
             self._suspect = None
             return True
         suspect, self._suspect = self._suspect, sighting
@@ -284,16 +273,6 @@ class RateBook:
             band = plausible_change(sighting.at - suspect.at)
             return suspect.any_rate.widened(band).common(sighting.any_rate) is not None
         _log.warning("the custodian's rate is far from its last one, not believed yet")
-        return False
-
-    def _foreseen(self, sighting: Sighting, change: Decimal, seen_at: int) -> bool:
-        band = plausible_change(sighting.at - seen_at)
-        rate = sighting.any_rate
-        for school in self._schools:
-            for theory in school.theories:
-                forecast = theory.forecast(change)
-                if forecast is not None and forecast.widened(band).common(rate) is not None:
-                    return True
         return False
 
     def _now(self) -> int:

@@ -17,9 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
+from operator import attrgetter
 from typing import Final
 
-__all__ = ["Interval", "Motion", "RateModel", "RateTheory", "Rounding", "Sighting"]
+__all__ = ["Interval", "Motion", "RateModel", "RateTheory", "Rounding", "School", "Sighting"]
 
 _MEMORY_OF_MOTION: Final = 12
 _MEMORY_OF_ROUNDING: Final = 1000
@@ -132,6 +133,18 @@ class RateTheory:
             return self._rate
         return self._rate.scaled(change)
 
+    def caution(self, forecast: Interval, msat: int, step: int) -> Decimal:
+        """How far above an amount to aim, in msat, so as not to end below: nothing while the rounding forgives it.
+
+        Args:
+            forecast: What it foretells.
+            msat: The amount.
+            step: What the custodian rounds to, in millisatoshi.
+
+        """
+        doubt = msat * (2 * self.unrest + (forecast.high - forecast.low) / (forecast.high + forecast.low))
+        return max(Decimal(0), doubt - Decimal(step) / 2)
+
     def see(self, sighting: Sighting, change: Decimal) -> Decimal | None:
         """Take in an invoice, and judge the forecast by it; return by how many steps it missed, None if there was none.
 
@@ -157,7 +170,7 @@ class RateTheory:
         return steps
 
 
-class RateModel:
+class School:
     """The theories that share a guess at the rounding.
 
     Attributes:
@@ -186,3 +199,31 @@ class RateModel:
     def judge(self, missed: Decimal) -> None:
         """Take in that the school's best theory missed an invoice, and by how many steps."""
         self.cost += ((1 if missed else 0) - self.cost) / _MEMORY_OF_ROUNDING
+
+
+class RateModel:
+    """All theories, in their schools."""
+
+    def __init__(self) -> None:
+        self._schools = tuple(School(rounding) for rounding in Rounding)
+
+    def best(self, *, following_price: bool = False) -> RateTheory:
+        """The best theory of the school that cost least, of those that follow the price where only they count."""
+        return min(self._schools, key=attrgetter("cost")).best(following_price=following_price)
+
+    def foresaw(self, sighting: Sighting, change: Decimal, band: Decimal) -> bool:
+        """Whether an invoice is within this fraction of what any theory foretells."""
+        for school in self._schools:
+            for theory in school.theories:
+                forecast = theory.forecast(change)
+                if forecast is not None and forecast.widened(band).common(sighting.any_rate) is not None:
+                    return True
+        return False
+
+    def see(self, sighting: Sighting, change: Decimal) -> None:
+        """Have every theory learn from an invoice; schools are judged where one of them foretold it to a step."""
+        missed = [school.see(sighting, change) for school in self._schools]
+        known = [steps for steps in missed if steps is not None]
+        if known and min(known) <= 1:
+            for school, steps in zip(self._schools, known, strict=True):
+                school.judge(steps)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flash_driver.money.rate_model import Interval, Motion, RateModel, RateTheory, Rounding, Sighting
+from flash_driver.money.rate_model import Interval, Motion, RateTheory, Rounding, School, Sighting
 
 RATE = Decimal("0.000097")
 STILL = Decimal(1)
@@ -111,7 +111,7 @@ def test_motions_follow_the_price(motion: Motion, factor: str) -> None:
 
 def test_school_believes_its_best_theory() -> None:
     """When the rate stands still while the price moves, the school's best theory is the one that says so."""
-    school = RateModel(Rounding.NEAREST)
+    school = School(Rounding.NEAREST)
     assert school.best().motion is Motion.WITH_PRICE
     for _ in range(10):
         school.see(sighting("100000"), Decimal("1.01"))
@@ -121,7 +121,7 @@ def test_school_believes_its_best_theory() -> None:
 
 def test_school_is_judged_by_hits() -> None:
     """Misses cost, hits do not, and both count for little each."""
-    school = RateModel(Rounding.DOWN)
+    school = School(Rounding.DOWN)
     school.judge(Decimal("0.4"))
     assert school.cost == Decimal(1) / 1000
     school.judge(Decimal(0))
