@@ -59,10 +59,9 @@ class Polling:
         self._under_way = 0
         self._quiet_until = 0.0
         self._strangers: dict[str, bool] = {}
-        self._event_trust = EventTrust(account, self._hurry) if account.trust_events else None
         self._schedule = Schedule()
+        self._event_trust = EventTrust(account, self._schedule.hurry) if account.trust_events else None
         self._gate = Gate(account.timing)
-        self._changed = asyncio.Event()
         self._refused_since: float | None = None
         self._loaded: tuple[str, int] | None = None
         self.trouble: str | None = None
@@ -79,7 +78,7 @@ class Polling:
 
     def begin(self) -> None:
         """Forget the troubles of before."""
-        self._gate, self._changed = Gate(self._account.timing), asyncio.Event()
+        self._gate = Gate(self._account.timing)
         self._refused_since = self.trouble = self._loaded = None
         self._under_way, self._quiet_until = 0, 0.0
 
@@ -99,7 +98,6 @@ class Polling:
             self._schedule.add(record.payment_hash, entry, self._next_question(record, entry, now))
             if self._strangers.pop(record.payment_hash, False):
                 self._schedule.hurry(record.payment_hash)
-            self._changed.set()
 
     async def load(self, *, everything: bool) -> None:
         """Take up what the journal knows as unpaid, and what expired lately.
@@ -126,7 +124,6 @@ class Polling:
         async for record in self._journal.pending_invoices(expired_since=self._lookup.late_since):
             if record.payment_hash not in self._schedule:
                 self._schedule.add(record.payment_hash, self._entry(record), self._now())
-                self._changed.set()
             count += 1
             if count % _LOAD_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -146,12 +143,7 @@ class Polling:
                 return
             self._schedule.add(payment_hash, self._entry(record), self._now())
         if self._event_trust is None or not self._event_trust.note(announcement):
-            self._hurry(payment_hash)
-
-    def _hurry(self, payment_hash: str) -> bool:
-        """Ask about an invoice before all others; returns whether it is watched."""
-        self._changed.set()
-        return self._schedule.hurry(payment_hash)
+            self._schedule.hurry(payment_hash)
 
     def _note_stranger(self, payment_hash: str) -> None:
         """Remember for a while what was announced: an event can outrun the answer with the invoice in it."""
@@ -162,7 +154,6 @@ class Polling:
     def ask_about_all(self, *, late: bool) -> None:
         """Ask about every invoice: events may have been missed; `late` includes those that are called expired."""
         self._schedule.hurry_all(self._now(), late=late)
-        self._changed.set()
 
     def lift(self) -> None:
         """The server can be reached again."""
@@ -187,35 +178,33 @@ class Polling:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Ask about each invoice when its time has come, a few at once, without end."""
-        async with asyncio.TaskGroup() as group:
-            if self._event_trust is not None:
-                group.create_task(self._event_trust.run())
-            while True:
-                payment_hash, urgent = await self._next()
-                self._under_way += 1
-                group.create_task(self._ask_about(payment_hash, urgent=urgent))
-                if not urgent:
-                    self._quiet_until = self._now() + self._account.spacing.after(self.lag)
-
-    async def _next(self) -> tuple[str, bool]:
-        """Wait until it is time to ask about an invoice.
+        """Ask about each invoice when its time has come, a few at once, without end.
 
         One that was announced waits for no other: neither for their answers, nor for the pause between them, nor for
         the gate that their trouble has closed.
         """
-        while True:
-            self._changed.clear()
-            now, opens = self._now(), self._gate.opens_at
-            if self._under_way < _ASK_URGENTLY_AT_ONCE:
-                full = self._under_way >= _ASK_AT_ONCE or now < max(self._quiet_until, opens)
-                if (found := self._schedule.take(now, urgent_only=full)) is not None:
-                    return found
-            # Nothing urgent is left now, unless so much is under way that only an answer can help.
-            due = self._schedule.next_due(now) if self._under_way < _ASK_AT_ONCE else None
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(None if due is None else max(due, opens, self._quiet_until)):
-                    await self._changed.wait()
+        schedule = self._schedule
+        async with asyncio.TaskGroup() as group:
+            if self._event_trust is not None:
+                group.create_task(self._event_trust.run())
+            while True:
+                schedule.changed.clear()
+                now, opens, found = self._now(), self._gate.opens_at, None
+                if self._under_way < _ASK_URGENTLY_AT_ONCE:
+                    full = self._under_way >= _ASK_AT_ONCE or now < max(self._quiet_until, opens)
+                    found = schedule.take(now, urgent_only=full)
+                if found is not None:
+                    payment_hash, urgent = found
+                    self._under_way += 1
+                    group.create_task(self._ask_about(payment_hash, urgent=urgent))
+                    if not urgent:
+                        self._quiet_until = self._now() + self._account.spacing.after(self.lag)
+                    continue
+                # Nothing urgent is left now, unless so much is under way that only an answer can help.
+                due = schedule.next_due(now) if self._under_way < _ASK_AT_ONCE else None
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(None if due is None else max(due, opens, self._quiet_until)):
+                        await schedule.changed.wait()
 
     async def _ask_about(self, payment_hash: str, *, urgent: bool) -> None:
         try:
@@ -236,7 +225,7 @@ class Polling:
             self._retry(payment_hash, LightningError(f"asking about it broke ({kind})"))
         finally:
             self._under_way -= 1
-            self._changed.set()
+            self._schedule.changed.set()
 
     def _is_over(self, record: InvoiceRecord, *, urgent: bool) -> bool:
         """Whether nothing can become of an invoice any more; one that was announced is asked about at any age."""

@@ -1,12 +1,13 @@
 """Which invoice to ask about next, and when none: an entry per invoice, no task, no timer.
 
-Pure: knows no clock and no server. Times are seconds of any steady clock, so that a jump of the wall clock moves
+Knows no clock and no server. Times are seconds of any steady clock, so that a jump of the wall clock moves
 nothing. Under more load than can be asked in time the newest and the longest waiting take turns: a customer who waits
 is answered, and no invoice is forgotten.
 """
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from collections import OrderedDict, deque
 from dataclasses import replace
@@ -75,9 +76,15 @@ class Entry:
 
 
 class Schedule:
-    """Watched invoices by payment hash, each due once at most."""
+    """Watched invoices by payment hash, each due once at most.
+
+    Attributes:
+        changed: Set when an invoice was taken up or made due: there may be something to take before `next_due` said.
+
+    """
 
     def __init__(self) -> None:
+        self.changed = asyncio.Event()
         self._entries: dict[str, Entry] = {}
         self._later: list[tuple[float, str]] = []
         self._ready: OrderedDict[str, None] = OrderedDict()
@@ -98,6 +105,7 @@ class Schedule:
         if payment_hash not in self._entries:
             self._entries[payment_hash] = entry
             self.schedule(payment_hash, due)
+            self.changed.set()
 
     def discard(self, payment_hash: str) -> None:
         """Forget an invoice."""
@@ -140,6 +148,7 @@ class Schedule:
         elif entry.place is not _Place.URGENT:
             self._ready.pop(payment_hash, None)
             self._put_first(payment_hash, entry)
+        self.changed.set()
         return True
 
     def hurry_all(self, now: float, *, late: bool) -> None:
@@ -159,6 +168,7 @@ class Schedule:
                 self._ready[payment_hash] = None
                 self._ready.move_to_end(payment_hash)
         self._tidy()
+        self.changed.set()
 
     def take(self, now: float, *, urgent_only: bool = False) -> tuple[str, bool] | None:
         """Take out the invoice to ask about next, and whether it is urgent; `schedule` or `discard` puts it back."""

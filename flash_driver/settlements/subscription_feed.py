@@ -22,9 +22,8 @@ from flash_driver.transports.websocket.handshake import ConnectionFailed
 from flash_driver.transports.websocket.subscription import SubscriptionEnded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import datetime
-    from typing import Any
 
     from flash_driver.settlements.health import ListeningState
     from flash_driver.settlements.polling import Polling
@@ -126,22 +125,19 @@ class SubscriptionFeed:
         self._account.router.contact.answered()
         if self._state.listening is not Listening.HEARING:
             self._first_event()
+        odd: str | None = None
         try:
-            await self._hand_on(event.data)
+            match read_event(event.data):
+                case Announcement() as announcement:
+                    odd = announcement.odd
+                    await self._polling.hint(announcement)
+                case PriceTick() as tick:
+                    self._account.on_tick(tick)
+                case str(odd):
+                    pass
         except Exception as error:  # noqa: BLE001 - one event that can't be read must not end the subscription
             self._account.tell_once("an event was passed over", error=type(error).__name__, why=str(error))
             self._polling.ask_about_all(late=False)
-
-    async def _hand_on(self, data: Mapping[str, Any]) -> None:
-        odd: str | None = None
-        match read_event(data):
-            case Announcement() as announcement:
-                odd = announcement.odd
-                await self._polling.hint(announcement)
-            case PriceTick() as tick:
-                self._account.on_tick(tick)
-            case str(odd):
-                pass
         if odd is not None:
             self._account.tell_once("the server sent something odd on the subscription", what=odd)
 

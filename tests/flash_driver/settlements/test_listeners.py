@@ -381,7 +381,7 @@ async def test_a_listener_far_behind_reads_on(
     client: FlashLightningClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A listener that did not read for long gets everything once and in order, from the journal and from memory."""
-    monkeypatch.setattr("flash_driver.settlements.tail._KEPT", 3)
+    monkeypatch.setattr("flash_driver.settlements.listeners._KEPT", 3)
     slow, quick = await client.listen(), await client.listen()
     ids = await settle(client, sandbox, 12)
     assert await hear(quick, 12) == ids
