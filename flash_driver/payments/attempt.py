@@ -267,6 +267,19 @@ class PaymentAttempt:
             and any("idempotencyKey" in reason for reason in delivery.reasons.values())
         )
 
+    def another_wallet_may_do(self, outcome: Outcome) -> bool:
+        """Whether certainly nothing was paid, by a refusal that may be about the wallet.
+
+        Args:
+            outcome: The server's last answer.
+
+        """
+        match outcome:
+            case Refused(retry_after=None, definite=False, temporary=False):
+                return self.record.status is LightningPaymentStatus.FAILED
+            case _:
+                return False
+
     def response(self, outcome: Outcome | None = None, *, paid_before: bool = False) -> PayResponse:
         """Return what the host is told.
 
@@ -282,10 +295,10 @@ class PaymentAttempt:
             LightningPaymentStatus.COMPLETE: PayResult.OK,
             LightningPaymentStatus.FAILED: PayResult.COULD_NOT_FIND_ROUTE if route_missing else PayResult.ERROR,
         }
-        payment = self.record.payment
+        status, payment = self.told_status, self.record.payment
         details = PayDetails(
             payment_hash=self.record.payment_hash,
-            status=self.told_status,
+            status=status,
             total_amount=payment.amount_sent,
             fee_amount=payment.fee,
             preimage=self.record.preimage,

@@ -14,7 +14,7 @@ from flash_driver.common.log import get_logger
 from flash_driver.common.tasks import TaskSet
 from flash_driver.flash_api.classify import classify
 from flash_driver.flash_api.documents import WriteMark
-from flash_driver.flash_api.outcomes import Refused, Unknown
+from flash_driver.flash_api.outcomes import Unknown
 from flash_driver.payments.attempt import Persistence
 from flash_driver.transports.call_log import CallLog
 
@@ -47,21 +47,6 @@ class Sent:
 
     attempt: PaymentAttempt
     outcome: Outcome
-
-    @property
-    def response(self) -> PayResponse:
-        """What the host is told."""
-        return self.attempt.response(self.outcome)
-
-    @property
-    def another_wallet_may_do(self) -> bool:
-        """Whether certainly nothing was paid, by a refusal that may be about the wallet."""
-        failed = self.attempt.record.status is LightningPaymentStatus.FAILED
-        match self.outcome:
-            case Refused(retry_after=None, definite=False, temporary=False):
-                return failed
-            case _:
-                return False
 
 
 class Sending:
@@ -109,7 +94,8 @@ class Sending:
         call_log = CallLog(
             _log.bind(payment_hash=attempt.record.payment_hash), "asking about payment", "payment settled"
         )
-        return (await self._send_until_known(attempt, deadline, call_log, sent_before=True)).response
+        sent = await self._send_until_known(attempt, deadline, call_log, sent_before=True)
+        return sent.attempt.response(sent.outcome)
 
     async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
         """Ask how an attempt ended, and return it as it stands then."""

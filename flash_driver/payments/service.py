@@ -127,8 +127,8 @@ class Payments:
             LightningError: Something else before the payment failed; nothing was sent.
 
         """
-        order = read_order(bolt11, params)
         self._insist_on_open()
+        order = read_order(bolt11, params)
         deadline = Deadline.after(order.send_seconds)
         under_way = self._under_way.get(order.request.payment_hash)
         if under_way is None:
@@ -267,8 +267,8 @@ class Payments:
             counting = await self._store.begin(begun)
             if counting is None:
                 prepared = await self._preparation.prepare(begun, order, deadline)
-                self._insist_on_open()
                 marked = prepared.about_to_be_sent(self._clock())
+                self._insist_on_open()
                 counting = await self._store.advance(begun, marked)
         except PaymentDeclined as declined:
             return (await self._store.keep(begun, begun.not_sent(str(declined)))).response()
@@ -283,9 +283,10 @@ class Payments:
         under_way.sending = True
         if marked is not None and counting == marked:
             sent = await self._sending.send(marked, deadline)
-            if not last and sent.another_wallet_may_do and await self._preparation.has_moved(marked, deadline):
+            another_may_do = not last and sent.attempt.another_wallet_may_do(sent.outcome)
+            if another_may_do and await self._preparation.has_moved(marked, deadline):
                 return await self._attempt(under_way, sent.attempt, deadline, last=True)
-            return sent.response
+            return sent.attempt.response(sent.outcome)
         # Another process has begun an attempt, or preparing took so long that it called this one failed.
         counting = (
             counting

@@ -11,7 +11,6 @@ from connection_strings import LightMoney, PayInvoiceParams, PayResult
 from flash_driver.flash_api.outcomes import Completed, NotExecuted, Outcome, Refused
 from flash_driver.journal.records import PaymentRecord
 from flash_driver.payments.attempt import PaymentAttempt
-from flash_driver.payments.sending import Sent
 from tests.support.driver import operations
 from tests.support.payments import FAILED, PAY, PROBE, UNKNOWN, executed, requested, status_of
 from tests.support.timing import account_of
@@ -116,4 +115,4 @@ def test_only_a_certain_refusal_lets_another_wallet_pay(
             status=status,
         )
     )
-    assert Sent(attempt, outcome).another_wallet_may_do is may
+    assert attempt.another_wallet_may_do(outcome) is may
