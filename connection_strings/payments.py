@@ -105,12 +105,12 @@ class PayInvoiceParams:
     resolve_early: bool = False
 
     def __post_init__(self) -> None:
+        _check_limits(self)
         check_type("amount", self.amount, LightMoney, None)
         if self.amount is not None and self.amount.msat <= 0:
             raise InvalidRequest("amount", "must be more than zero; leave it out to pay the BOLT11's own amount")
         if not isinstance(self.resolve_early, bool):
             raise InvalidRequest("resolve_early", f"must be bool, not {type(self.resolve_early).__name__}")
-        _check_limits(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

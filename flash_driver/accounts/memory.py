@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from flash_driver.flash_api.replies import Currency
-from flash_driver.invoices.outage import Outage
+from flash_driver.invoices.lookup import Outage
 from flash_driver.invoices.request import HashSupport
 from flash_driver.invoices.server_clock import ServerClock
 from flash_driver.money.rate_book import RateBook

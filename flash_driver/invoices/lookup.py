@@ -8,19 +8,19 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.checks import read_payment_hash
-from connection_strings.errors import LightningError
+from connection_strings.errors import BackendUnavailable, LightningError
 from connection_strings.lightning import LightningInvoiceStatus
 from flash_driver.common.clocks import utc_now
 from flash_driver.common.log import LogOnce, get_logger
 from flash_driver.flash_api.documents import INVOICE_STATUS, PRICE
 from flash_driver.flash_api.replies import InvoiceStatus, read_invoice_status, read_price_time, status_word
 from flash_driver.invoices.server_clock import Instant
+from flash_driver.transports.delivery import TemporarilyRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from flash_driver.common.deadline import Deadline
-    from flash_driver.invoices.outage import Outage
     from flash_driver.invoices.receipts import Receipt, Receipts
     from flash_driver.invoices.server_clock import ServerClock
     from flash_driver.journal.journal import Journal
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flash_driver.settings.process import ProcessSettings
     from flash_driver.transports.router import Router
 
-__all__ = ["InvoiceLookup"]
+__all__ = ["InvoiceLookup", "Outage"]
 
 _TIME_SECONDS: Final = 2.0
 _AMOUNT_SECONDS: Final = 3.0
@@ -38,7 +38,64 @@ _ASK_TIME_AGAIN: Final = 60 * _NANOSECONDS
 _EXPIRED_REMEMBERED: Final = 100_000
 _DOING: Final = "looking up the invoice"
 
+_FIRST_PAUSE: Final = 1 * _NANOSECONDS
+_LONGEST_PAUSE: Final = 8 * _NANOSECONDS
+_SLOW: Final = _NANOSECONDS // 4
+_TRIAL: Final = 10 * _NANOSECONDS
+"""For how long one question tries while the others go on failing at once."""
+
 _log: Final = get_logger()
+
+
+class Outage:
+    """Remembers that no way to the wallet worked; times are nanoseconds of a steady clock.
+
+    A host may look at a hundred open invoices one after the other. While Flash is silent each look would take as long
+    as a question may take; so after a failure the next ones fail at once, and now and then one of them tries again. The
+    pause before that is one second, then twice as long each time, eight seconds at the most.
+    """
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._over_at = 0
+        self._reasons: dict[str, str] = {}
+
+    def insist(self, doing: str, now: int) -> None:
+        """Let a question be asked, unless it is known that it would not be answered.
+
+        Args:
+            doing: What the question is for, such as `looking up the invoice`.
+            now: The time.
+
+        Raises:
+            BackendUnavailable: The wallet has just failed to answer another question.
+
+        """
+        if self._failures == 0:
+            return
+        if now < self._over_at:
+            raise BackendUnavailable(doing, self._reasons, executed=False)
+        self._over_at = now + _TRIAL
+
+    def answered(self) -> None:
+        """The wallet answers."""
+        self._failures = 0
+
+    def failed(self, error: LightningError, took: int, now: int) -> None:
+        """Take in how a question failed; only one that was waited for in vain means an outage.
+
+        Args:
+            error: Why it failed.
+            took: How long it took; what fails at once need not be remembered.
+            now: The time.
+
+        """
+        if not isinstance(error, BackendUnavailable) or isinstance(error, TemporarilyRefused) or took < _SLOW:
+            self.answered()
+            return
+        self._reasons = error.reasons
+        self._over_at = now + min(_LONGEST_PAUSE, _FIRST_PAUSE << min(self._failures, 8))
+        self._failures += 1
 
 
 class InvoiceLookup:
@@ -146,8 +203,8 @@ class InvoiceLookup:
             now = self._steady()
             self._outage.failed(error, now - asked, now)
             raise
-        self._outage.answered()
         status = read_invoice_status(data)
+        self._outage.answered()
         if status is InvoiceStatus.UNKNOWN:
             self._tell_once(
                 "the server answered with a status that is not known",

@@ -5,13 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final, Literal
 
+from flash_driver.journal.errors import JournalError
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from datetime import datetime
 
     from flash_driver.journal.attempt_rules import Begun, Counted
     from flash_driver.journal.budget_rules import Bucket, BudgetWait, InvoiceBudget
-    from flash_driver.journal.owner import JournalOwner
+    from flash_driver.journal.owner import JournalAccount, JournalOwner
     from flash_driver.journal.records import InvoiceRecord, PaymentRecord
     from flash_driver.journal.wakeup import News
 
@@ -44,12 +46,24 @@ class Journal(ABC):
     @property
     def id(self) -> str:
         """What tells this journal from any other, so that a cursor of one is not used on another."""
-        return self.owner.known.journal_id
+        return self._known.journal_id
 
     @property
     def news(self) -> News:
         """Wakes who waits for an invoice to be made or settled, by whatever process."""
-        return self.owner.known.news
+        return self._known.news
+
+    @property
+    def _known(self) -> JournalAccount:
+        """Its account, which each of its methods looks up first.
+
+        Raises:
+            JournalError: None of them was awaited yet.
+
+        """
+        if self.owner.known is None:
+            raise JournalError("the journal", "is not open yet", "await one of its methods first")
+        return self.owner.known
 
     @abstractmethod
     async def add_invoice(self, record: InvoiceRecord) -> bool:

@@ -77,6 +77,8 @@ class JournalOwner:
 
     Attributes:
         current: The account, None until it is looked up, and while another one is.
+        known: The account as it was looked up last, None before the first time; it stays while
+            another one is being looked up.
         begins_at: The settle index that the present journal stood at when it took the place of another account's.
 
     """
@@ -92,8 +94,8 @@ class JournalOwner:
         self._keep = keep
         self._scope: str | None = None
         self._finding = SharedAttempt(self._ask, "journal opening", closed=_was_closed)
-        self._known: JournalAccount | None = None
         self.current: JournalAccount | None = None
+        self.known: JournalAccount | None = None
         self.begins_at = 0
 
     def belongs_to(self, scope: str) -> None:
@@ -132,18 +134,6 @@ class JournalOwner:
         if self._keep is not None:
             await self._keep(await self.account(), learned)
 
-    @property
-    def known(self) -> JournalAccount:
-        """The account as it was looked up last; it stays while another one is being looked up.
-
-        Raises:
-            JournalError: It was not looked up yet.
-
-        """
-        if self._known is None:
-            raise JournalError("the journal", "is not open yet", "await one of its methods first")
-        return self._known
-
     async def aclose(self) -> None:
         """End the attempt to look it up, if there is one."""
         await self._finding.aclose()
@@ -170,11 +160,11 @@ class JournalOwner:
 
     def _replace_by(self, account: JournalAccount) -> None:
         """Use this account from now on; who waits for news of the one before has to find out."""
-        before = self._known
+        before = self.known
         if before is not None and before.journal_id != account.journal_id:
             _log.warning("the token opens another account now; its invoices and payments are kept apart")
             self.begins_at = account.last_settle_index
-        self._known = self.current = account
+        self.known = self.current = account
         if before is not None:
             before.news.wake()
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from flash_driver.settlements.watched import WatchedAccount
     from flash_driver.transports.websocket.transport import SocketTransport
 
-__all__ = ["FlashInvoiceListener", "Listeners", "parse_cursor"]
+__all__ = ["FlashInvoiceListener", "Listeners", "SettlementTail", "parse_cursor"]
 
 _LONGEST_INDEX: Final = 18
 _PAGE: Final = 100

@@ -10,7 +10,7 @@ import pytest
 from connection_strings import BackendUnavailable, LightMoney, LightningInvoiceStatus
 from connection_strings.errors import RequestRefused
 from flash_driver.common.deadline import Deadline
-from flash_driver.invoices.outage import Outage
+from flash_driver.invoices.lookup import Outage
 from tests.support.driver import operations
 from tests.support.timing import SHORT, account_of
 
