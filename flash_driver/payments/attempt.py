@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from connection_strings.lightning import LightningPaymentStatus, PayDetails, PayResponse, PayResult
 from flash_driver.bolt11.payment_request import decode
-from flash_driver.flash_api.documents import PAY, PAY_NO_AMOUNT
+from flash_driver.flash_api.documents import PAY, PAY_NO_AMOUNT, Operation
 from flash_driver.flash_api.outcomes import IN_FLIGHT, Cause, Completed, NotExecuted, Outcome, Refused, Unknown
 from flash_driver.journal.records import PaymentRecord
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from connection_strings.lightning import LightningPayment
-    from flash_driver.flash_api.documents import Operation
+    from flash_driver.flash_api.documents import Document
     from flash_driver.payments.order import Order
     from flash_driver.transports.delivery import Delivery
 
@@ -242,6 +242,11 @@ class PaymentAttempt:
 
     # --- what is sent and told --------------------------------------------------------------------------------------
 
+    @property
+    def document(self) -> Document:
+        """What it is sent with; the mutation for amountless BOLT11s takes cents."""
+        return PAY if self.record.cents is None else PAY_NO_AMOUNT
+
     def operation(self, about_to_write: Callable[[], None]) -> Operation:
         """Return what is sent, the same each time to the byte.
 
@@ -251,12 +256,16 @@ class PaymentAttempt:
         record = self.record
         variables: dict[str, object] = {"walletId": record.wallet_id, "paymentRequest": record.bolt11}
         if record.cents is not None:
-            made = PAY_NO_AMOUNT(input={**variables, "amount": record.cents}, repeatable=False)
-        elif record.idempotency_key is None:
-            made = PAY(input=variables, repeatable=False)
-        else:
-            made = PAY(input={**variables, "idempotencyKey": record.idempotency_key}, repeatable=False)
-        return replace(made, fresh_connection=record.idempotency_key is None, about_to_write=about_to_write)
+            variables["amount"] = record.cents
+        elif record.idempotency_key is not None:
+            variables["idempotencyKey"] = record.idempotency_key
+        return Operation(
+            self.document,
+            {"input": variables},
+            repeatable=False,
+            fresh_connection=record.idempotency_key is None,
+            about_to_write=about_to_write,
+        )
 
     def key_is_refused(self, delivery: Delivery) -> bool:
         """Whether an older server refused the request because it has no idempotency keys: nothing was executed."""

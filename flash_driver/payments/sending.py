@@ -83,18 +83,14 @@ class Sending:
 
     async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> Sent:
         """Send an attempt that the journal knows as about to be sent, and wait for its end until the deadline."""
-        call_log = CallLog(_log.bind(payment_hash=attempt.record.payment_hash), "sending payment", "payment settled")
-        return await self._send_until_known(attempt, deadline, call_log, sent_before=False)
+        return await self._send_until_known(attempt, deadline, sent_before=False)
 
     async def ask(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
         """Answer for an attempt that was sent before: ask how it ended, if that is a question at all."""
         now = self._clock()
         if attempt.may_have_sender(now, self._persistence.margin) or attempt.is_forgotten(now, self._persistence):
             return attempt.response()
-        call_log = CallLog(
-            _log.bind(payment_hash=attempt.record.payment_hash), "asking about payment", "payment settled"
-        )
-        sent = await self._send_until_known(attempt, deadline, call_log, sent_before=True)
+        sent = await self._send_until_known(attempt, deadline, sent_before=True)
         return sent.attempt.response(sent.outcome)
 
     async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
@@ -125,9 +121,7 @@ class Sending:
             ended = attempt.unknown("the process that sent it ended before the answer came")
         return await self._store.advance(attempt, ended) or attempt
 
-    async def _send_until_known(
-        self, seen: PaymentAttempt, deadline: Deadline, call_log: CallLog, *, sent_before: bool
-    ) -> Sent:
+    async def _send_until_known(self, seen: PaymentAttempt, deadline: Deadline, *, sent_before: bool) -> Sent:
         """Send an attempt, and again under the same key while it is not known how it ended and that is a question.
 
         The custodian may take all the time that the host gives, so each sending is waited for until the deadline. The
@@ -136,10 +130,11 @@ class Sending:
         Args:
             seen: The attempt as the journal knows it.
             deadline: Until when the host waits.
-            call_log: Where to tell about it.
             sent_before: Whether an earlier sending may have been carried out.
 
         """
+        doing = "asking about payment" if sent_before else "sending payment"
+        call_log = CallLog(_log.bind(payment_hash=seen.record.payment_hash), doing, "payment settled")
         attempt, asked = seen, 0
         mark, heard = WriteMark(), asyncio.Event()
         try:
@@ -222,7 +217,7 @@ class Sending:
         """Return what keeps an answer that comes after its time, and then tells: it may be the only one there is."""
 
         def take(evidence: Evidence) -> None:
-            outcome = classify(attempt.operation(WriteMark()).document, evidence)
+            outcome = classify(attempt.document, evidence)
             if isinstance(outcome, Unknown) and not outcome.answered:
                 return
             self._late.start(self._keep_late(attempt, outcome, heard), "late payment answer")

@@ -220,15 +220,13 @@ class Router:
 
     async def _try(self, candidates: Sequence[Transport], request: _Request) -> Delivery:
         """Carry an operation out on the first of these transports that does it."""
-        deadline, call_log = request.deadline, request.call_log
         for place, transport in enumerate(candidates):
             following = candidates[place + 1 :]
-            connected_by = deadline.share(_SHARE_OF_TIME) if following else deadline
-            outcome = await self._attempt(transport, request, connected_by)
-            if request.settles(transport.name, outcome) or (isinstance(outcome, Unknown) and deadline.passed):
+            outcome = await self._attempt(transport, request, last=not following)
+            if request.settles(transport.name, outcome) or (isinstance(outcome, Unknown) and request.deadline.passed):
                 break
             if following:
-                call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
+                request.call_log.falling_back(transport.name, following[0].name, request.reasons[transport.name])
         delivery = request.delivery()
         if request.answered:
             self.contact.answered()
@@ -335,9 +333,11 @@ class Router:
     def _is_doubtful(self, transport: Transport) -> bool:
         return transport.prober is not None and self._capabilities.doubtful(transport.name)
 
-    async def _attempt(self, transport: Transport, request: _Request, connected_by: Deadline) -> Outcome:
+    async def _attempt(self, transport: Transport, request: _Request, *, last: bool) -> Outcome:
+        """Carry an operation out on this transport; connecting may take all the time only where no other follows."""
         request.call_log.attempting(transport.name)
-        operation = request.operation
+        operation, deadline = request.operation, request.deadline
+        connected_by = deadline if last else deadline.share(_SHARE_OF_TIME)
         if self._closed:
             return NotExecuted("the client was closed")
         prober = transport.prober
