@@ -31,6 +31,7 @@ __all__ = [
     "arrived_msat",
     "at",
     "executed",
+    "held_back",
     "left_open",
     "requested",
     "status_of",
@@ -65,6 +66,11 @@ def arrived_msat(sandbox: Sandbox, payment_hash: str) -> int:
 def requested(sandbox: Sandbox) -> list[int]:
     """Return how often each payment was asked for."""
     return [row["times_requested"] for row in sandbox.ledger_snapshot()["payments"]]
+
+
+def held_back(sandbox: Sandbox) -> bool:
+    """Whether a payment was asked for, and the fault that holds its answer back has struck: it may be cleared now."""
+    return bool(requested(sandbox)) and sandbox.ledger_snapshot()["faults_armed"] == 0
 
 
 def at(client: FlashLightningClient, moment: datetime) -> None:

@@ -34,6 +34,7 @@ from tests.support.payments import (
     QUICK,
     UNKNOWN,
     executed,
+    held_back,
     left_open,
     requested,
     status_of,
@@ -118,7 +119,7 @@ async def test_a_call_beside_another_is_about_the_same_payment(bench: Bench) -> 
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice()
     paying = asyncio.create_task(client.pay(signed.payment_request, PayInvoiceParams(amount=AMOUNT)))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     with pytest.raises(InvalidRequest, match="is being paid with 1000000 msat"):
         await client.pay(signed.payment_request, PayInvoiceParams(amount=LightMoney.from_sat(2)))
     sandbox.clear_faults()
@@ -158,7 +159,7 @@ async def test_a_verdict_outlives_a_locked_journal(bench: Bench, tmp_path: Path,
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(msat)
     paying = asyncio.create_task(client.pay(signed.payment_request, terms(msat)))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     async with locked(file):
         sandbox.clear_faults()
         assert (await paying).result is PayResult.OK
@@ -183,7 +184,7 @@ async def test_a_failure_that_is_not_kept_yet_is_not_paid_over(bench: Bench, tmp
     sandbox.arm("payment", outcome="FAILURE", seconds=HELD)
     signed = sandbox.foreign_invoice(50_000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     async with locked(file):
         sandbox.clear_faults()
         assert (await paying).result is PayResult.ERROR
@@ -306,7 +307,7 @@ async def test_a_key_that_was_given_up_stays_given_up(bench: Bench) -> None:
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(50_000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     await client.aclose()
     sandbox.clear_faults()
     assert (await paying).result is PayResult.UNKNOWN
@@ -325,7 +326,7 @@ async def test_a_payment_cut_while_the_server_has_it_is_unknown(bench: Bench, tr
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(msat)
     paying = asyncio.create_task(client.pay(signed.payment_request, terms(msat)))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     await client.aclose()
     sandbox.clear_faults()
     assert (await paying).result is PayResult.UNKNOWN

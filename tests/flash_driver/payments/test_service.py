@@ -26,6 +26,7 @@ from tests.support.payments import (
     UNKNOWN,
     Oracle,
     executed,
+    held_back,
     requested,
     status_of,
 )
@@ -43,7 +44,7 @@ async def test_a_payment_under_way_is_pending(bench: Bench) -> None:
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     assert await status_of(client, signed.payment_hash.upper()) is PENDING
     assert await client.list_payments() == []
     assert len(await client.list_payments(ListPaymentsParams(include_pending=True))) == 1
@@ -59,7 +60,7 @@ async def test_a_cancelled_caller_leaves_a_payment_that_goes_on(bench: Bench) ->
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     paying.cancel()
     with pytest.raises(asyncio.CancelledError):
         await paying
@@ -97,7 +98,7 @@ async def test_closing_the_client_in_the_middle(bench: Bench) -> None:
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(5000)
     paying = asyncio.create_task(client.pay(signed.payment_request))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     await client.aclose()
     assert (await paying).result is PayResult.UNKNOWN
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("flash-driver")]
@@ -152,7 +153,7 @@ async def test_no_caller_waits_longer_than_it_said_for_another_one_that_sends(be
     sandbox.arm("payment", outcome="SUCCESS", seconds=HELD)
     signed = sandbox.foreign_invoice(50_000)
     patient = asyncio.create_task(client.pay(signed.payment_request))
-    await until(lambda: bool(requested(sandbox)))
+    await until(lambda: held_back(sandbox))
     hasty = await client.pay(signed.payment_request, PayInvoiceParams(send_timeout=timedelta(seconds=0.05)))
     assert (hasty.result, patient.done()) == (PayResult.UNKNOWN, False)
     sandbox.clear_faults()
