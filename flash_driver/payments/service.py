@@ -31,9 +31,8 @@ from flash_driver.common.deadline import Deadline
 from flash_driver.common.log import get_logger
 from flash_driver.payments.attempt import PaymentAttempt, Persistence
 from flash_driver.payments.attempt_store import AttemptStore, Unkept
-from flash_driver.payments.costs import Costs, PaymentDeclined
 from flash_driver.payments.order import Order, read_order
-from flash_driver.payments.preparation import Preparation
+from flash_driver.payments.preparation import Costs, PaymentDeclined, Preparation
 from flash_driver.payments.recovery import Recovery
 from flash_driver.payments.sending import Sending
 

@@ -30,8 +30,8 @@ MONEY = (
 DIVIDES_DECIMALS = {
     "amount_search.AmountSearch.__init__",
     "amount_search.AmountSearch._inside",
-    "costs.Costs.insist_on_fee_limit",
     "order._fee_limit",
+    "preparation.Costs.insist_on_fee_limit",
     "price_history.PriceHistory.change",
     "price_history.plausible_change",
     "rate_model.Interval.middle",
@@ -52,7 +52,6 @@ WITH_TIMEOUTS = {
     "attempt",
     "attempt_store",
     "budget",
-    "costs",
     "lookup",
     "order",
     "preparation",

@@ -96,7 +96,7 @@ async def test_a_fee_that_can_not_be_asked_for_is_too_much(bench: Bench) -> None
 
 async def test_a_fee_that_is_not_told_is_too_much(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe that answers without a fee does not let a payment through."""
-    monkeypatch.setattr("flash_driver.payments.costs.read_fee_probe", lambda *_: FeeEstimate(None, None))
+    monkeypatch.setattr("flash_driver.payments.preparation.read_fee_probe", lambda *_: FeeEstimate(None, None))
     sandbox = await bench.sandbox()
     client = await bench.client(sandbox)
     signed = sandbox.foreign_invoice(1_000_000)
