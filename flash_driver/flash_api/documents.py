@@ -93,27 +93,23 @@ def _nothing() -> None:
     """Ask for no word before writing."""
 
 
+@dataclass(slots=True)
 class WriteMark:
     """Notes whether an operation may have been written: what its `about_to_write` can be.
 
-    Args:
-        before: Told as well.
-
     Attributes:
+        before: Told as well.
         begun: Whether its first byte may have been written.
 
     """
 
-    __slots__ = ("_before", "begun")
-
-    def __init__(self, before: Callable[[], None] = _nothing) -> None:
-        self._before = before
-        self.begun = False
+    before: Callable[[], None] = _nothing
+    begun: bool = False
 
     def __call__(self) -> None:
         """Note that its first byte may be written from now on."""
         self.begun = True
-        self._before()
+        self.before()
 
 
 @dataclass(frozen=True, slots=True)
