@@ -4,10 +4,13 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from bolt11 import decode
+from rich.console import Console
 
 from connection_strings import LightMoney, LightningClientFactory, LightningInvoice, LightningInvoiceStatus
 from flash_driver.cli import demo as demo_module
@@ -47,8 +50,8 @@ async def test_both_acts_end_well(cli: Commands) -> None:
     assert re.search(r"✓ settled   WebSocket", second)
 
 
-async def test_fits_a_terminal_and_a_pipe(cli: Commands) -> None:
-    """Every line but the BOLT11 fits 80 columns, and a pipe gets no colour codes."""
+async def test_fits_a_terminal_and_a_pipe(cli: Commands, tmp_path: Path) -> None:
+    """Every line but the BOLT11 fits 80 columns, and a pipe gets no colour codes; `SCREENSHOTS=docs` draws it."""
     ended = await cli("demo")
     lines = ended.out.splitlines()
     assert [line for line in lines if len(line) > 80 and not line.startswith("lnbcrt")] == []
@@ -56,6 +59,12 @@ async def test_fits_a_terminal_and_a_pipe(cli: Commands) -> None:
     (bolt11,) = [line for line in lines if line.startswith("lnbcrt")]
     assert decode(bolt11).description == "coffee"
     assert sum(line.startswith("██") for line in lines) > 20
+    terminal = Console(file=StringIO(), record=True, width=80, highlight=False, markup=False)
+    first, _, _ = ended.out.partition("2. A server that declines them")
+    terminal.print(first.strip(), overflow="crop", no_wrap=True)
+    drawn = re.sub(r"@font-face {.*?}\s*", "", terminal.export_svg(title="make run"), flags=re.DOTALL)
+    assert "url(http" not in drawn
+    (Path(os.environ.get("SCREENSHOTS", tmp_path)) / "demo.svg").write_text(drawn)
 
 
 async def test_connection_string_is_shown_masked(cli: Commands) -> None:

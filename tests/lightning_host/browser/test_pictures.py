@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lightning_host.browser.test_checkout import assert_clean
+from tests.lightning_host.browser.test_flashcard import CARDS
 from tests.lightning_host.browser.test_merchant import log_in
 from tests.lightning_host.merchant.merchant import READ_KEY
-from tests.support.checkouts import open_checkout
+from tests.support.checkouts import KEY, open_checkout
 
 if TYPE_CHECKING:
     from tests.lightning_host.browser.chromium import Page
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def test_what_readme_shows(hosts: HostBench, bench: Bench, page: Page, tmp_path: Path) -> None:
-    """A checkout with its code, and the merchant's page with what was sold, are whole and without a complaint."""
+    """A checkout with its code, the merchant's page with what was sold, and a card are whole, without a complaint."""
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     sandbox = await bench.sandbox()
     host = await hosts.host(sandbox, read_key=READ_KEY, title="Café Aurora")
@@ -33,4 +34,11 @@ async def test_what_readme_shows(hosts: HostBench, bench: Bench, page: Page, tmp
     await log_in(page, host, READ_KEY)
     await page.until("document.querySelectorAll('.payments li').length === 3")
     await page.screenshot(folder / "merchant.png")
+    _, card = await host.request("POST", CARDS, json={"name": "Ada"}, headers=KEY)
+    for number, amount in enumerate(("21000000", "50000000"), 1):
+        _, top_up = await host.request("POST", f"{CARDS}/{card['id']}/topups", json={"amount": amount}, headers=KEY)
+        sandbox.pay(top_up["BOLT11"])
+        await page.goto(card["pageLink"])
+        await page.until(f"document.querySelectorAll('#history li').length === {number}")
+    await page.screenshot(folder / "card.png")
     assert_clean(page, host)
