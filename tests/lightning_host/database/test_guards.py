@@ -11,6 +11,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
@@ -64,6 +65,22 @@ async def test_frozen_transaction_stops_nobody_for_long(frozen: str) -> None:
     database = await Database.open(Secret(frozen))
     try:
         await database.prove("settlements")
+    finally:
+        await database.aclose()
+
+
+async def test_isolation_is_stated_not_inherited(postgres: PostgresServer) -> None:
+    """Where the database's own setting is serializable, the host's transactions are what they are elsewhere."""
+    url = postgres.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f'ALTER DATABASE "{connection.info.dbname}" SET default_transaction_isolation = serializable'
+        )
+    database = await Database.open(Secret(url))
+    try:
+        stated = "SHOW transaction_isolation"
+        seen = await database.write(lambda connection: connection.exec_driver_sql(stated).scalar())
+        assert seen == "read committed"
     finally:
         await database.aclose()
 

@@ -67,6 +67,20 @@ async def test_an_invoice_takes_few_flights(postgres: PostgresServer, monkeypatc
         assert len(rested) == 2
 
 
+async def test_isolation_is_stated_not_inherited(postgres: PostgresServer) -> None:
+    """Where the database's own setting is serializable, who writes at once from two processes fails no more often."""
+    url = postgres.new_database()
+    with psycopg.connect(url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable')
+    async with aclosing(SqlStore(JournalUrl.parse(url))) as one, aclosing(SqlStore(JournalUrl.parse(url))) as other:
+        journals = [await open_journal(store) for store in (one, other)]
+        await asyncio.gather(*[journals[number % 2].add_invoice(an_invoice(number)) for number in range(30)])
+        stated = "SHOW transaction_isolation"
+        seen = await one.transactions.write(lambda connection: connection.exec_driver_sql(stated).scalar())
+        assert (seen, len(await journals[0].list_invoices())) == ("read committed", 30)
+
+
 @pytest.mark.parametrize("fresh", [ALWAYS, -1])
 async def test_connections_that_the_server_ended_are_replaced(
     postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, fresh: float
