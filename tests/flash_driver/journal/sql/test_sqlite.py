@@ -90,6 +90,17 @@ async def test_a_write_makes_no_task_and_takes_no_connection_from_the_pool(datab
     assert (counts, taken) == ([1, 2, 3, 4, 5], [])
 
 
+async def test_each_transaction_waits_for_the_disk_or_not_as_it_was_asked(database: SqliteDatabase) -> None:
+    """On the one connection that is kept a lasting write is FULL also after one that is not, and with one together."""
+
+    def synchronous(connection: Connection) -> int:
+        return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    one_by_one = [await database.write(synchronous, durable=durable) for durable in (True, False, True, False)]
+    together = await asyncio.gather(*(database.write(synchronous, durable=durable) for durable in (False, True)))
+    assert (one_by_one, together) == ([2, 1, 2, 1], [2, 2])
+
+
 async def test_after_a_failure_the_next_write_finds_a_connection(database: SqliteDatabase) -> None:
     """The connection on which something failed is given back; what comes next is written as ever."""
     for number in range(3):
