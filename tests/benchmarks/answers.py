@@ -10,7 +10,10 @@ from uuid import NAMESPACE_URL, uuid5
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Answers", "ReadyInvoice"]
+__all__ = ["MSAT", "Answers", "ReadyInvoice"]
+
+MSAT: Final = 1_000_000
+"""What every ready invoice is over: a thousand satoshi, a dollar at the responder's price."""
 
 _CREATIONS: Final = (
     b"lnUsdInvoiceCreateOnBehalfOfRecipient",

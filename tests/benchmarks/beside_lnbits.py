@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
+from tests.benchmarks.answers import MSAT
 from tests.benchmarks.children import cpu_seconds, post
 from tests.benchmarks.load import load
 from tests.benchmarks.rounds import play_rounds, spread
-from tests.benchmarks.servers import MSAT, responder
+from tests.benchmarks.servers import responder
 from tests.lightning_host.lnbits import lnbits_program
 from tests.lightning_host.programs import host_program
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import LightMoney, LightningClientFactory, PayResult
+from tests.benchmarks.answers import MSAT
 from tests.benchmarks.children import post
-from tests.benchmarks.servers import MSAT, sandbox
+from tests.benchmarks.servers import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from connection_strings import LightMoney, LightningClientFactory
-from tests.benchmarks.servers import MSAT, sandbox
+from tests.benchmarks.answers import MSAT
+from tests.benchmarks.servers import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -7,9 +7,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import LightMoney, LightningClientFactory
+from tests.benchmarks.answers import MSAT
 from tests.benchmarks.children import obey, tell
 from tests.benchmarks.load import load
-from tests.benchmarks.servers import MSAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

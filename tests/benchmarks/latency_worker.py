@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from connection_strings import CreateInvoiceParams, LightMoney, LightningClientFactory
 from flash_driver.settlements.health import Listening
+from tests.benchmarks.answers import MSAT
 from tests.benchmarks.children import heed, obey, tell
-from tests.benchmarks.servers import MSAT
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from flash_driver.sandbox.bank.signer import InvoiceSigner
-from tests.benchmarks.answers import ReadyInvoice
+from tests.benchmarks.answers import MSAT, ReadyInvoice
 from tests.benchmarks.children import Child, post
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MSAT", "Server", "delayed", "responder", "sandbox"]
-
-MSAT: Final = 1_000_000
-"""What every ready invoice is over: a thousand satoshi, a dollar at the responder's price."""
+__all__ = ["Server", "delayed", "responder", "sandbox"]
 
 _TOKEN: Final = "ory_st_" + "b" * 32
 _LIFE: Final = timedelta(days=1)
