@@ -81,54 +81,14 @@ class Sending:
         """Take no late answers any more."""
         await self._late.aclose()
 
-    async def send(self, attempt: PaymentAttempt, deadline: Deadline) -> Sent:
-        """Send an attempt that the journal knows as about to be sent, and wait for its end until the deadline."""
-        return await self._send_until_known(attempt, deadline, sent_before=False)
-
-    async def ask(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
-        """Answer for an attempt that was sent before: ask how it ended, if that is a question at all."""
-        now = self._clock()
-        if attempt.may_have_sender(now, self._persistence.margin) or attempt.is_forgotten(now, self._persistence):
-            return attempt.response()
-        sent = await self._send_until_known(attempt, deadline, sent_before=True)
-        return sent.attempt.response(sent.outcome)
-
-    async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
-        """Ask how an attempt ended, and return it as it stands then."""
-        delivery = await self._router.perform(
-            attempt.operation(WriteMark()), deadline, late=self._take_late(attempt, asyncio.Event())
-        )
-        return await self._store.keep(attempt, attempt.judged(delivery.outcome, delivery.reasons, sent_before=True))
-
-    async def after_sender(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
-        """While another process may be at an attempt, wait for what it makes of it; then end what it left behind."""
-        while (
-            attempt.may_have_sender(self._clock(), self._persistence.margin)
-            and deadline.remaining > self._persistence.look
-        ):
-            await asyncio.sleep(self._persistence.look)
-            attempt = await self._store.find(attempt.record.payment_hash) or attempt
-        return await self.without_sender(attempt)
-
-    async def without_sender(self, attempt: PaymentAttempt) -> PaymentAttempt:
-        """Return an attempt as failed or unknown if its sender is dead; nobody else ends one that is pending."""
-        pending = attempt.record.status is LightningPaymentStatus.PENDING
-        if not pending or attempt.may_have_sender(self._clock(), self._persistence.margin):
-            return attempt
-        if attempt.record.sent_at is None:
-            ended = attempt.not_sent("it was not sent: the process that prepared it ended")
-        else:
-            ended = attempt.unknown("the process that sent it ended before the answer came")
-        return await self._store.advance(attempt, ended) or attempt
-
-    async def _send_until_known(self, seen: PaymentAttempt, deadline: Deadline, *, sent_before: bool) -> Sent:
+    async def send(self, seen: PaymentAttempt, deadline: Deadline, *, sent_before: bool = False) -> Sent:
         """Send an attempt, and again under the same key while it is not known how it ended and that is a question.
 
         The custodian may take all the time that the host gives, so each sending is waited for until the deadline. The
         answer to an earlier one, which may come late on the socket, ends that too.
 
         Args:
-            seen: The attempt as the journal knows it.
+            seen: The attempt as the journal knows it: about to be sent, or sent before.
             deadline: Until when the host waits.
             sent_before: Whether an earlier sending may have been carried out.
 
@@ -173,6 +133,42 @@ class Sending:
             self._store.keep_in_background(seen, attempt)
             raise
         return await self._ended(seen, attempt, delivery, call_log)
+
+    async def ask(self, attempt: PaymentAttempt, deadline: Deadline) -> PayResponse:
+        """Answer for an attempt that was sent before: ask how it ended, if that is a question at all."""
+        now = self._clock()
+        if attempt.may_have_sender(now, self._persistence.margin) or attempt.is_forgotten(now, self._persistence):
+            return attempt.response()
+        sent = await self.send(attempt, deadline, sent_before=True)
+        return sent.attempt.response(sent.outcome)
+
+    async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
+        """Ask how an attempt ended, and return it as it stands then."""
+        delivery = await self._router.perform(
+            attempt.operation(WriteMark()), deadline, late=self._take_late(attempt, asyncio.Event())
+        )
+        return await self._store.keep(attempt, attempt.judged(delivery.outcome, delivery.reasons, sent_before=True))
+
+    async def after_sender(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
+        """While another process may be at an attempt, wait for what it makes of it; then end what it left behind."""
+        while (
+            attempt.may_have_sender(self._clock(), self._persistence.margin)
+            and deadline.remaining > self._persistence.look
+        ):
+            await asyncio.sleep(self._persistence.look)
+            attempt = await self._store.find(attempt.record.payment_hash) or attempt
+        return await self.without_sender(attempt)
+
+    async def without_sender(self, attempt: PaymentAttempt) -> PaymentAttempt:
+        """Return an attempt as failed or unknown if its sender is dead; nobody else ends one that is pending."""
+        pending = attempt.record.status is LightningPaymentStatus.PENDING
+        if not pending or attempt.may_have_sender(self._clock(), self._persistence.margin):
+            return attempt
+        if attempt.record.sent_at is None:
+            ended = attempt.not_sent("it was not sent: the process that prepared it ended")
+        else:
+            ended = attempt.unknown("the process that sent it ended before the answer came")
+        return await self._store.advance(attempt, ended) or attempt
 
     def _pause_before(self, asked: int, outcome: Outcome) -> float | None:
         """Return how long to wait, in seconds, before it is asked again; None when it was asked often enough.
