@@ -75,13 +75,21 @@ class WalletFacts:
 
     async def _read_now(self, store: Store) -> _Facts:
         started = time.monotonic()
-        info = await store.client.get_info()
-        try:
-            balance = await store.client.get_balance()
-        except NotSupported:
-            balance = None
+        # Side by side: clients wait for a few seconds only, and a wallet may take two for each answer.
+        info, balance = await asyncio.gather(store.client.get_info(), _balance_of(store), return_exceptions=True)
+        if isinstance(info, BaseException):
+            raise info
+        if isinstance(balance, BaseException):
+            raise balance
         facts = self._known[store.id] = _Facts(info, balance, started)
         return facts
+
+
+async def _balance_of(store: Store) -> LightningNodeBalance | None:
+    try:
+        return await store.client.get_balance()
+    except NotSupported:
+        return None
 
 
 WALLET_FACTS: Final = web.AppKey("wallet_facts", WalletFacts)

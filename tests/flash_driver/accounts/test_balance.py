@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -10,7 +12,9 @@ import pytest
 
 from connection_strings import LightMoney
 from connection_strings.errors import LightningError
+from tests.support.driver import operations
 from tests.support.invoices import lnurl
+from tests.support.waiting import HELD, until
 
 if TYPE_CHECKING:
     from tests.support.driver import Bench
@@ -28,6 +32,20 @@ async def test_dollars_are_an_estimate(bench: Bench, wallets: tuple[str, ...]) -
     assert balance.estimate.minor_units == Decimal("97531.86")
     assert balance.estimate.minor_units_per_sat == Decimal("0.09753186")
     assert abs(balance.estimate.rate_time - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+async def test_price_is_asked_for_beside_the_balance(bench: Bench) -> None:
+    """A server that takes two seconds for an answer takes two for a balance, not four."""
+    sandbox = await bench.sandbox(ws_mutations="decline")
+    client = await bench.client(sandbox)
+    await client.get_balance()
+    asked = sum(operations(sandbox, "realtimePrice").values())
+    sandbox.arm("delay", operation="me", when="before_execute", seconds=HELD, count=10)
+    reading = asyncio.create_task(client.get_balance())
+    await until(lambda: sum(operations(sandbox, "realtimePrice").values()) > asked)
+    sandbox.clear_faults()
+    with contextlib.suppress(LightningError):  # what became of it after a pause of the machine is not the question
+        await reading
 
 
 async def test_satoshi_are_no_estimate(bench: Bench) -> None:

@@ -24,6 +24,8 @@ from connection_strings import (
 from lightning_host.database import Database
 from tests.lightning_host.fake_driver import FakeClient
 from tests.lightning_host.hosts import PASSWORD, eventually
+from tests.support.driver import operations
+from tests.support.waiting import HELD, until
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -75,6 +77,19 @@ async def test_wallet_is_told_as_one_channel(hosts: HostBench, node: FakeNode) -
 
 
 # --- invoices -------------------------------------------------------------------------------------------------------
+
+
+async def test_facts_of_the_wallet_are_asked_for_at_the_same_time(bench: Bench, hosts: HostBench) -> None:
+    """BTCPay waits 5 s for `getinfo` before a sale: with a wallet that takes two for an answer it must not take six."""
+    sandbox = await bench.sandbox(ws_mutations="decline")
+    host = await hosts.host(sandbox)
+    await make(host)
+    asked = sum(operations(sandbox, "realtimePrice").values())
+    sandbox.arm("delay", operation="me", when="before_execute", seconds=HELD, count=10)
+    reading = asyncio.create_task(host.phoenixd("GET", "/getinfo"))
+    await until(lambda: sum(operations(sandbox, "realtimePrice").values()) > asked)
+    sandbox.clear_faults()
+    await reading
 
 
 async def test_invoice_is_made_found_and_paid(hosts: HostBench, node: FakeNode) -> None:
