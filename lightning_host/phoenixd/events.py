@@ -18,6 +18,7 @@ from lightning_host.host import HOST
 from lightning_host.phoenixd.invoices import PURPOSE
 from lightning_host.phoenixd.table import PhoenixdTable
 from lightning_host.phoenixd.values import settled_event
+from lightning_host.web.api_access import offered_protocols
 from lightning_host.web.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -36,7 +37,13 @@ async def tell_events(request: web.Request, store: Store) -> web.WebSocketRespon
     if not host.settlements.telling:
         raise ProblemError.make(503, "not-ready", "this replica can't tell of settlements now; try again")
     marks = PhoenixdTable(host.database)
-    socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_SECONDS, autoping=False, max_msg_size=_LARGEST_MESSAGE)
+    socket = web.WebSocketResponse(
+        heartbeat=_HEARTBEAT_SECONDS,
+        autoping=False,
+        max_msg_size=_LARGEST_MESSAGE,
+        # One may be the password: aiohttp logs what a client offers where none is chosen, and a browser hangs up.
+        protocols=offered_protocols(request),
+    )
     told = await marks.told(store)
     if told is None:
         told = await host.settlements.last_number()

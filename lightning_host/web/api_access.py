@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from aiohttp import hdrs
+
 from lightning_host.client_address import client_key
 from lightning_host.credentials import basic_password, token_of
 from lightning_host.host import HOST
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
     from lightning_host.credentials import Permission
     from lightning_host.stores import Store
 
-__all__ = ["Part", "opened_store", "opened_stores", "part_of", "store_of_password"]
+__all__ = ["Part", "offered_protocols", "opened_store", "opened_stores", "part_of", "store_of_password"]
 
 _MOST_AT_ONCE = 100
+_MOST_PASSWORDS = 2
+"""How many of the offered subprotocols are tried: a name and the password."""
 _LONGEST_ID = 128
 _ListedT = TypeVar("_ListedT")
 
@@ -77,22 +81,35 @@ async def opened_stores(request: web.Request, permission: Permission) -> list[St
 async def store_of_password(request: web.Request, *, pays: bool) -> Store:
     """Return the store that the request's password opens (phoenixd's API: any user name, the store's password).
 
+    A browser can't set `Authorization` for a WebSocket: there the password may be an offered subprotocol.
+
     Raises:
         ProblemError: There is no password, it opens no store, or may do less (401, as phoenixd answers).
 
     """
     host = request.app[HOST]
-    password = basic_password(request.headers.get("Authorization", ""))
-    opened = None if password is None else host.stores.by_password(password)
+    opened = next(filter(None, map(host.stores.by_password, _passwords(request))), None)
     challenge = {"WWW-Authenticate": 'Basic realm="phoenixd"'}
     if opened is None:
-        if password is not None:
+        if _passwords(request):
             await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
         raise ProblemError.make(401, "unauthenticated", "the password is missing or wrong", headers=challenge)
     store, may_pay = opened
     if pays and not may_pay:
         raise ProblemError.make(401, "unauthenticated", "this password does not allow to pay", headers=challenge)
     return store
+
+
+def offered_protocols(request: web.Request) -> list[str]:
+    """Return the subprotocols that a WebSocket's client offers; none of what is no WebSocket."""
+    if hdrs.UPGRADE not in request.headers:
+        return []
+    return [name.strip() for name in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",") if name.strip()]
+
+
+def _passwords(request: web.Request) -> list[str]:
+    password = basic_password(request.headers.get(hdrs.AUTHORIZATION, ""))
+    return offered_protocols(request)[:_MOST_PASSWORDS] if password is None else [password]
 
 
 async def part_of(request: web.Request, find: Callable[[str], Awaitable[_ListedT | None]]) -> Part[_ListedT]:

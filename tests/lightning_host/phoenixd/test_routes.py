@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Never
 
@@ -420,6 +421,25 @@ async def test_first_client_hears_from_now_on(hosts: HostBench, node: FakeNode) 
     async with events(host) as socket:
         await node.pay(new)
         assert await next_hash(socket) == new
+
+
+async def test_a_browser_shows_the_password_as_a_subprotocol(
+    hosts: HostBench, node: FakeNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A browser can't set `Authorization`: the socket takes the password as phoenixd does, and nothing else does."""
+    host = await hosts.host(node)
+    connect = partial(host.session.ws_connect, f"{host.url}/websocket")
+    async with connect(protocols=[PASSWORD]) as socket:
+        assert socket.protocol == PASSWORD  # a browser hangs up where none of what it offered is chosen
+        paid = await make(host)
+        await node.pay(paid)
+        assert await next_hash(socket) == paid
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="401"):
+        await connect(protocols=["wrong"])
+    assert (await host.get("/getinfo", headers={"Sec-WebSocket-Protocol": PASSWORD}))[0] == 401
+    async with events(host, protocols=["unknown"]) as socket:
+        assert not socket.closed
+    assert (PASSWORD in caplog.text, "unknown" in caplog.text) == (False, False)
 
 
 async def test_socket_is_closed_when_the_host_goes_down(hosts: HostBench, node: FakeNode) -> None:
