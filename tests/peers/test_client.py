@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from connection_strings import BackendUnavailable, LightMoney, LightningInvoiceStatus
+from flash_driver.accounts.timing import Timing
 from tests.support.logs import recorded
 from tests.support.sockets import within
+from tests.support.timing import STEADY
 
 if TYPE_CHECKING:
     from tests.peers.conftest import StartPeer
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(500)  # the first of them installs packages
 
 SATS = LightMoney.from_sat(1000)
+PATIENT = Timing(connections=STEADY)
+"""The product's times, and patience with a server in another process."""
 OWN, IN_PUBLIC = "lnUsdInvoiceCreate", "lnUsdInvoiceCreateOnBehalfOfRecipient"
 
 
@@ -41,7 +45,7 @@ async def test_from_string_to_paid(
     """
     server = await peer(**options)
     (signed,) = await server.hand_in(SATS.msat)
-    client = await bench.client(server.connection_string)
+    client = await bench.client(server.connection_string, timing=PATIENT)
     async with await client.listen() as listener:
         invoice = await client.create_invoice(SATS, "coffee", timedelta(minutes=15))
         assert (invoice.bolt11, invoice.id) == (signed.payment_request, signed.payment_hash)
@@ -64,7 +68,7 @@ async def test_second_invoice_goes_straight_to_what_works(peer: StartPeer, bench
     """After the first invoice the socket is not asked again, and the second one costs one request."""
     server = await peer(mode=mode)
     await server.hand_in(SATS.msat, SATS.msat)
-    client = await bench.client(server.connection_string)
+    client = await bench.client(server.connection_string, timing=PATIENT)
     with recorded() as first:
         await client.create_invoice(SATS, "coffee")
     with recorded() as second:
@@ -80,7 +84,7 @@ async def test_invoice_over_the_full_graphql_client(peer: StartPeer, bench: Benc
     """The last way works with a server of this kind as well."""
     server = await peer(mode="decline")
     (signed,) = await server.hand_in(SATS.msat)
-    client = await bench.client(server.connection_string, transports="graphql")
+    client = await bench.client(server.connection_string, timing=PATIENT, transports="graphql")
     assert (await client.create_invoice(SATS, "coffee")).id == signed.payment_hash
     assert await server.operations("lnUsdInvoiceCreate") == {"http": 1}
 
@@ -88,7 +92,7 @@ async def test_invoice_over_the_full_graphql_client(peer: StartPeer, bench: Benc
 async def test_nothing_works(peer: StartPeer, bench: Bench) -> None:
     """A server that declines on the socket and refuses the token over HTTP: one error names each way and its reason."""
     server = await peer(mode="decline", http="reject")
-    client = await bench.client(server.connection_string, transports="websocket,http,graphql")
+    client = await bench.client(server.connection_string, timing=PATIENT, transports="websocket,http,graphql")
     with pytest.raises(BackendUnavailable) as caught:
         await client.create_invoice(SATS, "coffee")
     assert caught.value.executed is False

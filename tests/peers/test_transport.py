@@ -17,9 +17,9 @@ from flash_driver.flash_api.outcomes import Answer, Cause, Closed, ErrorFrame, N
 from flash_driver.flash_api.replies import PriceTick, read_account, read_price
 from flash_driver.transports.websocket import WebSocketTransport
 from flash_driver.transports.websocket.connection import Connection
-from flash_driver.transports.websocket.handshake import Limits
 from flash_driver.transports.websocket.subscription import COMPLETED_BY_SERVER, SubscriptionEnded
 from tests.support.sockets import shake_hands, within
+from tests.support.timing import STEADY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def soon() -> Deadline:
 @asynccontextmanager
 async def connected(peer: NodePeer, authorization: str = "Bearer ory_st_peer") -> AsyncIterator[Connection]:
     """Open a connection, and close it after the block."""
-    connection = await Connection.open(peer.endpoint(authorization), Limits(), soon())
+    connection = await Connection.open(peer.endpoint(authorization), STEADY, soon())
     try:
         yield connection
     finally:

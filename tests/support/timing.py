@@ -62,7 +62,7 @@ SHORT: Final = Timing(
     ),
 )
 """The pauses of most tests."""
-STEADY: Final = Limits(ping_interval=3600.0, ping_timeout=3600.0)
+STEADY: Final = Limits(ping_interval=3600.0, ping_timeout=3600.0, suspicion_after=3600.0, suspicion_timeout=3600.0)
 """Keeps a socket up on a machine that is busy with other things."""
 SELDOM: Final = Pace(polling=60.0, subscribed=60.0, late=3600.0)
 """Asks so seldom that what is found in time was announced, or asked for a reason."""
