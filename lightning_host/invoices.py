@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from lightning_host.database import Database
     from lightning_host.stores import Store
 
-__all__ = ["HostInvoice", "HostInvoices", "comments_of", "find_invoice", "host_invoices", "read_invoice_row"]
+__all__ = [
+    "HostInvoice",
+    "HostInvoices",
+    "comments_and_ends_of",
+    "comments_of",
+    "find_invoice",
+    "host_invoices",
+    "read_invoice_row",
+]
 
 host_invoices: Final = Table(
     "host_invoices",
@@ -177,10 +185,20 @@ def find_invoice(connection: Connection, store_id: str, payment_hash: str) -> Ho
 
 def comments_of(connection: Connection, store_id: str, hashes: Iterable[str]) -> dict[str, str]:
     """Return what the payers of a store's invoices said, by payment hash (LUD-12); untrusted."""
-    query = select(host_invoices.c.payment_hash, host_invoices.c.comment).where(
+    return {
+        payment_hash: comment
+        for payment_hash, (comment, _) in comments_and_ends_of(connection, store_id, hashes).items()
+    }
+
+
+def comments_and_ends_of(
+    connection: Connection, store_id: str, hashes: Iterable[str]
+) -> dict[str, tuple[str, datetime]]:
+    """Return the same, and when each invoice expires."""
+    query = select(host_invoices.c.payment_hash, host_invoices.c.comment, host_invoices.c.expires_at).where(
         host_invoices.c.store == store_id, host_invoices.c.payment_hash.in_(hashes)
     )
-    return {row.payment_hash: row.comment for row in connection.execute(query)}
+    return {row.payment_hash: (row.comment, from_ms(row.expires_at)) for row in connection.execute(query)}
 
 
 def read_invoice_row(row: Row[Any]) -> HostInvoice:

@@ -19,7 +19,7 @@ from lightning_host.checkout.table import PURPOSE as CHECKOUT_PURPOSE
 from lightning_host.checkout.table import find_checkouts
 from lightning_host.database import from_ms, now_ms, to_ms
 from lightning_host.database.lists import newest_first
-from lightning_host.invoices import comments_of
+from lightning_host.invoices import comments_and_ends_of
 from lightning_host.webhooks.records import DeliveryStatus, Webhook, read_delivery, read_webhook
 from lightning_host.webhooks.records import deliveries as _deliveries
 from lightning_host.webhooks.records import webhooks as _webhooks
@@ -319,15 +319,17 @@ def _delivery(webhook: Webhook, told: dict[str, Any], *, original: str | None = 
 def _events(connection: Connection, settlements: Sequence[Settlement]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield what kind of event each of a store's settlements is, and what is told of it."""
     hashes = {settlement.payment_hash for settlement in settlements}
-    comments = comments_of(connection, settlements[0].store, hashes)
+    invoices = comments_and_ends_of(connection, settlements[0].store, hashes)
     subjects = {settlement.subject for settlement in settlements if settlement.purpose == CHECKOUT_PURPOSE}
     found = find_checkouts(connection, subjects) if subjects else []
     checkouts = {checkout.id: checkout for checkout in found}
     # Checkouts are read as all of these payments have made them: which were paid before each of them?
     paid = {each.id for each in found if each.paid_hash is not None and each.paid_hash not in hashes}
     for settlement in sorted(settlements, key=lambda each: each.number):
-        told = _told(settlement, comments.get(settlement.payment_hash, ""))
+        comment, end = invoices.get(settlement.payment_hash, ("", settlement.paid_at))
+        told = _told(settlement, comment)
         checkout = checkouts.get(settlement.subject) if settlement.purpose == CHECKOUT_PURPOSE else None
+        told["afterExpiration"] = settlement.paid_at > (end if checkout is None else checkout.expires_at)
         if settlement.purpose != CHECKOUT_PURPOSE or (checkout and checkout.paid_hash == settlement.payment_hash):
             event = "InvoiceSettled"
         else:

@@ -86,14 +86,16 @@ class FakeNode:
         """Return the node with this name."""
         return cls.nodes.setdefault(name, cls(name))
 
-    async def pay(self, payment_hash: str, amount: LightMoney | None = None, *, heard: bool = True) -> LightningInvoice:
-        """Pay an invoice, as a payer would; a settlement that is not heard is found by asking only."""
+    async def pay(
+        self, payment_hash: str, amount: LightMoney | None = None, *, heard: bool = True, at: datetime | None = None
+    ) -> LightningInvoice:
+        """Pay an invoice, as a payer would, now or `at`; a settlement that is not heard is found by asking only."""
         invoice = self.invoices[payment_hash]
         paid = self.invoices[payment_hash] = replace(
             invoice,
             status=LightningInvoiceStatus.PAID,
             amount_received=amount or invoice.amount,
-            paid_at=datetime.now(UTC),
+            paid_at=at or datetime.now(UTC),
             preimage=self.preimages[payment_hash],
         )
         if heard:

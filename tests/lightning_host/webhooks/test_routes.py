@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -190,6 +190,22 @@ async def test_second_payment_is_told_as_such(hosts: HostBench, node: FakeNode, 
     assert (first["type"], first["overPaid"], first["invoiceId"]) == ("InvoiceSettled", False, checkout["id"])
     assert (second["type"], second["overPaid"], second["invoiceId"]) == ("InvoicePaymentSettled", True, checkout["id"])
     assert (other["type"], other["purpose"], other["invoiceId"]) == ("InvoiceSettled", "greenfield", invoice["id"])
+
+
+async def test_late_payments_are_told_as_such(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
+    """`afterExpiration`, BTCPay's word, is true where the time of the order was over, or of an invoice without one."""
+    host = await hosts.host(node, **QUICK)
+    await register(host, receiver.url)
+    expected: dict[str, bool] = {}
+    for late in (False, True):
+        at = datetime.now(UTC) + timedelta(days=2) if late else None
+        checkout = await open_checkout(host)
+        _, invoice = await host.greenfield("POST", "/invoices", {"amount": "1000"})
+        for payment_hash in (checkout["paymentHash"], invoice["id"]):
+            expected[payment_hash] = late
+            await node.pay(payment_hash, at=at)
+    told = await receiver.until(4)
+    assert {each.body["paymentHash"]: each.body["afterExpiration"] for each in told} == expected
 
 
 async def test_what_was_told_can_be_told_again(hosts: HostBench, node: FakeNode, receiver: Receiver) -> None:
