@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from connection_strings.errors import BackendUnavailable
@@ -99,9 +100,8 @@ class Sending:
         mark, heard = WriteMark(), asyncio.Event()
         try:
             while True:
-                delivery = await self._router.perform(
-                    attempt.operation(mark), deadline, call_log, self._take_late(attempt, heard)
-                )
+                late = partial(self._take_late, attempt, heard)
+                delivery = await self._router.perform(attempt.operation(mark), deadline, call_log, late)
                 if not sent_before and attempt.key_is_refused(delivery):
                     mark = WriteMark()
                     seen = attempt = await self._give_key_up(attempt)
@@ -144,9 +144,8 @@ class Sending:
 
     async def ask_once(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
         """Ask how an attempt ended, and return it as it stands then."""
-        delivery = await self._router.perform(
-            attempt.operation(WriteMark()), deadline, late=self._take_late(attempt, asyncio.Event())
-        )
+        late = partial(self._take_late, attempt, asyncio.Event())
+        delivery = await self._router.perform(attempt.operation(WriteMark()), deadline, late=late)
         return await self._store.keep(attempt, attempt.judged(delivery.outcome, delivery.reasons, sent_before=True))
 
     async def after_sender(self, attempt: PaymentAttempt, deadline: Deadline) -> PaymentAttempt:
@@ -209,16 +208,12 @@ class Sending:
             raise BackendUnavailable("paying", {"journal": "another process has ended this attempt"}, executed=False)
         return without
 
-    def _take_late(self, attempt: PaymentAttempt, heard: asyncio.Event) -> Callable[[Evidence], None]:
-        """Return what keeps an answer that comes after its time, and then tells: it may be the only one there is."""
-
-        def take(evidence: Evidence) -> None:
-            outcome = classify(attempt.document, evidence)
-            if isinstance(outcome, Unknown) and not outcome.answered:
-                return
-            self._late.start(self._keep_late(attempt, outcome, heard), "late payment answer")
-
-        return take
+    def _take_late(self, attempt: PaymentAttempt, heard: asyncio.Event, evidence: Evidence) -> None:
+        """Keep an answer that comes after its time, and then tell: it may be the only one there is."""
+        outcome = classify(attempt.document, evidence)
+        if isinstance(outcome, Unknown) and not outcome.answered:
+            return
+        self._late.start(self._keep_late(attempt, outcome, heard), "late payment answer")
 
     async def _keep_late(self, attempt: PaymentAttempt, outcome: Outcome, heard: asyncio.Event) -> None:
         known = await self._store.find(attempt.record.payment_hash)
