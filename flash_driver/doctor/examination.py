@@ -73,7 +73,8 @@ class _Patient:
     def __init__(self, examination: Examination, settings: FlashSettings) -> None:
         self._examination = examination
         self._settings = settings
-        self._tls = make_tls_context()
+        secure = settings.server.startswith("https:") or settings.websocket.startswith("wss:")
+        self._tls = make_tls_context() if secure else None
         token = settings.token.reveal()
         bearer = {"Authorization": f"Bearer {token}"}
         credential = {"X-API-KEY": token} if settings.token_kind is TokenKind.API_KEY else bearer
