@@ -11,6 +11,7 @@ from connection_strings import CreateInvoiceParams, LightMoney, LightningClientF
 from flash_driver.settlements.health import Listening
 from tests.benchmarks.answers import MSAT
 from tests.benchmarks.children import heed, obey, tell
+from tests.support.unhurried import unhurry
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -57,4 +58,5 @@ async def _settle(client: LightningClient) -> None:
 
 
 if __name__ == "__main__":
+    unhurry()  # what is measured is how long it takes: a busy machine must not end it
     obey(carry_out)
