@@ -8,6 +8,8 @@ that listening begins again, and every few seconds besides, and then reads what 
 from __future__ import annotations
 
 import asyncio
+import uuid
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from flash_driver.common.log import get_logger
@@ -38,9 +40,8 @@ _PAUSE_SECONDS: Final = 1.0
 """How long after a failure listening is tried again."""
 
 _TRIAL_SECONDS: Final = 1.0
-"""How long the first notification, which is for nobody, may take."""
+"""How long the first notification, which is for nobody and tells whether they come at all, may take."""
 
-_NOBODY: Final = "0"
 _TOPICS: Final = {channel: topic for topic, channel in CHANNELS.items()}
 _KEPT: Final = "SELECT (SELECT max(id) FROM flash_invoices), (SELECT sum(last_settle_index) FROM flash_accounts)"
 """What changes when an invoice is made, and when one is settled."""
@@ -144,13 +145,22 @@ class PostgresNotifications:
         async with connected(self._journal) as connection:
             for channel in CHANNELS.values():
                 await connection.execute(f"LISTEN {channel}".encode())
+            trial = str(-uuid.uuid4().int)  # for no account, and of this trial alone
             # From another connection: behind a pooler both may be the same one of the server's.
             async with connected(self._journal) as other:
-                await other.execute("SELECT pg_notify(%s, %s)", (CHANNELS[Topic.SETTLED], _NOBODY))
-            if [notice async for notice in connection.notifies(timeout=_TRIAL_SECONDS, stop_after=1)]:
+                await other.execute("SELECT pg_notify(%s, %s)", (CHANNELS[Topic.SETTLED], trial))
+            if await self._hears(connection, trial):
                 await self._take(connection, wake)
             _log.info("a pooler keeps notifications back, looking every second", journal=str(self._journal))
             await self._look(connection, wake)
+
+    async def _hears(self, connection: AsyncConnection[Any], trial: str) -> bool:
+        """Whether this notification comes; a pooler lets others through by chance, while LISTEN is carried out."""
+        async with aclosing(connection.notifies(timeout=_TRIAL_SECONDS)) as notices:
+            async for notice in notices:
+                if notice.payload == trial:
+                    return True
+        return False
 
     async def _take(self, connection: AsyncConnection[Any], wake: _Wake) -> NoReturn:
         while True:

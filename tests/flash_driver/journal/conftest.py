@@ -48,7 +48,7 @@ def one_database(request: pytest.FixtureRequest) -> str:
 async def store(request: pytest.FixtureRequest, sqlite_url: JournalUrl) -> AsyncIterator[JournalStore]:
     """Give an empty store of each kind."""
     if request.param == "postgresql":
-        emptied = SqlStore(JournalUrl.parse(request.getfixturevalue("one_database")))
+        emptied = SqlStore(JournalUrl.parse(request.getfixturevalue("one_database")), patience=40)
         await emptied.find("", None)
         await emptied.transactions.write(_empty)
         made: JournalStore = emptied

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from flash_driver.journal.attempt_rules import Begun
 from flash_driver.journal.sql import notify
+from flash_driver.journal.sql.schema import CHANNELS
 from flash_driver.journal.sql.store import SqlStore
 from flash_driver.journal.urls import JournalUrl
+from flash_driver.journal.wakeup import Topic
 from tests.support.journals import a_payment, an_invoice, open_journal, settle
+from tests.support.logs import recorded
 from tests.support.pgbouncer import BOUNCER_MISSING, bouncer_binary, transaction_pooler
 from tests.support.postgres import PASSWORD
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,3 +72,30 @@ async def test_settlements_of_other_processes_are_noticed_behind_a_pooler(
                     await woken
                     while not await listening.settled_after(number - 1):  # noqa: ASYNC110 - woken by what came before
                         await asyncio.sleep(0.05)
+
+
+async def test_a_notification_that_came_by_chance_proves_nothing(
+    pooled: JournalUrl, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others' notifications, of which a pooler passes some on, are not taken for a sign that all of them come."""
+    monkeypatch.setattr(notify, "_SAFETY_SECONDS", 1000.0)
+    monkeypatch.setattr(notify, "_TRIAL_SECONDS", 0.2)
+    assert pooled.parameters is not None
+    name = json.loads(pooled.parameters.reveal())["dbname"]
+    folder = str(Path(postgres.socket).parent)
+
+    async def chatter() -> None:
+        """Tell without a pause that account 1 was paid, past the pooler."""
+        async with await psycopg.AsyncConnection.connect(
+            host=folder, user="journal", password=PASSWORD, dbname=name, autocommit=True
+        ) as other:
+            while True:
+                await other.execute("SELECT pg_notify(%s, '1')", (CHANNELS[Topic.SETTLED],))
+
+    async with aclosing(SqlStore(pooled, 40)) as store:
+        journal = await open_journal(store)
+        chattering = asyncio.create_task(chatter())
+        with recorded() as story, journal.news.settled.waiting():
+            await until(lambda: any("looking every second" in entry["event"] for entry in story.entries))
+        chattering.cancel()
+        await asyncio.gather(chattering, return_exceptions=True)
