@@ -91,6 +91,8 @@ ELSEWHERE: Final = {
     "export NEW_JOURNAL_URL='postgresql://journal:PASSWORD@db.example/journal'": "a variable",
     "flash-driver journal copy FLASH_JOURNAL_URL NEW_JOURNAL_URL": "tests/flash_driver/cli/test_journals.py",
     "python examples/aiohttp_shop.py": "tests/examples/test_shops.py",
+    """curl -s localhost:8000/orders -H 'Content-Type: application/json' -d '{"sat": 1000}'""": "the same",
+    "curl -s localhost:8000/orders/ID": "the same",
     "export FLASH_CONNECTION_STRING='type=flash;server=http://127.0.0.1:4010/graphql;token=...;allowinsecure=true'": (
         "a variable"
     ),
