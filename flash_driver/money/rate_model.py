@@ -111,7 +111,7 @@ class RateTheory:
         rounding: The guess at the rounding.
         motion: The guess at the motion.
         cost: By how much its forecasts missed of late, from 0 (never) to 1 (wildly).
-        unrest: By which fraction of the amount they missed.
+        unrest: By which fraction of the amount invoices lay beyond what they had as possible.
 
     """
 
@@ -164,9 +164,12 @@ class RateTheory:
         missed = max(exact.low - expected, expected - exact.high, Decimal(0))
         steps = missed / sighting.step
         self.cost += (steps / (1 + steps) - self.cost) / _MEMORY_OF_MOTION
+        # What lies within the forecast was only not known: `caution` adds that by itself.
+        known = sighting.cents / forecast.high <= exact.high and sighting.cents / forecast.low >= exact.low
+        moved = Decimal(0) if known else missed
         # An invoice too small to show such a miss says nothing of it.
-        if missed or sighting.step < self.unrest * sighting.msat:
-            self.unrest += (missed / sighting.msat - self.unrest) / _MEMORY_OF_MOTION
+        if moved or sighting.step < self.unrest * sighting.msat:
+            self.unrest += (moved / sighting.msat - self.unrest) / _MEMORY_OF_MOTION
         return steps
 
 

@@ -87,6 +87,18 @@ def test_invoices_of_one_moment_are_one_lesson() -> None:
     assert len(lessons) == 3
 
 
+def test_a_small_invoice_spoils_no_later_one() -> None:
+    """Ten satoshi tell the rate roughly: the first larger invoice may be off for that, and none after it."""
+    shop = Shop()
+    shop.tick()
+    cents = (10 * shop.per_sat).quantize(Decimal("0.000001"))
+    shop.book.seed([(START, cents, shop.makes(cents))])
+    assert shop.makes(cents) == 10_000  # whole satoshi: whether this custodian makes fractions is not known yet
+    first, *others = [shop.ask(1_000_000, most=1_010_000) for _ in range(5)]
+    assert first > 1_000_000
+    assert others == [1_000_000] * 4
+
+
 def test_nothing_known_is_said() -> None:
     """Without a price and without an invoice there is no number to fall back to, least of all a built-in one."""
     book = Shop().book
