@@ -46,6 +46,7 @@ class Fault:
         operation: The root field it waits for; None for any mutation, `*` for any operation.
         transport: Where it strikes; None for both.
         details: What its kind takes.
+        cleared: Set once all that was armed by then is disarmed.
 
     """
 
@@ -55,11 +56,18 @@ class Fault:
     operation: str | None = None
     transport: Transport | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    cleared: asyncio.Event = field(default_factory=asyncio.Event, repr=False, compare=False)
 
     @property
     def inside(self) -> bool:
         """Whether it strikes the operation, not the connection: it takes its course even if the client hangs up."""
         return self.kind in {"delay", "error"} and self.when == "before_execute"
+
+    async def wait(self) -> None:
+        """Wait for its `seconds`, at most until everything is disarmed: not at all if that was after it has struck."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.details["seconds"]):
+                await self.cleared.wait()
 
     def meets(self, fields: Iterable[str], *, mutation: bool, transport: Transport | None) -> bool:
         """Whether an operation is what this fault waits for."""
@@ -188,6 +196,7 @@ class Faults:
 
     def arm(self, fault: Fault) -> None:
         """Let a fault wait for its moment."""
+        fault.cleared = self._cleared
         self._armed.append(fault)
 
     def clear(self) -> None:
@@ -195,12 +204,6 @@ class Faults:
         self._armed.clear()
         self._cleared.set()
         self._cleared = asyncio.Event()
-
-    async def wait(self, seconds: float) -> None:
-        """Wait as long as a fault says, or until everything is disarmed."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._cleared.wait()
 
     @property
     def armed(self) -> int:

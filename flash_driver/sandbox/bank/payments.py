@@ -159,7 +159,7 @@ class Payments:
 
     async def _misbehave(self, fault: Fault, order: SendOrder, invoice: ReadInvoice, payment: Payment) -> SendStatus:
         """Answer as an armed fault demands; money moves only where it says so."""
-        await self._bank.faults.wait(fault.details["seconds"])
+        await fault.wait()
         match fault.details["outcome"]:
             case "SUCCESS":
                 self._pay(order, invoice, payment)

@@ -195,7 +195,7 @@ class Engine:
         if fault is None or not fault.inside:
             return None
         if fault.kind == "delay":
-            await self.bank.faults.wait(fault.details["seconds"])
+            await fault.wait()
             return None
         code = fault.details["code"]
         ((key, node),) = [*operation.roots.items()][:1]

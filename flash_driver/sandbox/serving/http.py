@@ -169,7 +169,7 @@ async def _strike(engine: Engine, request: web.Request, fault: Fault, reply: obj
         case "silent":
             await engine.closing.wait()
         case "delay":
-            await engine.bank.faults.wait(fault.details["seconds"])
+            await fault.wait()
             return None
         case "garbage":
             return web.Response(text=GARBAGE, content_type="text/html")

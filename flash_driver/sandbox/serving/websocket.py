@@ -98,7 +98,7 @@ class Connection:
             case "silent":
                 self._silent = True
             case "delay":
-                await self._engine.bank.faults.wait(fault.details["seconds"])
+                await fault.wait()
                 return False
             case "garbage":
                 await self._send_text(GARBAGE)

@@ -421,3 +421,18 @@ def test_clearing_disarms_everything() -> None:
     faults.arm(Fault("no_ack"))
     faults.clear()
     assert faults.armed == 0
+
+
+async def test_a_fault_that_has_struck_is_cleared_before_it_waits() -> None:
+    """One that was taken a moment before all were disarmed holds nothing back any more."""
+    faults = Faults()
+    faults.arm(parse_fault({"kind": "delay", "seconds": HELD}))
+    struck = faults.take("delay")
+    assert struck is not None
+    faults.clear()
+    async with asyncio.timeout(HELD / 2):
+        await struck.wait()
+    faults.arm(parse_fault({"kind": "delay", "seconds": 0.01}))
+    later = faults.take("delay")
+    assert later is not None
+    assert not later.cleared.is_set()
