@@ -19,13 +19,17 @@ _FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 class Trouble:
     """Something that is tried again and again: its failure is logged once, until it works or fails for another reason.
 
+    The end is a warning, too: a log that shows the begin shows it.
+
     Args:
         log: Where to tell it, as a warning.
+        end: What to say once it works again.
 
     """
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: logging.Logger, *, end: str) -> None:
         self._log = log
+        self._end = end
         self._told: str | None = None
 
     def tell(self, words: str) -> None:
@@ -35,8 +39,10 @@ class Trouble:
             self._log.warning("%s", words)
 
     def over(self) -> None:
-        """Take note that all is well."""
-        self._told = None
+        """Take note that all is well, and say so if something was wrong."""
+        if self._told is not None:
+            self._told = None
+            self._log.warning("%s", self._end)
 
 
 def begin_request() -> str:

@@ -104,7 +104,7 @@ class LiveCheckouts:
                 del self._views[checkout.id]
 
     async def _run(self) -> None:
-        trouble = Trouble(_log)
+        trouble = Trouble(_log, end="open checkouts are followed again")
         while True:
             self._wake.clear()
             try:

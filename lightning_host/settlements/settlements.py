@@ -73,7 +73,7 @@ class Settlements:
         self._number = 0
         self._closing = False
         self._blind = False
-        self._unread = Trouble(_log)
+        self._unread = Trouble(_log, end="settlements are read from the database again")
         self._tasks = TaskSet()
 
     def on_settled(self, handler: Handler) -> None:

@@ -74,7 +74,8 @@ class WalletListener:
         self._next: LightningInvoiceListener | None = None
         self._changed = asyncio.Event()
         self._heard_since: datetime | None = None
-        self._not_heard, self._not_told = Trouble(_log), Trouble(_log)
+        self._not_heard = Trouble(_log, end=f"store {store.id} is heard again")
+        self._not_told = Trouble(_log, end=f"all invoices of store {store.id} are told again")
         self.deaf: str | None = "not listening yet"
         self.token_refused = False
 

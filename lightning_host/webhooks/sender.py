@@ -121,7 +121,7 @@ class WebhookSender:
         connector = public_connector(private=private, keep_seconds=_KEPT_SECONDS)
         trace = aiohttp.TraceConfig()
         trace.on_connection_reuseconn.append(_note_kept)
-        trouble = Trouble(_log)
+        trouble = Trouble(_log, end="webhooks are read from the database again")
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, trust_env=False, trace_configs=[trace]
         ) as session:

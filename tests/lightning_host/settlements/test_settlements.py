@@ -216,7 +216,7 @@ async def test_wallet_that_fails_is_listened_to_again(
 async def test_trouble_that_goes_on_is_logged_once(
     node: FakeNode, hosts: HostBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """However often a wallet is listened to in vain, one line says so; once it was heard again, the next one may."""
+    """However often a wallet is listened to in vain, one line says so, and one says once it is heard again."""
     for name, seconds in (("_FIRST_PAUSE", 0.01), ("_LONGEST_PAUSE", 0.01), ("SOUND_SECONDS", 0.1)):
         monkeypatch.setattr(wallet_listener, name, seconds)
     attempts, listen = 0, FakeClient.listen
@@ -235,8 +235,10 @@ async def test_trouble_that_goes_on_is_logged_once(
             await node.ring()
             await until(lambda before=before: attempts > before + 5)  # type: ignore[misc]
             assert sum("is not heard" in line for line in caplog.messages) == times
+            assert sum("is heard again" in line for line in caplog.messages) == times - 1
             node.broken = None
             await until_deaf(host, {})
+            assert sum("is heard again" in line for line in caplog.messages) == times
 
 
 async def test_a_refused_token_is_told_as_one(
