@@ -31,7 +31,7 @@ BLINK_DECODING: Final = "LNbits BlinkWallet, and decoding"
 SANDBOX: Final = "our socket, sandbox"
 _BLINK_FIELD: Final = "lnInvoiceCreateOnBehalfOfRecipient"
 _BUDGET: Final = "9999/120"
-"""Counted as the default of 20 in 120 s is, which so many invoices would use up."""
+"""Counted as the default of 20 in 120 s is; a run makes more than 20."""
 _SANDBOX_PART: Final = 4
 _SPARE: Final = 20
 
