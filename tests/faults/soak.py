@@ -61,17 +61,19 @@ async def soak(
 
     before = asyncio.all_tasks()
     await asyncio.gather(*(work() for _ in range(at_once)))
-    total.leaks += await _leaks(before)
+    left = await _left_behind(before)
+    total.leaks += len(left)
+    total.notes += left
     return total
 
 
-async def _leaks(before: set[asyncio.Task[object]]) -> int:
-    """Count the tasks that are left when everything has been closed; those that are just ending may end."""
+async def _left_behind(before: set[asyncio.Task[object]]) -> list[str]:
+    """Name the tasks that are left when everything has been closed; those that are just ending may end."""
     left = asyncio.all_tasks() - before
     if left:
         await asyncio.wait(left, timeout=40)
-    names = [task.get_name() for task in asyncio.all_tasks() - before]
-    return sum(name.startswith("flash-driver") for name in names)
+    left = asyncio.all_tasks() - before
+    return [f"left behind: {task!r}" for task in left if task.get_name().startswith("flash-driver")]
 
 
 def table(verdict: Verdict, seconds: float | None = None, settle_on: SettleOn = "query") -> str:
