@@ -235,11 +235,9 @@ def read_receive_ids(data: Mapping[str, Any], since: int = 0) -> list[str]:
         since: Leaves out what is older, in Unix seconds; one that does not tell its age (`createdAt`) is kept.
 
     """
-    edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
-    nodes = [_dig(edge, "node", kind=dict) for edge in edges]
     return [
         _dig(node, "id", kind=str)
-        for node in nodes
+        for node in _transactions(data)
         if node.get("direction") == "RECEIVE"
         and ((created := _maybe_int(node, "createdAt")) is None or created >= since)
     ]
@@ -250,9 +248,7 @@ def read_receive_times(data: Mapping[str, Any]) -> dict[str, datetime]:
 
     The arguments and errors are those of `read_receive_ids`.
     """
-    edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
-    nodes = [_dig(edge, "node", kind=dict) for edge in edges]
-    times = {_dig(node, "id", kind=str): _read_time(node, "createdAt") for node in nodes}
+    times = {_dig(node, "id", kind=str): _read_time(node, "createdAt") for node in _transactions(data)}
     return {transaction_id: time for transaction_id, time in times.items() if time is not None}
 
 
@@ -294,6 +290,11 @@ def _read_wallet(row: Mapping[str, Any]) -> Wallet:
         currency=_dig(row, "walletCurrency", kind=str),
         is_external=row.get("isExternal") is True,
     )
+
+
+def _transactions(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    edges = _dig(data, "me", "defaultAccount", "transactions", "edges", kind=list)
+    return [_dig(edge, "node", kind=dict) for edge in edges]
 
 
 def _read_time(row: Mapping[str, Any], key: str = "timestamp") -> datetime | None:

@@ -27,13 +27,12 @@ from connection_strings import (
 )
 from connection_strings.bolt11.reader import read
 from connection_strings.checks import read_payment_hash
-from connection_strings.money import MSAT_PER_SAT
 from lightning_host.database import now_ms, to_ms
 from lightning_host.host import HOST
 from lightning_host.phoenixd.clients import ALREADY_PAID, NO_ROUTE, NOT_ENOUGH_FUNDS
 from lightning_host.phoenixd.paging import PAGE_FIELDS, read_page
 from lightning_host.phoenixd.table import PhoenixdTable
-from lightning_host.phoenixd.values import not_known_yet, outgoing_data, paid_data
+from lightning_host.phoenixd.values import not_known_yet, outgoing_data, paid_data, whole_sat
 from lightning_host.web.bodies import Fields, read_form
 from lightning_host.web.payees import bolt11_to_pay, read_payable
 from lightning_host.web.problems import ProblemError
@@ -88,16 +87,13 @@ async def _pay_destination(request: web.Request, store: Store, names: dict[str, 
         params = PayInvoiceParams(amount=amount, resolve_early=True)
     text = await bolt11_to_pay(host.settings, fields, names, destination, amount, comment)
     decoded = read(text)
-    if amount is not None and decoded.amount_msat is not None and amount.msat == _in_whole_sat(decoded.amount_msat):
+    own = None if decoded.amount_msat is None else LightMoney.from_msat(decoded.amount_msat)
+    if amount is not None and own is not None and whole_sat(amount) == whole_sat(own):
         params = replace(params, amount=None)  # BTCPay names the BOLT11's own amount, rounded down to whole satoshi
-    asked = params.amount or LightMoney.from_msat(decoded.amount_msat or 0)
+    asked = params.amount or own or LightMoney.from_msat(0)
     payouts = PhoenixdTable(host.database)
     answer = await host.background.run(_pay(store, payouts, (text, decoded.payment_hash.hex()), params, asked))
     return web.json_response(answer)
-
-
-def _in_whole_sat(msat: int) -> int:
-    return msat - msat % MSAT_PER_SAT
 
 
 async def _pay(

@@ -88,10 +88,11 @@ async def store_of_password(request: web.Request, *, pays: bool) -> Store:
 
     """
     host = request.app[HOST]
-    opened = next(filter(None, map(host.stores.by_password, _passwords(request))), None)
+    passwords = _passwords(request)
+    opened = next(filter(None, map(host.stores.by_password, passwords)), None)
     challenge = {"WWW-Authenticate": 'Basic realm="phoenixd"'}
     if opened is None:
-        if _passwords(request):
+        if passwords:
             await host.wrong_keys.slow_down(client_key(request, host.settings.trusted_proxies))
         raise ProblemError.make(401, "unauthenticated", "the password is missing or wrong", headers=challenge)
     store, may_pay = opened

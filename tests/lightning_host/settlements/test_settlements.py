@@ -233,7 +233,7 @@ async def test_trouble_that_goes_on_is_logged_once(
             before = attempts
             node.broken = CredentialRejected("the token is dead")
             await node.ring()
-            await until(lambda before=before: attempts > before + 5)  # type: ignore[misc]
+            await until(lambda before=before: attempts > before + 5)  # type: ignore[misc]  # a default binds it
             assert sum("is not heard" in line for line in caplog.messages) == times
             assert sum("is heard again" in line for line in caplog.messages) == times - 1
             node.broken = None
